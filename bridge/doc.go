@@ -1,0 +1,24 @@
+// Package bridge is Ebbgate's domain: the words, the walk, and the interfaces
+// that the walk calls.
+//
+// Everything that crosses the gateway takes the same eight steps and differs
+// only in who gives it and which [Sender] takes it:
+//
+//	ingest → authorize → route → append (synced) → acknowledge the giver → send → cloud's ack → release and meter
+//
+// The first five are [Ingest] (ingest.go), the last three are [Forwarder]
+// (forward.go); who has read those two files has understood the product.
+//
+// Promises that the walk keeps, and that every implementation of the
+// interfaces here must not break:
+//
+//   - A giver is acknowledged only after its message is synced ([Spool.Commit]).
+//   - A record leaves the spool only after its receiver's acknowledgement, in
+//     the transaction that also meters it ([Batch]).
+//   - First transmissions to one upstream are in the order of acceptance, per
+//     device and priority. A higher priority overtakes; within one it never does.
+//   - Whatever is unknown holds: the zero [Kind] acknowledges nothing.
+//
+// The package imports the standard library only; mochi, OPA, Badger and paho
+// live behind its interfaces.
+package bridge

@@ -1,0 +1,84 @@
+package bridge
+
+import (
+	"crypto/x509"
+	"net/netip"
+)
+
+// Principal is who a connection speaks for. It is immutable once made.
+type Principal struct {
+	ClientID string
+	User     string // authenticated user name, or the listener's name for anonymous clients
+	Listener string
+	Remote   netip.AddrPort
+
+	Thing         Thing // the thing named like the client id (or bound exclusively); zero when there is none
+	ThingAttached bool  // the thing is attached to the presented certificate
+
+	CertificateID string            // lower-case hex SHA-256 of the DER, or empty
+	Certificate   *x509.Certificate // nil without mTLS
+	Policies      []string          // names of the policies attached to certificate, user and groups
+	Protocol      byte              // MQTT protocol level: 4 or 5; 0 for HTTP
+}
+
+// Thing is a registry entry.
+type Thing struct {
+	Name       string
+	Type       string
+	Attributes map[string]string
+	Groups     []string
+}
+
+// Action is an AWS IoT policy action.
+type Action string
+
+// The actions that the broker itself asks about.
+const (
+	ActionConnect       Action = "iot:Connect"
+	ActionPublish       Action = "iot:Publish"
+	ActionRetainPublish Action = "iot:RetainPublish"
+	ActionSubscribe     Action = "iot:Subscribe"
+	ActionReceive       Action = "iot:Receive"
+)
+
+// Request is one question to the policy.
+type Request struct {
+	Action Action
+	Name   string // client id, topic or topic filter, as sent; the policy makes the ARN
+
+	// For ActionConnect only.
+	Persistent bool   // clean session off, or session expiry over 0
+	Will       bool   // a will is present
+	WillTopic  string // its topic
+}
+
+// Decision answers a Request. The zero Decision denies.
+type Decision struct {
+	Allowed  bool
+	Explicit bool   // denied by a Deny statement, not for want of an Allow
+	Policy   string // the document that decided, empty for an implicit deny
+	Index    int    // index of the deciding statement in it
+	Reason   string // one line for a person
+}
+
+// Grants is what one principal may do, ready to be asked per packet. It
+// follows changes of policy and registry by itself, is safe for concurrent
+// use and never blocks on anything slow.
+type Grants interface {
+	Decide(Request) Decision
+}
+
+// Authorizer finds the grants of a principal. An error (a policy that cannot
+// be evaluated) denies everything.
+type Authorizer interface {
+	Grants(p *Principal) (Grants, error)
+}
+
+// Router decides where a message goes, and as what. No receivers: the message
+// stays local. The error is an *Error of kind TopicInvalid or PayloadInvalid.
+type Router interface {
+	// Up routes what a device published.
+	Up(p *Principal, m *Message) ([]Receiver, error)
+	// Down routes what an upstream sent.
+	Down(upstream string, m *Message) ([]Receiver, error)
+}

@@ -1,0 +1,70 @@
+package bridge
+
+import "context"
+
+// Sender reaches one receiver of records: a cloud, a folder, the local broker.
+type Sender interface {
+	// Connect waits until a link is up, through every back-off, and returns
+	// it. It fails only when ctx ends or when trying again is pointless (the
+	// configuration itself is wrong).
+	Connect(ctx context.Context) (Link, error)
+}
+
+// Link is one live connection of a Sender. Send is for one goroutine.
+type Link interface {
+	// Window is how many sends may await their outcome: the receiver's
+	// Receive Maximum, at most.
+	Window() int
+
+	// Send transmits d, waiting for the rate limits before it writes, and
+	// returns once it is written. The outcome then comes exactly once through
+	// report, from another goroutine, which report must not block; when Send
+	// fails report is not called and nothing was transmitted in full.
+	Send(ctx context.Context, d *Delivery, report func(Outcome)) error
+
+	// Done is closed when the link is down; Err then says why.
+	Done() <-chan struct{}
+	Err() error
+
+	// Close ends the link at once. Outstanding sends report ResultLost.
+	Close() error
+}
+
+// Delivery is one record on its way to one receiver.
+type Delivery struct {
+	*Stored
+	Attempt   int    // 1 for the first transmission in this process
+	Remaining uint32 // Message Expiry Interval still left in seconds; valid when HasExpiry
+}
+
+// Result is what became of a Delivery.
+type Result byte
+
+// The results. The zero Result is the one that loses nothing.
+const (
+	ResultLost    Result = iota // the link went down or the ack never came: send again
+	ResultAcked                 // the receiver has it: release and meter
+	ResultRetry                 // refused for now (quota, server busy): hold the device, send again
+	ResultRefused               // refused for good for what it is (0x90, 0x95, 0x99): dead letter
+	ResultDenied                // refused by the receiver's policy (0x87): pause the route
+	ResultAbsent                // nobody there to take it: keep, try again when somebody is
+)
+
+// Outcome is a Result with what the bill and the log need.
+type Outcome struct {
+	Result
+	Code   byte   // MQTT reason code, 0 when there is none
+	Reason string // reason string or error text
+	Wire   int    // bytes of the packet on the wire, both directions, without TLS
+}
+
+// Meter adds what crossed to the batch that releases it.
+type Meter interface {
+	// Delivered meters an acknowledged delivery.
+	Delivered(b *Batch, upstream string, s *Stored, o Outcome)
+	// Uncertain meters a delivery that was sent and whose fate is unknown: the
+	// cloud may have billed it, and will bill it again when it is resent.
+	Uncertain(b *Batch, upstream string, s *Stored)
+	// Received meters a message that came down, with its acknowledgement.
+	Received(b *Batch, upstream string, m *Message, wire int)
+}

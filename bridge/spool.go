@@ -1,0 +1,117 @@
+package bridge
+
+import "time"
+
+// Spool is the durable queue. All methods may be called concurrently.
+type Spool interface {
+	// Commit makes the batch durable, all of it or nothing, and then calls
+	// done exactly once: with the sequence of the first appended record, or
+	// with an *Error and nothing changed. Kind Full means back-pressure: try
+	// again later. Batches that append are completed in the order of their
+	// commits, from one goroutine that must not be blocked; done may be nil.
+	//
+	// Commit itself does not block on the disk. It takes ownership of the
+	// batch. After Close it completes with Kind Unavailable.
+	Commit(b *Batch, done func(first Seq, err error))
+
+	// Cursor opens a reader over the live records of one queue, from its
+	// durable head. Cursors of one queue are independent of each other.
+	Cursor(queue string) Cursor
+
+	// Changed is closed and replaced whenever records are appended for queue:
+	// take it, drain the cursor, then wait on it.
+	Changed(queue string) <-chan struct{}
+
+	// Get reads a value written by Batch.Put, nil when there is none.
+	Get(namespace, key string) ([]byte, error)
+
+	// Scan calls fn for each key of namespace with the prefix, in byte order,
+	// counters of Batch.Add included, until fn returns false. The slices are
+	// fn's only until it returns. Adds and Puts committed before are seen.
+	Scan(namespace, prefix string, fn func(key string, value []byte) bool) error
+
+	// Count reads a counter of Batch.Add, 0 when there is none.
+	Count(namespace, key string) (int64, error)
+
+	// Depth tells what a queue holds, from counters kept at commit.
+	Depth(queue string) Depth
+
+	// Queues lists the queues that hold records or have been appended to
+	// since the start, sorted.
+	Queues() []string
+
+	// Age is the spool's clock, see [Instant].
+	Age() time.Duration
+}
+
+// Depth is what a queue holds.
+type Depth struct {
+	Records int64
+	Bytes   int64         // payload and topic bytes, not disk
+	Oldest  time.Duration // age clock at acceptance of the oldest generation's first live record; 0 when empty
+}
+
+// Cursor reads one queue in order. It is for one goroutine.
+type Cursor interface {
+	// Next returns the next record that is not released, or nil at the end of
+	// what is committed. It skips what is damaged (the spool has reported the
+	// missing range). The result stays valid.
+	Next() (*Stored, error)
+
+	// Seek moves the cursor so that Next returns the first live record at or
+	// after seq.
+	Seek(seq Seq)
+
+	// Close frees what the cursor holds open.
+	Close()
+}
+
+// Batch is a set of changes that become durable together. The zero Batch is
+// ready to use.
+type Batch struct {
+	Appends  []*Record
+	Releases []Release
+	Puts     []Put
+	Adds     []Add
+}
+
+// Release says that one queue is done with one record.
+type Release struct {
+	Queue string
+	Seq   Seq
+}
+
+// Put sets a key of a namespace; a nil Value deletes it.
+type Put struct {
+	Namespace, Key string
+	Value          []byte
+}
+
+// Add adds Delta to a counter.
+type Add struct {
+	Namespace, Key string
+	Delta          int64
+}
+
+// Append adds a record to the batch.
+func (b *Batch) Append(r *Record) { b.Appends = append(b.Appends, r) }
+
+// Release adds a release to the batch. Releasing twice is harmless.
+func (b *Batch) Release(queue string, seq Seq) {
+	b.Releases = append(b.Releases, Release{queue, seq})
+}
+
+// Put adds a write to the batch; nil deletes.
+func (b *Batch) Put(namespace, key string, value []byte) {
+	b.Puts = append(b.Puts, Put{namespace, key, value})
+}
+
+// Add adds a counter change to the batch.
+func (b *Batch) Add(namespace, key string, delta int64) {
+	b.Adds = append(b.Adds, Add{namespace, key, delta})
+}
+
+// Empty reports whether the batch changes nothing.
+func (b *Batch) Empty() bool {
+	return len(b.Appends)+len(b.Releases)+len(b.Puts)+len(b.Adds) == 0
+}

@@ -1,0 +1,30 @@
+// Package deps pins dependencies while the tree is being built.
+package deps
+
+import (
+	_ "github.com/Shopify/toxiproxy/v2"
+	_ "github.com/dgraph-io/badger/v4"
+	_ "github.com/eclipse/paho.golang/autopaho"
+	_ "github.com/eclipse/paho.golang/paho"
+	_ "github.com/eclipse/paho.mqtt.golang"
+	_ "github.com/knadh/koanf/v2"
+	_ "github.com/knadh/koanf/providers/confmap"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/mochi-mqtt/server/v2"
+	_ "github.com/mochi-mqtt/server/v2/listeners"
+	_ "github.com/mochi-mqtt/server/v2/packets"
+	_ "github.com/open-policy-agent/opa/v1/rego"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/crypto/bcrypt"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "golang.org/x/time/rate"
+	_ "pgregory.net/rapid"
+	_ "gopkg.in/yaml.v3"
+	_ "github.com/google/uuid"
+	_ "github.com/gorilla/websocket"
+)
