@@ -15,9 +15,9 @@ const (
 // MaxHops is how many gateways a message may pass; one more is a loop.
 const MaxHops = 8
 
-// hops reads how many gateways m has passed. What is not a small number counts
+// Hops reads how many gateways m has passed. What is not a small number counts
 // as too many, so that a hostile value cannot reset the count.
-func hops(m *Message) uint8 {
+func Hops(m *Message) uint8 {
 	v, ok := m.UserValue(PropHops)
 	if !ok {
 		return 0

@@ -49,7 +49,7 @@ func (in *Ingest) Authorized(p *Principal, m *Message, done func(error)) {
 	var b Batch
 	b.Append(&Record{
 		Message:   *m,
-		Origin:    Origin{Device: p.ClientID, Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: hops(m)},
+		Origin:    Origin{Device: p.ClientID, Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)},
 		Receivers: to,
 	})
 	in.spool.Commit(&b, func(_ Seq, err error) { done(err) })
@@ -71,7 +71,7 @@ func (in *Ingest) Down(upstream string, m *Message, wire int, done func(error)) 
 	} else {
 		b.Append(&Record{
 			Message:   *m,
-			Origin:    Origin{Device: upstream, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: hops(m)},
+			Origin:    Origin{Device: upstream, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)},
 			Receivers: to,
 		})
 	}

@@ -9,6 +9,10 @@ import (
 // reused, and equal to the order of acceptance. Zero is before every record.
 type Seq uint64
 
+// Place is a record's ordinal within one queue: consecutive, starting at 1, so
+// that a missing range shows. It orders the queue as Seq orders the log.
+type Place uint64
+
 // MessageID identifies an accepted message for ever: duplicates after a cut or
 // a crash carry the same one, so that a consumer can drop them.
 type MessageID [16]byte
@@ -74,10 +78,14 @@ type Record struct {
 
 // Stored is a record as read back for one queue.
 type Stored struct {
-	Seq Seq
+	Seq   Seq
+	Place Place
 	*Record
 	Receiver *Receiver // the entry of Receivers that names the queue
 }
+
+// Size is what the record counts in [Depth].Bytes: topic and payload.
+func (r *Record) Size() int { return len(r.Topic) + len(r.Payload) }
 
 // Expired reports whether the record's time to live, by its route or by MQTT 5
 // Message Expiry, has passed at the spool's age clock now.

@@ -18,9 +18,10 @@ type Spool interface {
 	// durable head. Cursors of one queue are independent of each other.
 	Cursor(queue string) Cursor
 
-	// Changed is closed and replaced whenever records are appended for queue:
-	// take it, drain the cursor, then wait on it.
-	Changed(queue string) <-chan struct{}
+	// Watch sends to wake, without blocking, whenever records are appended for
+	// one of the queues: give it a channel of capacity 1, drain the cursors,
+	// then wait. stop ends it.
+	Watch(wake chan<- struct{}, queues ...string) (stop func())
 
 	// Get reads a value written by Batch.Put, nil when there is none.
 	Get(namespace, key string) ([]byte, error)
@@ -48,7 +49,7 @@ type Spool interface {
 type Depth struct {
 	Records int64
 	Bytes   int64         // payload and topic bytes, not disk
-	Oldest  time.Duration // age clock at acceptance of the oldest generation's first live record; 0 when empty
+	Oldest  time.Duration // how long the first live record has waited, on the age clock; 0 when empty
 }
 
 // Cursor reads one queue in order. It is for one goroutine.
@@ -59,8 +60,8 @@ type Cursor interface {
 	Next() (*Stored, error)
 
 	// Seek moves the cursor so that Next returns the first live record at or
-	// after seq.
-	Seek(seq Seq)
+	// after place.
+	Seek(place Place)
 
 	// Close frees what the cursor holds open.
 	Close()
@@ -78,7 +79,8 @@ type Batch struct {
 // Release says that one queue is done with one record.
 type Release struct {
 	Queue string
-	Seq   Seq
+	Place Place
+	Bytes int // what the record counted in [Depth].Bytes
 }
 
 // Put sets a key of a namespace; a nil Value deletes it.
@@ -96,9 +98,10 @@ type Add struct {
 // Append adds a record to the batch.
 func (b *Batch) Append(r *Record) { b.Appends = append(b.Appends, r) }
 
-// Release adds a release to the batch. Releasing twice is harmless.
-func (b *Batch) Release(queue string, seq Seq) {
-	b.Releases = append(b.Releases, Release{queue, seq})
+// Release adds a release to the batch: the queue that s was read for is done
+// with it. Releasing twice is harmless.
+func (b *Batch) Release(s *Stored) {
+	b.Releases = append(b.Releases, Release{s.Receiver.Queue, s.Place, s.Size()})
 }
 
 // Put adds a write to the batch; nil deletes.

@@ -1,0 +1,105 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// AcceptedLayout is how an acceptance time travels in [PropAccepted] and in
+// the envelope: RFC 3339, UTC, nine digits, so that it sorts as text.
+const AcceptedLayout = "2006-01-02T15:04:05.000000000Z"
+
+// Outgoing is the message of s as its receiver gets it, in all but the packet:
+// the receiver's topic, QoS and retain, and the origin in the route's way. It
+// is pure, so what the sender writes and what the meter bills are one thing.
+//
+// The reserved properties ([PropDevice] and its like) are the gateway's word:
+// those that a device sent are taken away, ours are put at the end. Hops travel
+// in every mode, because a loop must be seen whatever else the route hides.
+// Expiry is what the giver said; the sender writes [Delivery].Remaining.
+//
+// The result shares s's bytes where it can: nobody may write to them.
+func Outgoing(s *Stored) Message {
+	m := s.Message
+	m.Topic, m.QoS, m.Retain = s.Receiver.Topic, s.Receiver.QoS, s.Receiver.Retain
+	m.User = foreign(s.User)
+	switch s.Receiver.Origin {
+	case OriginUserProperties:
+		m.User = append(m.User, UserProperty{PropDevice, s.Device})
+		if s.Thing != "" {
+			m.User = append(m.User, UserProperty{PropThing, s.Thing})
+		}
+		m.User = append(m.User,
+			UserProperty{PropID, s.ID.String()},
+			UserProperty{PropAccepted, s.accepted()},
+			UserProperty{PropClock, s.Quality()})
+	case OriginEnvelope:
+		// An empty payload deletes what is retained: wrapped, it would not.
+		if len(m.Payload) > 0 || !m.Retain {
+			m.Payload, m.ContentType, m.PayloadFormat = envelope(s), "application/json", 1
+		}
+	}
+	m.User = append(m.User, UserProperty{PropHops, strconv.Itoa(int(s.Hops) + 1)})
+	return m
+}
+
+// Quality is the clock quality in words, as it travels upstream.
+func (i Instant) Quality() string {
+	if i.Synced {
+		return "synchronised"
+	}
+	return "unsynchronised"
+}
+
+func (i Instant) accepted() string { return i.Wall.UTC().Format(AcceptedLayout) }
+
+// foreign copies the user properties that are not ours, with room for ours.
+func foreign(user []UserProperty) []UserProperty {
+	out := make([]UserProperty, 0, len(user)+6)
+	for _, u := range user {
+		if !slices.Contains(reserved[:], u.Key) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// reserved are the names that only a gateway may set.
+var reserved = [...]string{PropDevice, PropThing, PropID, PropAccepted, PropClock, PropHops}
+
+// wrapped is the JSON of [OriginEnvelope]. The payload is a JSON value when it
+// is one, else base64, and Encoding then says so.
+type wrapped struct {
+	Device      string          `json:"device"`
+	Thing       string          `json:"thing,omitempty"`
+	ID          string          `json:"id"`
+	Accepted    string          `json:"accepted"`
+	Clock       string          `json:"clock"`
+	Topic       string          `json:"topic"` // as the device published it
+	ContentType string          `json:"content_type,omitempty"`
+	Encoding    string          `json:"encoding,omitempty"` // "base64" or absent
+	Payload     json.RawMessage `json:"payload"`
+}
+
+func envelope(s *Stored) []byte {
+	w := wrapped{
+		Device: s.Device, Thing: s.Thing, ID: s.ID.String(), Accepted: s.accepted(), Clock: s.Quality(),
+		Topic: s.Topic, ContentType: s.ContentType, Payload: s.Payload,
+	}
+	// json.Valid looks at syntax only: JSON that is not UTF-8 is not JSON.
+	if !json.Valid(s.Payload) || !utf8.Valid(s.Payload) {
+		w.Encoding = "base64"
+		w.Payload = strconv.AppendQuote(nil, base64.StdEncoding.EncodeToString(s.Payload))
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)              // a '<' would cost six bytes of the bill
+	if err := enc.Encode(w); err != nil { // strings, and a payload that was just checked
+		panic("bridge: envelope: " + err.Error())
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}

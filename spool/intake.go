@@ -1,0 +1,186 @@
+package spool
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// maxPending bounds what may wait for the committer: more is back-pressure.
+const (
+	maxPendingBatches = 64 << 10
+	maxPendingBytes   = 32 << 20
+	maxReceivers      = 64
+	lingerFull        = 1 << 20 // a commit delay ends early when this much waits
+	maxQueueName      = 255
+)
+
+// intake is where batches wait for the committer.
+type intake struct {
+	mu     sync.Mutex
+	wake   chan struct{} // capacity 1
+	list   []pending
+	bytes  int
+	closed bool
+	full   error // set while nothing is taken: the disk or the bound is reached
+	rotate bool  // begin a new generation before the next commit
+}
+
+type pending struct {
+	*bridge.Batch
+	size int
+	done func(bridge.Seq, error)
+}
+
+// check refuses what the log could never hold.
+func check(b *bridge.Batch) (size int, err error) {
+	for _, r := range b.Appends {
+		n := recordSize(r)
+		if n > MaxRecord {
+			return 0, bridge.Errorf("append", bridge.TooLarge, "record of %d bytes, the spool takes %d", n, MaxRecord)
+		}
+		if len(r.Receivers) == 0 || len(r.Receivers) > maxReceivers {
+			return 0, bridge.Errorf("append", bridge.Internal, "%d receivers, 1 to %d are possible", len(r.Receivers), maxReceivers)
+		}
+		for i := range r.Receivers {
+			if q := r.Receivers[i].Queue; q == "" || len(q) > maxQueueName {
+				return 0, bridge.Errorf("append", bridge.Internal, "queue name %q", q)
+			}
+		}
+		size += n
+	}
+	for _, p := range b.Puts {
+		size += len(p.Namespace) + len(p.Key) + len(p.Value)
+	}
+	if size > maxStateBatch+MaxRecord {
+		return 0, bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes", size)
+	}
+	return size, nil
+}
+
+// recordSize estimates the encoded size of a record from above.
+func recordSize(r *bridge.Record) int {
+	n := 128 + len(r.Topic) + len(r.Payload) + len(r.Device) + len(r.Thing) + len(r.ContentType) + len(r.ResponseTopic) + len(r.CorrelationData)
+	for _, u := range r.User {
+		n += 8 + len(u.Key) + len(u.Value)
+	}
+	for i := range r.Receivers {
+		n += 24 + len(r.Receivers[i].Topic)
+	}
+	return n
+}
+
+func (in *intake) put(b *bridge.Batch, done func(bridge.Seq, error)) {
+	size, err := check(b)
+	if err == nil {
+		err = in.push(pending{b, size, done})
+	}
+	if err != nil {
+		done(0, err)
+	}
+}
+
+func (in *intake) push(p pending) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.closed:
+		return bridge.Errorf("append", bridge.Unavailable, "the spool is closing")
+	case in.full != nil:
+		return in.full
+	case len(in.list) >= maxPendingBatches || in.bytes+p.size > maxPendingBytes:
+		return bridge.Errorf("append", bridge.Full, "%d messages wait for the disk", len(in.list))
+	}
+	in.list = append(in.list, p)
+	in.bytes += p.size
+	if len(in.list) == 1 || in.bytes > lingerFull {
+		in.signal()
+	}
+	return nil
+}
+
+func (in *intake) signal() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for batches and returns as many as one commit takes. It returns
+// false when the intake is closed and empty; an empty list with true asks the
+// committer to look after itself (rotate).
+func (in *intake) take(limit int, delay time.Duration) ([]pending, bool) {
+	in.mu.Lock()
+	for len(in.list) == 0 && !in.closed && !in.rotate {
+		in.mu.Unlock()
+		<-in.wake
+		in.mu.Lock()
+	}
+	if delay > 0 && len(in.list) > 0 && !in.closed && in.bytes < limit {
+		in.mu.Unlock()
+		in.linger(limit, delay)
+		in.mu.Lock()
+	}
+	defer in.mu.Unlock()
+	n, size := 0, 0
+	for n < len(in.list) && (n == 0 || size+in.list[n].size <= limit) {
+		size += in.list[n].size
+		n++
+	}
+	out := in.list[:n:n]
+	in.list = in.list[n:]
+	if len(in.list) == 0 {
+		in.list = nil
+	}
+	in.bytes -= size
+	return out, n > 0 || !in.closed
+}
+
+// linger waits for the commit delay, or until a commit is full.
+func (in *intake) linger(limit int, delay time.Duration) {
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-in.wake:
+			in.mu.Lock()
+			enough := in.closed || in.bytes >= limit
+			in.mu.Unlock()
+			if enough {
+				return
+			}
+		}
+	}
+}
+
+func (in *intake) setFull(err error) {
+	in.mu.Lock()
+	in.full = err
+	in.mu.Unlock()
+}
+
+func (in *intake) close() {
+	in.mu.Lock()
+	in.closed = true
+	in.mu.Unlock()
+	in.signal()
+}
+
+// wantRotate asks for a new generation.
+func (in *intake) wantRotate() {
+	in.mu.Lock()
+	in.rotate = true
+	in.mu.Unlock()
+	in.signal()
+}
+
+func (in *intake) tookRotate() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	r := in.rotate
+	in.rotate = false
+	return r
+}

@@ -1,0 +1,169 @@
+package spool
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// change is a set of changes for the state. Those that came through the log
+// carry their commit.
+type change struct {
+	*bridge.Batch
+	logged bridge.Seq // the commit that holds them, 0 for none
+	lost   []Missing  // places to give up
+	done   func(bridge.Seq, error)
+}
+
+func (c *change) size() int {
+	n := 32 * (len(c.Releases) + len(c.Adds))
+	for _, p := range c.Puts {
+		n += 32 + len(p.Namespace) + len(p.Key) + len(p.Value)
+	}
+	for _, a := range c.Adds {
+		n += len(a.Namespace) + len(a.Key)
+	}
+	return n
+}
+
+// keep is the state keeper: it takes what waits, writes it in one synced
+// transaction, publishes it, and completes it.
+func (s *Spool) keep() {
+	save := time.NewTicker(ageSaved)
+	defer save.Stop()
+	for {
+		var batch []*change
+		select {
+		case <-save.C:
+		case c, ok := <-s.changes:
+			if !ok {
+				return
+			}
+			batch = append(batch, c)
+		}
+		size := 0
+		for len(batch) > 0 && size < maxStateBatch/2 {
+			size += batch[len(batch)-1].size()
+			select {
+			case c, ok := <-s.changes:
+				if ok {
+					batch = append(batch, c)
+					continue
+				}
+			default:
+			}
+			break
+		}
+		s.applyChanges(batch)
+	}
+}
+
+// applyChanges writes a batch of changes and completes them.
+func (s *Spool) applyChanges(batch []*change) {
+	touched, err := s.writeChanges(batch)
+	if err == nil {
+		s.mu.Lock()
+		for name, r := range touched {
+			q := s.queueLocked(name)
+			q.done = r
+			q.marks.trim(r.head)
+		}
+		s.mu.Unlock()
+		for _, c := range batch {
+			if c.logged > 0 {
+				s.applied.Store(uint64(c.logged))
+			}
+		}
+	} else {
+		err = &bridge.Error{Op: "write state", Kind: bridge.Unavailable, Err: err}
+		s.deps.Health.Raise(bridge.Warning{Code: "spool-state", Severity: bridge.Critical,
+			Text: fmt.Sprintf("the spool's state cannot be written: %v", err)})
+	}
+	s.settled.add(int64(len(batch)))
+	for _, c := range batch {
+		if c.done != nil {
+			c.done(0, err)
+		}
+	}
+	if len(touched) > 0 {
+		s.collect()
+	}
+}
+
+// writeChanges makes one transaction of the batch. It returns the releases of
+// the queues that it touches, as they are after it.
+func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
+	touched := map[string]releases{}
+	adds := map[string]int64{}
+	err := s.state.Update(func(txn *badger.Txn) error {
+		for _, c := range batch {
+			s.releaseInto(touched, c)
+			for _, p := range c.Puts {
+				k := userKey(p.Namespace, p.Key)
+				delete(adds, string(k))
+				if err := putValue(txn, k, p.Value); err != nil {
+					return err
+				}
+			}
+			for _, a := range c.Adds {
+				adds[string(userKey(a.Namespace, a.Key))] += a.Delta
+			}
+			if c.logged > 0 {
+				if err := txn.Set([]byte(keyApplied), binary.BigEndian.AppendUint64(nil, uint64(c.logged))); err != nil {
+					return err
+				}
+			}
+		}
+		for k, delta := range adds {
+			old, err := getValue(txn, []byte(k))
+			if err != nil {
+				return err
+			}
+			if err := txn.Set([]byte(k), binary.BigEndian.AppendUint64(nil, uint64(counter(old)+delta))); err != nil {
+				return err
+			}
+		}
+		for name, r := range touched {
+			if err := txn.Set([]byte(keyQueue+name), r.encode()); err != nil {
+				return err
+			}
+		}
+		return txn.Set([]byte(keyAge), s.age.encode())
+	})
+	return touched, err
+}
+
+func putValue(txn *badger.Txn, k, v []byte) error {
+	if v == nil {
+		return txn.Delete(k)
+	}
+	return txn.Set(k, v)
+}
+
+func (s *Spool) releaseInto(touched map[string]releases, c *change) {
+	of := func(queue string) releases {
+		if t, ok := touched[queue]; ok {
+			return t
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.queueLocked(queue).done.clone()
+	}
+	for _, r := range c.Releases {
+		t := of(r.Queue)
+		t.add(r.Place, r.Bytes)
+		touched[r.Queue] = t
+	}
+	for _, m := range c.lost {
+		t := of(m.Queue)
+		t.addRange(placeRange{m.From, m.To})
+		touched[m.Queue] = t
+	}
+}
+
+// settle waits until the state has taken every change handed to it before.
+func (s *Spool) settle() { s.settled.wait(s.handed.Load()) }

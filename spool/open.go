@@ -1,0 +1,201 @@
+package spool
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Open opens the spool of a folder, making it when it is not there, and
+// recovers what a kill, a power cut or damage has left. Damage never makes it
+// fail: what cannot be read is kept aside in the folder "damaged", reported in
+// deps.Health, and the rest goes on. It fails when another process holds the
+// folder (Kind Unavailable) or when the folder cannot be written.
+func Open(o Options, deps Deps) (*Spool, error) {
+	return open(o, deps, defaultSizes(), time.Now)
+}
+
+func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err error) {
+	if err := os.MkdirAll(filepath.Join(o.Dir, "log"), 0o700); err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	s := &Spool{
+		opts: o, sizes: z, deps: deps,
+		queues:  map[string]*queue{},
+		intake:  intake{wake: make(chan struct{}, 1)},
+		writer:  writer{index: map[string]int{}},
+		changes: make(chan *change, 1024),
+		settled: newProgress(),
+		gone:    make(chan struct{}),
+	}
+	if s.lock, err = lockDir(o.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+	}()
+	if err := s.dropBallast(); err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	if s.id, err = s.loadID(); err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	if err := s.openState(now); err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.state.Close())
+	}
+	s.start()
+	return s, nil
+}
+
+func (s *Spool) start() {
+	completed := make(chan completion, 64)
+	s.committers.Go(func() { s.commit(completed) })
+	s.committers.Go(func() { s.complete(completed) })
+	s.keeper.Go(s.keep)
+	s.fillBallast()
+	s.collect()
+}
+
+// loadID reads the spool's id, or makes one.
+func (s *Spool) loadID() (uint64, error) {
+	path := filepath.Join(s.opts.Dir, "SPOOL")
+	if b, err := os.ReadFile(path); err == nil {
+		if id, err := hex.DecodeString(strings.TrimSpace(string(b))); err == nil && len(id) == 8 {
+			return binary.BigEndian.Uint64(id), nil
+		}
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:])
+	dirs, err := s.logDirs()
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range dirs {
+		if old, ok := spoolIDIn(s.generationDir(n)); ok { // the file is lost, the log is not
+			binary.BigEndian.PutUint64(id[:], old)
+			s.damage("the file SPOOL was unreadable and has been rewritten from the log")
+			break
+		}
+	}
+	return binary.BigEndian.Uint64(id[:]), writeDurably(path, []byte(hex.EncodeToString(id[:])+"\n"))
+}
+
+// writeDurably replaces a small file.
+func writeDurably(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// openState opens the state; one that cannot be opened is kept aside, and what
+// is in the log counts as not sent yet.
+func (s *Spool) openState(now func() time.Time) error {
+	dir := filepath.Join(s.opts.Dir, "state")
+	_, statErr := os.Stat(dir)
+	db, err := openBadger(stateOptions(dir, s.deps.Log))
+	if err != nil && statErr == nil {
+		aside, moveErr := s.setAside(dir, "state")
+		if moveErr != nil {
+			return errors.Join(err, moveErr)
+		}
+		s.damage(fmt.Sprintf("the state could not be read (%v) and is kept as %s: messages that the cloud has may be sent again, the meters start anew", firstLine(err), aside))
+		db, err = openBadger(stateOptions(dir, s.deps.Log))
+	}
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	s.state = db
+	return db.View(func(txn *badger.Txn) error {
+		age, err := getValue(txn, []byte(keyAge))
+		if err != nil {
+			return err
+		}
+		s.age = newAgeClock(age, now)
+		applied, err := getValue(txn, []byte(keyApplied))
+		s.applied.Store(uint64(counter(applied)))
+		return err
+	})
+}
+
+// loadQueues reads the releases of all queues.
+func (s *Spool) loadQueues() error {
+	return scanPrefix(s.state, keyQueue, func(k, v []byte) bool {
+		r, err := decodeReleases(v)
+		if err != nil {
+			s.damage(fmt.Sprintf("what was released of queue %s is lost: it may be sent again", k))
+			return true
+		}
+		q := s.queueLocked(string(k))
+		q.done = r
+		q.next = r.end()
+		return true
+	})
+}
+
+// setAside moves something damaged out of the way and returns its new path.
+func (s *Spool) setAside(path, name string) (string, error) {
+	dir := filepath.Join(s.opts.Dir, "damaged")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	for i := 1; ; i++ {
+		to := filepath.Join(dir, fmt.Sprintf("%s-%d", name, i))
+		if _, err := os.Lstat(to); err == nil {
+			continue
+		}
+		return to, os.Rename(path, to)
+	}
+}
+
+// damage reports damage that has been dealt with.
+func (s *Spool) damage(text string) {
+	s.deps.Log.Warn("spool: damage", "what", text)
+	s.deps.Health.Raise(bridge.Warning{Code: "spool-damage", Severity: bridge.Degraded, Text: text})
+}
+
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}
+
+// closeAll closes what Open opened, once the committer has ended.
+func (s *Spool) closeAll() error {
+	s.mu.Lock()
+	g := s.writer.gen
+	if g != nil {
+		g.active = false
+	}
+	s.mu.Unlock()
+	if g != nil {
+		s.writer.log.close()
+		s.leave(g)
+	}
+	s.closer.Wait()
+	return s.state.Close()
+}

@@ -1,0 +1,90 @@
+package spool
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// rawCommit is a commit found in a value log file without Badger's help.
+type rawCommit struct {
+	header *commitHeader
+	value  []byte
+	whole  bool // every frame is intact
+}
+
+// scanRaw finds the commits of one spool in the value log files of a
+// generation, whatever has become of Badger's own files. Of two with one
+// sequence the whole one is kept. Commits inside a payload are never found in
+// undamaged files, since the scan steps over a whole commit at a time, and not
+// in damaged ones either, since a device cannot know the spool's id.
+func scanRaw(dir string, id uint64) (map[bridge.Seq]rawCommit, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	if err != nil {
+		return nil, fmt.Errorf("scan %s: %w", dir, err)
+	}
+	sort.Strings(names)
+	found := map[bridge.Seq]rawCommit{}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("scan: %w", err)
+		}
+		scanFile(b, id, func(c rawCommit) {
+			if old, ok := found[c.header.first]; !ok || !old.whole {
+				found[c.header.first] = c
+			}
+		})
+	}
+	return found, nil
+}
+
+// scanFile calls fn for the commits in the bytes of one file, in order.
+func scanFile(b []byte, id uint64, fn func(rawCommit)) {
+	magic := []byte(commitMagic)
+	for {
+		i := bytes.Index(b, magic)
+		if i < 0 {
+			return
+		}
+		b = b[i:]
+		h, err := parseHeader(b)
+		if err != nil || h.spool != id {
+			b = b[1:]
+			continue
+		}
+		value := b[:min(h.size, len(b))]
+		whole := len(value) == h.size
+		intact := eachFrame(h.framesOf(b), func(_ byte, body []byte) bool {
+			whole = whole && body != nil
+			return true
+		})
+		fn(rawCommit{h, value, whole && intact})
+		if !whole || !intact {
+			b = b[h.frames:] // its length may be false: look for the next inside
+			continue
+		}
+		b = b[h.size:]
+	}
+}
+
+// spoolIDIn finds the id of the spool whose commits a folder holds.
+func spoolIDIn(dir string) (uint64, bool) {
+	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		if i := bytes.Index(b, []byte(commitMagic)); i >= 0 {
+			if h, err := parseHeader(b[i:]); err == nil {
+				return h.spool, true
+			}
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,279 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// logDirs lists the generations on the disk, ascending.
+func (s *Spool) logDirs() ([]uint64, error) {
+	entries, err := os.ReadDir(s.logDir())
+	if err != nil {
+		return nil, err
+	}
+	var out []uint64
+	for _, e := range entries {
+		if n, err := strconv.ParseUint(e.Name(), 16, 64); err == nil && len(e.Name()) == 16 && e.IsDir() {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// recover builds the generations and queues from the state and the log, makes
+// good what a crash has left, and begins a new generation.
+func (s *Spool) recover() error {
+	if err := s.loadQueues(); err != nil {
+		return err
+	}
+	known := map[uint64]*generationMeta{}
+	err := scanPrefix(s.state, keyGeneration, func(k, v []byte) bool {
+		n, err := strconv.ParseUint(string(k), 16, 64)
+		if m, err2 := decodeMeta(v); err == nil && err2 == nil {
+			known[n] = m
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	dirs, err := s.logDirs()
+	if err != nil {
+		return err
+	}
+	all := slices.Sorted(maps.Keys(known))
+	all = slices.Compact(slices.Sorted(slices.Values(append(all, dirs...))))
+	var carried []*change
+	for _, n := range all {
+		m := known[n]
+		onDisk := slices.Contains(dirs, n)
+		switch {
+		case m != nil && m.gone:
+			if err := os.RemoveAll(s.generationDir(n)); err != nil {
+				return err
+			}
+			s.addGeneration(n, m)
+		case m != nil && onDisk:
+			s.addGeneration(n, m)
+		case m != nil:
+			s.damage(fmt.Sprintf("generation %x of the log is missing: sequences %d to %d", n, m.first, m.end-1))
+			m.gone = true
+			s.addGeneration(n, m)
+			s.loseUnreleased(m)
+		default:
+			c, err := s.recoverCrashed(n)
+			if err != nil {
+				return err
+			}
+			carried = append(carried, c...)
+		}
+	}
+	s.trimGone()
+	for _, c := range carried {
+		if uint64(c.logged) > s.applied.Load() {
+			if err := s.applyNow(c); err != nil {
+				return err
+			}
+		}
+	}
+	s.writer.seq = max(s.writer.seq, bridge.Seq(s.applied.Load())+1, 1)
+	return s.rotate()
+}
+
+// addGeneration adds a closed generation and moves the queues to its end.
+func (s *Spool) addGeneration(n uint64, m *generationMeta) {
+	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, gone: m.gone, start: map[string]queueSpan{}}
+	for _, span := range m.start {
+		g.start[span.name] = span
+	}
+	s.follow(g)
+	for _, span := range m.finish {
+		q := s.queueLocked(span.name)
+		q.next, q.appended = max(q.next, span.first), span.bytes
+	}
+	s.writer.seq = max(s.writer.seq, m.end)
+}
+
+// follow appends a generation, reporting places that are missing before it.
+func (s *Spool) follow(g *generation) {
+	if len(s.gens) > 0 {
+		for name, span := range g.start {
+			if q := s.queueLocked(name); q.next < span.first {
+				s.lose(name, q.next, span.first)
+			}
+		}
+	}
+	s.gens = append(s.gens, g)
+}
+
+// loseUnreleased gives up what was live in a missing generation.
+func (s *Spool) loseUnreleased(m *generationMeta) {
+	start := map[string]bridge.Place{}
+	for _, span := range m.start {
+		start[span.name] = span.first
+	}
+	for _, span := range m.finish {
+		s.lose(span.name, max(start[span.name], 1), span.first)
+	}
+}
+
+// recoverCrashed makes a generation whole that was not closed: the commits that
+// its index misses are found in its value log, and a Badger that cannot be
+// opened is built anew. It returns the changes that the commits carry.
+func (s *Spool) recoverCrashed(n uint64) ([]*change, error) {
+	dir := s.generationDir(n)
+	raw, err := scanRaw(dir, s.id)
+	if err != nil {
+		return nil, err
+	}
+	for key, c := range raw {
+		if c.header.generation != n {
+			delete(raw, key)
+		}
+	}
+	if len(raw) == 0 {
+		return nil, s.discardEmpty(n)
+	}
+	if err := s.reindex(dir, raw); err != nil {
+		s.damage(fmt.Sprintf("generation %x of the log was rebuilt from its raw files: %v", n, firstLine(err)))
+		if err := s.rebuildDir(n, raw); err != nil {
+			return nil, err
+		}
+	}
+	keys := slices.Sorted(maps.Keys(raw))
+	m, carried := s.survey(keys, raw)
+	s.addGeneration(n, m)
+	g := s.gens[len(s.gens)-1]
+	if len(carried) > 0 {
+		g.ops = carried[len(carried)-1].logged
+	}
+	for _, key := range keys {
+		s.markRecovered(raw[key])
+	}
+	return carried, s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) })
+}
+
+// discardEmpty removes a generation in which no commit was found. A folder
+// that was never written to goes; anything else is kept aside.
+func (s *Spool) discardEmpty(n uint64) error {
+	dir := s.generationDir(n)
+	if commitless(dir) {
+		return os.RemoveAll(dir)
+	}
+	aside, err := s.setAside(dir, fmt.Sprintf("%016x", n))
+	s.damage(fmt.Sprintf("generation %x of the log holds nothing readable and is kept as %s", n, aside))
+	return err
+}
+
+// commitless reports whether the value log of a folder is empty but for zeros
+// after Badger's header.
+func commitless(dir string) bool {
+	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return false
+		}
+		for _, x := range b[min(len(b), 20):] {
+			if x != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// reindex opens a generation's Badger, adds the commits that it misses, and
+// closes it, which writes the index through.
+func (s *Spool) reindex(dir string, raw map[bridge.Seq]rawCommit) error {
+	db, err := openBadger(genOptions(dir, s.sizes, false, s.deps.Log))
+	if err != nil {
+		return err
+	}
+	keys, err := listKeys(db)
+	if err != nil {
+		return errors.Join(err, closeBadger(db))
+	}
+	have := map[bridge.Seq]bool{}
+	for _, k := range keys {
+		// What the index names must be there, and be what the scan found.
+		have[k] = viewCommit(db, k, func(b []byte) error {
+			h, err := parseHeader(b)
+			if err == nil && (h.first != k || h.spool != s.id) {
+				err = errForeign
+			}
+			return err
+		}) == nil
+	}
+	for k, c := range raw {
+		if !have[k] {
+			if err := putCommit(db, k, c.value); err != nil {
+				return errors.Join(err, closeBadger(db))
+			}
+		}
+	}
+	return errors.Join(db.Sync(), closeBadger(db))
+}
+
+// rebuildDir sets a generation's folder aside and writes its commits into a
+// new one.
+func (s *Spool) rebuildDir(n uint64, raw map[bridge.Seq]rawCommit) error {
+	dir := s.generationDir(n)
+	if _, err := s.setAside(dir, fmt.Sprintf("%016x", n)); err != nil {
+		return err
+	}
+	return s.reindex(dir, raw)
+}
+
+// rebuild makes a closed generation readable again; g.mu is held.
+func (s *Spool) rebuild(g *generation, cause error) error {
+	raw, err := scanRaw(g.dir, s.id)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	s.damage(fmt.Sprintf("generation %x of the log was rebuilt from its raw files: %v", g.n, firstLine(cause)))
+	return s.rebuildDir(g.n, raw)
+}
+
+// salvage looks once through the raw files of a generation whose index misses
+// commits, and keeps what it finds in memory. It reports whether that helps.
+func (s *Spool) salvage(g *generation) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.salvaged || g.db == nil || !g.db.Opts().ReadOnly {
+		return false
+	}
+	g.salvaged = true
+	raw, err := scanRaw(g.dir, s.id)
+	if err != nil {
+		return false
+	}
+	found := false
+	for key, c := range raw {
+		if _, ok := slices.BinarySearch(g.keys, key); !ok && c.header.generation == g.n {
+			if g.extra == nil {
+				g.extra = map[bridge.Seq][]byte{}
+			}
+			g.extra[key], found = c.value, true
+		}
+	}
+	if found {
+		for key := range g.extra {
+			g.keys = append(g.keys, key)
+		}
+		slices.Sort(g.keys)
+		g.keys = slices.Compact(g.keys)
+		s.damage(fmt.Sprintf("the index of generation %x had lost %d commits, which were found in its raw files", g.n, len(g.extra)))
+	}
+	return found
+}

@@ -1,0 +1,106 @@
+package spool
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// spaceChecked is how often a refusing spool looks whether room has come back.
+const spaceChecked = 200 * time.Millisecond
+
+// room refuses a commit that would eat the headroom or pass the bound, and
+// stops the intake until there is room again.
+func (s *Spool) room(list []pending) error {
+	size := int64(0)
+	for _, p := range list {
+		size += int64(p.size)
+	}
+	err := s.fits(size)
+	if err == nil {
+		return nil
+	}
+	s.intake.setFull(err)
+	s.deps.Health.Raise(bridge.Warning{Code: "spool-full", Severity: bridge.Critical, Text: err.Error()})
+	s.committers.Go(s.awaitRoom)
+	return err
+}
+
+// fits says whether size more bytes may be written.
+func (s *Spool) fits(size int64) error {
+	free, err := freeBytes(s.opts.Dir)
+	if err != nil {
+		return &bridge.Error{Op: "append", Kind: bridge.Unavailable, Err: err}
+	}
+	if free < int64(s.opts.Headroom)+2*size {
+		return bridge.Errorf("append", bridge.Full, "the disk has %v left, spool.headroom keeps %v free: make room, or wait until the cloud has taken the backlog",
+			bridge.Size(free), s.opts.Headroom)
+	}
+	if limit := int64(s.opts.MaxSize); limit > 0 && s.logBytes()+size > limit {
+		return bridge.Errorf("append", bridge.Full, "the spool has reached spool.max_size (%v): raise it, or wait until the cloud has taken the backlog", s.opts.MaxSize)
+	}
+	return nil
+}
+
+// logBytes is what the generations on the disk hold.
+func (s *Spool) logBytes() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.gens {
+		if !g.gone {
+			n += g.bytes
+		}
+	}
+	return n
+}
+
+// awaitRoom lets the intake go on when there is room again, with some to spare
+// so that it does not flap.
+func (s *Spool) awaitRoom() {
+	t := time.NewTicker(spaceChecked)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.gone:
+			return
+		case <-t.C:
+		}
+		if s.fits(int64(s.opts.Headroom)/8) == nil {
+			s.intake.setFull(nil)
+			s.deps.Health.Clear("spool-full")
+			s.fillBallast()
+			return
+		}
+	}
+}
+
+// Usage is what a spool occupies.
+type Usage struct {
+	Disk        int64 // bytes of all files, as du counts
+	Free        int64 // bytes left on the disk
+	Generations int
+	Full        string // why nothing is taken, or empty
+}
+
+// Usage measures the spool's folder. It walks it: not for a hot path.
+func (s *Spool) Usage() (Usage, error) {
+	free, err := freeBytes(s.opts.Dir)
+	if err != nil {
+		return Usage{}, fmt.Errorf("spool usage: %w", err)
+	}
+	u := Usage{Disk: usedBytes(s.opts.Dir), Free: free}
+	s.mu.Lock()
+	for _, g := range s.gens {
+		if !g.gone {
+			u.Generations++
+		}
+	}
+	s.mu.Unlock()
+	s.intake.mu.Lock()
+	if s.intake.full != nil {
+		u.Full = s.intake.full.Error()
+	}
+	s.intake.mu.Unlock()
+	return u, nil
+}

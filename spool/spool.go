@@ -1,0 +1,176 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Spool is the durable queue of one folder. It implements [bridge.Spool].
+type Spool struct {
+	opts  Options
+	sizes sizes
+	deps  Deps
+	lock  *os.File
+	id    uint64 // random, fixed for the life of the folder
+	state *badger.DB
+	age   *ageClock
+
+	mu     sync.Mutex // generations, queues; never held across I/O
+	gens   []*generation
+	queues map[string]*queue
+	lost   []Missing // ranges reported missing since the start
+
+	intake  intake
+	writer  writer // the committer's own
+	changes chan *change
+	handed  atomic.Int64
+	settled *progress
+	applied atomic.Uint64 // last commit whose carried changes are in the state
+
+	committers sync.WaitGroup // committer, completer, who waits for room
+	keeper     sync.WaitGroup // state keeper
+	closer     sync.WaitGroup // generations being closed or removed
+	gone       chan struct{}  // closed when Close begins
+	once       sync.Once
+	handing    sync.RWMutex // held for writing to set shut
+	shutting   bool         // the state keeper takes no more
+}
+
+var _ bridge.Spool = (*Spool)(nil)
+
+// queueLocked finds or makes a queue; s.mu is held.
+func (s *Spool) queueLocked(name string) *queue {
+	q := s.queues[name]
+	if q == nil {
+		q = &queue{name: name, next: 1, done: releases{head: 1}}
+		s.queues[name] = q
+	}
+	return q
+}
+
+// Watch implements [bridge.Spool].
+func (s *Spool) Watch(wake chan<- struct{}, queues ...string) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range queues {
+		q := s.queueLocked(name)
+		q.watchers = append(q.watchers, wake)
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, name := range queues {
+			q := s.queueLocked(name)
+			q.watchers = slices.DeleteFunc(q.watchers, func(w chan<- struct{}) bool { return w == wake })
+		}
+	}
+}
+
+// Queues implements [bridge.Spool].
+func (s *Spool) Queues() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for name, q := range s.queues {
+		if q.next > 1 {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Depth implements [bridge.Spool].
+func (s *Spool) Depth(queue string) bridge.Depth {
+	s.mu.Lock()
+	q := s.queueLocked(queue)
+	d := bridge.Depth{Records: q.depth(), Bytes: int64(q.appended - q.done.bytes)}
+	m, ok := q.marks.before(q.done.head)
+	s.mu.Unlock()
+	switch {
+	case d.Records == 0:
+		return bridge.Depth{}
+	case ok:
+		d.Oldest = s.Age() - time.Duration(m.age)
+	default:
+		d.Oldest = s.oldest(queue)
+	}
+	return d
+}
+
+// oldest reads the head of a queue, and marks it so that it is read once.
+func (s *Spool) oldest(queue string) time.Duration {
+	c := s.open(queue)
+	defer c.Close()
+	r, err := c.Next()
+	if err != nil || r == nil {
+		return 0
+	}
+	s.mu.Lock()
+	q := s.queueLocked(queue)
+	q.marks.list = append([]mark{{r.Place, c.key, int64(r.Age)}}, q.marks.list...)
+	s.mu.Unlock()
+	return s.Age() - r.Age
+}
+
+// Age implements [bridge.Spool].
+func (s *Spool) Age() time.Duration { return s.age.age() }
+
+// Commit implements [bridge.Spool].
+func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	if done == nil {
+		done = func(bridge.Seq, error) {}
+	}
+	if len(b.Appends) == 0 {
+		s.hand(&change{Batch: b, done: done})
+		return
+	}
+	if s.opts.Durability != Memory {
+		s.intake.put(b, done)
+		return
+	}
+	var refused error
+	s.intake.put(b, func(_ bridge.Seq, err error) { refused = err })
+	done(0, refused)
+}
+
+// hand gives a change to the state keeper.
+func (s *Spool) hand(c *change) {
+	s.handing.RLock()
+	defer s.handing.RUnlock()
+	if s.shutting {
+		if c.done != nil {
+			c.done(0, bridge.Errorf("commit", bridge.Unavailable, "the spool is closing"))
+		}
+		return
+	}
+	s.handed.Add(1)
+	s.changes <- c
+}
+
+// Close commits what waits, syncs and closes the spool. What comes later
+// completes with Kind Unavailable.
+func (s *Spool) Close() error {
+	var err error
+	s.once.Do(func() {
+		close(s.gone)
+		s.intake.close()
+		s.committers.Wait()
+		s.handing.Lock()
+		s.shutting = true
+		close(s.changes)
+		s.handing.Unlock()
+		s.keeper.Wait()
+		err = errors.Join(s.closeAll(), s.lock.Close())
+	})
+	return err
+}

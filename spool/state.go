@@ -1,0 +1,185 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// The state's keys: one letter, then what it is about.
+//
+//	q/<queue>        releases of the queue
+//	g/<generation>   what is known of a closed generation
+//	k/<namespace>\0<key>  what Batch.Put and Batch.Add keep
+//	m/applied        the last commit of the log whose changes are in the state
+//	m/age            the spool's clock
+const (
+	keyQueue      = "q/"
+	keyGeneration = "g/"
+	keyUser       = "k/"
+	keyApplied    = "m/applied"
+	keyAge        = "m/age"
+)
+
+const stateMemtable = 4 << 20
+
+// maxStateBatch bounds the bytes of one transaction of the state; Badger takes
+// 15 % of a memtable.
+const maxStateBatch = 256 << 10
+
+func stateOptions(dir string, log *slog.Logger) badger.Options {
+	o := badger.DefaultOptions(dir)
+	o.Logger = badgerLog{log}
+	o.SyncWrites = true
+	o.DetectConflicts = false
+	o.MetricsEnabled = false
+	o.Compression = options.None
+	o.BlockCacheSize, o.IndexCacheSize = 0, 0
+	o.ChecksumVerificationMode = options.OnTableAndBlockRead
+	o.ValueThreshold = stateMemtable / 10 // values stay in the LSM tree: the value log takes none
+	o.ValueLogFileSize = 1 << 20
+	o.MemTableSize = stateMemtable
+	o.BaseTableSize = stateMemtable
+	o.BaseLevelSize = 4 * stateMemtable
+	o.NumMemtables = 2
+	o.NumCompactors = 2
+	o.BypassLockGuard = true
+	return o
+}
+
+// openBadger opens a Badger and turns its panics, which damaged files cause,
+// into errors.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, bridge.Errorf("open "+o.Dir, bridge.Corrupt, "%v", r)
+		}
+	}()
+	return badger.Open(o)
+}
+
+func userKey(namespace, key string) []byte {
+	return []byte(keyUser + namespace + "\x00" + key)
+}
+
+// getValue reads one key, nil when it is not there.
+func getValue(txn *badger.Txn, key []byte) ([]byte, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state %q: %w", key, err)
+	}
+	return item.ValueCopy(nil)
+}
+
+// scanPrefix calls fn for each key with the prefix until it returns false.
+func scanPrefix(db *badger.DB, prefix string, fn func(key, value []byte) bool) error {
+	return db.View(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.Prefix = []byte(prefix)
+		it := txn.NewIterator(o)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			more := false
+			err := it.Item().Value(func(v []byte) error {
+				more = fn(it.Item().Key()[len(prefix):], v)
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("read state %q: %w", it.Item().Key(), err)
+			}
+			if !more {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+func counter(v []byte) int64 {
+	if len(v) != 8 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(v))
+}
+
+// generationMeta is what the state keeps of a closed generation.
+type generationMeta struct {
+	first, end bridge.Seq
+	bytes      int64
+	gone       bool
+	start      []queueSpan // next place and cumulative bytes of each queue when it began
+	finish     []queueSpan // and when it ended
+}
+
+func (m *generationMeta) encode() []byte {
+	b := binary.AppendUvarint(nil, uint64(m.first))
+	b = binary.AppendUvarint(b, uint64(m.end))
+	b = binary.AppendUvarint(b, uint64(m.bytes))
+	gone := byte(0)
+	if m.gone {
+		gone = 1
+	}
+	return appendSpans(appendSpans(append(b, gone), m.start), m.finish)
+}
+
+func appendSpans(b []byte, spans []queueSpan) []byte {
+	b = binary.AppendUvarint(b, uint64(len(spans)))
+	for _, s := range spans {
+		b = appendString(b, s.name)
+		b = binary.AppendUvarint(b, uint64(s.first))
+		b = binary.AppendUvarint(b, s.bytes)
+	}
+	return b
+}
+
+func (d *decoder) spans() (out []queueSpan) {
+	for range d.count(3) {
+		out = append(out, queueSpan{name: d.string(), first: bridge.Place(d.uvarint()), bytes: d.uvarint()})
+	}
+	return out
+}
+
+func decodeMeta(b []byte) (*generationMeta, error) {
+	d := decoder{b: b}
+	m := &generationMeta{first: bridge.Seq(d.uvarint()), end: bridge.Seq(d.uvarint()), bytes: int64(d.uvarint()), gone: d.byte() == 1}
+	m.start, m.finish = d.spans(), d.spans()
+	return m, d.err
+}
+
+func generationKey(n uint64) []byte { return fmt.Appendf(nil, keyGeneration+"%016x", n) }
+
+// Get implements [bridge.Spool].
+func (s *Spool) Get(namespace, key string) (v []byte, err error) {
+	s.settle()
+	err = s.state.View(func(txn *badger.Txn) error {
+		v, err = getValue(txn, userKey(namespace, key))
+		return err
+	})
+	return v, err
+}
+
+// Count implements [bridge.Spool].
+func (s *Spool) Count(namespace, key string) (int64, error) {
+	v, err := s.Get(namespace, key)
+	return counter(v), err
+}
+
+// Scan implements [bridge.Spool].
+func (s *Spool) Scan(namespace, prefix string, fn func(key string, value []byte) bool) error {
+	s.settle()
+	return scanPrefix(s.state, string(userKey(namespace, prefix)), func(k, v []byte) bool {
+		return fn(prefix+string(k), v)
+	})
+}
+
+// CounterValue decodes a counter that Scan returned.
+func CounterValue(v []byte) int64 { return counter(v) }

@@ -1,0 +1,163 @@
+package spool
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Missing is a range of places that damage has taken from a queue: [From, To).
+type Missing struct {
+	Queue    string
+	From, To bridge.Place
+}
+
+// String says it in words.
+func (m Missing) String() string {
+	return fmt.Sprintf("queue %s: %d records missing (places %d to %d)", m.Queue, m.To-m.From, m.From, m.To-1)
+}
+
+// survey learns from a crashed generation's commits what the state would have
+// known of it, and collects the changes that they carry.
+func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*generationMeta, []*change) {
+	first, last := raw[keys[0]].header, raw[keys[len(keys)-1]].header
+	m := &generationMeta{first: first.first, end: last.next()}
+	start, finish := map[string]queueSpan{}, map[string]queueSpan{}
+	for name, q := range s.queues {
+		start[name] = queueSpan{name: name, first: q.next, bytes: q.appended}
+	}
+	var carried []*change
+	for _, key := range keys {
+		c := raw[key]
+		m.bytes += int64(len(c.value))
+		size := s.sizesIn(c)
+		for _, span := range c.header.table {
+			if _, ok := start[span.name]; !ok || key == keys[0] {
+				start[span.name] = queueSpan{name: span.name, first: span.first, bytes: span.bytes}
+			}
+			finish[span.name] = queueSpan{name: span.name, first: span.first + bridge.Place(span.count), bytes: span.bytes + size[span.name]}
+		}
+		if b := opsIn(c); b != nil {
+			carried = append(carried, &change{Batch: b, logged: key})
+		}
+	}
+	m.start = slices.Collect(maps.Values(start))
+	m.finish = slices.Collect(maps.Values(finish))
+	return m, carried
+}
+
+// sizesIn sums the bytes that a commit adds to each queue.
+func (s *Spool) sizesIn(c rawCommit) map[string]uint64 {
+	out := map[string]uint64{}
+	eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {
+		if kind == frameRecord && body != nil {
+			if r, err := decodeRecord(body, c.header, ""); err == nil {
+				for i := range r.Receivers {
+					out[r.Receivers[i].Queue] += uint64(r.Size())
+				}
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// opsIn decodes the changes that a commit carries, nil when there are none.
+func opsIn(c rawCommit) (out *bridge.Batch) {
+	eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {
+		if kind != frameOps || body == nil {
+			return true
+		}
+		b, err := decodeOps(body)
+		if err != nil {
+			return true
+		}
+		if out == nil {
+			out = new(bridge.Batch)
+		}
+		out.Releases = append(out.Releases, b.Releases...)
+		out.Puts = append(out.Puts, b.Puts...)
+		out.Adds = append(out.Adds, b.Adds...)
+		return true
+	})
+	return out
+}
+
+// markRecovered samples a recovered commit for its queues.
+func (s *Spool) markRecovered(c rawCommit) {
+	var age int64
+	eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {
+		if kind == frameRecord && body != nil {
+			if r, err := decodeRecord(body, c.header, ""); err == nil {
+				age = int64(r.Age)
+				return false
+			}
+		}
+		return true
+	})
+	for _, span := range c.header.table {
+		if span.count > 0 {
+			s.queueLocked(span.name).marks.add(mark{span.first, c.header.first, age})
+		}
+	}
+}
+
+// trimGone forgets generations that are gone and have no older one before them.
+func (s *Spool) trimGone() {
+	for len(s.gens) > 0 && s.gens[0].gone {
+		s.gens = s.gens[1:]
+	}
+}
+
+// applyNow writes a change during recovery.
+func (s *Spool) applyNow(c *change) error {
+	touched, err := s.writeChanges([]*change{c})
+	if err != nil {
+		return err
+	}
+	for name, r := range touched {
+		s.queueLocked(name).done = r
+	}
+	s.applied.Store(uint64(c.logged))
+	return nil
+}
+
+// lose gives up a range of places for which there are no records, during
+// recovery.
+func (s *Spool) lose(queue string, from, to bridge.Place) {
+	q := s.queueLocked(queue)
+	for _, m := range q.done.missing(from, to) {
+		m.Queue = queue
+		s.lost = append(s.lost, m)
+		s.damage(m.String())
+	}
+	q.done.addRange(placeRange{from, to})
+	q.next = max(q.next, to)
+}
+
+// reportGap gives up a range of places that a cursor found missing.
+func (s *Spool) reportGap(queue string, from, to bridge.Place) {
+	s.mu.Lock()
+	missing := s.queueLocked(queue).done.missing(from, to)
+	for i := range missing {
+		missing[i].Queue = queue
+	}
+	s.lost = append(s.lost, missing...)
+	s.mu.Unlock()
+	if len(missing) == 0 {
+		return
+	}
+	for _, m := range missing {
+		s.damage(m.String())
+	}
+	s.hand(&change{Batch: new(bridge.Batch), lost: missing})
+}
+
+// Missing lists the ranges that were found missing since the start.
+func (s *Spool) Missing() []Missing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lost)
+}
