@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 )
 
@@ -66,6 +67,12 @@ type Receiver struct {
 // Direction is "up", "down" or "dead".
 func QueueName(direction, upstream, route string) string {
 	return direction + "/" + upstream + "/" + route
+}
+
+// DeadQueue is the queue of the dead letters of a queue.
+func DeadQueue(queue string) string {
+	_, rest, _ := strings.Cut(queue, "/")
+	return "dead/" + rest
 }
 
 // Record is what the spool keeps: a message, where it came from, and who is to

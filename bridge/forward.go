@@ -1,0 +1,275 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Forwarder is the second half of the walk, for one connection of one upstream:
+//
+//	send → cloud's ack → release and meter, in one transaction
+//
+// It is one goroutine. It reads the upstream's queues, the highest priority
+// first and within a priority in the order of acceptance, keeps up to the
+// link's window in flight, and gathers what is acknowledged into releases.
+//
+// Order is that of first transmissions, per device. When one message of a
+// device is refused for now, the device is held: nothing more of it is sent,
+// what is in flight comes back, and then it is sent again from the oldest
+// unacknowledged, while the other devices go on.
+type Forwarder struct {
+	cfg    ForwarderConfig
+	spool  Spool
+	sender Sender
+	meter  Meter
+	drops  *DropLog
+	health *Health
+	log    *slog.Logger
+
+	lanes   []*lane // by falling priority
+	wake    chan struct{}
+	report  chan report
+	settled chan settlement
+	batch   Batch // releases gathered, not committed yet
+	since   time.Time
+	waiting []flightKey // what batch releases
+	flying  int         // commits of batches under way
+	failed  []settlement
+	retryAt time.Time
+	closes  suspect
+	holds   map[string]*hold // by what ForwarderConfig.HoldBy says
+	stats   forwardStats
+}
+
+// ForwarderConfig says what a forwarder sends.
+type ForwarderConfig struct {
+	Upstream string
+	Queues   []QueueRef
+	// HoldBy is what a refusal holds: the device (the default), or the topic,
+	// for messages from a cloud, which all have one giver.
+	HoldBy func(*Stored) string
+	// RefusalGrace is how long a message that the receiver's policy denies is
+	// tried before it becomes a dead letter; 0 means 24 h.
+	RefusalGrace time.Duration
+}
+
+// QueueRef is a queue with its priority; a higher number goes first.
+type QueueRef struct {
+	Name     string
+	Priority int
+}
+
+// Releases are gathered until there are as many as releaseBatch or the oldest
+// is releaseDelay old. What is acknowledged by the cloud and not yet released
+// is sent again after a crash, so both are small.
+const (
+	releaseBatch = 256
+	releaseDelay = 50 * time.Millisecond
+	defaultGrace = 24 * time.Hour
+	commitRetry  = time.Second
+	landing      = 2 * time.Second // what is in flight may still land when the gateway stops
+)
+
+// ErrClosedByPeer is wrapped by Link.Err when the receiver itself ended the
+// connection, rather than the network. Only then can a message be the cause.
+var ErrClosedByPeer = errors.New("closed by the receiver")
+
+// NewForwarder wires the walk's second half for one connection.
+func NewForwarder(cfg ForwarderConfig, spool Spool, sender Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {
+	if cfg.HoldBy == nil {
+		cfg.HoldBy = func(s *Stored) string { return s.Device }
+	}
+	if cfg.RefusalGrace == 0 {
+		cfg.RefusalGrace = defaultGrace
+	}
+	return &Forwarder{
+		cfg: cfg, spool: spool, sender: sender, meter: meter, drops: drops, health: health,
+		log:     log.With("upstream", cfg.Upstream),
+		lanes:   newLanes(cfg.Queues),
+		wake:    make(chan struct{}, 1),
+		settled: make(chan settlement, 4),
+	}
+}
+
+// ForwardStats is what a forwarder has done since the start.
+type ForwardStats struct {
+	Connected   bool
+	Sent, Acked int64
+	InFlight    int64
+	Connects    int64
+	LastError   string
+}
+
+type forwardStats struct {
+	connected             atomic.Bool
+	sent, acked, inFlight atomic.Int64
+	connects              atomic.Int64
+	lastError             atomic.Pointer[string]
+}
+
+// Stats may be called at any time.
+func (f *Forwarder) Stats() ForwardStats {
+	st := ForwardStats{
+		Connected: f.stats.connected.Load(), Sent: f.stats.sent.Load(), Acked: f.stats.acked.Load(),
+		InFlight: f.stats.inFlight.Load(), Connects: f.stats.connects.Load(),
+	}
+	if p := f.stats.lastError.Load(); p != nil {
+		st.LastError = *p
+	}
+	return st
+}
+
+// Run forwards until ctx ends. It needs no network to end.
+func (f *Forwarder) Run(ctx context.Context) error {
+	var names []string
+	for _, q := range f.cfg.Queues {
+		names = append(names, q.Name)
+	}
+	defer f.spool.Watch(f.wake, names...)()
+	f.accountForCrash()
+	defer f.drainSettlements()
+	for {
+		link, err := f.sender.Connect(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		f.stats.connects.Add(1)
+		f.stats.connected.Store(true)
+		err = f.session(ctx, link)
+		f.stats.connected.Store(false)
+		if ctx.Err() != nil {
+			return nil
+		}
+		text := err.Error()
+		f.stats.lastError.Store(&text)
+		f.log.Info("the link is down", "reason", text)
+	}
+}
+
+// report is the outcome of one flight.
+type report struct {
+	*flight
+	Outcome
+}
+
+// session sends over one link until it is down or ctx ends.
+func (f *Forwarder) session(ctx context.Context, link Link) error {
+	window := f.closes.narrow(link.Window())
+	f.report = make(chan report, window)
+	f.openCursors()
+	defer f.endSession(link)
+	tick := time.NewTicker(releaseDelay)
+	defer tick.Stop()
+	inFlight := 0
+	for {
+		for inFlight > 0 { // what has come back, without waiting
+			select {
+			case r := <-f.report:
+				inFlight--
+				f.settle(r)
+				continue
+			default:
+			}
+			break
+		}
+		if ctx.Err() != nil {
+			f.land(link)
+			return ctx.Err()
+		}
+		f.flush(false)
+		f.retryFailed()
+		if inFlight < window {
+			fl, err := f.pick()
+			if err != nil {
+				return err
+			}
+			if fl != nil {
+				if err := f.send(ctx, link, fl); err != nil {
+					return errors.Join(err, link.Err())
+				}
+				inFlight++
+				continue
+			}
+		}
+		select {
+		case r := <-f.report:
+			inFlight--
+			f.settle(r)
+		case <-f.wake:
+		case <-tick.C:
+		case s := <-f.settled:
+			f.confirm(s)
+		case <-link.Done():
+			return link.Err()
+		case <-ctx.Done():
+			f.land(link)
+			return ctx.Err()
+		}
+		f.stats.inFlight.Store(int64(inFlight))
+	}
+}
+
+// land waits a little for what is in flight, so that an orderly stop leaves
+// nothing to be sent twice.
+func (f *Forwarder) land(link Link) {
+	t := time.NewTimer(landing)
+	defer t.Stop()
+	for f.inFlight() > 0 {
+		select {
+		case r := <-f.report:
+			f.settle(r)
+		case <-link.Done():
+			return
+		case <-t.C:
+			return
+		}
+	}
+}
+
+// send transmits one flight.
+func (f *Forwarder) send(ctx context.Context, link Link, fl *flight) error {
+	d := &Delivery{Stored: fl.Stored, Attempt: fl.attempt}
+	if fl.HasExpiry {
+		left := time.Duration(fl.Expiry)*time.Second - (f.spool.Age() - fl.Age)
+		d.Remaining = uint32(max(left/time.Second, 0))
+	}
+	reports := f.report
+	if err := link.Send(ctx, d, func(o Outcome) { reports <- report{fl, o} }); err != nil {
+		fl.lane.forget(fl)
+		return err
+	}
+	f.stats.sent.Add(1)
+	return nil
+}
+
+// endSession closes the link, takes the outcomes that are still to come, and
+// accounts for what was lost on the way.
+func (f *Forwarder) endSession(link Link) {
+	_ = link.Close()
+	var oldest *flight
+	for left := f.inFlight(); left > 0; left-- {
+		r := <-f.report
+		if r.Result == ResultLost && (oldest == nil || r.Seq < oldest.Seq) {
+			oldest = r.flight
+		}
+		f.settle(r)
+	}
+	f.suspectOldest(oldest, link.Err())
+	f.forgetMarks()
+	f.flush(true)
+	f.closeCursors()
+	f.stats.inFlight.Store(0)
+}
+
+func (f *Forwarder) inFlight() (n int) {
+	for _, l := range f.lanes {
+		n += l.inFlight()
+	}
+	return n
+}

@@ -1,0 +1,318 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+const (
+	normal = "up/cloud/normal"
+	alarms = "up/cloud/alarms"
+)
+
+// cloud is a scripted receiver: answer says what becomes of each delivery.
+type cloud struct {
+	window int
+	answer func(d *bridge.Delivery) bridge.Outcome // nil answers Acked
+	hangUp func(d *bridge.Delivery) bool
+
+	mu      sync.Mutex
+	arrived []*bridge.Delivery
+	link    *cloudLink
+}
+
+func (c *cloud) Connect(ctx context.Context) (bridge.Link, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l := &cloudLink{cloud: c, done: make(chan struct{})}
+	c.mu.Lock()
+	c.link = l
+	c.mu.Unlock()
+	return l, nil
+}
+
+func (c *cloud) payloads() (out []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.arrived {
+		out = append(out, string(d.Payload))
+	}
+	return out
+}
+
+type cloudLink struct {
+	*cloud
+	once sync.Once
+	done chan struct{}
+	err  error
+	wg   sync.WaitGroup
+}
+
+func (l *cloudLink) Window() int           { return l.window }
+func (l *cloudLink) Done() <-chan struct{} { return l.done }
+func (l *cloudLink) Err() error            { return l.err }
+func (l *cloudLink) Close() error          { l.end(errors.New("closed by us")); return nil }
+func (l *cloudLink) end(err error)         { l.once.Do(func() { l.err = err; close(l.done) }) }
+
+func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
+	select {
+	case <-l.done:
+		return l.err
+	default:
+	}
+	if l.hangUp != nil && l.hangUp(d) {
+		l.end(fmt.Errorf("reset: %w", bridge.ErrClosedByPeer))
+		go report(bridge.Outcome{Result: bridge.ResultLost})
+		return nil
+	}
+	o := bridge.Outcome{Result: bridge.ResultAcked}
+	if l.answer != nil {
+		o = l.answer(d)
+	}
+	l.mu.Lock()
+	l.arrived = append(l.arrived, d)
+	l.mu.Unlock()
+	go report(o)
+	return nil
+}
+
+// noMeter counts calls only.
+type noMeter struct{ delivered, uncertain int }
+
+func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcome) { m.delivered++ }
+func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored)                 { m.uncertain++ }
+func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
+
+func openSpool(t *testing.T) *spool.Spool {
+	t.Helper()
+	o := spool.DefaultOptions()
+	o.Dir = t.TempDir()
+	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func put(t *testing.T, s bridge.Spool, queue, device, payload string) {
+	t.Helper()
+	var b bridge.Batch
+	b.Append(&bridge.Record{
+		Message:   bridge.Message{Topic: "dt/" + device, Payload: []byte(payload), QoS: 1},
+		Origin:    bridge.Origin{Device: device, Instant: bridge.Instant{Age: s.Age()}},
+		Receivers: []bridge.Receiver{{Queue: queue, Topic: "dt/" + device, QoS: 1}},
+	})
+	done := make(chan error, 1)
+	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forward runs a forwarder until the condition holds.
+func forward(t *testing.T, s bridge.Spool, c *cloud, m bridge.Meter, h *bridge.Health, until func() bool) {
+	t.Helper()
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud",
+		Queues: []bridge.QueueRef{{Name: normal, Priority: 4}, {Name: alarms, Priority: 9}}},
+		s, c, m, new(bridge.DropLog), h, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	for ctx.Err() == nil && !until() {
+		time.Sleep(time.Millisecond) // polls a condition: the test fails by the context, not by time
+	}
+	if ctx.Err() != nil {
+		t.Errorf("not reached: arrived %d, depth %+v", len(c.payloads()), s.Depth(normal))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func empty(s bridge.Spool, queues ...string) func() bool {
+	return func() bool {
+		for _, q := range queues {
+			if s.Depth(q).Records > 0 {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func TestForwarderSendsInOrderAndReleases(t *testing.T) {
+	s := openSpool(t)
+	var want []string
+	for i := range 2000 {
+		want = append(want, fmt.Sprint(i))
+		put(t, s, normal, fmt.Sprint("d", i%5), want[i])
+	}
+	put(t, s, alarms, "d0", "fire")
+	c := &cloud{window: 100}
+	m := new(noMeter)
+	forward(t, s, c, m, new(bridge.Health), empty(s, normal, alarms))
+	if got := c.payloads(); got[0] != "fire" || !slices.Equal(got[1:], want) {
+		t.Fatalf("arrived out of order, or not all: %d, first %q", len(got), got[0])
+	}
+	if m.delivered != 2001 {
+		t.Fatalf("%d metered", m.delivered)
+	}
+}
+
+// A refusal holds its device only, and the device's order is kept.
+func TestForwarderHoldsOneDevice(t *testing.T) {
+	s := openSpool(t)
+	for i := range 300 {
+		put(t, s, normal, fmt.Sprint("d", i%3), fmt.Sprint(i))
+	}
+	var mu sync.Mutex
+	refused := false
+	c := &cloud{window: 20, answer: func(d *bridge.Delivery) bridge.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		if string(d.Payload) == "30" && !refused {
+			refused = true
+			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
+	first := map[string]int{}
+	for i, p := range c.payloads() {
+		if _, ok := first[p]; !ok {
+			first[p] = i
+		}
+	}
+	if len(first) != 300 {
+		t.Fatalf("%d of 300 arrived", len(first))
+	}
+	for i := range 297 { // per device, first transmissions are in order
+		if first[fmt.Sprint(i)] > first[fmt.Sprint(i+3)] {
+			t.Fatalf("%d was first sent after %d", i, i+3)
+		}
+	}
+	if last := c.payloads()[len(c.payloads())-1]; last == "299" {
+		t.Fatal("the other devices did not go on while one was held")
+	}
+}
+
+func TestForwarderDeadLetters(t *testing.T) {
+	s := openSpool(t)
+	for i := range 10 {
+		put(t, s, normal, "d", fmt.Sprint(i))
+	}
+	h := new(bridge.Health)
+	c := &cloud{window: 10, answer: func(d *bridge.Delivery) bridge.Outcome {
+		if string(d.Payload) == "4" {
+			return bridge.Outcome{Result: bridge.ResultRefused, Code: 0x90}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	forward(t, s, c, new(noMeter), h, empty(s, normal))
+	cur := s.Cursor("dead/cloud/normal")
+	defer cur.Close()
+	r, err := cur.Next()
+	if err != nil || r == nil || string(r.Payload) != "4" {
+		t.Fatalf("dead letter %+v, %v", r, err)
+	}
+	if why, _ := s.Get("dead", r.ID.String()); len(why) == 0 {
+		t.Error("the dead letter has no reason")
+	}
+	if ws := h.Warnings(); len(ws) != 1 {
+		t.Errorf("warnings %+v", ws)
+	}
+}
+
+func TestForwarderPausesADeniedRoute(t *testing.T) {
+	s := openSpool(t)
+	put(t, s, normal, "d", "denied")
+	put(t, s, alarms, "d", "allowed")
+	h := new(bridge.Health)
+	c := &cloud{window: 10, answer: func(d *bridge.Delivery) bridge.Outcome {
+		if string(d.Payload) == "denied" {
+			return bridge.Outcome{Result: bridge.ResultDenied, Code: 0x87}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	forward(t, s, c, new(noMeter), h, func() bool {
+		return empty(s, alarms)() && slices.Contains(c.payloads(), "denied")
+	})
+	put(t, s, normal, "d", "after")
+	if d := s.Depth(normal); d.Records != 2 {
+		t.Fatalf("the denied route holds %d, want 2", d.Records)
+	}
+	c.answer = nil // the cloud's policy is mended; a new session tries at once
+	forward(t, s, c, new(noMeter), h, empty(s, normal))
+}
+
+// One message that makes the receiver hang up does not stop the others.
+func TestForwarderFindsThePoison(t *testing.T) {
+	s := openSpool(t)
+	for i := range 50 {
+		put(t, s, normal, "d", fmt.Sprint(i))
+	}
+	c := &cloud{window: 10, hangUp: func(d *bridge.Delivery) bool { return string(d.Payload) == "20" }}
+	m := new(noMeter)
+	forward(t, s, c, m, new(bridge.Health), empty(s, normal))
+	if d := s.Depth("dead/cloud/normal"); d.Records != 1 {
+		t.Fatalf("%d dead letters", d.Records)
+	}
+	if m.uncertain == 0 {
+		t.Error("what was lost with the link is not metered as uncertain")
+	}
+}
+
+// Whatever the receiver answers, nothing is lost and nothing reordered.
+func TestForwarderUnderRandomFaults(t *testing.T) {
+	s := openSpool(t)
+	const n = 600
+	for i := range n {
+		put(t, s, normal, fmt.Sprint("d", i%4), fmt.Sprint(i))
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var mu sync.Mutex
+	roll := func(p float64) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return rnd.Float64() < p
+	}
+	c := &cloud{window: 16}
+	c.answer = func(*bridge.Delivery) bridge.Outcome {
+		if roll(0.003) {
+			c.link.end(errors.New("cut"))
+			return bridge.Outcome{Result: bridge.ResultLost}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}
+	forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
+	first := map[string]int{}
+	for i, p := range c.payloads() {
+		if _, ok := first[p]; !ok {
+			first[p] = i
+		}
+	}
+	for i := range n - 4 {
+		a, ok := first[fmt.Sprint(i)]
+		if !ok || a > first[fmt.Sprint(i+4)] {
+			t.Fatalf("message %d is missing or out of order", i)
+		}
+	}
+}

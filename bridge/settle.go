@@ -1,0 +1,286 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// The namespaces of the state in which a forwarder keeps what must survive.
+const (
+	nsSent   = "sent"   // queue → the place below which records may have been sent
+	nsDenied = "denied" // queue → the age at which its oldest record was first denied
+	nsDead   = "dead"   // message id → why it is a dead letter
+)
+
+// flightKey names a released record until its release is confirmed.
+type flightKey struct {
+	*source
+	place Place
+}
+
+// settlement is a commit that released, and its end.
+type settlement struct {
+	batch Batch
+	keys  []flightKey
+	err   error
+}
+
+// settle decides what an outcome means.
+func (f *Forwarder) settle(r report) {
+	fl := r.flight
+	delete(fl.source.flying, fl.Place)
+	switch r.Result {
+	case ResultAcked:
+		f.stats.acked.Add(1)
+		f.meter.Delivered(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
+		f.release(fl)
+		f.unpause(fl.source)
+		f.closes = suspect{}
+		delete(fl.source.tries, fl.Place)
+	case ResultRefused:
+		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
+	case ResultDenied:
+		f.pause(fl, r.Outcome)
+	case ResultLost:
+		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored)
+		f.hold(fl)
+	default: // ResultRetry, ResultAbsent
+		f.hold(fl)
+	}
+}
+
+// release gathers a release.
+func (f *Forwarder) release(fl *flight) {
+	if len(f.waiting) == 0 {
+		f.since = time.Now()
+	}
+	f.batch.Release(fl.Stored)
+	fl.source.done[fl.Place] = true
+	f.waiting = append(f.waiting, flightKey{fl.source, fl.Place})
+}
+
+// flush commits the gathered releases when there are enough, or they are old
+// enough, or now.
+func (f *Forwarder) flush(now bool) {
+	if f.batch.Empty() {
+		return
+	}
+	if !now && len(f.waiting) < releaseBatch && time.Since(f.since) < releaseDelay {
+		return
+	}
+	s := settlement{batch: f.batch, keys: f.waiting}
+	f.batch, f.waiting = Batch{}, nil
+	f.commit(s)
+}
+
+// commit hands a batch to the spool, with a bound on how many are under way.
+func (f *Forwarder) commit(s settlement) {
+	for f.flying >= cap(f.settled) {
+		f.confirm(<-f.settled)
+	}
+	f.flying++
+	b := s.batch // the spool owns what it is given; s keeps the same slices to try again
+	f.spool.Commit(&b, func(_ Seq, err error) {
+		s.err = err
+		f.settled <- s
+	})
+}
+
+// confirm takes the end of a commit. What it could not write is tried again:
+// until then it stays marked as done here and is not sent a second time.
+func (f *Forwarder) confirm(s settlement) {
+	f.flying--
+	code := "release-" + f.cfg.Upstream
+	if s.err != nil {
+		if f.health.Raise(Warning{Code: code, Severity: Critical,
+			Text: fmt.Sprintf("what %s has answered cannot be written to the spool: %v", f.cfg.Upstream, s.err)}) {
+			f.log.Error("releases cannot be written", "error", s.err)
+		}
+		f.failed, f.retryAt = append(f.failed, s), time.Now().Add(commitRetry)
+		return
+	}
+	f.health.Clear(code)
+	for _, k := range s.keys {
+		delete(k.done, k.place)
+	}
+}
+
+// retryFailed commits again what could not be written.
+func (f *Forwarder) retryFailed() {
+	if len(f.failed) == 0 || time.Now().Before(f.retryAt) {
+		return
+	}
+	again := f.failed
+	f.failed = nil
+	for _, s := range again {
+		f.commit(s)
+	}
+}
+
+// drainSettlements waits for the commits under way.
+func (f *Forwarder) drainSettlements() {
+	for f.flying > 0 {
+		f.confirm(<-f.settled)
+	}
+}
+
+// deadLetter moves a record to the dead letters of its upstream, in a batch of
+// its own that also releases it: a full disk, which refuses what appends, must
+// not keep the other releases back.
+func (f *Forwarder) deadLetter(fl *flight, why string) {
+	r := *fl.Record
+	to := *fl.Receiver
+	to.Queue, to.TTL = DeadQueue(fl.Receiver.Queue), 0
+	r.Receivers = []Receiver{to}
+	r.HasExpiry = false // a dead letter waits for a person
+	s := settlement{keys: []flightKey{{fl.source, fl.Place}}}
+	s.batch.Append(&r)
+	s.batch.Put(nsDead, r.ID.String(), []byte(why))
+	s.batch.Release(fl.Stored)
+	fl.source.done[fl.Place] = true
+	delete(fl.source.tries, fl.Place)
+	f.commit(s)
+	f.drops.Count("dead-letter", r.Device, r.Topic)
+	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
+		Text: fmt.Sprintf("%s refused a message for good (%s, topic %s): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})
+}
+
+// pause stops a queue whose message the receiver's policy denies: one mistake
+// in a cloud policy must not empty a week's backlog into the dead letters. The
+// oldest message is tried from time to time; when it has been denied for the
+// whole grace it becomes a dead letter itself.
+func (f *Forwarder) pause(fl *flight, o Outcome) {
+	s := fl.source
+	s.denials++
+	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
+	s.tries[fl.Place] = fl.attempt
+	s.head = nil
+	now := f.spool.Age()
+	first, err := f.spool.Get(nsDenied, s.queue)
+	since, parsed := strconv.ParseInt(string(first), 10, 64)
+	switch {
+	case err != nil || parsed != nil:
+		f.batch.Put(nsDenied, s.queue, strconv.AppendInt(nil, int64(now), 10))
+	case now-time.Duration(since) >= f.cfg.RefusalGrace:
+		f.deadLetter(fl, fmt.Sprintf("denied with 0x%02X %s for %v", o.Code, o.Reason, f.cfg.RefusalGrace))
+		f.batch.Put(nsDenied, s.queue, nil)
+	}
+	if f.health.Raise(Warning{Code: "route-paused-" + s.queue, Severity: Critical,
+		Text: fmt.Sprintf("%s does not allow us to publish to %s (0x%02X %s): the route waits and keeps its messages; let the cloud's policy allow the topic", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason)}) {
+		f.log.Warn("route paused", "queue", s.queue, "topic", fl.Receiver.Topic, "code", o.Code, "reason", o.Reason)
+	}
+}
+
+// unpause lets a queue go on after its probe was taken.
+func (f *Forwarder) unpause(s *source) {
+	if s.paused.IsZero() {
+		return
+	}
+	s.paused, s.denials = time.Time{}, 0
+	f.batch.Put(nsDenied, s.queue, nil)
+	f.health.Clear("route-paused-" + s.queue)
+	s.cursor.Seek(0)
+	s.head = nil
+}
+
+// suspect is a message that may be what makes the receiver hang up.
+type suspect struct {
+	seq    Seq
+	closes int
+}
+
+// narrowAt is how many hang-ups over one message make the window 1, poisonAt
+// how many make it a dead letter.
+const (
+	narrowAt = 3
+	poisonAt = 6
+)
+
+func (s *suspect) narrow(window int) int {
+	if s.closes >= narrowAt {
+		return 1
+	}
+	return max(window, 1)
+}
+
+// suspectOldest counts the hang-ups of the receiver over the same oldest
+// message. Cuts of the network do not count.
+func (f *Forwarder) suspectOldest(oldest *flight, err error) {
+	if oldest == nil || !errors.Is(err, ErrClosedByPeer) {
+		return
+	}
+	if f.closes.seq != oldest.Seq {
+		f.closes = suspect{seq: oldest.Seq}
+	}
+	if f.closes.closes++; f.closes.closes >= poisonAt {
+		f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", f.closes.closes, err))
+		f.closes = suspect{}
+	}
+}
+
+// Before a place is sent its mark is durable, so that after a crash the bill
+// knows what may have been sent. Marks run ahead in strides.
+const markStride = 1024
+
+// marked makes sure that the mark covers the head of a source; false means that
+// the commit is under way.
+func (f *Forwarder) marked(s *source) bool {
+	p := s.head.Place
+	if p+markStride/2 >= s.asked {
+		to := p + markStride
+		s.asked = to
+		var b Batch
+		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))
+		f.spool.Commit(&b, func(_ Seq, err error) {
+			if err == nil {
+				s.durable.Store(uint64(to))
+			}
+			select {
+			case f.wake <- struct{}{}:
+			default:
+			}
+		})
+	}
+	return uint64(p) < s.durable.Load()
+}
+
+// forgetMarks says that nothing is on its way: what was lost is in the batch.
+func (f *Forwarder) forgetMarks() {
+	f.sources(func(s *source) {
+		if s.asked > 0 {
+			f.batch.Put(nsSent, s.queue, nil)
+			s.asked = 0
+			s.durable.Store(0)
+		}
+	})
+}
+
+// accountForCrash meters what a crash has left on the way: of each queue the
+// oldest records below the mark, as many as can have been in flight or
+// acknowledged without being released.
+func (f *Forwarder) accountForCrash() {
+	f.sources(func(s *source) {
+		v, err := f.spool.Get(nsSent, s.queue)
+		mark, parsed := strconv.ParseUint(string(v), 10, 64)
+		if err != nil || parsed != nil {
+			return
+		}
+		c := f.spool.Cursor(s.queue)
+		defer c.Close()
+		for range maxUnconfirmed {
+			r, err := c.Next()
+			if err != nil || r == nil || uint64(r.Place) >= mark {
+				break
+			}
+			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
+		}
+		f.batch.Put(nsSent, s.queue, nil)
+	})
+	f.flush(true)
+}
+
+// maxUnconfirmed bounds what a crash can leave sent and not released: AWS's
+// window and a release batch.
+const maxUnconfirmed = 100 + releaseBatch
