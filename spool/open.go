@@ -73,12 +73,10 @@ func (s *Spool) start() {
 
 // loadID reads the spool's id, or makes one.
 func (s *Spool) loadID() (uint64, error) {
-	path := filepath.Join(s.opts.Dir, "SPOOL")
-	if b, err := os.ReadFile(path); err == nil {
-		if id, err := hex.DecodeString(strings.TrimSpace(string(b))); err == nil && len(id) == 8 {
-			return binary.BigEndian.Uint64(id), nil
-		}
+	if id, ok := readIDFile(s.opts.Dir); ok {
+		return id, nil
 	}
+	path := filepath.Join(s.opts.Dir, idFile)
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	dirs, err := s.logDirs()
@@ -93,6 +91,20 @@ func (s *Spool) loadID() (uint64, error) {
 		}
 	}
 	return binary.BigEndian.Uint64(id[:]), writeDurably(path, []byte(hex.EncodeToString(id[:])+"\n"))
+}
+
+const idFile = "SPOOL"
+
+func readIDFile(dir string) (uint64, bool) {
+	b, err := os.ReadFile(filepath.Join(dir, idFile))
+	if err != nil {
+		return 0, false
+	}
+	id, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(id) != 8 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(id), true
 }
 
 // writeDurably replaces a small file.

@@ -13,8 +13,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Badger leaves these two behind when an Open fails, as on damaged files.
+	// Badger leaves these behind when an Open fails, as on damaged files.
 	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4/y.(*WaterMark).process"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).updateSize"),
 		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
 		goleak.IgnoreAnyFunction("github.com/dgraph-io/ristretto/v2/z.(*AllocatorPool).freeupAllocators"))
 }
