@@ -236,13 +236,32 @@ func (s *Spool) Repair(progress func(done, all int)) (rebuilt int, err error) {
 	return rebuilt, nil
 }
 
+// repair makes the index of one generation whole, unless a cursor is in it.
 func (s *Spool) repair(g *generation) (bool, error) {
-	if err := s.enter(g); err != nil {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.users > 0 || g.db != nil {
+		return false, nil
+	}
+	raw, err := scanRaw(g.dir, s.id)
+	if err != nil {
 		return false, err
 	}
-	defer s.leave(g)
-	if !s.salvage(g) {
-		return false, nil
+	lacking := false
+	if err = s.reopen(g); err == nil {
+		for k := range raw {
+			_, ok := slices.BinarySearch(g.keys, k)
+			lacking = lacking || !ok
+		}
+		err = closeBadger(g.db)
+		g.db, g.keys = nil, nil
+	}
+	if err != nil || !lacking {
+		return false, err
+	}
+	g.extra, g.salvaged = nil, false
+	if err := s.reindex(g.dir, raw); err != nil {
+		return true, s.rebuildDir(g.n, raw)
 	}
 	return true, nil
 }
