@@ -21,11 +21,20 @@ type Drops struct {
 	Last   time.Time
 	Device string // of the latest
 	Topic  string // of the latest
+	Detail string // of the latest, for a person: which statement denied it
 }
 
 // Count records one drop. Reasons are a small fixed set of kebab-case words;
 // names and topics are examples, not labels.
-func (l *DropLog) Count(reason, device, topic string) {
+func (l *DropLog) Count(reason, device, topic string) { l.count(reason, device, topic, "") }
+
+// CountError records one drop for err: its kind is the reason, its text the
+// detail.
+func (l *DropLog) CountError(err error, device, topic string) {
+	l.count(KindOf(err).String(), device, topic, err.Error())
+}
+
+func (l *DropLog) count(reason, device, topic, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.reasons == nil {
@@ -37,7 +46,7 @@ func (l *DropLog) Count(reason, device, topic string) {
 		l.reasons[reason] = d
 	}
 	d.Count++
-	d.Last, d.Device, d.Topic = time.Now(), device, topic
+	d.Last, d.Device, d.Topic, d.Detail = time.Now(), device, topic, detail
 }
 
 // All lists the drops by falling count.

@@ -27,7 +27,7 @@ func NewIngest(spool Spool, router Router, clock *Clock, meter Meter, drops *Dro
 // complete at once, so the giver's acknowledgements need their own queue.
 func (in *Ingest) Up(p *Principal, g Grants, m *Message, done func(error)) {
 	if err := authorizePublish(g, m); err != nil {
-		in.drops.Count(KindOf(err).String(), p.ClientID, m.Topic)
+		in.drops.CountError(err, p.ClientID, m.Topic)
 		done(err)
 		return
 	}
@@ -38,7 +38,7 @@ func (in *Ingest) Up(p *Principal, g Grants, m *Message, done func(error)) {
 func (in *Ingest) Authorized(p *Principal, m *Message, done func(error)) {
 	to, err := in.router.Up(p, m)
 	if err != nil {
-		in.drops.Count(KindOf(err).String(), p.ClientID, m.Topic)
+		in.drops.CountError(err, p.ClientID, m.Topic)
 		done(err)
 		return
 	}
@@ -60,7 +60,7 @@ func (in *Ingest) Authorized(p *Principal, m *Message, done func(error)) {
 func (in *Ingest) Down(upstream string, m *Message, wire int, done func(error)) {
 	to, err := in.router.Down(upstream, m)
 	if err != nil {
-		in.drops.Count(KindOf(err).String(), upstream, m.Topic)
+		in.drops.CountError(err, upstream, m.Topic)
 		done(err)
 		return
 	}

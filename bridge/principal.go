@@ -19,6 +19,10 @@ type Principal struct {
 	Certificate   *x509.Certificate // nil without mTLS
 	Policies      []string          // names of the policies attached to certificate, user and groups
 	Protocol      byte              // MQTT protocol level: 4 or 5; 0 for HTTP
+
+	// ListenerPolicies are those of Policies that the listener gives: a reload
+	// of the registry changes the others only.
+	ListenerPolicies []string
 }
 
 // Thing is a registry entry.

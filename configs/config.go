@@ -1,0 +1,92 @@
+package configs
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/ebbgate/ebbgate/localbroker"
+	"github.com/ebbgate/ebbgate/policy"
+	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/mqtt"
+)
+
+// Config is the configuration of a gateway. One that [Load] returns is valid
+// and complete: paths are absolute, references resolved, ids filled in.
+type Config struct {
+	Gateway         Gateway             `koanf:"gateway" doc:"What this gateway calls itself."`
+	Spool           spool.Options       `koanf:"spool" doc:"The durable queue on this machine's disk."`
+	Policy          policy.Options      `koanf:"policy" doc:"Who may do what."`
+	Broker          localbroker.Options `koanf:",squash"`
+	Routes          rules.Options       `koanf:"routes" doc:"What goes where, and as what."`
+	Upstreams       map[string]Upstream `koanf:"upstreams" doc:"Where messages go, by names that the routes use."`
+	Admin           Admin               `koanf:"admin" doc:"The port for health and metrics."`
+	Log             Log                 `koanf:"log" doc:"What the gateway writes to standard error."`
+	ShutdownTimeout time.Duration       `koanf:"shutdown_timeout" doc:"How long a stop waits for what is in flight, 0s to 10m; nothing is lost when it is short."`
+}
+
+// Gateway is what this gateway calls itself.
+type Gateway struct {
+	ID string `koanf:"id" doc:"Name of this gateway, 1 to 64 of letters, digits, '.', '-' and '_', unique per cloud account; empty: the host's name."`
+}
+
+// The values of Upstream.Type.
+const (
+	TypeMQTT    = "mqtt"
+	TypeSandbox = "sandbox"
+)
+
+// Upstream is one cloud.
+type Upstream struct {
+	Type    string          `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT    mqtt.Options    `koanf:",squash"`
+	Billing billing.Options `koanf:"billing" doc:"How this upstream bills."`
+}
+
+// Admin is the port for health and metrics.
+type Admin struct {
+	Address string `koanf:"address" doc:"Loopback host and port of /livez, /readyz and /metrics; empty: none."`
+}
+
+// Log says how the gateway logs to standard error.
+type Log struct {
+	Format string `koanf:"format" enum:"text,json" doc:"text for people, json for machines."`
+	Level  string `koanf:"level" enum:"debug,info,warn,error" doc:"The least severe that is logged."`
+}
+
+// Default is the configuration that says nothing: one anonymous listener on
+// loopback, no upstream and no route.
+func Default() *Config {
+	return &Config{
+		Spool:           spool.DefaultOptions(),
+		Policy:          policy.DefaultOptions(),
+		Broker:          localbroker.DefaultOptions(),
+		Routes:          rules.DefaultOptions(),
+		Upstreams:       map[string]Upstream{},
+		Admin:           Admin{Address: "127.0.0.1:9883"},
+		Log:             Log{Format: "text", Level: "info"},
+		ShutdownTimeout: 10 * time.Second,
+	}
+}
+
+// DefaultUpstream is an upstream that says nothing: its endpoint is missing.
+func DefaultUpstream() Upstream {
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Billing: billing.DefaultOptions()}
+}
+
+// fresh is an addressable entry of a list or map, with its defaults.
+func fresh(t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
+	switch p := v.Addr().Interface().(type) {
+	case *Upstream:
+		*p = DefaultUpstream()
+	case *localbroker.ListenerOptions:
+		*p = localbroker.DefaultListener()
+	case *rules.UpRoute:
+		*p = rules.DefaultUpRoute()
+	case *rules.DownRoute:
+		*p = rules.DefaultDownRoute()
+	}
+	return v
+}

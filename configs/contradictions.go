@@ -1,0 +1,136 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// contradictions finds what is wrong between the parts, and in those that have
+// no package of their own.
+func (c *check) contradictions() {
+	c.routes()
+	c.clientIDs()
+	c.sandboxes()
+	c.admin()
+	c.listenerPolicies()
+	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {
+		c.complain("shutdown_timeout", codeTimeout, formatDuration(t)+" is out of range", "set it between 0s and 10m")
+	}
+}
+
+// routes finds routes to upstreams that are not there.
+func (c *check) routes() {
+	known := slices.Sorted(maps.Keys(c.config.Upstreams))
+	look := func(path, name string) {
+		if _, ok := c.config.Upstreams[name]; ok || name == "" || c.covered("upstreams."+name) {
+			return
+		}
+		remedy := "there is no upstream yet: add it under upstreams:"
+		if len(known) > 0 {
+			remedy = "add it under upstreams:, or " + strings.TrimSuffix(meant(name, known), "?")
+		}
+		if k := closest(name, known); k != "" {
+			remedy = "did you mean " + k + "? Else add it under upstreams:"
+		}
+		c.complain(path, codeUpstream, quote(name)+" is not an upstream", remedy)
+	}
+	for i, r := range c.config.Routes.Up {
+		look(indexed("routes.up", i)+".upstream", r.Upstream)
+	}
+	for i, r := range c.config.Routes.Down {
+		look(indexed("routes.down", i)+".upstream", r.Upstream)
+	}
+}
+
+// clientIDs finds connections that would take each other's place: a broker
+// closes the older one of a client id (B19), and the two would go on for ever.
+func (c *check) clientIDs() {
+	taken := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		u := c.config.Upstreams[name]
+		if u.MQTT.Endpoint == "" {
+			continue
+		}
+		for _, id := range []string{u.MQTT.ClientID, u.MQTT.ClientID + "-down"} {
+			if other, twice := taken[u.MQTT.Endpoint+" "+id]; twice {
+				c.complain("upstreams."+name+".client_id", codeClientID,
+					fmt.Sprintf("%s is also the client id of upstream %s at %s: the two connections would close each other", quote(id), other, u.MQTT.Endpoint),
+					"give each its own client_id")
+				break
+			}
+		}
+		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID] = name
+		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID+"-down"] = name
+	}
+}
+
+// sandboxes finds sandboxes that are dressed as a cloud.
+func (c *check) sandboxes() {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		u := c.config.Upstreams[name]
+		if u.Type != TypeSandbox || u.MQTT.Endpoint == "" {
+			continue
+		}
+		host := strings.TrimPrefix(strings.TrimPrefix(u.MQTT.Endpoint, "mqtts://"), "mqtt://")
+		if !strings.Contains(host, ":") {
+			host += ":0"
+		}
+		if !onLoopback(host) {
+			c.complain("upstreams."+name+".endpoint", codeSandbox, "is not on this machine, and a sandbox is", "use type: mqtt for a real broker, or leave the endpoint out")
+		}
+	}
+}
+
+// admin finds an admin port that others could reach: it asks nobody who he is.
+func (c *check) admin() {
+	a := c.config.Admin.Address
+	if a == "" {
+		return
+	}
+	if _, _, err := net.SplitHostPort(a); err != nil {
+		c.complain("admin.address", codeAdmin, quote(a)+" is not a host and a port", "write it as 127.0.0.1:9883")
+		return
+	}
+	if !onLoopback(a) {
+		c.complain("admin.address", codeAdmin, a+" can be reached from the network, and the admin port asks nobody who he is", "listen on 127.0.0.1")
+	}
+	for _, l := range c.config.Broker.Listeners {
+		if l.Address == a && !strings.HasSuffix(a, ":0") {
+			c.complain("admin.address", codeAddress, a+" is also the address of listener "+l.Name, "use another port")
+		}
+	}
+}
+
+// listenerPolicies finds policies that listeners attach and nobody wrote.
+func (c *check) listenerPolicies() {
+	folder := c.config.Policy.Policies
+	if c.covered("policy.policies") {
+		return
+	}
+	for i, l := range c.config.Broker.Listeners {
+		for j, name := range l.Policies {
+			at := indexed(indexed("listeners", i)+".policies", j)
+			if folder == "" {
+				c.complain(at, codePolicy, quote(name)+" is named, but policy.policies is empty", "name the folder of the policy documents there")
+			} else if info, err := os.Stat(policyFile(folder, name)); err != nil || info.IsDir() || strings.ContainsAny(name, `/\`) {
+				c.complain(at, codePolicy, quote(name)+" is not a policy: there is no "+name+".json in "+folder, "write it, or correct the name")
+			}
+		}
+	}
+}
+
+// onLoopback reports whether an address can be reached from this host only.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

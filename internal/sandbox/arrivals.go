@@ -1,0 +1,129 @@
+package sandbox
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/tally"
+)
+
+// Arrivals records what reaches the cloud. It takes the place that the walk
+// has in a gateway: every message is acknowledged, counted and dropped. Its
+// methods are safe for concurrent use.
+type Arrivals struct {
+	identify func(payload []byte) (series string, number uint64, ok bool)
+	units    func(*bridge.Message) int64
+	seen     tally.Set
+
+	mu     sync.Mutex
+	counts Counts
+	latest []Arrival // messages that identify does not know, the newest last
+}
+
+// Counts are what has arrived.
+type Counts struct {
+	Messages   int64 `json:"messages"`     // all PUBLISHes, resends too
+	Distinct   int64 `json:"distinct"`     // identified messages, each once
+	Duplicates int64 `json:"duplicates"`   // identified messages that were here already
+	OutOfOrder int64 `json:"out_of_order"` // first arrivals after a later one of the same series
+	Others     int64 `json:"others"`       // messages without a known id
+	Units      int64 `json:"units"`        // metered messages of everything that arrived
+	FirstUnits int64 `json:"first_units"`  // of first arrivals and others: what a cloud without resends bills
+	Bytes      int64 `json:"bytes"`        // of topics and payloads
+}
+
+// Arrival is a message that a person may want to see.
+type Arrival struct {
+	At      time.Time `json:"at"`
+	Topic   string    `json:"topic"`
+	Payload string    `json:"payload"` // its beginning
+	Device  string    `json:"device"`  // by the origin properties, if it has them
+}
+
+// Bounds of what is kept to show.
+const (
+	keepLatest  = 16
+	keepPayload = 256
+)
+
+// NewArrivals records messages whose identity identify finds, and bills by
+// units; nil counts no units.
+func NewArrivals(identify func([]byte) (string, uint64, bool), units func(*bridge.Message) int64) *Arrivals {
+	if units == nil {
+		units = func(*bridge.Message) int64 { return 0 }
+	}
+	return &Arrivals{identify: identify, units: units}
+}
+
+// Up takes a publish, whatever the grants: the broker has asked them.
+func (a *Arrivals) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done func(error)) {
+	if d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: m.Topic}); !d.Allowed {
+		done(bridge.Errorf("publish", bridge.NotAuthorized, "%s", d.Reason))
+		return
+	}
+	a.Authorized(p, m, done)
+}
+
+// Authorized takes a message that has been decided on.
+func (a *Arrivals) Authorized(_ *bridge.Principal, m *bridge.Message, done func(error)) {
+	a.record(m)
+	done(nil)
+}
+
+func (a *Arrivals) record(m *bridge.Message) {
+	series, number, known := a.identify(m.Payload)
+	units := a.units(m)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := &a.counts
+	c.Messages++
+	c.Units += units
+	c.Bytes += int64(len(m.Topic) + len(m.Payload))
+	if known {
+		switch a.seen.Add(series, number) {
+		case tally.First:
+			c.Distinct++
+		case tally.Late:
+			c.Distinct++
+			c.OutOfOrder++
+		case tally.Duplicate:
+			c.Duplicates++
+			return
+		case tally.Refused:
+			known = false
+		}
+	}
+	c.FirstUnits += units
+	if !known {
+		c.Others++
+		a.note(m)
+	}
+}
+
+func (a *Arrivals) note(m *bridge.Message) {
+	if len(a.latest) == keepLatest {
+		a.latest = append(a.latest[:0], a.latest[1:]...)
+	}
+	device, _ := m.UserValue(bridge.PropDevice)
+	a.latest = append(a.latest, Arrival{
+		At: time.Now(), Topic: m.Topic, Payload: string(m.Payload[:min(len(m.Payload), keepPayload)]), Device: device,
+	})
+}
+
+// Seen is the set of identified messages that have arrived. It grows.
+func (a *Arrivals) Seen() *tally.Set { return &a.seen }
+
+// Counts reads the figures.
+func (a *Arrivals) Counts() Counts {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.counts
+}
+
+// Latest lists the newest messages without a known id, the newest last.
+func (a *Arrivals) Latest() []Arrival {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]Arrival(nil), a.latest...)
+}

@@ -1,0 +1,126 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
+)
+
+// Options describe a sandbox cloud.
+type Options struct {
+	Address  string // where the gate listens; empty: a free port of 127.0.0.1
+	NoLimits bool   // take as much as comes; sizes and topics stay limited
+
+	// Identify finds the identity of a message in its payload; nil: none has
+	// one.
+	Identify func(payload []byte) (series string, number uint64, ok bool)
+	// Units is how many metered messages a message is; nil counts none.
+	Units func(*bridge.Message) int64
+}
+
+// publishRate is AWS's limit of PUBLISHes a second on one connection (Q06);
+// what is above is discarded, without an answer on MQTT 3.1.1.
+const publishRate = 100
+
+// listenerName names the broker's only listener.
+const listenerName = "sandbox"
+
+// Cloud is a broker with AWS IoT Core's behaviour and limits (profile "aws":
+// Receive Maximum 100, 128 KB, 7 slashes, Maximum QoS 1, 100 PUBLISHes a
+// second), behind a gate. Anybody may connect to it: it listens on loopback
+// only.
+type Cloud struct {
+	gate     *Gate
+	broker   *localbroker.Broker
+	arrivals *Arrivals
+	drops    *bridge.DropLog
+}
+
+// Open makes a cloud that listens, and serves once Run runs. To give it back
+// without Run, call Close.
+func Open(o Options, log *slog.Logger) (*Cloud, error) {
+	if o.Address == "" {
+		o.Address = "127.0.0.1:0"
+	}
+	if o.Identify == nil {
+		o.Identify = func([]byte) (string, uint64, bool) { return "", 0, false }
+	}
+	c := &Cloud{arrivals: NewArrivals(o.Identify, o.Units), drops: &bridge.DropLog{}}
+	l := localbroker.DefaultListener()
+	l.Name, l.Address, l.Profile = listenerName, "127.0.0.1:0", "aws"
+	if !o.NoLimits {
+		l.Limits.PublishesPerSec = publishRate
+	}
+	options := localbroker.DefaultOptions()
+	options.Listeners = []localbroker.ListenerOptions{l}
+	var err error
+	c.broker, err = localbroker.New(options, localbroker.Deps{
+		Ingest: c.arrivals, Identities: anybody{}, Authorizer: anybody{}, DropLog: c.drops, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if err := c.broker.Listen(); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if c.gate, err = OpenGate(o.Address, c.broker.Addrs()[listenerName].String()); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Run serves until ctx ends.
+func (c *Cloud) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.broker.Run(ctx) })
+	g.Go(func() error { return c.gate.Run(ctx) })
+	return g.Wait()
+}
+
+// Close gives back a cloud that Run was never called for.
+func (c *Cloud) Close() error {
+	ended, end := context.WithCancel(context.Background())
+	end()
+	err := c.broker.Run(ended)
+	if c.gate != nil {
+		err = errors.Join(err, c.gate.Run(ended))
+	}
+	return err
+}
+
+// Addr is where the cloud is reached, through the gate.
+func (c *Cloud) Addr() string { return c.gate.Addr() }
+
+// Gate is the link to the cloud.
+func (c *Cloud) Gate() *Gate { return c.gate }
+
+// Arrivals is what has reached the cloud.
+func (c *Cloud) Arrivals() *Arrivals { return c.arrivals }
+
+// Discarded is what the cloud's limits refused, by reason.
+func (c *Cloud) Discarded() []bridge.Drops { return c.drops.All() }
+
+// anybody is who connects to a sandbox, and what it may do: everything.
+type anybody struct{}
+
+func (anybody) Certificate(*x509.Certificate, string, time.Time) (bridge.Principal, error) {
+	return bridge.Principal{}, bridge.Errorf("identify", bridge.NotAuthorized, "a sandbox knows no certificates")
+}
+
+func (anybody) Named(user, clientID string, policies []string) (bridge.Principal, error) {
+	return bridge.Principal{User: user, ClientID: clientID, Policies: policies}, nil
+}
+
+func (anybody) Grants(*bridge.Principal) (bridge.Grants, error) { return anybody{}, nil }
+
+func (anybody) Decide(bridge.Request) bridge.Decision {
+	return bridge.Decision{Allowed: true, Reason: "a sandbox allows everything"}
+}

@@ -1,0 +1,93 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Control is a small HTTP API over a gate and what arrived behind it, for a
+// sandbox that is a process of its own. Serve it on loopback only.
+//
+//	GET  /report                    counts, gate, present fault
+//	GET  /latest                    messages without a known id
+//	POST /cut                       reset every connection, once
+//	POST /blackhole                 keep every byte, until restore
+//	POST /refuse                    reset new connections, until restore
+//	POST /slow?latency=&rate=       delay and bytes per second, until restore
+//	POST /restore
+//
+// A browser that was lured here can do nothing: what changes something needs
+// POST with no Origin of another site.
+type Control struct {
+	gate     *Gate
+	arrivals *Arrivals
+	handler  http.Handler
+}
+
+// NewControl serves gate and arrivals.
+func NewControl(gate *Gate, arrivals *Arrivals) *Control {
+	c := &Control{gate: gate, arrivals: arrivals}
+	c.handler = http.NewCrossOriginProtection().Handler(c.routes())
+	return c
+}
+
+// Report is what GET /report answers.
+type Report struct {
+	Counts
+	Gate  GateStats `json:"gate"`
+	Fault Fault     `json:"fault"`
+}
+
+// ServeHTTP implements [http.Handler].
+func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+func (c *Control) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, Report{c.arrivals.Counts(), c.gate.Stats(), c.gate.Fault()})
+	})
+	mux.HandleFunc("GET /latest", func(w http.ResponseWriter, _ *http.Request) { reply(w, c.arrivals.Latest()) })
+	mux.HandleFunc("POST /cut", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]int{"reset": c.gate.Cut()})
+	})
+	for path, fault := range map[string]Fault{"blackhole": {BlackHole: true}, "refuse": {Refuse: true}, "restore": {}} {
+		mux.HandleFunc("POST /"+path, func(w http.ResponseWriter, _ *http.Request) { c.set(w, fault) })
+	}
+	mux.HandleFunc("POST /slow", func(w http.ResponseWriter, r *http.Request) {
+		fault, err := slowness(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		c.set(w, fault)
+	})
+	return mux
+}
+
+func (c *Control) set(w http.ResponseWriter, f Fault) {
+	c.gate.Set(f)
+	reply(w, f)
+}
+
+func slowness(r *http.Request) (f Fault, err error) {
+	q := r.URL.Query()
+	if text := q.Get("latency"); text != "" {
+		if f.Latency, err = time.ParseDuration(text); err != nil || f.Latency < 0 || f.Latency > time.Minute {
+			return f, fmt.Errorf("latency %q: write a duration up to 1m, such as 300ms", text)
+		}
+	}
+	if text := q.Get("rate"); text != "" {
+		if f.BytesPerSecond, err = strconv.Atoi(text); err != nil || f.BytesPerSecond < 1 {
+			return f, fmt.Errorf("rate %q: write bytes per second, 1 or more", text)
+		}
+	}
+	return f, nil
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the reader is gone: nobody to tell
+}

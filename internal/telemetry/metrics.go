@@ -1,0 +1,81 @@
+package telemetry
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// statusCollector makes metrics of a Status at each scrape, so that what
+// Prometheus sees is what the CLI shows.
+type statusCollector struct{ status func() Status }
+
+func registry(status func() Status) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(statusCollector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("ebbgate_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("ebbgate_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+// Describe sends nothing: the metrics depend on the configuration.
+func (c statusCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c statusCollector) Collect(out chan<- prometheus.Metric) {
+	s := c.status()
+	send := func(m metric, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+	}
+	send(gauge("build_info", "Always 1; the labels tell the version.", "version", "gateway"), 1, s.Version, s.Gateway)
+	send(gauge("ready", "1 while devices' messages are taken."), flag(s.Ready))
+	send(gauge("clock_synchronised", "1 while the kernel says that the clock is synchronised."), flag(s.Clock == "synchronised"))
+	send(gauge("devices_connected", "Devices connected now."), float64(s.Devices.Connected))
+	send(gauge("sessions", "Sessions, persistent ones included."), float64(s.Devices.Sessions))
+	send(gauge("spool_disk_bytes", "Bytes that the spool occupies on the disk."), float64(s.Spool.DiskUsed))
+	send(gauge("spool_disk_free_bytes", "Bytes left on the spool's disk."), float64(s.Spool.DiskFree))
+	send(gauge("spool_full", "1 while devices see back-pressure."), flag(s.Spool.Full))
+	up := []struct {
+		metric
+		value func(Upstream) float64
+	}{
+		{gauge("upstream_up", "1 while the link is up.", "upstream"), func(u Upstream) float64 { return flag(u.Link == LinkUp) }},
+		{gauge("upstream_spooled_messages", "Messages that wait for the cloud.", "upstream"), func(u Upstream) float64 { return float64(u.Depth) }},
+		{gauge("upstream_spooled_bytes", "Topic and payload bytes that wait for the cloud.", "upstream"), func(u Upstream) float64 { return float64(u.Bytes) }},
+		{gauge("upstream_oldest_seconds", "Age of the oldest message that waits.", "upstream"), func(u Upstream) float64 { return u.OldestAge }},
+		{gauge("upstream_in_flight", "Messages sent and not acknowledged.", "upstream"), func(u Upstream) float64 { return float64(u.InFlight) }},
+		{gauge("upstream_dead_letters", "Messages that the cloud refused for good.", "upstream"), func(u Upstream) float64 { return float64(u.Dead) }},
+		{gauge("upstream_metered_messages_today", "Metered messages (billing units) delivered today, UTC.", "upstream"), func(u Upstream) float64 { return float64(u.Units) }},
+		{gauge("upstream_uncertain_messages_today", "Metered messages sent today whose fate is unknown.", "upstream"), func(u Upstream) float64 { return float64(u.Uncertain) }},
+	}
+	for _, u := range s.Upstreams {
+		for _, m := range up {
+			send(m.metric, m.value(u), u.Name)
+		}
+	}
+	drops := counter("dropped_messages_total", "Messages refused or dropped since the start, by reason.", "reason")
+	for _, d := range s.Drops {
+		send(drops, float64(d.Count), d.Reason)
+	}
+	warnings := gauge("warning", "1 for each warning that is raised now.", "code", "severity")
+	for _, w := range s.Warnings {
+		send(warnings, 1, w.Code, w.Severity)
+	}
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,98 @@
+package telemetry
+
+import "time"
+
+// Status is what a running gateway says about itself: GET /api/v1/status on
+// the admin listener, as JSON. The CLI, the demo and the console all show this
+// one struct; a field is only ever added.
+type Status struct {
+	Gateway string    `json:"gateway"` // gateway.id
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Uptime  float64   `json:"uptime_seconds"`
+	Ready   bool      `json:"ready"` // takes devices' messages; the cloud may be away
+	Clock   string    `json:"clock"` // synchronised | unsynchronised
+
+	Upstreams []Upstream `json:"upstreams"` // sorted by name
+	Devices   Devices    `json:"devices"`
+	Spool     SpoolState `json:"spool"`
+	Rates     Rates      `json:"rates"`
+	Bill      BillState  `json:"bill"`
+
+	Warnings []Warning `json:"warnings"` // the worst first
+	Drops    []Drop    `json:"drops"`    // by falling count
+}
+
+// Link states of an upstream.
+const (
+	LinkUp         = "up"
+	LinkConnecting = "connecting" // back-off included
+	LinkPaused     = "paused"     // by the operator, or a refusal of the cloud's policy
+)
+
+// Upstream is one cloud and its queues together.
+type Upstream struct {
+	Name      string    `json:"name"`
+	Link      string    `json:"link"`                 // see LinkUp and its like
+	Since     time.Time `json:"since"`                // of the present link state
+	LastError string    `json:"last_error,omitempty"` // why it is not up
+	Depth     int64     `json:"depth"`                // records waiting
+	Bytes     int64     `json:"bytes"`                // of their topics and payloads
+	OldestAge float64   `json:"oldest_age_seconds"`   // 0 when empty
+	OutRate   float64   `json:"out_rate"`             // acknowledged messages a second
+	InFlight  int       `json:"in_flight"`            // sent, not yet acknowledged
+	Drain     float64   `json:"drain_seconds"`        // until empty at the present rates; -1: not draining
+	Dead      int64     `json:"dead_letters"`         // records in the dead-letter queues
+	Units     int64     `json:"units_today"`          // metered messages delivered today, UTC
+	Uncertain int64     `json:"uncertain_units_today"`
+}
+
+// Devices counts the LAN side.
+type Devices struct {
+	Connected int `json:"connected"`
+	Sessions  int `json:"sessions"` // persistent ones included, connected or not
+}
+
+// SpoolState is the spool as a whole.
+type SpoolState struct {
+	Depth     int64   `json:"depth"` // records in upward queues
+	Bytes     int64   `json:"bytes"`
+	OldestAge float64 `json:"oldest_age_seconds"`
+	DiskUsed  int64   `json:"disk_used"` // of the data directory, bytes on disk
+	DiskFree  int64   `json:"disk_free"` // of its file system
+	Full      bool    `json:"full"`      // back-pressure now
+}
+
+// Rates are smoothed over the last seconds, in messages a second.
+type Rates struct {
+	In  float64 `json:"in"`  // accepted from devices
+	Out float64 `json:"out"` // acknowledged by clouds
+}
+
+// BillState is the short form of the bill. Money is a decimal string of US
+// dollars with six digits, so that no reader rounds it.
+type BillState struct {
+	UnitsToday     int64  `json:"units_today"`
+	UncertainToday int64  `json:"uncertain_units_today"`
+	USDToday       string `json:"usd_today"`
+	USDMonth       string `json:"usd_month"`            // this month so far
+	USDProjected   string `json:"usd_month_projection"` // at the pace of the last hour
+}
+
+// Warning is a bridge.Warning in words.
+type Warning struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"` // notice | degraded | critical
+	Text     string `json:"text"`
+}
+
+// Drop is one line of the drop log.
+type Drop struct {
+	Reason string    `json:"reason"`
+	Count  int64     `json:"count"`
+	Last   time.Time `json:"last"`
+	Device string    `json:"device,omitempty"`
+	Topic  string    `json:"topic,omitempty"`
+	Detail string    `json:"detail,omitempty"` // the policy's reason, for refusals
+}

@@ -1,0 +1,228 @@
+package localbroker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Ingester is the walk of what devices publish. [bridge.Ingest] implements it.
+// done is called exactly once, from any goroutine, and is not blocked.
+type Ingester interface {
+	Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done func(error))
+	Authorized(p *bridge.Principal, m *bridge.Message, done func(error))
+}
+
+// Deps are what the broker works with. All but Now and Events are required.
+type Deps struct {
+	Ingest     Ingester
+	Identities Identities
+	Authorizer bridge.Authorizer
+	DropLog    *bridge.DropLog
+	Log        *slog.Logger
+	Now        func() time.Time // nil: time.Now
+	Events     Events
+}
+
+// Events are optional callbacks, for metrics. They run on the connection's
+// goroutine and must not block.
+type Events struct {
+	Connected    func(SessionInfo)               // CONNACK success was sent
+	Disconnected func(c SessionInfo, why string) // an established connection ended
+	Refused      func(listener, why string)      // a CONNECT or a socket was refused
+}
+
+// Broker is the LAN side of the gateway. Its methods may be called
+// concurrently.
+type Broker struct {
+	ingest     Ingester
+	identities Identities
+	authorizer bridge.Authorizer
+	drops      *bridge.DropLog
+	log        *slog.Logger
+	quiet      *quietLog
+	now        func() time.Time
+	events     Events
+	memory     MemoryOptions
+
+	server    *mqtt.Server
+	listeners []*listener
+	index     index
+	sessions  registry
+	retained  *retained
+
+	queued      atomic.Int64 // bytes waiting in all sessions
+	holding     atomic.Int64 // connections that hold a message
+	connections atomic.Uint64
+}
+
+const (
+	sweepEvery  = time.Second
+	stopTimeout = 3 * time.Second
+)
+
+// New makes a broker. It reads the certificates and users that the options
+// name; an error is an *bridge.Error with a remedy. Nothing listens yet.
+func New(opts Options, deps Deps) (*Broker, error) {
+	opts = opts.withDefaults()
+	b := &Broker{
+		ingest: deps.Ingest, identities: deps.Identities, authorizer: deps.Authorizer,
+		drops: deps.DropLog, log: deps.Log, quiet: newQuietLog(deps.Log), now: deps.Now, events: deps.Events,
+		memory: opts.Broker,
+	}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	b.sessions = registry{broker: b, byID: map[string]*session{}}
+	b.retained = newRetained(opts.Broker, b.now)
+	for _, o := range opts.Listeners {
+		l, err := newListener(b, o)
+		if err != nil {
+			return nil, err
+		}
+		b.listeners = append(b.listeners, l)
+	}
+	if err := b.newServer(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// newServer makes mochi's server. It is never told to Serve: that would start
+// its own timers for sessions, wills and $SYS, the last of which stops the
+// world every second.
+func (b *Broker) newServer() error {
+	caps := mqtt.NewDefaultServerCapabilities()
+	caps.MaximumClientWritesPending = 1   // we write past its queue
+	caps.MaximumMessageExpiryInterval = 0 // M10
+	caps.MinimumProtocolVersion = 4       // B16
+	b.server = mqtt.New(&mqtt.Options{
+		Capabilities:            caps,
+		ClientNetReadBufferSize: 4 << 10,
+		Logger:                  slog.New(slog.DiscardHandler), // our log has our reasons
+	})
+	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
+		return fmt.Errorf("local broker: %w", err)
+	}
+	return nil
+}
+
+// Listen opens the listeners' addresses. Devices may connect from then on, and
+// are served once Run runs.
+func (b *Broker) Listen() error {
+	for _, l := range b.listeners {
+		if err := b.server.AddListener(l); err != nil {
+			for _, l := range b.listeners {
+				l.stop()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx ends. Then it says goodbye to the devices (v5:
+// DISCONNECT 0x8B, B187), and returns when all connections have ended, within
+// seconds. Listen comes first.
+func (b *Broker) Run(ctx context.Context) error {
+	b.server.Listeners.ServeAll(b.server.EstablishConnection)
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			now := b.now()
+			b.sessions.sweep(now)
+			b.retained.sweep(now)
+		case <-ctx.Done():
+			return b.stop()
+		}
+	}
+}
+
+func (b *Broker) stop() error {
+	for _, l := range b.listeners {
+		l.stop()
+	}
+	for _, l := range b.listeners {
+		l.closeAll(cause{reason: "shutting-down", code: 0x8B})
+	}
+	deadline := time.Now().Add(stopTimeout)
+	late := 0
+	for _, l := range b.listeners {
+		if !l.wait(time.Until(deadline)) {
+			l.cut()
+			if !l.wait(time.Second) {
+				late++
+			}
+		}
+	}
+	if late > 0 {
+		return fmt.Errorf("local broker: connections of %d listeners did not end in time", late)
+	}
+	if err := b.server.Close(); err != nil {
+		return fmt.Errorf("local broker: %w", err)
+	}
+	return nil
+}
+
+// Reload takes new certificates, users, policies and limits for the listeners,
+// all or none. Present connections keep what they have. Listeners cannot be
+// added, removed or moved: the error says which need a restart.
+func (b *Broker) Reload(opts Options) error {
+	opts = opts.withDefaults()
+	if len(opts.Listeners) != len(b.listeners) {
+		return bridge.Errorf("reload", bridge.Unavailable, "listeners were added or removed: restart the gateway")
+	}
+	fresh := make([]*settings, len(b.listeners))
+	for i, l := range b.listeners {
+		o := opts.Listeners[i]
+		if was := l.settings.Load(); was.Name != o.Name || was.Type != o.Type || was.Address != o.Address || was.Profile != o.Profile {
+			return bridge.Errorf("reload", bridge.Unavailable, "listener %s: name, type, address or profile changed: restart the gateway", l.name)
+		}
+		s, err := loadSettings(o)
+		if err != nil {
+			return err
+		}
+		fresh[i] = s
+	}
+	for i, l := range b.listeners {
+		l.settings.Store(fresh[i])
+	}
+	return nil
+}
+
+// Addrs are the addresses that the listeners have, by name.
+func (b *Broker) Addrs() map[string]net.Addr {
+	out := make(map[string]net.Addr, len(b.listeners))
+	for _, l := range b.listeners {
+		if a := l.addr(); a != nil {
+			out[l.name] = a
+		}
+	}
+	return out
+}
+
+// connectionID is a name for mochi that no other connection has.
+func (b *Broker) connectionID() string {
+	return strconv.FormatUint(b.connections.Add(1), 10)
+}
+
+// guard runs fn, which no connection answers for; a panic is logged.
+func (b *Broker) guard(fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			b.log.Error("the broker failed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	fn()
+}

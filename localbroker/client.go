@@ -1,0 +1,223 @@
+package localbroker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+	"golang.org/x/time/rate"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// client is one MQTT connection. What CONNECT decides (connect.go) is written
+// before the session knows the client and read-only afterwards.
+type client struct {
+	broker   *Broker
+	listener *listener
+	settings *settings // of the listener, as they were when it connected
+	profile  *profile
+	wire     *wire
+	remote   netip.AddrPort
+	since    time.Time
+	peer     peer
+
+	// Decided by CONNECT.
+	hello     *packets.Packet // the CONNECT as it came, will included
+	decided   bool            // connect has answered the CONNECT
+	id        string
+	version   byte
+	principal *bridge.Principal
+	grants    bridge.Grants
+	session   *session
+	present   bool // Session Present
+	alive     time.Duration
+	expiry    time.Duration // of the session once this connection has ended
+	adjusted  bool          // expiry is not what was asked: CONNACK says it
+	window    int           // unacknowledged deliveries
+	largest   int           // largest packet that the device takes, 0 for any
+	terse     bool          // Request Problem Information is 0
+	will      *will
+	rate      *rate.Limiter
+
+	mochiID string      // what mochi knows the connection by
+	open    atomic.Bool // CONNACK success was written
+	aliases map[uint16]string
+	intake  intake
+
+	cause atomic.Pointer[cause]
+	gone  chan struct{} // closed once the connection has left its session
+}
+
+// cause is why a connection ended. The first one counts.
+type cause struct {
+	reason string // kebab-case, for log and callbacks
+	code   byte   // v5 DISCONNECT, 0 for none
+	clean  bool   // the will is discarded
+	err    error  // may be nil
+}
+
+func newClient(b *Broker, l *listener, stream, raw net.Conn, p peer) *client {
+	c := &client{broker: b, listener: l, settings: l.settings.Load(), profile: l.profile, peer: p, since: b.now(), gone: make(chan struct{})}
+	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = a.AddrPort()
+	}
+	c.intake.init(c)
+	c.wire = newWire(stream, raw, c, c.settings.Limits)
+	return c
+}
+
+// close ends the connection: a v5 device is told why, then the socket is not
+// read any more. It may be called by anybody and does not block.
+func (c *client) close(why cause) {
+	if !c.cause.CompareAndSwap(nil, &why) {
+		return
+	}
+	c.goodbye(&why)
+	_ = c.wire.Close()
+}
+
+// goodbye writes DISCONNECT, which MQTT 3.1.1 does not have for servers (B185,
+// B186).
+func (c *client) goodbye(why *cause) {
+	if why.code == 0 || c.version != 5 || !c.open.Load() {
+		return
+	}
+	text := why.reason
+	if why.code == 0xA1 {
+		text = "DISCONNECT: Subscription Id is not supported now" // B137
+	}
+	c.wire.writeLast(encodeDisconnect(why.code, text))
+}
+
+// fail records why the socket failed. It is called with the wire locked.
+func (c *client) fail(err error) {
+	c.cause.CompareAndSwap(nil, socketCause(err))
+}
+
+func socketCause(err error) *cause {
+	switch {
+	case errors.Is(err, errOverflow):
+		return &cause{reason: "write-overflow", err: err}
+	case errors.Is(err, errStalled):
+		return &cause{reason: "write-stalled", err: err}
+	default:
+		return &cause{reason: "connection-lost", err: err}
+	}
+}
+
+// resume is called when the socket has room for deliveries again.
+func (c *client) resume() {
+	if c.open.Load() {
+		c.session.pump(c)
+	}
+}
+
+// finish runs once mochi has let go of the connection: it leaves the session,
+// fires the will and tells whoever waits to take the session over. err is what
+// mochi returned.
+func (c *client) finish(err error) {
+	why := c.ending(err)
+	_ = c.wire.Close()
+	c.intake.close()
+	if c.session == nil {
+		if !c.decided { // no CONNECT, or one that mochi refused
+			c.broker.refused(c, &connectError{reason: why.reason, err: why.err})
+		}
+		return
+	}
+	c.session.leave(c, why.clean)
+	close(c.gone)
+	c.broker.logEnd(c, why)
+}
+
+// ending finds the cause when nobody has closed the connection on purpose, and
+// says goodbye for mochi, which does not for malformed packets (B103).
+func (c *client) ending(err error) *cause {
+	why := &cause{reason: "connection-lost", err: err}
+	var tooLarge *tooLargeError
+	var code packets.Code
+	var closed interface{ Normal() bool }
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &closed):
+		why.clean = closed.Normal() && c.profile.aws // WebSocket Close (B164)
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.session == nil:
+		why.reason = "connect-timeout"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		why.reason, why.code = "keep-alive-timeout", 0x8D // B37
+	case errors.As(err, &tooLarge):
+		why.reason, why.code = "too-large", c.profile.tooLargeCode // B84
+	case errors.Is(err, errFirstPacket):
+		why.reason = "protocol-error"
+	case errors.As(err, &code) && code.Code >= 0x80:
+		why.reason, why.code = "malformed", code.Code
+	case !c.wire.broken: // mochi could not make sense of it
+		why.reason, why.code = "malformed", 0x81
+	}
+	if c.cause.CompareAndSwap(nil, why) {
+		c.goodbye(why)
+		return why
+	}
+	return c.cause.Load()
+}
+
+var errPanic = errors.New("panic")
+
+// guard runs fn for the connection: a panic ends the connection and nothing
+// else.
+func (c *client) guard(fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.broker.logPanic(c, v)
+			c.close(cause{reason: "internal", code: 0x80, err: fmt.Errorf("%w: %v", errPanic, v)})
+		}
+	}()
+	fn()
+}
+
+// seconds is an interval of a packet.
+func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
+
+// judge asks the table of verdicts.
+func (c *client) judge(err error, qos byte) verdict {
+	return judge(err, c.version, qos, c.profile, c.settings.Denied)
+}
+
+// holds logs the begin and end of a hold.
+func (c *client) holds(on bool) {
+	if on {
+		c.broker.quiet.warn("hold", "a message cannot be stored, its device waits", slog.String("client", c.id))
+	}
+	n := int64(-1)
+	if on {
+		n = 1
+	}
+	c.broker.holding.Add(n)
+}
+
+func (b *Broker) logPanic(c *client, v any) {
+	b.log.Error("a connection failed inside the broker", "client", c.id, "remote", c.remote.String(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+}
+
+// logEnd tells about an end that is worth a line, and the callbacks about all.
+func (b *Broker) logEnd(c *client, why *cause) {
+	if !why.clean {
+		text := ""
+		if why.err != nil {
+			text = why.err.Error()
+		}
+		b.quiet.warn(why.reason, "a device's connection ended", slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text))
+	}
+	if f := b.events.Disconnected; f != nil {
+		f(c.info(), why.reason)
+	}
+}

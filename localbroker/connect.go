@@ -1,0 +1,190 @@
+package localbroker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+	"golang.org/x/time/rate"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// connectError refuses a CONNECT.
+type connectError struct {
+	reason string // kebab-case, for log and callbacks
+	v5, v3 byte   // CONNACK codes; 0 closes without CONNACK
+	err    error
+}
+
+func (e *connectError) Error() string {
+	if e.err == nil {
+		return e.reason
+	}
+	return e.reason + ": " + e.err.Error()
+}
+
+func (e *connectError) Unwrap() error { return e.err }
+
+func refuse(reason string, v5, v3 byte, err error) error {
+	return &connectError{reason, v5, v3, err}
+}
+
+// connect decides on the CONNECT in c.hello: form, who it is, and whether the
+// policy lets it and its will in. Then the connection has its session. The
+// refusal has been answered when connect returns it.
+func (c *client) connect(clientID string) error {
+	c.decided, c.id, c.version = true, clientID, c.hello.ProtocolVersion
+	err := c.admit()
+	if err == nil {
+		return nil
+	}
+	var refused *connectError
+	if !errors.As(err, &refused) {
+		refused = &connectError{"internal", 0x80, 3, err}
+	}
+	code := refused.v3
+	if c.version == 5 {
+		code = refused.v5
+	}
+	if code != 0 {
+		c.wire.writeLast(encodeRefusal(c.version, code, refused.reason))
+	}
+	c.broker.refused(c, refused)
+	return err
+}
+
+func (c *client) admit() error {
+	if err := c.form(); err != nil {
+		return err
+	}
+	if c.listener.active.Load() > int64(c.settings.Limits.Connections) {
+		return refuse("connection-count", 0x97, 3, nil) // B31
+	}
+	p, err := c.identify()
+	if err != nil {
+		return err
+	}
+	c.principal = p
+	c.negotiate()
+	if err := c.authorize(); err != nil {
+		return err
+	}
+	return c.broker.sessions.attach(c)
+}
+
+// form checks what does not depend on who is asking.
+func (c *client) form() error {
+	h, p := c.hello, c.profile
+	switch {
+	case h.Properties.AuthenticationMethod != "" || len(h.Properties.AuthenticationData) > 0:
+		return refuse("enhanced-authentication", 0x8C, 0, nil) // B47
+	case len(c.id) > p.clientIDSize:
+		return refuse("client-id", 0x85, 2, fmt.Errorf("%d bytes, at most %d", len(c.id), p.clientIDSize)) // B20
+	case p.aws && h.Properties.MaximumPacketSize > 0 && h.Properties.MaximumPacketSize < 512:
+		return refuse("maximum-packet-size", 0x80, 0, nil) // B40
+	}
+	if !h.Connect.WillFlag {
+		return nil
+	}
+	switch {
+	case h.Connect.WillQos > 1:
+		return refuse("will-qos", 0x9B, 0, nil) // B29, B30
+	case len(h.Connect.WillPayload) > p.payloadSize:
+		return refuse("will-size", 0x97, 0, nil)
+	}
+	if err := p.topicName(h.Connect.WillTopic); err != nil {
+		return refuse("will-topic", 0x90, 0, err) // B28, B172
+	}
+	c.will = newWill(h, p)
+	return nil
+}
+
+// negotiate settles keep-alive, session expiry and windows.
+func (c *client) negotiate() {
+	h, p := c.hello, c.profile
+	c.alive = p.keepAlive(h.Connect.Keepalive)
+	longest := c.settings.Limits.SessionExpiry
+	if c.version == 5 {
+		asked := time.Duration(h.Properties.SessionExpiryInterval) * time.Second
+		c.expiry = min(asked, longest) // B43
+		c.adjusted = asked > longest
+	} else if !h.Connect.Clean {
+		c.expiry = longest // B59
+	}
+	c.window = p.window
+	if n := int(h.Properties.ReceiveMaximum); n > 0 {
+		c.window = min(n, p.window) // B39
+	}
+	c.largest = int(min(h.Properties.MaximumPacketSize, math.MaxInt32))
+	c.terse = h.Properties.RequestProblemInfoFlag && h.Properties.RequestProblemInfo == 0
+	if n := c.settings.Limits.PublishesPerSec; n > 0 {
+		c.rate = rate.NewLimiter(rate.Limit(n), n)
+	}
+}
+
+// authorize asks the policy for the connection and for its will.
+func (c *client) authorize() error {
+	grants, err := c.broker.authorizer.Grants(c.principal)
+	if err != nil {
+		return refuse("not-authorized", 0x87, 5, err)
+	}
+	c.grants = grants
+	ask := bridge.Request{Action: bridge.ActionConnect, Name: c.id, Persistent: c.expiry > 0}
+	if c.will != nil {
+		ask.Will, ask.WillTopic = true, c.will.message.Topic
+	}
+	if d := grants.Decide(ask); !d.Allowed {
+		return refuse("not-authorized", 0x87, 5, errors.New(d.Reason)) // B25
+	}
+	if c.will != nil {
+		if err := c.will.allowed(grants); err != nil {
+			return refuse("will-not-authorized", 0x87, 5, err) // B27
+		}
+	}
+	return nil
+}
+
+// refused logs a refusal at a bounded rate and tells the callbacks.
+func (b *Broker) refused(c *client, why *connectError) {
+	text := ""
+	if why.err != nil {
+		text = why.err.Error()
+	}
+	b.quiet.warn(why.reason, "a CONNECT was refused", slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text))
+	if f := b.events.Refused; f != nil {
+		f(c.listener.name, why.reason)
+	}
+}
+
+// connack is the properties of a successful CONNACK (B15).
+func (c *client) connack() packets.Properties {
+	p := c.profile
+	out := packets.Properties{
+		ReceiveMaximum:    uint16(p.receiveMaximum),
+		MaximumQosFlag:    true,
+		MaximumQos:        1,
+		MaximumPacketSize: uint32(c.settings.Limits.PacketSize),
+		TopicAliasMaximum: p.aliasMaximum,
+	}
+	if p.aws {
+		out.RetainAvailableFlag, out.RetainAvailable = true, 1
+		out.WildcardSubAvailableFlag, out.WildcardSubAvailable = true, 1
+		out.SharedSubAvailableFlag, out.SharedSubAvailable = true, 1
+		out.SubIDAvailableFlag = true // 0: none
+	}
+	asked := time.Duration(c.hello.Connect.Keepalive) * time.Second
+	if p.aws || c.alive != asked {
+		out.ServerKeepAliveFlag, out.ServerKeepAlive = true, uint16(c.alive/time.Second) // B36
+	}
+	if c.adjusted {
+		out.SessionExpiryIntervalFlag, out.SessionExpiryInterval = true, uint32(c.expiry/time.Second) // B43
+	}
+	if c.hello.Connect.ClientIdentifier == "" {
+		out.AssignedClientID = c.id // B21
+	}
+	return out
+}

@@ -1,0 +1,29 @@
+// Package localbroker is the LAN side of the gateway: MQTT 3.1.1 and 5 over
+// TCP, TLS and WebSocket, on mochi-mqtt.
+//
+// mochi reads and decodes packets, validates CONNECT and drives the life of a
+// connection. What a gateway is trusted for is ours, and mochi never sees it:
+// the hook (hook.go) answers every packet itself and hands mochi an inert one.
+//
+//   - Socket: a [Broker]'s connections are wires (wire.go). A write never
+//     blocks, so one stalled device stops nobody else; whoever does not read
+//     is closed with a reason.
+//   - Identity: connect.go asks [Identities] and the policy who a connection
+//     is and whether it, its will included, may come in.
+//   - Intake: every PUBLISH becomes a receipt in the connection's queue
+//     (intake.go). The walk ([Ingester]) settles receipts in any order; they
+//     are answered in the order of the PUBLISHes, by one table (verdict.go).
+//     What cannot be stored now is held: the socket is not read until it can.
+//   - Delivery: after the answer a message is retained and fanned out
+//     (fanout.go) into the ordered, bounded queue of each session (outbox.go).
+//     A session outlives its connections (session.go, registry.go).
+//   - Downlink: [Local] is the same delivery as a bridge.Sender, whose outcome
+//     is the devices' own PUBACKs.
+//
+// Three profiles say which broker a device meets (profile.go): "aws" answers as
+// AWS IoT Core does, down to its silences; "aws-edge" has the same limits and
+// semantics, but answers where AWS is silent, so that a person on site sees
+// why; "mqtt" is plain MQTT. All of them announce Maximum QoS 1 and refuse
+// QoS 2. Ids such as B88 and Q11 are statements of the project's AWS IoT Core
+// specification, names such as [MQTT-4.6.0-2] those of OASIS.
+package localbroker

@@ -1,0 +1,106 @@
+package localbroker
+
+import (
+	"bytes"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// appendPuback appends a PUBACK without a reason: the same four bytes in both
+// versions, and 0x00 in v5 (B74).
+func appendPuback(b []byte, id uint16) []byte {
+	return append(b, packets.Puback<<4, 2, byte(id>>8), byte(id))
+}
+
+// appendPubackCode appends a v5 PUBACK with a reason code.
+func appendPubackCode(b []byte, id uint16, code byte) []byte {
+	return append(b, packets.Puback<<4, 3, byte(id>>8), byte(id), code)
+}
+
+// encodeDisconnect makes a v5 DISCONNECT.
+func encodeDisconnect(code byte, reason string) []byte {
+	var buf bytes.Buffer
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Disconnect},
+		ProtocolVersion: 5, ReasonCode: code,
+		Properties: packets.Properties{ReasonString: reason},
+	}
+	_ = pk.DisconnectEncode(&buf) // a bytes.Buffer does not fail
+	return buf.Bytes()
+}
+
+// encodeRefusal makes a CONNACK that refuses.
+func encodeRefusal(version, code byte, reason string) []byte {
+	var buf bytes.Buffer
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Connack},
+		ProtocolVersion: version, ReasonCode: code,
+	}
+	if version == 5 {
+		pk.Properties.ReasonString = reason
+	}
+	_ = pk.ConnackEncode(&buf)
+	return buf.Bytes()
+}
+
+// encodeCodes makes a SUBACK or an UNSUBACK.
+func encodeCodes(kind, version byte, id uint16, codes []byte) []byte {
+	var buf bytes.Buffer
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: kind},
+		ProtocolVersion: version, PacketID: id, ReasonCodes: codes,
+	}
+	if kind == packets.Suback {
+		_ = pk.SubackEncode(&buf)
+	} else {
+		_ = pk.UnsubackEncode(&buf)
+	}
+	return buf.Bytes()
+}
+
+// encodePublish makes the PUBLISH of a delivery; remaining is its Message
+// Expiry Interval. The codec cannot write an interval of 0, so that one with
+// less than a second left carries 1.
+func encodePublish(d *delivery, version byte, dup bool, remaining uint32) ([]byte, error) {
+	m := d.msg
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: d.qos, Retain: d.retain, Dup: dup},
+		ProtocolVersion: version, TopicName: m.Topic, Payload: m.Payload, PacketID: d.id,
+		Mods: packets.Mods{AllowResponseInfo: true},
+	}
+	if version == 5 {
+		pk.Properties = packets.Properties{
+			PayloadFormat: m.PayloadFormat, PayloadFormatFlag: m.PayloadFormat != 0,
+			ContentType: m.ContentType, ResponseTopic: m.ResponseTopic, CorrelationData: m.CorrelationData,
+			SubscriptionIdentifier: d.identifiers,
+		}
+		if m.HasExpiry {
+			pk.Properties.MessageExpiryInterval = max(remaining, 1)
+		}
+		for _, u := range m.User {
+			pk.Properties.User = append(pk.Properties.User, packets.UserProperty{Key: u.Key, Val: u.Value})
+		}
+	}
+	var buf bytes.Buffer
+	buf.Grow(len(m.Topic) + len(m.Payload) + 64)
+	err := pk.PublishEncode(&buf)
+	return buf.Bytes(), err
+}
+
+// properties takes the end-to-end properties of a v5 packet.
+func properties(p *packets.Properties) bridge.Properties {
+	out := bridge.Properties{
+		PayloadFormat: p.PayloadFormat,
+		HasExpiry:     p.MessageExpiryInterval > 0, Expiry: p.MessageExpiryInterval,
+		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
+	}
+	if len(p.User) > 0 {
+		out.User = make([]bridge.UserProperty, len(p.User))
+		for i, u := range p.User {
+			out.User[i] = bridge.UserProperty{Key: u.Key, Value: u.Val}
+		}
+	}
+	return out
+}

@@ -1,0 +1,73 @@
+package localbroker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// accepted retains and fans out a message whose answer has been decided, in the
+// order of its giver.
+func (b *Broker) accepted(from string, m *bridge.Message) {
+	if m.Retain {
+		b.retained.store(m)
+	}
+	b.deliver(from, m)
+}
+
+// deliver fans a message out to the subscribers.
+func (b *Broker) deliver(from string, m *bridge.Message) {
+	for _, r := range b.receivers(from, m.Topic) {
+		r.session.offer(r.delivery(b, m))
+	}
+}
+
+// receiver is one session that a message goes to, with what its matching
+// subscriptions make of the message.
+type receiver struct {
+	session     *session
+	qos         byte
+	asRetained  bool
+	identifiers []int
+}
+
+// receivers finds who receives a topic: each session once, at the highest of
+// its granted QoS (B114), with all its Subscription Identifiers
+// [MQTT-3.3.4-3].
+func (b *Broker) receivers(from, topic string) []receiver {
+	var stack [16]*subscription
+	subs := b.index.match(topic, stack[:0])
+	if len(subs) == 0 {
+		return nil
+	}
+	slices.SortFunc(subs, func(a, b *subscription) int { return cmp.Compare(a.session.serial, b.session.serial) })
+	out := make([]receiver, 0, len(subs))
+	for _, s := range subs {
+		if s.noLocal && s.session.id == from {
+			continue
+		}
+		if n := len(out); n == 0 || out[n-1].session != s.session {
+			out = append(out, receiver{session: s.session})
+		}
+		r := &out[len(out)-1]
+		r.qos = max(r.qos, s.qos)
+		r.asRetained = r.asRetained || s.asRetained
+		if s.identifier > 0 {
+			r.identifiers = append(r.identifiers, s.identifier)
+		}
+	}
+	return out
+}
+
+// delivery makes the delivery of a message to this receiver (B108, B147).
+func (r *receiver) delivery(b *Broker, m *bridge.Message) *delivery {
+	d := newDelivery(m, min(m.QoS, r.qos))
+	d.retain = m.Retain && r.asRetained
+	d.identifiers = r.identifiers
+	if m.HasExpiry {
+		d.expires = b.now().Add(time.Duration(max(m.Expiry, 1)) * time.Second) // B97
+	}
+	return d
+}

@@ -1,0 +1,75 @@
+package localbroker
+
+import (
+	"errors"
+	"fmt"
+)
+
+// framer watches the packet boundaries of what a socket delivers, so that a
+// packet's size is refused from its header: before anybody allocates for it,
+// and with an answer, which mochi does not give. It copies nothing.
+type framer struct {
+	largest int  // bytes of a packet, fixed header included
+	connect int  // the same for the first packet
+	started bool // the first packet is through
+	kind    byte // of the packet at hand
+	inside  bool // its type is read
+	digits  int  // bytes of its length that are read
+	length  int  // its length as far as it is read
+	body    int  // bytes of it that are still to come
+}
+
+var (
+	errFirstPacket = errors.New("the first packet is not CONNECT")
+	errLength      = errors.New("malformed packet length")
+)
+
+// tooLargeError is a packet above the limit.
+type tooLargeError struct{ size, limit int }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("packet of %d bytes, at most %d", e.size, e.limit)
+}
+
+const packetConnect = 1
+
+// pass says how many bytes of p may go on. With an error, the rest begins a
+// packet that must not be read.
+func (f *framer) pass(p []byte) (int, error) {
+	start := 0 // of the packet at hand, when it began in p
+	for i := 0; i < len(p); {
+		switch {
+		case f.body > 0:
+			n := min(f.body, len(p)-i)
+			f.body -= n
+			i += n
+		case !f.inside:
+			start, f.kind, f.inside = i, p[i]>>4, true
+			f.digits, f.length = 0, 0
+			i++
+			if !f.started && f.kind != packetConnect {
+				return start, errFirstPacket
+			}
+		default:
+			f.length |= int(p[i]&0x7f) << (7 * f.digits)
+			f.digits++
+			more := p[i]&0x80 != 0
+			i++
+			if more {
+				if f.digits == 4 {
+					return start, errLength
+				}
+				continue
+			}
+			limit := f.largest
+			if !f.started {
+				limit = f.connect
+			}
+			if size := 1 + f.digits + f.length; size > limit {
+				return start, &tooLargeError{size, limit}
+			}
+			f.body, f.inside, f.started = f.length, false, true
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,47 @@
+package localbroker
+
+import (
+	"errors"
+	"time"
+)
+
+// A message that cannot be stored now (spool full, gateway closing) is held:
+// the connection is not read, so that TCP carries the back-pressure to the
+// device; the message is tried again with back-off, and answered in its turn.
+// After hold_timeout the table of verdicts says what the device sees.
+const (
+	holdFirst = 20 * time.Millisecond
+	holdLast  = 2 * time.Second
+)
+
+// errGone marks a held receipt whose connection ended.
+var errGone = errors.New("connection ended")
+
+// holdLocked starts the timer after which the head is tried again. The caller
+// hands its place as drainer to the timer.
+func (in *intake) holdLocked() {
+	if !in.holding {
+		in.holding = true
+		in.client.holds(true)
+	}
+	wait := in.backoff
+	in.backoff = min(max(2*wait, holdFirst), holdLast)
+	in.timer = time.AfterFunc(wait, func() { in.client.guard(in.retry) })
+}
+
+// retry gives the head to the walk again. Only the head: what follows waits, so
+// that the order of acceptance stays that of the PUBLISHes.
+func (in *intake) retry() {
+	in.mu.Lock()
+	in.timer = nil
+	r := in.queue[in.head]
+	if in.closed {
+		in.mu.Unlock()
+		in.drain()
+		return
+	}
+	r.settled = false
+	in.draining = false
+	in.mu.Unlock()
+	r.client.broker.ingest.Up(r.client.principal, r.client.grants, &r.Message, r.done)
+}

@@ -1,0 +1,84 @@
+package localbroker
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Identities knows who may speak. Package policy implements it on the things
+// file. It is safe for concurrent use.
+type Identities interface {
+	// Certificate resolves a client certificate: registered by fingerprint
+	// (SHA-256 of the DER, lower-case hex), ACTIVE, and within its dates at
+	// now. Otherwise the error is a *bridge.Error of kind NotAuthorized.
+	Certificate(cert *x509.Certificate, clientID string, now time.Time) (bridge.Principal, error)
+
+	// Named resolves a user, or with an empty user the anonymous principal of
+	// a listener, with these policies attached. The thing named like the
+	// client id is looked up.
+	Named(user, clientID string, policies []string) (bridge.Principal, error)
+}
+
+// peer is what the transport knows about the other side.
+type peer struct {
+	cert *x509.Certificate // presented in the TLS handshake, or nil
+}
+
+// identify finds out whom the connection speaks for. With certificates user
+// name and password are ignored: AWS's SDKs send them as metrics.
+func (c *client) identify() (*bridge.Principal, error) {
+	var p bridge.Principal
+	var err error
+	s := c.settings
+	switch s.Auth {
+	case authCertificate:
+		p, err = c.certified()
+	case authPassword:
+		h := &c.hello.Connect
+		user := string(h.Username)
+		if !h.UsernameFlag || !s.users.verify(user, h.Password, s.Limits.ConnectTimeout) {
+			return nil, refuse("bad-login", 0x86, 4, nil) // B26
+		}
+		p, err = c.broker.identities.Named(user, c.id, s.Policies)
+	default:
+		p, err = c.broker.identities.Named("", c.id, s.Policies)
+		if p.User == "" {
+			p.User = c.listener.name
+		}
+	}
+	if err != nil {
+		if c.profile.silent && s.Auth == authCertificate {
+			return nil, refuse("certificate", 0, 0, err) // B12: a hang-up
+		}
+		return nil, refuse("unknown-principal", 0x87, 5, err)
+	}
+	p.ClientID, p.Listener, p.Remote, p.Protocol = c.id, c.listener.name, c.remote, c.version
+	return &p, nil
+}
+
+// certified resolves the client certificate. A chain has been verified in the
+// handshake when client_auth asks for it.
+func (c *client) certified() (bridge.Principal, error) {
+	cert := c.peer.cert
+	if cert == nil {
+		return bridge.Principal{}, errors.New("no client certificate")
+	}
+	var p bridge.Principal
+	var err error
+	if c.settings.TLS.ClientAuth == clientChain {
+		p, err = c.broker.identities.Named(cert.Subject.CommonName, c.id, c.settings.Policies)
+	} else {
+		p, err = c.broker.identities.Certificate(cert, c.id, c.broker.now())
+	}
+	if err != nil {
+		return p, err
+	}
+	sum := sha256.Sum256(cert.Raw)
+	p.Certificate, p.CertificateID = cert, hex.EncodeToString(sum[:])
+	return p, nil
+}

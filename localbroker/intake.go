@@ -1,0 +1,237 @@
+package localbroker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// maxReceipts bounds the PUBLISHes of one connection that are not settled, QoS
+// 0 included: beyond it the socket is not read.
+const maxReceipts = 1000
+
+// receipt is one PUBLISH on its way through the walk, and the place of its
+// answer in the queue.
+type receipt struct {
+	bridge.Message
+	client *client
+	id     uint16 // packet id; 0 for QoS 0
+
+	settled bool // the walk, or our own rules, have decided; guarded by intake.mu
+	err     error
+	since   time.Time // first refusal that holds
+}
+
+// intake is the queue of receipts of one connection. The walk settles them in
+// any order and from any goroutine; they are answered in the order of their
+// PUBLISHes [MQTT-4.6.0-2], several in one write.
+//
+// Whoever settles the head drains the queue: the reading goroutine itself when
+// the walk was done before it returned, else a goroutine that lives as long as
+// there is something to answer. So neither the spool's goroutine nor the
+// reading one ever does the work of the other, and an idle connection costs
+// nothing.
+type intake struct {
+	client *client
+
+	mu      sync.Mutex
+	changed sync.Cond // room, release or close
+
+	queue []*receipt // queue[head:] are open, in order
+	ids   []uint16   // their packet ids, beside them: a scan touches one cache line
+	head  int
+	open  int // QoS 1 receipts without an answer
+
+	submitting bool // the reading goroutine is inside the walk and will drain
+	draining   bool // somebody drains, or a hold's timer runs
+	closed     bool // the connection has ended
+
+	holding bool          // the head was refused for now
+	backoff time.Duration // before it is tried again
+	timer   *time.Timer
+}
+
+func (in *intake) init(c *client) {
+	in.client = c
+	in.changed.L = &in.mu
+}
+
+// ready waits while the socket must not be read: a held message, or too many
+// open receipts. It reports whether the connection still lives.
+func (in *intake) ready() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for !in.closed && (in.holding || len(in.queue)-in.head >= maxReceipts) {
+		in.changed.Wait()
+	}
+	return !in.closed
+}
+
+// reserve takes a place for a QoS 1 PUBLISH. A v5 device that sends more than
+// Receive Maximum breaks the protocol (B88); a v3 device was never told, so its
+// socket is simply not read until an answer leaves (B89).
+func (in *intake) reserve(limit int, wait bool) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for !in.closed && (in.holding || wait && in.open >= limit) {
+		in.changed.Wait()
+	}
+	return in.open < limit
+}
+
+// inUse reports whether a packet id belongs to an open receipt (B87).
+func (in *intake) inUse(id uint16) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, used := range in.ids[in.head:] {
+		if used == id {
+			return true
+		}
+	}
+	return false
+}
+
+// submit appends r and gives it to the walk, unless err has decided already.
+func (in *intake) submit(r *receipt, err error) {
+	in.mu.Lock()
+	if in.head > 0 && len(in.queue) == cap(in.queue) {
+		n := copy(in.queue, in.queue[in.head:])
+		clear(in.queue[n:])
+		in.queue = in.queue[:n]
+		in.ids = in.ids[:copy(in.ids, in.ids[in.head:])]
+		in.head = 0
+	}
+	in.queue = append(in.queue, r)
+	in.ids = append(in.ids, r.id)
+	if r.QoS > 0 {
+		in.open++
+	}
+	in.submitting = true
+	if err != nil {
+		r.settled, r.err = true, err
+	}
+	in.mu.Unlock()
+	if err == nil {
+		r.client.broker.ingest.Up(r.client.principal, r.client.grants, &r.Message, r.done)
+	}
+	in.mu.Lock()
+	in.submitting = false
+	drain := in.claimLocked()
+	in.mu.Unlock()
+	if drain {
+		in.drain()
+	}
+}
+
+// done settles the receipt. It is the walk's callback and never blocks.
+func (r *receipt) done(err error) {
+	in := &r.client.intake
+	in.mu.Lock()
+	r.settled, r.err = true, err
+	if err != nil && r.since.IsZero() {
+		r.since = r.client.broker.now()
+	}
+	drain := !in.submitting && in.claimLocked()
+	in.mu.Unlock()
+	if drain {
+		go in.client.guard(in.drain)
+	}
+}
+
+// claimLocked makes the caller the drainer when the head can be answered.
+func (in *intake) claimLocked() bool {
+	if in.draining || in.head == len(in.queue) || !in.queue[in.head].settled {
+		return false
+	}
+	in.draining = true
+	return true
+}
+
+// answer is a receipt with what is to be done.
+type answer struct {
+	*receipt
+	verdict
+}
+
+const answerBatch = 64
+
+// drain answers whatever is settled at the head of the queue.
+func (in *intake) drain() {
+	var batch [answerBatch]answer
+	var acks [4 * answerBatch]byte
+	for {
+		ready := in.take(batch[:0])
+		if len(ready) == 0 {
+			return
+		}
+		in.client.respond(ready, acks[:0])
+		clear(ready)
+	}
+}
+
+// take removes settled receipts from the head. None means that the caller is no
+// longer the drainer.
+func (in *intake) take(out []answer) []answer {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for len(out) < answerBatch && in.head < len(in.queue) {
+		r := in.queue[in.head]
+		if !r.settled {
+			break
+		}
+		v := in.client.judge(r.err, r.QoS)
+		if v.action == actHold {
+			switch {
+			case in.closed: // never acknowledged: the device sends it again
+				v = verdict{action: actSilence}
+				r.err = errGone
+			case in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
+				v = v.timedOut()
+			case len(out) > 0:
+				return out
+			default:
+				in.holdLocked()
+				return nil
+			}
+		} else if in.holding {
+			in.backoff = 0
+		}
+		in.popLocked()
+		out = append(out, answer{r, v})
+	}
+	if in.holding && (in.head == len(in.queue) || in.queue[in.head].since.IsZero()) {
+		in.holding = false
+		in.client.holds(false)
+	}
+	if len(out) == 0 {
+		in.draining = false
+		return nil
+	}
+	in.changed.Broadcast()
+	return out
+}
+
+func (in *intake) popLocked() {
+	r := in.queue[in.head]
+	in.queue[in.head] = nil
+	in.head++
+	if r.QoS > 0 {
+		in.open--
+	}
+	if in.head == len(in.queue) {
+		in.queue, in.ids, in.head = in.queue[:0], in.ids[:0], 0
+	}
+}
+
+// close gives back what is held; what is in the walk is still finished.
+func (in *intake) close() {
+	in.mu.Lock()
+	in.closed = true
+	in.changed.Broadcast()
+	waiting := in.timer != nil && in.timer.Stop()
+	in.mu.Unlock()
+	if waiting {
+		in.drain()
+	}
+}

@@ -1,0 +1,162 @@
+package localbroker
+
+import (
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Options configure the broker.
+type Options struct {
+	Listeners []ListenerOptions `koanf:"listeners" doc:"Where devices connect, each with its own profile, policies and limits."`
+	Broker    MemoryOptions     `koanf:"broker" doc:"What all listeners share: bounds of memory."`
+}
+
+// MemoryOptions bound what sessions and retained messages may hold in memory,
+// over all listeners.
+type MemoryOptions struct {
+	Sessions         int         `koanf:"sessions" doc:"Most sessions, connected and held ones, 1 to 1000000; above it a CONNECT is refused."`
+	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all sessions together."`
+	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
+	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`
+}
+
+// ListenerOptions configure one listener.
+type ListenerOptions struct {
+	Name        string        `koanf:"name" doc:"Name of the listener in logs, metrics and policies; unique."`
+	Type        string        `koanf:"type" enum:"tcp,tls,ws,wss" doc:"Transport: tcp, tls, ws (WebSocket) or wss (WebSocket over TLS)."`
+	Address     string        `koanf:"address" doc:"Host and port to listen on, such as 0.0.0.0:8883; port 0 takes a free one."`
+	Profile     string        `koanf:"profile" enum:"aws-edge,aws,mqtt" doc:"Which broker devices meet: aws-edge (AWS IoT Core's semantics, with answers where AWS is silent), aws (AWS IoT Core as it is) or mqtt (plain MQTT)."`
+	Auth        string        `koanf:"auth" enum:"anonymous,password,certificate" doc:"How devices prove who they are; anonymous only on a loopback address."`
+	Policies    []string      `koanf:"policies" doc:"Policies attached to the anonymous clients, password users and chain certificates of this listener."`
+	Users       string        `koanf:"users" doc:"With auth password: YAML file of user names and bcrypt hashes."`
+	TLS         TLSOptions    `koanf:"tls" doc:"Certificates of a tls or wss listener."`
+	Origins     []string      `koanf:"origins" doc:"Web origins beside the listener's own that browsers may connect from (ws, wss), such as https://console.example."`
+	Limits      LimitOptions  `koanf:"limits" doc:"Bounds of each connection."`
+	HoldTimeout time.Duration `koanf:"hold_timeout" doc:"How long a message that cannot be stored is held, its socket not read, before it is refused, up to 10m."`
+	Denied      DeniedOptions `koanf:"denied_publish" doc:"What a device sees when the policy denies its QoS 1 publish."`
+}
+
+// TLSOptions configure the transport security of one listener. TLS 1.2 is the
+// least.
+type TLSOptions struct {
+	Cert       string `koanf:"cert" doc:"PEM file with the server's certificate, followed by its chain."`
+	Key        string `koanf:"key" doc:"PEM file with the server's private key."`
+	ClientCA   string `koanf:"client_ca" doc:"PEM file with the CAs of device certificates; for client_auth chain and both."`
+	ClientAuth string `koanf:"client_auth" enum:"fingerprint,chain,both" doc:"What makes a device certificate good: fingerprint (registered and ACTIVE in the things file, whoever issued it), chain (issued by client_ca; its common name is the user, with the listener's policies) or both (registered, and issued by client_ca)."`
+}
+
+// LimitOptions bound one connection. A zero takes the default.
+type LimitOptions struct {
+	Connections     int           `koanf:"connections" doc:"Most connections of this listener, 1 to 1000000."`
+	ConnectTimeout  time.Duration `koanf:"connect_timeout" doc:"Time from accepting a socket to its complete CONNECT, TLS handshake included, 1s to 5m."`
+	WriteTimeout    time.Duration `koanf:"write_timeout" doc:"Time in which a device must read the next 32 KiB sent to it, 1s to 10m; a stalled device is closed."`
+	PacketSize      bridge.Size   `koanf:"packet_size" doc:"Largest MQTT packet, 512B to 16MiB; 0 takes the profile's (AWS: 149504B)."`
+	Subscriptions   int           `koanf:"subscriptions" doc:"Most subscriptions of a session; 0 takes the profile's (AWS: 50)."`
+	QueueMessages   int           `koanf:"queue_messages" doc:"Most messages waiting for one session; newer ones are dropped and counted."`
+	QueueSize       bridge.Size   `koanf:"queue_size" doc:"Most bytes waiting for one session; newer messages are dropped and counted."`
+	SessionExpiry   time.Duration `koanf:"session_expiry" doc:"How long the session of an absent device is kept at most, up to 168h; 0 takes the profile's (AWS: 1h)."`
+	PublishesPerSec int           `koanf:"publishes_per_second" doc:"Most PUBLISHes a second of one connection, excess is discarded (AWS: 100); 0 means no limit."`
+}
+
+// DeniedOptions say what a device sees when its QoS 1 publish is denied.
+type DeniedOptions struct {
+	MQTT5 string `koanf:"mqtt5" enum:"ack,disconnect" doc:"ack answers PUBACK 0x87 (B85), disconnect ends the connection with 0x87."`
+	MQTT3 string `koanf:"mqtt3" enum:"close,ack" doc:"close ends the connection (B86), ack acknowledges and drops the message."`
+}
+
+// The values of ListenerOptions.Type.
+const (
+	typeTCP = "tcp"
+	typeTLS = "tls"
+	typeWS  = "ws"
+	typeWSS = "wss"
+)
+
+// The values of ListenerOptions.Auth.
+const (
+	authAnonymous   = "anonymous"
+	authPassword    = "password"
+	authCertificate = "certificate"
+)
+
+// The values of TLSOptions.ClientAuth.
+const (
+	clientFingerprint = "fingerprint"
+	clientChain       = "chain"
+	clientBoth        = "both"
+)
+
+// The values of DeniedOptions.
+const (
+	deniedAck        = "ack"
+	deniedDisconnect = "disconnect"
+	deniedClose      = "close"
+)
+
+// DefaultOptions are one anonymous listener on loopback, and the bounds of
+// memory: 64 MiB of queues is 1,000 commands of 1 KiB for 64 absent devices.
+func DefaultOptions() Options {
+	return Options{
+		Listeners: []ListenerOptions{DefaultListener()},
+		Broker:    MemoryOptions{Sessions: 20_000, QueueSize: 64 << 20, RetainedMessages: 10_000, RetainedSize: 32 << 20},
+	}
+}
+
+// DefaultListener is what a listener is that says nothing.
+func DefaultListener() ListenerOptions {
+	return ListenerOptions{
+		Name: "lan", Type: typeTCP, Address: "127.0.0.1:1883", Profile: profileAWSEdge, Auth: authAnonymous,
+		TLS:         TLSOptions{ClientAuth: clientFingerprint},
+		HoldTimeout: 30 * time.Second,
+		Denied:      DeniedOptions{MQTT5: deniedAck, MQTT3: deniedClose},
+		Limits: LimitOptions{
+			Connections: 10_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
+			QueueMessages: 10_000, QueueSize: 16 << 20,
+		},
+	}
+}
+
+// withDefaults fills what is zero.
+func (o Options) withDefaults() Options {
+	d := DefaultOptions().Broker
+	orDefault(&o.Broker.Sessions, d.Sessions)
+	orDefault(&o.Broker.QueueSize, d.QueueSize)
+	orDefault(&o.Broker.RetainedMessages, d.RetainedMessages)
+	orDefault(&o.Broker.RetainedSize, d.RetainedSize)
+	listeners := make([]ListenerOptions, len(o.Listeners))
+	for i, l := range o.Listeners {
+		listeners[i] = l.withDefaults()
+	}
+	o.Listeners = listeners
+	return o
+}
+
+func (l ListenerOptions) withDefaults() ListenerOptions {
+	d := DefaultListener()
+	orDefault(&l.Type, d.Type)
+	orDefault(&l.Profile, d.Profile)
+	orDefault(&l.Auth, d.Auth)
+	orDefault(&l.TLS.ClientAuth, d.TLS.ClientAuth)
+	orDefault(&l.HoldTimeout, d.HoldTimeout)
+	orDefault(&l.Denied.MQTT5, d.Denied.MQTT5)
+	orDefault(&l.Denied.MQTT3, d.Denied.MQTT3)
+	orDefault(&l.Limits.Connections, d.Limits.Connections)
+	orDefault(&l.Limits.ConnectTimeout, d.Limits.ConnectTimeout)
+	orDefault(&l.Limits.WriteTimeout, d.Limits.WriteTimeout)
+	orDefault(&l.Limits.QueueMessages, d.Limits.QueueMessages)
+	orDefault(&l.Limits.QueueSize, d.Limits.QueueSize)
+	if p, ok := profiles()[l.Profile]; ok {
+		orDefault(&l.Limits.PacketSize, bridge.Size(p.packetSize))
+		orDefault(&l.Limits.Subscriptions, p.subscriptions)
+		orDefault(&l.Limits.SessionExpiry, p.sessionExpiry)
+	}
+	return l
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

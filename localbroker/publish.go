@@ -1,0 +1,184 @@
+package localbroker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// publish takes a PUBLISH. It returns why the connection must end, or nil; all
+// other answers leave through the intake, in order.
+func (c *client) publish(pk *packets.Packet) *cause {
+	if why := c.resolve(pk); why != nil {
+		return why
+	}
+	qos := pk.FixedHeader.Qos
+	switch {
+	case qos > 1:
+		return c.refuseQoS2(pk)
+	case qos > 0 && pk.PacketID == 0:
+		return &cause{reason: "protocol-error", code: 0x82} // [MQTT-2.2.1-3]
+	case len(pk.Properties.SubscriptionIdentifier) > 0:
+		return &cause{reason: "protocol-error", code: 0x82} // B102
+	case strings.ContainsAny(pk.Properties.ResponseTopic, "+#"):
+		return &cause{reason: "protocol-error", code: 0x82} // B101
+	}
+	r := &receipt{client: c, id: pk.PacketID}
+	r.Topic, r.Payload, r.QoS, r.Retain = pk.TopicName, pk.Payload, qos, pk.FixedHeader.Retain
+	if c.version == 5 {
+		r.Properties = properties(&pk.Properties)
+		c.profile.clampExpiry(&r.Message)
+	}
+	if qos > 0 && !c.intake.reserve(c.profile.receiveMaximum, c.version < 5) {
+		return &cause{reason: "receive-maximum", code: 0x93} // B88
+	}
+	c.intake.submit(r, c.check(r))
+	return nil
+}
+
+// resolve replaces a topic alias by its topic, so that everything that follows,
+// the policy above all, sees the topic (M6, B93-B96).
+func (c *client) resolve(pk *packets.Packet) *cause {
+	p := &pk.Properties
+	if !p.TopicAliasFlag {
+		if pk.TopicName == "" && c.version == 5 {
+			return &cause{reason: "protocol-error", code: 0x82} // [MQTT-3.3.2-8]
+		}
+		return nil
+	}
+	alias := p.TopicAlias
+	if alias == 0 || alias > c.profile.aliasMaximum {
+		return &cause{reason: "topic-alias", code: 0x94} // B96
+	}
+	if pk.TopicName == "" {
+		topic, bound := c.aliases[alias]
+		if !bound {
+			return &cause{reason: "topic-alias", code: 0x82} // B95
+		}
+		pk.TopicName = topic
+		return nil
+	}
+	if len(pk.TopicName) > c.profile.topicSize {
+		return nil // refused below; a table of long names is not kept
+	}
+	if c.aliases == nil {
+		c.aliases = make(map[uint16]string, c.profile.aliasMaximum)
+	}
+	c.aliases[alias] = strings.Clone(pk.TopicName)
+	return nil
+}
+
+// refuseQoS2: Maximum QoS 1 was announced to v5 (B76); on 3.1.1 AWS is silent
+// (B75), the other profiles close so that the device's log shows it.
+func (c *client) refuseQoS2(pk *packets.Packet) *cause {
+	c.broker.drops.Count(errQoS2.reason, c.id, pk.TopicName)
+	if c.version < 5 && c.profile.silent {
+		return nil
+	}
+	return &cause{reason: errQoS2.reason, code: errQoS2.code}
+}
+
+// check applies the broker's own rules. Its errors are answered like those of
+// the walk, in order; they have been counted.
+func (c *client) check(r *receipt) error {
+	p := c.profile
+	kind, err := bridge.Internal, error(nil)
+	if len(r.Payload) > p.payloadSize {
+		kind, err = bridge.TooLarge, fmt.Errorf("payload of %d bytes, at most %d", len(r.Payload), p.payloadSize) // B84
+	} else if err = p.propertySizes(&r.Message); err != nil {
+		kind = bridge.TooLarge // Q39-Q41
+	} else if err = p.topicName(r.Topic); err != nil {
+		kind = bridge.TopicInvalid // B79-B82
+	} else if p.aws && r.Retain && r.Topic[0] == '$' {
+		kind, err = bridge.TopicInvalid, errReserved // B83
+	}
+	if err != nil {
+		c.broker.drops.Count(kind.String(), c.id, r.Topic)
+		return &bridge.Error{Op: "publish", Kind: kind, Err: err}
+	}
+	switch {
+	case c.rate != nil && !c.rate.Allow():
+		return errRate
+	case c.version == 5 && r.QoS > 0 && c.intake.inUse(r.id):
+		return errIDInUse
+	case r.Retain && len(r.Payload) > 0 && !c.broker.retained.fits(&r.Message):
+		if c.version == 5 && r.QoS > 0 {
+			return errRetainedFull
+		}
+		c.broker.drops.Count(errRetainedFull.reason, c.id, r.Topic) // goes on, is not kept
+	}
+	return nil
+}
+
+func (p *profile) propertySizes(m *bridge.Message) error {
+	n := 0
+	for _, u := range m.User {
+		n += len(u.Key) + len(u.Value)
+	}
+	switch {
+	case n > p.userProperties:
+		return fmt.Errorf("user properties of %d bytes, at most %d", n, p.userProperties)
+	case len(m.ContentType) > p.contentType:
+		return fmt.Errorf("content type of %d bytes, at most %d", len(m.ContentType), p.contentType)
+	case len(m.CorrelationData) > p.correlation:
+		return fmt.Errorf("correlation data of %d bytes, at most %d", len(m.CorrelationData), p.correlation)
+	}
+	return nil
+}
+
+// respond carries out verdicts, in order: acknowledgements in one write, then
+// what was accepted is retained and fanned out. It runs on the drainer.
+func (c *client) respond(answers []answer, acks []byte) {
+	for i := range answers {
+		a := &answers[i]
+		if a.action != actAccept {
+			c.count(a)
+		}
+		switch a.action {
+		case actAccept, actPretend:
+			if a.QoS > 0 {
+				acks = appendPuback(acks, a.id)
+			}
+		case actAck:
+			acks = appendPubackCode(acks, a.id, a.code)
+		case actDisconnect:
+			_, _ = c.wire.Write(acks)
+			acks = acks[:0]
+			c.close(cause{reason: bridge.KindOf(a.err).String(), code: a.code, err: a.err})
+		}
+	}
+	if len(acks) > 0 {
+		_, _ = c.wire.Write(acks) // fails only when the connection has ended
+	}
+	for i := range answers {
+		if answers[i].action == actAccept {
+			c.broker.accepted(c.id, &answers[i].Message)
+		}
+	}
+}
+
+// count puts a refusal into the drop log, unless whoever refused has done so.
+func (c *client) count(a *answer) {
+	if errors.Is(a.err, errGone) {
+		return
+	}
+	kind := bridge.KindOf(a.err)
+	reason, counted := kind.String(), false
+	if r, ok := errors.AsType[*refusal](a.err); ok {
+		reason = r.reason
+	} else {
+		switch kind {
+		case bridge.NotAuthorized, bridge.TopicInvalid, bridge.PayloadInvalid, bridge.TooLarge:
+			counted = true
+		}
+	}
+	if !counted {
+		c.broker.drops.Count(reason, c.id, a.Topic)
+	}
+	c.broker.quiet.warn(reason, "a publish was refused", slog.String("client", c.id), slog.String("topic", a.Topic), slog.String("error", a.err.Error()))
+}

@@ -1,0 +1,81 @@
+package localbroker
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// will is what a device leaves behind. mochi never sees it: it keeps only part
+// of a will's properties, and publishes it unasked (M12).
+type will struct {
+	message bridge.Message
+	delay   time.Duration // 0 in the AWS profiles (B169)
+}
+
+// newWill takes the will of a CONNECT, with all its properties (B170).
+func newWill(h *packets.Packet, p *profile) *will {
+	w := &will{message: bridge.Message{
+		Topic: h.Connect.WillTopic, Payload: h.Connect.WillPayload,
+		QoS: h.Connect.WillQos, Retain: h.Connect.WillRetain,
+	}}
+	if h.ProtocolVersion == 5 {
+		w.message.Properties = properties(&h.Connect.WillProperties)
+		p.clampExpiry(&w.message)
+		if !p.aws {
+			w.delay = time.Duration(h.Connect.WillProperties.WillDelayInterval) * time.Second
+		}
+	}
+	return w
+}
+
+// allowed asks the policy whether the will may be published, at CONNECT (B27)
+// and once more when it is.
+func (w *will) allowed(g bridge.Grants) error {
+	d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: w.message.Topic})
+	if d.Allowed && w.message.Retain {
+		d = g.Decide(bridge.Request{Action: bridge.ActionRetainPublish, Name: w.message.Topic})
+	}
+	if !d.Allowed {
+		return bridge.Errorf("will", bridge.NotAuthorized, "%s", d.Reason)
+	}
+	return nil
+}
+
+// testament is a will with whose it is, so that it can be published when the
+// connection is gone.
+type testament struct {
+	*will
+	principal *bridge.Principal
+	grants    bridge.Grants
+}
+
+// publish sends a will through the walk (B166).
+func (b *Broker) publish(t testament) {
+	drop := func(err error) {
+		b.drops.Count("will-refused", t.principal.ClientID, t.message.Topic)
+		b.quiet.warn("will-refused", "a will was not published", slog.String("client", t.principal.ClientID), slog.String("error", err.Error()))
+	}
+	if err := t.allowed(t.grants); err != nil {
+		drop(err)
+		return
+	}
+	m := t.message
+	b.ingest.Authorized(t.principal, &m, func(err error) {
+		if err != nil {
+			drop(err)
+			return
+		}
+		go b.guard(func() { b.accepted(t.principal.ClientID, &m) })
+	})
+}
+
+// clampExpiry keeps Message Expiry in the profile's bounds (B98).
+func (p *profile) clampExpiry(m *bridge.Message) {
+	if p.messageExpiryMax > 0 && m.HasExpiry {
+		m.Expiry = min(m.Expiry, p.messageExpiryMax)
+	}
+}

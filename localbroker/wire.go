@@ -1,0 +1,288 @@
+package localbroker
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// roomLow is how much may wait for the socket before deliveries pause in
+	// their session's queue: enough to fill a write, little enough that a slow
+	// device's messages stay where they can be counted and resumed.
+	roomLow = 64 << 10
+	// writeSlack is what may wait beyond roomLow: a largest delivery, and the
+	// acknowledgements of a device that publishes without reading.
+	writeSlack = 256 << 10
+	writeChunk = 32 << 10
+	keepSpare  = 16 << 10
+
+	flushTimeout  = 2 * time.Second
+	lingerTimeout = 500 * time.Millisecond
+	lingerBytes   = 1 << 20
+)
+
+var (
+	errOverflow = errors.New("does not read its answers")
+	errStalled  = errors.New("stopped reading")
+)
+
+// wire is the socket of one connection as mochi sees it. A Write never blocks:
+// it appends to a bounded buffer that a goroutine, which lives only while there
+// is something to write, carries to the socket. A socket that does not take a
+// chunk in time, or a full buffer, ends the connection.
+type wire struct {
+	net.Conn          // the stream: TCP, TLS or WebSocket
+	raw      net.Conn // the socket below it, whose Close never blocks
+	client   *client
+	timeout  time.Duration // for the peer to take one chunk
+
+	// Of the reading goroutine.
+	frames   framer
+	frameErr error
+	broken   bool          // the socket itself failed, or ended
+	alive    time.Duration // read deadline from one packet to the next; 0 for none
+	slack    time.Duration // by which the deadline may be late
+	armed    time.Time
+
+	mu       sync.Mutex
+	out      []byte // waits for the flusher
+	spare    []byte
+	writing  int  // bytes that the flusher has taken
+	flushing bool // a flusher runs
+	wanted   bool // the client has deliveries that wait for room
+	sealed   bool // a DISCONNECT is in the buffer: nothing may follow
+	dead     bool // nothing is taken any more
+	flushed  chan struct{}
+
+	done   chan struct{} // closed by Close
+	closed bool
+}
+
+func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
+	w := &wire{
+		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout,
+		frames: framer{largest: int(o.PacketSize), connect: int(o.PacketSize)},
+		done:   make(chan struct{}),
+	}
+	return w
+}
+
+// Write takes p or fails; it never waits.
+func (w *wire) Write(p []byte) (int, error) { return w.write(p, false) }
+
+// writeLast is Write of a packet that nothing may follow.
+func (w *wire) writeLast(p []byte) { _, _ = w.write(p, true) }
+
+func (w *wire) write(p []byte, last bool) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead || w.sealed {
+		return 0, net.ErrClosed
+	}
+	if len(w.out)+w.writing+len(p) > roomLow+writeSlack+w.frames.largest {
+		w.failLocked(errOverflow)
+		return 0, errOverflow
+	}
+	w.sealed = last
+	w.out = append(w.out, p...)
+	if !w.flushing {
+		w.flushing = true
+		go w.flush()
+	}
+	return len(p), nil
+}
+
+// room reports whether a delivery may be written now; if not, the client's
+// resume is called once there is room again.
+func (w *wire) room() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.out)+w.writing < roomLow {
+		return true
+	}
+	w.wanted = true
+	return false
+}
+
+// flush carries the buffer to the socket until it is empty.
+func (w *wire) flush() {
+	for {
+		w.mu.Lock()
+		w.writing = 0
+		if w.dead || len(w.out) == 0 {
+			w.flushing = false
+			if w.flushed != nil {
+				close(w.flushed)
+				w.flushed = nil
+			}
+			w.mu.Unlock()
+			return
+		}
+		buf := w.out
+		w.out, w.spare = w.spare, nil
+		w.writing = len(buf)
+		w.mu.Unlock()
+
+		err := w.carry(buf)
+
+		w.mu.Lock()
+		if cap(buf) <= keepSpare {
+			w.spare = buf[:0]
+		}
+		if err != nil {
+			w.failLocked(err)
+		}
+		w.writing = 0
+		wanted := w.wanted && len(w.out) < roomLow && !w.dead
+		if wanted {
+			w.wanted = false
+		}
+		w.mu.Unlock()
+		if wanted {
+			w.client.resume()
+		}
+	}
+}
+
+// carry writes buf in chunks, each with its own deadline, so that a slow peer
+// is not taken for a stalled one.
+func (w *wire) carry(buf []byte) error {
+	for len(buf) > 0 {
+		n := min(len(buf), writeChunk)
+		if err := w.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+			return err
+		}
+		if _, err := w.Conn.Write(buf[:n]); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return errStalled
+			}
+			return err
+		}
+		buf = buf[n:]
+	}
+	return nil
+}
+
+// failLocked ends the connection at once: what waits is lost.
+func (w *wire) failLocked(err error) {
+	if w.dead {
+		return
+	}
+	w.dead, w.out = true, nil
+	w.client.fail(err)
+	w.closeLocked()
+	_ = w.raw.Close()
+}
+
+// Read reads, and hides from mochi what is too large or out of place.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.frameErr != nil {
+		return 0, w.frameErr
+	}
+	n, err := w.Conn.Read(p)
+	w.broken = err != nil
+	n, w.frameErr = w.frames.pass(p[:n])
+	if n == 0 && w.frameErr != nil {
+		return 0, w.frameErr
+	}
+	return n, err
+}
+
+// SetDeadline is how mochi says that it is about to read the next packet. The
+// deadline is ours: mochi's wraps at 43,690 s (M18), and it counts from the
+// packet rather than setting a timer for each.
+func (w *wire) SetDeadline(time.Time) error {
+	now := time.Now()
+	if !w.armed.IsZero() && now.Sub(w.armed) < w.slack {
+		return nil
+	}
+	return w.arm(now)
+}
+
+func (w *wire) arm(now time.Time) error {
+	w.armed = now
+	var deadline time.Time
+	if w.alive > 0 {
+		deadline = now.Add(w.alive + w.slack)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return net.ErrClosed
+	}
+	return w.SetReadDeadline(deadline)
+}
+
+// keepAlive sets the time that may pass between two packets: one and a half
+// times the keep-alive [MQTT-3.1.2-22] (B37), never early, late by at most a
+// second.
+func (w *wire) keepAlive(d time.Duration) {
+	w.alive = d + d/2
+	w.slack = min(w.alive/16, time.Second)
+	w.armed = time.Time{}
+	if d == 0 {
+		w.slack = time.Hour // nothing to renew
+	}
+}
+
+// Close ends reading; what was written still leaves. It may be called by
+// anybody, any number of times. The socket itself is closed by shutdown.
+func (w *wire) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closeLocked()
+	return nil
+}
+
+func (w *wire) closeLocked() {
+	if w.closed {
+		return
+	}
+	w.closed = true
+	close(w.done)
+	_ = w.SetReadDeadline(time.Unix(1, 0))
+}
+
+// shutdown lets the buffer leave and closes the socket, in bounded time. After
+// a goodbye it reads on for a moment: closing a socket with unread input makes
+// the kernel reset it, and the peer would lose the goodbye.
+func (w *wire) shutdown() {
+	_ = w.Close()
+	w.mu.Lock()
+	flushed := w.flushed
+	if w.flushing && flushed == nil {
+		flushed = make(chan struct{})
+		w.flushed = flushed
+	}
+	linger := w.sealed && !w.dead
+	w.mu.Unlock()
+	if flushed != nil {
+		t := time.NewTimer(flushTimeout)
+		select {
+		case <-flushed:
+		case <-t.C:
+			linger = false
+		}
+		t.Stop()
+	}
+	w.mu.Lock()
+	stuck := w.flushing
+	w.dead, w.out, w.spare = true, nil, nil
+	w.mu.Unlock()
+	if stuck {
+		_ = w.raw.Close()
+	}
+	if c, ok := w.Conn.(interface{ CloseWrite() error }); ok && !stuck {
+		_ = w.SetWriteDeadline(time.Now().Add(lingerTimeout))
+		_ = c.CloseWrite()
+	}
+	if linger {
+		_ = w.raw.SetReadDeadline(time.Now().Add(lingerTimeout))
+		_, _ = io.CopyN(io.Discard, w.raw, lingerBytes)
+	}
+	_ = w.raw.Close()
+}

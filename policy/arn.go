@@ -1,0 +1,142 @@
+package policy
+
+import "strings"
+
+// gateway is whose ARNs requests have. An empty field is not compared: it is
+// empty in the requests, and in what documents say at its place.
+type gateway struct {
+	partition, region, account string
+}
+
+// prefix is what every ARN of the gateway starts with.
+func (g gateway) prefix() string {
+	return "arn:" + g.partition + ":iot:" + g.region + ":" + g.account + ":"
+}
+
+// compared is what a field of a document's ARN, counted from 0, is taken for.
+func (g gateway) compared(index int, field string) string {
+	if index == 1 && g.partition == "" || index == 3 && g.region == "" || index == 4 && g.account == "" {
+		return ""
+	}
+	return field
+}
+
+// own makes an ARN in a document comparable with those of the gateway as text.
+func (g gateway) own(text string) string {
+	fields := strings.SplitN(text, ":", 6)
+	if len(fields) < 6 {
+		return text
+	}
+	for i := range fields {
+		fields[i] = g.compared(i, fields[i])
+	}
+	return strings.Join(fields, ":")
+}
+
+// resource is an element of Resource or NotResource. Variables are read only
+// behind the fifth colon; the fields before are prepared once.
+type resource struct {
+	text  string
+	head  []step
+	at    []int // where in head one can be behind what all of the gateway's ARNs start with
+	name  []token
+	fixed map[string][]tail // by the kind of resource asked about, when there is no variable
+}
+
+// newResource prepares a resource. In the first five fields a wildcard stays
+// within its field, except that a "*" at the end of the field may run past the
+// colon; behind the fifth colon everything is one field.
+func newResource(text, version string, g gateway) *resource {
+	r := &resource{text: text}
+	if text == "*" {
+		r.head = []step{{kind: anyRun}}
+		r.fix(g)
+		return r
+	}
+	fields := strings.SplitN(text, ":", 6)
+	for i, field := range fields[:min(len(fields), 5)] {
+		if i > 0 {
+			r.head = append(r.head, step{kind: one, char: ':'})
+		}
+		rest, star := strings.CutSuffix(field, "*")
+		r.head = appendSteps(r.head, tokenise(g.compared(i, rest), version2008), fieldOne, fieldRun)
+		if star {
+			r.head = append(r.head, step{kind: anyRun})
+		}
+	}
+	if len(fields) == 6 {
+		r.head = append(r.head, step{kind: one, char: ':'})
+		r.name = tokenise(fields[5], version)
+	}
+	r.fix(g)
+	return r
+}
+
+// fix does once what needs no session; all of it when there is no variable.
+func (r *resource) fix(g gateway) {
+	r.at = run(r.head, []int{0}, g.prefix())
+	if len(variables(r.name)) > 0 {
+		return
+	}
+	fixed := map[string][]tail{}
+	for _, kind := range []string{"client/", "topic/", "topicfilter/"} {
+		fixed[kind] = r.tails(kind, nil)
+	}
+	r.fixed = fixed
+}
+
+// tails compiles the resource for the gateway's ARNs of one kind: what is left
+// to be matched behind it, one tail or another. None when a variable has no
+// value or the kind does not fit.
+func (r *resource) tails(kind string, v values) []tail {
+	if fixed, ok := r.fixed[kind]; ok {
+		return fixed
+	}
+	if kind == "*" && r.text != "*" {
+		return nil // the request's resource is "*" itself, which no ARN fits
+	}
+	name, ok := v.resolve(r.name)
+	if !ok {
+		return nil
+	}
+	steps := appendSteps(r.head[:len(r.head):len(r.head)], name, anyOne, anyRun)
+	var out []tail
+	for _, at := range run(steps, r.at, kind) {
+		out = append(out, newTail(steps[at:]))
+	}
+	return out
+}
+
+// arnPattern is a value of an ARN operator: its six fields are compared one by
+// one, each with its own wildcards.
+type arnPattern struct {
+	head []glob // five, or none when the value is no ARN
+	name []token
+}
+
+func newARNPattern(text, version string, g gateway) arnPattern {
+	fields := strings.SplitN(text, ":", 6)
+	if len(fields) < 6 {
+		return arnPattern{}
+	}
+	var p arnPattern
+	for i, field := range fields[:5] {
+		p.head = append(p.head, newGlob(tokenise(g.compared(i, field), version2008)))
+	}
+	p.name = tokenise(fields[5], version)
+	return p
+}
+
+// match compares with an ARN; name is the compiled sixth field.
+func (p arnPattern) match(arn string, name glob) bool {
+	fields := strings.SplitN(arn, ":", 6)
+	if len(p.head) == 0 || len(fields) < 6 {
+		return false
+	}
+	for i, g := range p.head {
+		if !g.match(fields[i]) {
+			return false
+		}
+	}
+	return name.match(fields[5])
+}

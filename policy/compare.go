@@ -1,0 +1,129 @@
+package policy
+
+import (
+	"cmp"
+	"encoding/base64"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// relates decides a relation by the outcome of a comparison.
+func (t test) relates(order int) bool {
+	switch t.relation() {
+	case lessThan:
+		return order < 0
+	case lessThanEquals:
+		return order <= 0
+	case greaterThan:
+		return order > 0
+	case greaterThanEquals:
+		return order >= 0
+	default:
+		return order == 0
+	}
+}
+
+// number reads a decimal of up to 15 characters: different decimals of that
+// length stay different as a float64.
+func number(text string) (float64, bool) {
+	digits := strings.TrimPrefix(text, "-")
+	whole, fraction, point := strings.Cut(digits, ".")
+	if len(digits) > 15 || !allDigits(whole) || point && !allDigits(fraction) {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	return f, err == nil
+}
+
+func allDigits(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// dateForms are the W3C forms of ISO 8601 that are taken; time.Parse alone
+// takes more.
+var dateForms = []struct {
+	text   *regexp.Regexp
+	layout string
+}{
+	{regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`), time.RFC3339Nano},
+	{regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d(Z|[+-]\d\d:\d\d)$`), "2006-01-02T15:04Z07:00"},
+	{regexp.MustCompile(`^\d{4}-\d\d-\d\d$`), time.DateOnly},
+}
+
+// instant reads a date, a time with its zone, or seconds since 1970, between
+// the years 1678 and 2261, which nanoseconds can count.
+func instant(text string) (int64, bool) {
+	if len(text) <= 10 && allDigits(text) && text[0] != '0' {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		return seconds * int64(time.Second), err == nil && seconds < 9e9
+	}
+	for _, form := range dateForms {
+		if !form.text.MatchString(text) {
+			continue
+		}
+		t, err := time.Parse(form.layout, text)
+		return t.UnixNano(), err == nil && t.Year() >= 1678 && t.Year() <= 2261
+	}
+	return 0, false
+}
+
+// network reads an address or a CIDR block.
+func network(text string) (netip.Prefix, bool) {
+	if !strings.Contains(text, "/") {
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Is4In6() || addr.Zone() != "" {
+			return netip.Prefix{}, false
+		}
+		return netip.PrefixFrom(addr, addr.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(text)
+	return p, err == nil && !p.Addr().Is4In6()
+}
+
+// operand is one value of a condition, read once.
+type operand struct {
+	text    string
+	glob    glob
+	arn     arnPattern
+	number  float64
+	instant int64
+	network netip.Prefix
+}
+
+// compare decides whether a value that a request brings fits an operand.
+func (t test) compare(have fact, want *operand) bool {
+	switch t.kind() {
+	case stringEquals:
+		return have.text == want.text
+	case stringEqualsIgnoreCase:
+		return strings.ToLower(have.text) == strings.ToLower(want.text)
+	case stringLike:
+		return want.glob.match(have.text)
+	case arnLike:
+		return want.arn.match(have.text, want.glob)
+	case boolean:
+		return strings.ToLower(have.text) == strings.ToLower(want.text)
+	case binaryEquals:
+		a, errA := base64.StdEncoding.DecodeString(have.text)
+		b, errB := base64.StdEncoding.DecodeString(want.text)
+		return errA == nil && errB == nil && string(a) == string(b)
+	case ipAddress:
+		addr, err := netip.ParseAddr(have.text)
+		return err == nil && want.network.Contains(addr.Unmap())
+	case numeric:
+		n, ok := number(have.text)
+		return ok && t.relates(cmp.Compare(n, want.number))
+	case date:
+		at, ok := have.time()
+		return ok && t.relates(cmp.Compare(at, want.instant))
+	}
+	return false
+}

@@ -1,0 +1,104 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Engine decides by the policy documents and the registry, and follows their
+// changes. It implements [bridge.Authorizer] and is safe for concurrent use.
+type Engine struct {
+	opts    Options
+	rules   *rules
+	current atomic.Pointer[snapshot]
+	reload  sync.Mutex // one Reload at a time
+	now     func() time.Time
+
+	undated atomic.Int64
+}
+
+var _ bridge.Authorizer = (*Engine)(nil)
+
+// Load reads documents and registry and compiles the rules. When anything is
+// wrong the error is [Faults] with all of it, or the problems of opts.
+func Load(opts Options) (*Engine, error) {
+	for _, p := range opts.Validate() {
+		return nil, fmt.Errorf("policy.%s: %s; %s", p.Path, p.Text, p.Remedy)
+	}
+	rules, err := newRules(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts, rules: rules, now: time.Now}
+	return e, e.Reload()
+}
+
+// Reload reads everything again. The new state takes effect at once for every
+// decision, those of connected clients too; on an error, which is as in
+// [Load], the last good state stays.
+func (e *Engine) Reload() error {
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	next, err := loadSnapshot(context.Background(), e.rules, e.opts)
+	if err != nil {
+		return err
+	}
+	e.current.Store(next)
+	return nil
+}
+
+// HasPolicy reports whether there is a document of that name, so that a
+// listener which names another one is refused at the start.
+func (e *Engine) HasPolicy(name string) bool { return e.current.Load().documents[name] != nil }
+
+// Policies counts the documents in force.
+func (e *Engine) Policies() int { return len(e.current.Load().documents) }
+
+// Things counts the things in the registry.
+func (e *Engine) Things() int { return len(e.current.Load().registry.things) }
+
+// standing is where a principal stands in one snapshot.
+type standing struct {
+	session  session
+	policies []string
+}
+
+// errNoPolicy says that a principal names a document that is not there. It is
+// denied everything: the missing one could hold a Deny.
+var errNoPolicy = errors.New("there is no policy")
+
+// program finds or compiles what a principal holds.
+func (s *snapshot) program(ctx context.Context, st standing) (*program, error) {
+	var documents []*document
+	var used uses
+	for _, name := range st.policies {
+		d := s.documents[name]
+		if d == nil {
+			return nil, fmt.Errorf("%w %q: put %s.json into the policies folder", errNoPolicy, name, name)
+		}
+		documents = append(documents, d)
+		used = used.and(d.uses)
+	}
+	projected := st.session.project(used)
+	key := strings.Join(st.policies, "\x00") + "\x00\x00" + projected.key()
+	if p := s.programs.get(key); p != nil {
+		return p, nil
+	}
+	held, err := s.holdings.ask(ctx, st.policies, projected)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newProgram(s.gateway, documents, held)
+	if err != nil {
+		return nil, err
+	}
+	s.programs.put(key, p)
+	return p, nil
+}

@@ -1,0 +1,187 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// asked are the actions that packets ask about, the most frequent first.
+var asked = [...]bridge.Action{bridge.ActionPublish, bridge.ActionReceive, bridge.ActionSubscribe, bridge.ActionConnect, bridge.ActionRetainPublish}
+
+// program is what a session holds, compiled: for each action that the broker
+// asks about, the statements that may decide. Immutable.
+type program struct {
+	gateway  gateway
+	policies []string
+	live     []*live
+	tables   [len(asked)]*table // by the action's place in asked
+	missing  []string           // variables that have no value here
+}
+
+// live is a statement that may apply to the session.
+type live struct {
+	*statement
+	checks []*check
+	values values
+}
+
+// table lists the rules of one action.
+type table struct{ deny, allow []rule }
+
+// rule is a live statement compiled for one action.
+type rule struct {
+	tails  []tail
+	negate bool // the statement has NotResource
+	checks []*check
+	from   *statement
+}
+
+// newProgram compiles the statements of the named documents for a session. It
+// fails when the answer of the rules does not fit the documents.
+func newProgram(g gateway, documents []*document, h held) (*program, error) {
+	p := &program{gateway: g}
+	for _, d := range documents {
+		p.policies = append(p.policies, d.name)
+		for _, s := range d.statements {
+			left, holds := h.statements[statementID{d.name, s.index}]
+			if len(s.conditions) > 0 && !holds {
+				continue
+			}
+			l := &live{statement: s, values: h.values}
+			for _, id := range left {
+				i := slices.IndexFunc(s.conditions, func(c *condition) bool { return c.written == id.operator && c.name == id.key })
+				if i < 0 {
+					return nil, errAnswer
+				}
+				l.checks = append(l.checks, newCheck(s.conditions[i], g, h.values))
+			}
+			p.live = append(p.live, l)
+			p.note(s, h.values)
+		}
+	}
+	for i, action := range asked {
+		p.tables[i] = p.table(string(action), kindOf(action))
+	}
+	return p, nil
+}
+
+// note remembers the variables of a statement that have no value.
+func (p *program) note(s *statement, v values) {
+	for _, r := range s.resources {
+		for _, name := range variables(r.name) {
+			if _, ok := v[name]; !ok && !slices.Contains(p.missing, name) && len(p.missing) < 5 {
+				p.missing = append(p.missing, name)
+			}
+		}
+	}
+}
+
+// table compiles one action on one kind of resource.
+func (p *program) table(action, kind string) *table {
+	t := &table{}
+	action = strings.ToLower(action)
+	for _, l := range p.live {
+		if !l.covers(action) {
+			continue
+		}
+		r := rule{negate: l.notResource, checks: l.checks, from: l.statement}
+		for _, res := range l.resources {
+			r.tails = append(r.tails, res.tails(kind, l.values)...)
+		}
+		if len(r.tails) == 0 && !r.negate {
+			continue
+		}
+		if l.deny {
+			t.deny = append(t.deny, r)
+		} else {
+			t.allow = append(t.allow, r)
+		}
+	}
+	return t
+}
+
+// covers reports whether the statement is about an action in lower case.
+func (s *statement) covers(action string) bool {
+	for _, g := range s.actions {
+		if g.match(action) {
+			return !s.notAction
+		}
+	}
+	return s.notAction
+}
+
+// decide answers a request: a Deny that applies wins, then an Allow.
+func (p *program) decide(r *request) bridge.Decision {
+	t := p.lookup(r)
+	name := r.name
+	if r.kind == "*" {
+		name = ""
+	}
+	colon := strings.IndexByte(name, ':') >= 0
+	for i := range t.deny {
+		if t.deny[i].applies(r, name, colon, p.gateway) {
+			return t.deny[i].from.decision
+		}
+	}
+	for i := range t.allow {
+		if t.allow[i].applies(r, name, colon, p.gateway) {
+			return t.allow[i].from.decision
+		}
+	}
+	return p.refuse(r)
+}
+
+// lookup finds the table of an action, or makes it for one that no packet asks
+// about.
+func (p *program) lookup(r *request) *table {
+	for i, action := range asked {
+		if string(action) == r.action && kindOf(action) == r.kind {
+			return p.tables[i]
+		}
+	}
+	return p.table(r.action, r.kind)
+}
+
+func (l *rule) applies(r *request, name string, colon bool, g gateway) bool {
+	listed := false
+	for i := range l.tails {
+		if l.tails[i].match(name, colon) {
+			listed = true
+			break
+		}
+	}
+	if listed == l.negate {
+		return false
+	}
+	for _, c := range l.checks {
+		if !c.holds(r, g) {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse says why nothing allows a request.
+func (p *program) refuse(r *request) bridge.Decision {
+	if len(p.policies) == 0 {
+		return bridge.Decision{Reason: "denied: no policy is attached"}
+	}
+	reason := fmt.Sprintf("denied: no statement of policy %s allows %s on %s", strings.Join(p.policies, ", "), r.action, shorten(r.kind+r.name))
+	if len(p.missing) > 0 {
+		reason += "; without a value here: ${" + strings.Join(p.missing, "}, ${") + "}"
+	}
+	return bridge.Decision{Reason: reason}
+}
+
+// shorten keeps what a client sends out of long lines, and control characters
+// out of terminals.
+func shorten(text string) string {
+	const most = 160
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return strings.Map(printable, text)
+}

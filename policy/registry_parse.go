@@ -1,0 +1,199 @@
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"gopkg.in/yaml.v3"
+)
+
+// registryParser turns things.yaml into a registry. References are kept until
+// all is read, then checked.
+type registryParser struct {
+	yamlReader
+	pem        func(path string) (id string, err error)
+	policies   map[string]*document
+	registry   *registry
+	references []func()
+}
+
+// Names as AWS has them (CreateThing, CreateThingGroup, AttributePayload).
+var (
+	nameForm      = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
+	attributeForm = regexp.MustCompile(`^[a-zA-Z0-9_.,@/:#-]{1,128}$`)
+	valueForm     = regexp.MustCompile(`^[a-zA-Z0-9_.,@/:#=\[\]-]{0,800}$`)
+	userForm      = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,256}$`)
+	idForm        = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// statuses are AWS's for certificates.
+var statuses = []string{active, "INACTIVE", "REVOKED", "PENDING_TRANSFER", "REGISTER_INACTIVE", "PENDING_ACTIVATION"}
+
+// parseRegistry parses strictly. pem computes the certificate id of a file.
+func parseRegistry(file string, raw []byte, policies map[string]*document, pem func(path string) (string, error)) (*registry, Faults) {
+	p := &registryParser{yamlReader: yamlReader{file: file}, pem: pem, policies: policies, registry: newRegistry()}
+	sections := p.record(p.document(raw), "", "things", "groups", "certificates", "users")
+	p.mapping(sections["groups"], "groups", p.group)
+	p.mapping(sections["certificates"], "certificates", p.certificate)
+	p.mapping(sections["things"], "things", p.thing)
+	p.mapping(sections["users"], "users", p.user)
+	for _, check := range p.references {
+		check()
+	}
+	if len(p.faults) > 0 {
+		slices.SortStableFunc(p.faults, func(a, b Fault) int { return a.Line - b.Line })
+		return nil, p.faults
+	}
+	return p.registry, nil
+}
+
+func newRegistry() *registry {
+	return &registry{things: map[string]*thing{}, groups: map[string]*group{}, certificates: map[string]*certificate{}, users: map[string]*user{}}
+}
+
+func (p *registryParser) later(check func()) { p.references = append(p.references, check) }
+
+func (p *registryParser) form(n *yaml.Node, where, text string, form *regexp.Regexp, remedy string) {
+	if !form.MatchString(text) {
+		p.fault(n, where, fmt.Sprintf("%q is not possible here", shorten(text)), remedy)
+	}
+}
+
+func (p *registryParser) thing(key, value *yaml.Node, where string) {
+	p.form(key, where, key.Value, nameForm, "a thing's name has up to 128 letters, digits and :_-")
+	fields := p.record(value, where, "type", "attributes", "groups", "certificates", "policies")
+	t := &thing{Thing: bridge.Thing{Name: key.Value, Type: p.text(fields["type"], where+".type"), Attributes: map[string]string{}}}
+	if n := fields["type"]; n != nil {
+		p.form(n, where+".type", t.Type, nameForm, "a type's name has up to 128 letters, digits and :_-")
+	}
+	p.mapping(fields["attributes"], where+".attributes", func(name, value *yaml.Node, where string) {
+		p.form(name, where, name.Value, attributeForm, "an attribute's name has up to 128 letters, digits and _.,@/:#-")
+		text := p.text(value, where)
+		p.form(value, where, text, valueForm, "an attribute's value has up to 800 letters, digits and _.,@/:#=[]-")
+		t.Attributes[name.Value] = text
+	})
+	if len(t.Attributes) > 50 {
+		p.fault(fields["attributes"], where+".attributes", "there are more than 50", "leave some out")
+	}
+	for _, e := range p.texts(fields["groups"], where+".groups") {
+		t.Groups = append(t.Groups, e.text)
+		p.later(func() { p.known(e, p.registry.groups[e.text] != nil, "group") })
+	}
+	policies := p.policyNames(fields["policies"], where+".policies")
+	listed := p.texts(fields["certificates"], where+".certificates")
+	if len(policies) > 0 && len(listed) == 0 {
+		p.fault(fields["policies"], where+".policies", "a thing's policies are those of its certificates, and it has none", "list its certificates, or put the policies into a group")
+	}
+	for _, e := range listed {
+		id := p.id(e)
+		c := p.registry.certificates[id]
+		if c == nil {
+			c = &certificate{status: active}
+			p.registry.certificates[id] = c
+		}
+		c.policies = distinct(c.policies, policies)
+		c.things = distinct(c.things, []string{t.Name})
+		t.certificates = distinct(t.certificates, []string{id})
+	}
+	p.registry.things[t.Name] = t
+}
+
+func (p *registryParser) group(key, value *yaml.Node, where string) {
+	p.form(key, where, key.Value, nameForm, "a group's name has up to 128 letters, digits and :_-")
+	fields := p.record(value, where, "parent", "policies")
+	g := &group{parent: p.text(fields["parent"], where+".parent"), policies: p.policyNames(fields["policies"], where+".policies")}
+	p.registry.groups[key.Value] = g
+	if n := fields["parent"]; n != nil {
+		p.later(func() {
+			e := entry{g.parent, n, where + ".parent"}
+			if p.known(e, p.registry.groups[g.parent] != nil, "group"); p.circular(key.Value) {
+				p.fault(n, e.where, "the group is its own ancestor", "break the circle of parents")
+				g.parent = ""
+			}
+		})
+	}
+}
+
+func (p *registryParser) circular(start string) bool {
+	name := p.registry.groups[start].parent
+	for range len(p.registry.groups) {
+		if name == start {
+			return true
+		}
+		g := p.registry.groups[name]
+		if g == nil {
+			return false
+		}
+		name = g.parent
+	}
+	return false
+}
+
+func (p *registryParser) certificate(key, value *yaml.Node, where string) {
+	fields := p.record(value, where, "status", "policies", "exclusive")
+	c := &certificate{status: active, policies: p.policyNames(fields["policies"], where+".policies"), exclusive: p.flag(fields["exclusive"], where+".exclusive")}
+	if n := fields["status"]; n != nil {
+		c.status = p.text(n, where+".status")
+		if !slices.Contains(statuses, c.status) {
+			p.fault(n, where+".status", fmt.Sprintf("%q is no status", shorten(c.status)), "possible are "+strings.Join(statuses, ", "))
+		}
+	}
+	id := p.id(entry{key.Value, key, where})
+	if p.registry.certificates[id] != nil {
+		p.fault(key, where, "the certificate is here twice, by its id or another file", "keep one of the two")
+	}
+	p.registry.certificates[id] = c
+	p.later(func() {
+		if c.exclusive && len(c.things) != 1 {
+			p.fault(key, where, fmt.Sprintf("an exclusive certificate belongs to one thing, this one to %d", len(c.things)), "list it at exactly one thing, or take \"exclusive\" out")
+		}
+	})
+}
+
+// id is a certificate's id: as written, or computed from the file named.
+func (p *registryParser) id(e entry) string {
+	if idForm.MatchString(e.text) {
+		return e.text
+	}
+	if strings.ContainsAny(e.text, "./") {
+		id, err := p.pem(e.text)
+		if err != nil {
+			p.fault(e.node, e.where, shorten(err.Error()), "name a PEM file with the certificate, relative to this file")
+		}
+		return id
+	}
+	p.fault(e.node, e.where, fmt.Sprintf("%q is neither a certificate id nor a file", shorten(e.text)), "write the 64 lower-case hex digits that AWS calls certificateId, or the path of a .pem file")
+	return ""
+}
+
+func (p *registryParser) user(key, value *yaml.Node, where string) {
+	p.form(key, where, key.Value, userForm, "a user's name has up to 256 characters, no control characters")
+	fields := p.record(value, where, "policies", "thing")
+	u := &user{policies: p.policyNames(fields["policies"], where+".policies"), thing: p.text(fields["thing"], where+".thing")}
+	if n := fields["thing"]; n != nil {
+		p.later(func() { p.known(entry{u.thing, n, where + ".thing"}, p.registry.things[u.thing] != nil, "thing") })
+	}
+	p.registry.users[key.Value] = u
+}
+
+// policyNames reads names of documents; all must exist, for a policy that is
+// missing could be a Deny that is missing.
+func (p *registryParser) policyNames(n *yaml.Node, where string) []string {
+	var out []string
+	for _, e := range p.texts(n, where) {
+		out = append(out, e.text)
+		if p.policies[e.text] == nil {
+			p.fault(e.node, e.where, fmt.Sprintf("there is no policy %q", shorten(e.text)), "put "+shorten(e.text)+".json into the policies folder, or correct the name")
+		}
+	}
+	return out
+}
+
+func (p *registryParser) known(e entry, exists bool, kind string) {
+	if !exists {
+		p.fault(e.node, e.where, fmt.Sprintf("there is no %s %q", kind, shorten(e.text)), "add it under "+kind+"s, or correct the name")
+	}
+}

@@ -1,0 +1,128 @@
+package policy
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// request is one question in the words of the rules.
+type request struct {
+	action string // as AWS writes it
+	kind   string // "topic/"; "" when name is the whole of what is behind the fifth colon; "*" for the resource "*"
+	name   string
+
+	attributes []string // iot:ConnectAttributes
+	hasWill    bool
+	willTopic  string
+	source     string           // aws:SourceIp, or empty
+	clock      func() time.Time // aws:CurrentTime, to the second
+}
+
+// fact is one value of a key.
+type fact struct {
+	text  string
+	at    int64 // nanoseconds since 1970, when timed
+	timed bool
+}
+
+// time reads the fact as an instant.
+func (f fact) time() (int64, bool) {
+	if f.timed {
+		return f.at, true
+	}
+	return instant(f.text)
+}
+
+// The keys whose values a request brings, in lower case.
+const (
+	keyAttributes  = "iot:connectattributes"
+	keyWillTopic   = "iot:lastwilltopic"
+	keySourceIP    = "aws:sourceip"
+	keyCurrentTime = "aws:currenttime"
+	keyEpochTime   = "aws:epochtime"
+)
+
+// facts appends the values of a key to an empty buffer.
+func (r *request) facts(key string, g gateway, buffer []fact) []fact {
+	switch key {
+	case keyAttributes:
+		for _, a := range r.attributes {
+			buffer = append(buffer, fact{text: a})
+		}
+	case keyWillTopic:
+		if r.hasWill {
+			buffer = append(buffer, fact{text: g.prefix() + "topic/" + r.willTopic})
+		}
+	case keySourceIP:
+		if r.source != "" {
+			buffer = append(buffer, fact{text: r.source})
+		}
+	case keyCurrentTime:
+		now := r.clock().Truncate(time.Second)
+		buffer = append(buffer, fact{text: now.UTC().Format(time.RFC3339), at: now.UnixNano(), timed: true})
+	case keyEpochTime:
+		now := r.clock().Truncate(time.Second)
+		buffer = append(buffer, fact{text: strconv.FormatInt(now.Unix(), 10), at: now.UnixNano(), timed: true})
+	}
+	return buffer
+}
+
+// kindOf is the type of resource that an action is asked about, with the slash
+// before the name; "*" for actions on all at once; "" for what is no action.
+func kindOf(action bridge.Action) string {
+	switch action {
+	case bridge.ActionPublish, bridge.ActionReceive, bridge.ActionRetainPublish, "iot:GetRetainedMessage":
+		return "topic/"
+	case bridge.ActionSubscribe:
+		return "topicfilter/"
+	case bridge.ActionConnect, "iot:DeleteConnection", "iot:SendDirectMessage", "iot:GetConnection", "iot:ListSubscriptions":
+		return "client/"
+	case "iot:GetThingShadow", "iot:UpdateThingShadow", "iot:DeleteThingShadow",
+		"iot:DescribeJobExecution", "iot:GetPendingJobExecutions", "iot:StartNextPendingJobExecution", "iot:UpdateJobExecution":
+		return "thing/"
+	case "iot:AssumeRoleWithCertificate":
+		return "rolealias/"
+	case "iot:ListRetainedMessages", "iot:ListNamedShadowsForThing":
+		return "*"
+	default:
+		return ""
+	}
+}
+
+// The values of iot:ConnectAttributes, by what a CONNECT asks for.
+var connectAttributes = [4][]string{nil, {"PersistentConnect"}, {"LastWill"}, {"PersistentConnect", "LastWill"}}
+
+// attributesOf names what a CONNECT asks for.
+func attributesOf(r *bridge.Request) []string {
+	if r.Action != bridge.ActionConnect {
+		return nil
+	}
+	n := 0
+	if r.Persistent {
+		n |= 1
+	}
+	if r.Will {
+		n |= 2
+	}
+	return connectAttributes[n]
+}
+
+// arn is the resource of a request as a whole.
+func (r *request) arn(g gateway) string {
+	if r.kind == "*" {
+		return "*"
+	}
+	return g.prefix() + r.kind + r.name
+}
+
+// addressText is the address as aws:SourceIp has it: IPv4 stays IPv4, and no
+// zone, which means nothing outside this host.
+func addressText(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return ""
+	}
+	return addr.Unmap().WithZone("").String()
+}

@@ -1,0 +1,56 @@
+package rules
+
+import "time"
+
+// Options are the routes as written in the configuration. Start from
+// [DefaultOptions], [DefaultUpRoute] and [DefaultDownRoute]: an empty string is
+// a mistake, not a default.
+type Options struct {
+	Match       string      `koanf:"match" enum:"first,all" doc:"When several routes match a topic: only the first in the file takes the message, or all do."`
+	TopicLimits string      `koanf:"topic_limits" enum:"aws,mqtt" doc:"Limits of a routed topic: aws is 256 bytes, and 7 slashes on the way up; mqtt is 65535 bytes."`
+	LocalOnly   []string    `koanf:"local_only" doc:"Topic filters of messages that never leave the site, whatever else matches them."`
+	Up          []UpRoute   `koanf:"up" doc:"Routes from devices to upstreams, in order of matching."`
+	Down        []DownRoute `koanf:"down" doc:"Routes from upstreams to local topics, in order of matching."`
+}
+
+// UpRoute takes messages of devices to an upstream.
+type UpRoute struct {
+	Name     string        `koanf:"name" doc:"Name of the route, unique among all routes: it names the queue. 1 to 64 of a-z, 0-9, - and _."`
+	From     string        `koanf:"from" doc:"Topic filter of the device's messages; $-topics only when named explicitly."`
+	Upstream string        `koanf:"upstream" doc:"Name of the upstream that takes the messages."`
+	Topic    string        `koanf:"topic" template:"topic" doc:"Topic at the upstream: text with ${topic}, ${topic[1]} (levels count from 1), ${client_id} and ${thing_name}."`
+	QoS      string        `koanf:"qos" enum:"0,1,published" doc:"QoS at the upstream: 0, 1, or published for the device's own (2 becomes 1)."`
+	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first, always."`
+	TTL      time.Duration `koanf:"ttl" doc:"How long a message may wait before it is dropped and counted; 0s is for ever."`
+	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag at the upstream: clear, or keep what the device set. AWS bills a retained message twice."`
+	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all."`
+}
+
+// DownRoute takes messages of an upstream to local topics.
+type DownRoute struct {
+	Name     string        `koanf:"name" doc:"Name of the route, unique among all routes: it names the queue. 1 to 64 of a-z, 0-9, - and _."`
+	Upstream string        `koanf:"upstream" doc:"Name of the upstream that sends the messages."`
+	From     string        `koanf:"from" doc:"Topic filter that is subscribed at the upstream."`
+	Topic    string        `koanf:"topic" template:"topic" doc:"Local topic: text with ${topic} and ${topic[1]} (levels count from 1)."`
+	QoS      string        `koanf:"qos" enum:"0,1,published" doc:"QoS on the site: 0, 1, or published for that of the upstream's message."`
+	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first, always."`
+	TTL      time.Duration `koanf:"ttl" doc:"How long a message waits for a subscriber before it is dropped and counted; 0s is for ever."`
+	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag on the site: clear, or keep what the upstream set."`
+}
+
+// MaxRoutes is how many routes of one direction a table can hold.
+const MaxRoutes = 1000
+
+// DefaultOptions routes nothing.
+func DefaultOptions() Options { return Options{Match: "first", TopicLimits: "aws"} }
+
+// DefaultUpRoute holds the defaults of a route up: it loses nothing (QoS 1, no
+// expiry) and does not pay twice (retain cleared).
+func DefaultUpRoute() UpRoute {
+	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties"}
+}
+
+// DefaultDownRoute holds the defaults of a route down.
+func DefaultDownRoute() DownRoute {
+	return DownRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear"}
+}

@@ -1,0 +1,83 @@
+package rules
+
+import (
+	"sync/atomic"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Router routes by the table that is in force. It is safe for concurrent use
+// and implements [bridge.Router].
+type Router struct{ table atomic.Pointer[Table] }
+
+var _ bridge.Router = (*Router)(nil)
+
+// NewRouter starts with a table.
+func NewRouter(t *Table) *Router {
+	r := &Router{}
+	r.table.Store(t)
+	return r
+}
+
+// Table is the table in force.
+func (r *Router) Table() *Table { return r.table.Load() }
+
+// Swap puts a new table in force. Messages that are being routed finish with
+// the old one.
+func (r *Router) Swap(t *Table) { r.table.Store(t) }
+
+// Up routes what a device published, see [Table.Up].
+func (r *Router) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
+	return r.table.Load().Up(p, m)
+}
+
+// Down routes what an upstream sent, see [Table.Down].
+func (r *Router) Down(upstream string, m *bridge.Message) ([]bridge.Receiver, error) {
+	return r.table.Load().Down(upstream, m)
+}
+
+// Up lists the receivers of what p published: none when no route takes it or
+// it is local-only. It fails with kind TopicInvalid, for all receivers, when
+// one route cannot make its topic or the message has passed bridge.MaxHops
+// gateways.
+func (t *Table) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
+	return t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all)
+}
+
+// Down lists the receivers of what an upstream sent: none when no route takes
+// it. It fails as Up does.
+func (t *Table) Down(upstream string, m *bridge.Message) ([]bridge.Receiver, error) {
+	x := t.down[upstream]
+	if x == nil {
+		return nil, nil
+	}
+	return x.route(m, source{topic: m.Topic}, t.all)
+}
+
+func (x *index) route(m *bridge.Message, s source, all bool) ([]bridge.Receiver, error) {
+	var hit idSet
+	x.trie.match(m.Topic, &hit)
+	first := hit.next(1)
+	if first < 0 || hit.has(localOnly) {
+		return nil, nil
+	}
+	if n := bridge.Hops(m); n >= bridge.MaxHops {
+		return nil, bridge.Errorf("route", bridge.TopicInvalid, "loop: the message has passed %d gateways", n)
+	}
+	n := 1
+	if all {
+		n = hit.len()
+	}
+	out := make([]bridge.Receiver, 0, n)
+	for id := first; id >= 0 && len(out) < n; id = hit.next(id + 1) {
+		r := &x.routes[id-1]
+		topic, err := r.topic.expand(s, r.limits)
+		if err != nil {
+			return nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
+		}
+		out = append(out, bridge.Receiver{
+			Queue: r.queue, Topic: topic, QoS: r.qos.of(m), Retain: r.keep && m.Retain, TTL: r.ttl, Origin: r.origin,
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,181 @@
+package rules
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Table is a compiled set of routes. It is immutable and safe for concurrent
+// use.
+type Table struct {
+	all    bool
+	up     index
+	down   map[string]*index // by upstream
+	queues []Queue
+	subs   map[string][]Subscription
+}
+
+// index is the routes of one direction (and upstream) under their filters.
+// Local-only filters have id 0, route i has id i+1.
+type index struct {
+	trie   trie
+	routes []route
+}
+
+const localOnly = 0
+
+// route is one route, ready for messages.
+type route struct {
+	name   string
+	queue  string
+	topic  *template
+	limits limits
+	qos    qos
+	keep   bool // the retain flag
+	ttl    time.Duration
+	origin bridge.OriginMode
+}
+
+// Queue is the durable queue of one route.
+type Queue struct {
+	Name      string // bridge.QueueName(Direction, Upstream, Route)
+	Direction string // "up" or "down"
+	Upstream  string
+	Route     string
+	Priority  int // 0 to 9, a higher number goes first
+}
+
+// Subscription is a filter that an upstream connection must subscribe to.
+type Subscription struct {
+	Filter string
+	QoS    byte // the most that any route of it wants: 0 or 1
+}
+
+// Compile makes a table, or fails with all problems of o.
+func Compile(o Options) (*Table, error) {
+	if ps := o.Validate(); len(ps) > 0 {
+		lines := make([]string, len(ps))
+		for i, p := range ps {
+			lines[i] = p.Path + ": " + p.Text + "; " + p.Remedy
+		}
+		return nil, fmt.Errorf("routes: %s", strings.Join(lines, "\n"))
+	}
+	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}}
+	for _, f := range o.LocalOnly {
+		t.up.trie.add(mustFilter(f), localOnly)
+	}
+	for _, u := range o.Up {
+		t.queue("up", u.Upstream, u.Name, u.Priority)
+		t.up.add(u.From, route{
+			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name),
+			topic: mustTemplate(u.Topic, true), limits: limitsOf(o.TopicLimits, true),
+			qos: parseQoS(u.QoS), keep: u.Retain == "keep", ttl: u.TTL, origin: originModes[u.Origin],
+		})
+	}
+	for _, d := range o.Down {
+		t.queue("down", d.Upstream, d.Name, d.Priority)
+		if t.down[d.Upstream] == nil {
+			t.down[d.Upstream] = &index{}
+		}
+		t.subscribe(d)
+		t.down[d.Upstream].add(d.From, route{
+			name: d.Name, queue: bridge.QueueName("down", d.Upstream, d.Name),
+			topic: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
+			qos: parseQoS(d.QoS), keep: d.Retain == "keep", ttl: d.TTL,
+		})
+	}
+	return t, nil
+}
+
+func (t *Table) queue(direction, upstream, name string, priority int) {
+	t.queues = append(t.queues, Queue{bridge.QueueName(direction, upstream, name), direction, upstream, name, priority})
+}
+
+// subscribe notes the route's filter once; at QoS 0 only when no route of the
+// filter wants more.
+func (t *Table) subscribe(d DownRoute) {
+	want := Subscription{Filter: d.From, QoS: 1}
+	if d.QoS == "0" {
+		want.QoS = 0
+	}
+	for i := range t.subs[d.Upstream] {
+		if s := &t.subs[d.Upstream][i]; s.Filter == d.From {
+			s.QoS = max(s.QoS, want.QoS)
+			return
+		}
+	}
+	t.subs[d.Upstream] = append(t.subs[d.Upstream], want)
+}
+
+func (x *index) add(filter string, r route) {
+	x.routes = append(x.routes, r)
+	x.trie.add(mustFilter(filter), len(x.routes))
+}
+
+// Queues lists the queues of all routes, in the order of the file, up before
+// down.
+func (t *Table) Queues() []Queue { return append([]Queue(nil), t.queues...) }
+
+// Subscriptions lists what the down routes of an upstream subscribe to, each
+// filter once.
+func (t *Table) Subscriptions(upstream string) []Subscription {
+	return append([]Subscription(nil), t.subs[upstream]...)
+}
+
+// qos is a route's QoS: 0, 1, or what the message had.
+type qos int8
+
+const published qos = -1
+
+func parseQoS(s string) qos {
+	if s == "published" {
+		return published
+	}
+	n, _ := strconv.Atoi(s)
+	return qos(n)
+}
+
+func (q qos) of(m *bridge.Message) byte {
+	if q == published {
+		return min(m.QoS, 1)
+	}
+	return byte(q)
+}
+
+var originModes = map[string]bridge.OriginMode{
+	"none": bridge.OriginNone, "user_properties": bridge.OriginUserProperties, "envelope": bridge.OriginEnvelope,
+}
+
+// limitsOf are the limits of routed topics. AWS counts slashes only in what
+// reaches it (Q14, Q15).
+func limitsOf(name string, up bool) limits {
+	switch {
+	case name == "mqtt":
+		return limits{bytes: 65535}
+	case up:
+		return limits{bytes: 256, slashes: 7}
+	default:
+		return limits{bytes: 256}
+	}
+}
+
+// mustFilter and mustTemplate are for what Validate has accepted.
+func mustFilter(s string) []level {
+	f, err := parseFilter(s)
+	if err != nil {
+		panic("rules: " + err.Error())
+	}
+	return f
+}
+
+func mustTemplate(s string, device bool) *template {
+	t, err := parseTemplate(s, device)
+	if err != nil {
+		panic("rules: " + err.Error())
+	}
+	return t
+}

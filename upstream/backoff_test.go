@@ -1,0 +1,117 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// most is a jitter that always draws the largest value.
+func most(below time.Duration) time.Duration { return below - 1 }
+
+func least(time.Duration) time.Duration { return 0 }
+
+// waits makes n attempts that fail at once and returns how long each waited.
+func waits(t *testing.T, b *Backoff, n int) []time.Duration {
+	t.Helper()
+	var out []time.Duration
+	for range n {
+		start := time.Now()
+		if err := b.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, time.Since(start))
+	}
+	return out
+}
+
+func TestBackoffDoublesToItsCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackoff(BackoffOptions{Base: time.Second, Max: 10 * time.Second}, most)
+		want := []time.Duration{0, 1, 2, 4, 8, 10, 10}
+		for i, d := range waits(t, b, len(want)) {
+			if d != want[i]*time.Second {
+				t.Errorf("attempt %d waited up to %v, want %v", i, d, want[i]*time.Second)
+			}
+		}
+	})
+}
+
+func TestBackoffDoesNotOverflow(t *testing.T) {
+	b := NewBackoff(BackoffOptions{Base: time.Hour, Max: 24 * time.Hour}, most)
+	b.attempts, b.last = 1_000_000, time.Now()
+	if d := b.delay(time.Now()); d != 24*time.Hour {
+		t.Errorf("after a million attempts it waits %v", d)
+	}
+}
+
+func TestBackoffIsJittered(t *testing.T) {
+	b := NewBackoff(DefaultBackoff(), nil)
+	b.attempts, b.last = 10, time.Now()
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		d := b.delay(b.last)
+		if d < 0 || d > DefaultBackoff().Max {
+			t.Fatalf("waits %v", d)
+		}
+		seen[d] = true
+	}
+	if len(seen) < 90 {
+		t.Errorf("100 draws gave %d different waits", len(seen))
+	}
+}
+
+func TestFloorBetweenConnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackoff(BackoffOptions{Base: time.Second, Max: time.Minute, Floor: 10 * time.Second}, least)
+		for i, d := range waits(t, b, 5) {
+			if i > 0 && d != 10*time.Second {
+				t.Errorf("attempt %d came after %v, below the floor", i, d)
+			}
+		}
+		time.Sleep(7 * time.Second) // an attempt that took its time
+		if d := waits(t, b, 1)[0]; d != 3*time.Second {
+			t.Errorf("waited %v, want what was left of the floor", d)
+		}
+	})
+}
+
+func TestOnlyAStableLinkResetsTheAttempts(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lived time.Duration
+		want  time.Duration
+	}{
+		{"unstable", 29 * time.Second, 16 * time.Second},
+		{"stable", 30 * time.Second, time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBackoff(BackoffOptions{Base: time.Second, Max: time.Minute}, most)
+				waits(t, b, 5)
+				time.Sleep(c.lived)
+				b.Lived(c.lived)
+				if d := waits(t, b, 1)[0]; d != c.want {
+					t.Errorf("waited %v, want %v", d, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestBackoffEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackoff(BackoffOptions{Base: time.Hour, Max: time.Hour}, most)
+		waits(t, b, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+		if n := b.Attempts(); n != 1 {
+			t.Errorf("a wait that ended counted as attempt %d", n)
+		}
+	})
+}

@@ -1,0 +1,23 @@
+// Package billing counts what crosses to and from a cloud, in the units that
+// the cloud bills, and says what it costs.
+//
+// Three parts, each usable alone:
+//
+//   - Metering (units.go): pure functions from a packet to metered messages, by
+//     AWS's rules (M01–M28 of the specification).
+//   - The ledger (meter.go, key.go, series.go): [Meter] puts counters into the
+//     very batch that releases a record, so that a crash can neither bill a
+//     message twice nor forget one. One counter per hour, upstream, direction,
+//     device, topic prefix and kind; devices and prefixes are bounded per hour,
+//     what is above goes to "(other)", so the sum is exact whatever happens.
+//   - The bill (ledger.go, prices.go): the counters of a span, priced by a
+//     [PriceList] with tiers. Money is rational arithmetic, rounded only when
+//     shown.
+//
+// Two figures are never mixed: delivered units were acknowledged; uncertain
+// units were sent, the acknowledgement never came, and they were sent again:
+// the cloud may have billed them, or not.
+//
+// Hours are UTC. An hour that an unsynchronised clock told is marked as such,
+// and one that cannot be true (before this software existed) is "unknown".
+package billing

@@ -1,0 +1,117 @@
+package billing
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Namespace is the ledger's namespace in the spool.
+const Namespace = "meter"
+
+// Kinds of counters: the last byte of a key.
+const (
+	kindUnits     = 'u' // metered messages, acknowledged
+	kindUncertain = 'x' // metered messages, sent with an unknown fate
+	kindMessages  = 'm' // MQTT messages, acknowledged
+	kindWire      = 'w' // bytes on the wire, without TLS and TCP
+)
+
+// Directions: from devices to the cloud, and back.
+const (
+	Up   = "up"
+	Down = "down"
+)
+
+// Bounds of names in keys, in bytes.
+const (
+	maxDeviceName = 128 // an MQTT client id at AWS (Q01)
+	maxPrefixName = 64
+)
+
+// Hours that no clock vouches for.
+const (
+	hourLayout   = "2006010215"
+	dayLayout    = "20060102"
+	monthLayout  = "200601"
+	unsynced     = "~"       // before an hour that an unsynchronised clock told
+	hourUnknown  = "unknown" // the clock was certainly wrong
+	firstRelease = 2026      // no gateway of ours ran before
+)
+
+const sep = "\x00" // in no MQTT string
+
+// series is what one set of counters is about.
+type series struct {
+	upstream, direction, device, prefix string
+}
+
+// hourOf names the ledger's hour of a wall clock.
+func hourOf(wall time.Time, synced bool) string {
+	wall = wall.UTC()
+	switch {
+	case wall.Year() < firstRelease || wall.Year() > 9999:
+		return hourUnknown
+	case !synced:
+		return unsynced + wall.Format(hourLayout)
+	}
+	return wall.Format(hourLayout)
+}
+
+// key is the counter's key without its kind: hour first, so that a span is one
+// scan, and what is old can be found.
+func (s series) key(hour string) string {
+	return strings.Join([]string{hour, s.upstream, s.direction, s.device, s.prefix, ""}, sep)
+}
+
+// parseKey is the inverse of key plus kind.
+func parseKey(key string) (hour string, s series, kind byte, ok bool) {
+	f := strings.Split(key, sep)
+	if len(f) != 6 || len(f[5]) != 1 {
+		return "", series{}, 0, false
+	}
+	return f[0], series{f[1], f[2], f[3], f[4]}, f[5][0], true
+}
+
+// parseHour is when the hour (or, once folded, day or month) began, and whether
+// a clock vouched for it. An unknown hour is the zero time.
+func parseHour(hour string) (start time.Time, synced, ok bool) {
+	if hour == hourUnknown {
+		return time.Time{}, false, true
+	}
+	told, isUnsynced := strings.CutPrefix(hour, unsynced)
+	if len(told) > len(hourLayout) {
+		return time.Time{}, false, false
+	}
+	start, err := time.Parse(hourLayout[:len(told)], told)
+	return start, !isUnsynced, err == nil
+}
+
+// prefixOf is the first levels of a topic, bounded. The rule's name of a Basic
+// Ingest topic belongs to the prefix.
+func prefixOf(topic string, levels int) string {
+	if strings.HasPrefix(topic, basicIngest) {
+		levels += 2
+	}
+	end := 0
+	for ; levels > 0 && end < len(topic); levels-- {
+		next := strings.IndexByte(topic[end:], '/')
+		if next < 0 {
+			end = len(topic) + 1
+			break
+		}
+		end += next + 1
+	}
+	return bound(topic[:max(0, end-1)], maxPrefixName)
+}
+
+// bound cuts a name at a rune and takes the separator out of it.
+func bound(name string, n int) string {
+	if len(name) > n {
+		for n > 0 && !utf8.RuneStart(name[n]) {
+			n--
+		}
+		name = name[:n]
+	}
+	return strings.ReplaceAll(name, sep, "")
+}

@@ -1,0 +1,211 @@
+package billing
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math/big"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// write puts units of one device into the ledger at an hour of November 2026.
+func write(spool *memory, hour, device string, units int64) {
+	spool.counters[series{"aws", Up, device, "dt/a"}.key(hour)+string(kindUnits)] += units
+}
+
+func TestTodayCostsWhatItAddsToTheMonth(t *testing.T) {
+	spool := newMemory()
+	write(spool, "2026111905", "pump", 1_000_000_000-1_000_000) // the first tier ends a million into today
+	write(spool, "2026112013", "pump", 1_500_000)
+	write(spool, "2026112014", "fan", 500_000)
+	write(spool, "2026120100", "pump", 7)
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})
+	now := time.Date(2026, 11, 20, 15, 0, 0, 0, time.UTC)
+	today, err := l.Bill(Today(now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := today.Totals[0].USD; got != "2.160000" { // 1 M × 1.20 + 1 M × 0.96
+		t.Errorf("today $%s, want $2.160000", got)
+	}
+	if today.Lines[0].Device != "fan" || today.Lines[0].USD != "0.540000000" || today.Lines[1].USD != "1.620000000" {
+		t.Errorf("shares %+v", today.Lines)
+	}
+	month, err := l.Bill(Month(now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := month.Totals[0]; got.Units != 1_001_000_000 || got.USD != "1200.960000" {
+		t.Errorf("month %d units, $%s", got.Units, got.USD)
+	}
+}
+
+func TestTotalsAgreeWithTheBill(t *testing.T) {
+	spool := newMemory()
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt(), "site": DefaultOptions()})
+	none := func(string) int64 { return 0 }
+	start := time.Date(2026, 11, 29, 22, 30, 0, 0, time.UTC)
+	for step := range 40 { // over a day's and a month's end
+		now := start.Add(time.Duration(step) * time.Hour)
+		write(spool, hourOf(now, step%3 != 0), "pump", int64(step+1))
+		got, err := l.Totals(now, none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		today, _ := l.Bill(Today(now))
+		month, _ := l.Bill(Month(now))
+		a := got["aws"]
+		if a.UnitsToday != today.Totals[0].Units || Dollars(a.USDToday) != today.Totals[0].USD ||
+			a.UnitsMonth != month.Totals[0].Units || Dollars(a.USDMonth) != month.Totals[0].USD {
+			t.Fatalf("%s: totals %+v, today %+v, month %+v", now, a, today.Totals[0], month.Totals[0])
+		}
+	}
+}
+
+func TestProjectionAndUnpricedUpstreams(t *testing.T) {
+	l := newLedger(t, newMemory(), map[string]Options{"aws": frankfurt(), "site": DefaultOptions()})
+	got, err := l.Totals(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), func(string) int64 { return 3600 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := Dollars(got["aws"].USDProjected); p != "3.110400" { // 2,592,000 × 1.20 per million
+		t.Errorf("projected $%s, want $3.110400", p)
+	}
+	if got["site"].USDProjected.Sign() != 0 {
+		t.Error("an upstream without a region has a price")
+	}
+}
+
+func TestBillRefusesSpansOverMonths(t *testing.T) {
+	l := newLedger(t, newMemory(), nil)
+	at := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
+	if _, err := l.Bill(at, at.AddDate(0, 0, 2)); err == nil {
+		t.Error("accepted")
+	}
+}
+
+func TestFoldKeepsEverySum(t *testing.T) {
+	spool := newMemory()
+	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	for h := range 24 * 500 { // 500 days of hours, some unsynchronised
+		at := now.Add(-time.Duration(h) * time.Hour)
+		if at.Year() >= firstRelease {
+			write(spool, hourOf(at, h%7 != 0), "pump", 1)
+		}
+	}
+	hours, sum := len(spool.counters), int64(0)
+	for _, n := range spool.counters {
+		sum += n
+	}
+	before, _ := newLedger(t, spool, nil).Bill(Month(now.AddDate(0, -6, 0)))
+	if err := foldOnce(t.Context(), spool, now); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := newLedger(t, spool, nil).Bill(Month(now.AddDate(0, -6, 0)))
+	left := int64(0)
+	for _, n := range spool.counters {
+		left += n
+	}
+	if left != sum || before.Totals[0].Units != after.Totals[0].Units {
+		t.Errorf("%d units, want %d; in the month %d, want %d", left, sum, after.Totals[0].Units, before.Totals[0].Units)
+	}
+	if len(spool.counters) > hours/3 {
+		t.Errorf("%d counters left of %d", len(spool.counters), hours)
+	}
+}
+
+func TestFoldStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Fold(ctx, newMemory(), func() bridge.Instant { return bridge.Instant{Synced: true} }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHandler(t *testing.T) {
+	spool := newMemory()
+	write(spool, hourOf(time.Now(), true), "pump", 3)
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})
+	for query, want := range map[string]int{"": 200, "?period=today": 200, "?period=month": 200, "?period=year": 400} {
+		w := httptest.NewRecorder()
+		l.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/bill"+query, nil))
+		if w.Code != want {
+			t.Errorf("%q: status %d, want %d", query, w.Code, want)
+			continue
+		}
+		var b Bill
+		if err := json.Unmarshal(w.Body.Bytes(), &b); want == 200 && (err != nil || b.Totals[0].Units != 3) {
+			t.Errorf("%q: %s (%v)", query, w.Body, err)
+		}
+	}
+}
+
+func TestPriceListRefusesWhatWouldBillWrongly(t *testing.T) {
+	const head = `{"schema":"aws-iot-core-prices/1","currency":"USD","regions":{"x":{
+		"connectivity_per_million_minutes":{"usd":1},"shadow_registry_per_million_ops":{"usd":1},
+		"rules_triggered_per_million":{"usd":1},"rule_actions_per_million":{"usd":1},"messages_per_million_tiers":`
+	for name, list := range map[string]string{
+		"not JSON":       `{`,
+		"other currency": `{"schema":"aws-iot-core-prices/1","currency":"EUR"}`,
+		"no tiers":       head + `[]}}}`,
+		"gap":            head + `[{"from":0,"to":10,"usd":1},{"from":11,"to":null,"usd":1}]}}}`,
+		"no last tier":   head + `[{"from":0,"to":10,"usd":1}]}}}`,
+		"negative":       head + `[{"from":0,"to":null,"usd":-1}]}}}`,
+		"missing price":  head + `[{"from":0,"to":null}]}}}`,
+	} {
+		if _, err := ParsePrices([]byte(list)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	p, err := ParsePrices([]byte(head + `[{"from":0,"to":null,"usd":0.1}]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Regions["x"].Messages[0].PerMillion; got.Cmp(big.NewRat(1, 10)) != 0 {
+		t.Errorf("0.1 became %s", got)
+	}
+}
+
+func TestGroupSumsToTheTotal(t *testing.T) {
+	spool := newMemory()
+	for i := range 7 {
+		write(spool, "2026112013", string(rune('a'+i)), int64(i+1))
+	}
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})
+	bill, err := l.Bill(Today(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Group(bill.Lines, 3, func(n Line) string { return n.Device })
+	want := []Sum{{Name: "g", Counts: Counts{Units: 7}, USD: "0.000008"}, {Name: "f", Counts: Counts{Units: 6}, USD: "0.000007"},
+		{Name: "e", Counts: Counts{Units: 5}, USD: "0.000006"}, {Name: Rest, Counts: Counts{Units: 10}, USD: "0.000012"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestOwnPriceList(t *testing.T) {
+	own := frankfurt()
+	own.PriceList = filepath.Join(t.TempDir(), "prices.json")
+	list := bytes.ReplaceAll(builtIn, []byte(`"usd": 1.2,`), []byte(`"usd": 2.4,`))
+	if err := os.WriteFile(own.PriceList, list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spool := newMemory()
+	write(spool, "2026112013", "pump", 1_000_000)
+	bill, err := newLedger(t, spool, map[string]Options{"aws": own}).Bill(Today(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)))
+	if err != nil || bill.Totals[0].USD != "2.400000" {
+		t.Errorf("%+v, %v", bill.Totals, err)
+	}
+	own.PriceList += "-gone"
+	if _, err := NewLedger(spool, map[string]Options{"aws": own}); err == nil {
+		t.Error("a price list that is not there was accepted")
+	}
+}

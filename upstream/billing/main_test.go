@@ -1,0 +1,76 @@
+package billing
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a spool of counters only.
+type memory struct {
+	bridge.Spool
+	counters map[string]int64
+}
+
+func newMemory() *memory { return &memory{counters: map[string]int64{}} }
+
+func (m *memory) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	for _, a := range b.Adds {
+		m.counters[a.Key] += a.Delta
+	}
+	for _, p := range b.Puts {
+		delete(m.counters, p.Key)
+	}
+	if done != nil {
+		done(0, nil)
+	}
+}
+
+func (m *memory) Scan(_, prefix string, fn func(string, []byte) bool) error {
+	for _, k := range slices.Sorted(maps.Keys(m.counters)) {
+		if strings.HasPrefix(k, prefix) && !fn(k, binary.BigEndian.AppendUint64(nil, uint64(m.counters[k]))) {
+			break
+		}
+	}
+	return nil
+}
+
+// wallClock is a clock that a test sets.
+type wallClock struct{ bridge.Instant }
+
+func (c *wallClock) now() bridge.Instant { return c.Instant }
+
+func (c *wallClock) set(text string) {
+	at, err := time.Parse("2006-01-02 15:04", text)
+	if err != nil {
+		panic(err)
+	}
+	c.Wall, c.Synced = at, true
+}
+
+func stored(device, topic string, payload int) *bridge.Stored {
+	r := &bridge.Record{
+		Message:   bridge.Message{Topic: topic, Payload: make([]byte, payload)},
+		Origin:    bridge.Origin{Device: device},
+		Receivers: []bridge.Receiver{{Topic: topic, QoS: 1}},
+	}
+	return &bridge.Stored{Record: r, Receiver: &r.Receivers[0]}
+}
+
+func newLedger(t *testing.T, spool Counters, upstreams map[string]Options) *Ledger {
+	t.Helper()
+	l, err := NewLedger(spool, upstreams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}

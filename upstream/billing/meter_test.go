@@ -1,0 +1,162 @@
+package billing
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+func newMeter(t *testing.T, spool bridge.Spool, o Options, c *wallClock) *Meter {
+	t.Helper()
+	m, err := NewMeter(spool, map[string]Options{"aws": o}, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func frankfurt() Options {
+	o := DefaultOptions()
+	o.Region = "eu-central-1"
+	return o
+}
+
+func TestMeterCountsWhatCrossed(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:59")
+	m := newMeter(t, spool, frankfurt(), clock)
+
+	var b bridge.Batch
+	for range 3 {
+		m.Delivered(&b, "aws", stored("pump", "dt/line/a", 100), bridge.Outcome{Wire: 160})
+	}
+	m.Delivered(&b, "aws", stored("pump", "dt/line/b", 6000), bridge.Outcome{Wire: 6060})
+	m.Uncertain(&b, "aws", stored("pump", "dt/line/b", 6000))
+	if len(b.Adds) != 4 {
+		t.Errorf("%d changes for one series, want its 4 counters", len(b.Adds))
+	}
+	clock.set("2026-11-20 14:00")
+	m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, 5116), QoS: 1}, 5130)
+	m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, 5115), QoS: 0}, 5120)
+	spool.Commit(&b, nil)
+
+	l := newLedger(t, spool, m.upstreams)
+	bill, err := l.Bill(Today(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Line{
+		{Upstream: "aws", Direction: Up, Device: "pump", Topic: "dt/line", Counts: Counts{Units: 5, Uncertain: 2, Messages: 4, Wire: 6540}, USD: "0.000006000"},
+		{Upstream: "aws", Direction: Down, Topic: "cmd/a", Counts: Counts{Units: 4, Messages: 2, Wire: 10250}, USD: "0.000004800"},
+	}
+	for i := range bill.Lines {
+		bill.Lines[i].cost = nil
+	}
+	if fmt.Sprint(bill.Lines) != fmt.Sprint(want) {
+		t.Errorf("lines\n%+v, want\n%+v", bill.Lines, want)
+	}
+	tot := bill.Totals[0]
+	if tot.Units != 9 || tot.Uncertain != 2 || tot.USD != "0.000011" || tot.USDUncertain != "0.000002" || tot.PriceStatus != "sourced" {
+		t.Errorf("total %+v", tot)
+	}
+}
+
+func TestMeterBillsWhatIsSentNotWhatCameIn(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:00")
+	m := newMeter(t, spool, frankfurt(), clock)
+	s := stored("pump", "dt/line/a", 5000) // one unit as it came; 2 with its origin (G15)
+	s.Receiver.Origin = bridge.OriginUserProperties
+	var b bridge.Batch
+	m.Delivered(&b, "aws", s, bridge.Outcome{})
+	if got := b.Adds[0].Delta; got != 2 {
+		t.Errorf("%d units, want 2", got)
+	}
+}
+
+func TestLedgerBoundsNamesAcrossRestarts(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:00")
+	o := frankfurt()
+	o.MaxDevices, o.MaxPrefixes = 3, 2
+	for start := range 3 {
+		m := newMeter(t, spool, o, clock)
+		for d := range 10 {
+			for p := range 10 {
+				var b bridge.Batch
+				m.Delivered(&b, "aws", stored(fmt.Sprintf("dev-%d-%d", start, d), fmt.Sprintf("dt/%d/x", p), 10), bridge.Outcome{})
+				spool.Commit(&b, nil)
+			}
+		}
+	}
+	bill, err := newLedger(t, spool, map[string]Options{"aws": o}).Bill(Today(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bill.Totals[0].Units; n != 300 {
+		t.Errorf("%d units, want all 300", n)
+	}
+	if n, bound := len(bill.Lines), (o.MaxDevices+1)*(o.MaxPrefixes+1); n > bound {
+		t.Errorf("%d series, want at most %d", n, bound)
+	}
+}
+
+func TestHoursThatNoClockVouchesFor(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	m := newMeter(t, spool, frankfurt(), clock)
+	bill := func(at string, synced bool) *Bill {
+		clock.set(at)
+		clock.Synced = synced
+		var b bridge.Batch
+		m.Delivered(&b, "aws", stored("pump", "dt/a", 10), bridge.Outcome{})
+		spool.Commit(&b, nil)
+		bill, err := newLedger(t, spool, m.upstreams).Bill(Today(time.Date(2026, 11, 20, 1, 0, 0, 0, time.UTC)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bill
+	}
+	if b := bill("1970-01-01 00:05", true); b.Unknown.Units != 1 || b.Totals[0].Units != 0 {
+		t.Errorf("1970: unknown %+v, total %+v", b.Unknown, b.Totals[0])
+	}
+	if b := bill("2026-11-20 10:00", false); b.Totals[0].Units != 1 || b.Totals[0].Unsynchronised != 1 {
+		t.Errorf("unsynchronised: %+v", b.Totals[0])
+	}
+	if b := bill("2026-11-20 10:00", true); b.Totals[0].Units != 2 || b.Totals[0].Unsynchronised != 1 {
+		t.Errorf("synchronised: %+v", b.Totals[0])
+	}
+}
+
+func TestPaceIsPerHour(t *testing.T) {
+	clock := &wallClock{}
+	clock.set("2026-11-20 10:00")
+	m := newMeter(t, newMemory(), frankfurt(), clock)
+	for range 90 { // one a second, for 90 minutes
+		var b bridge.Batch
+		for range 60 {
+			m.Delivered(&b, "aws", stored("pump", "dt/a", 10), bridge.Outcome{})
+		}
+		clock.Mono += time.Minute
+		if got := m.Pace("aws"); got < 3500 || got > 3661 {
+			t.Fatalf("after %s: %d an hour, want about 3,600", clock.Mono, got)
+		}
+	}
+	clock.Mono += 2 * time.Hour
+	if got := m.Pace("aws"); got != 0 {
+		t.Errorf("after two idle hours: %d an hour, want 0", got)
+	}
+}
+
+func BenchmarkDelivered(b *testing.B) {
+	clock := &wallClock{}
+	clock.set("2026-11-20 10:00")
+	m, _ := NewMeter(newMemory(), map[string]Options{"aws": frankfurt()}, clock.now)
+	s := stored("pump", "dt/line/a", 256)
+	s.Receiver.Origin = bridge.OriginUserProperties
+	for b.Loop() {
+		var batch bridge.Batch
+		m.Delivered(&batch, "aws", s, bridge.Outcome{Wire: 400})
+	}
+}

@@ -1,0 +1,92 @@
+package billing
+
+import (
+	"math/big"
+	"sync"
+	"time"
+)
+
+// Totals is the short bill of one upstream, cheap enough for a status page.
+type Totals struct {
+	UnitsToday     int64
+	UncertainToday int64
+	UnitsMonth     int64
+	USDToday       *big.Rat
+	USDMonth       *big.Rat
+	USDProjected   *big.Rat // a month of 30 days at the pace given
+}
+
+// closedHours remembers the sums of the hours that no longer change, so that a
+// status page reads two hours and not a month.
+type closedHours struct {
+	mu   sync.Mutex
+	upTo string // hours before this one are in; empty: nothing
+	sums map[string]closedSum
+}
+
+type closedSum struct{ day, dayUncertain, month int64 }
+
+// Totals sums today and this month, and projects the pace (units an hour, by
+// upstream: [Meter.Pace]) to a month.
+func (l *Ledger) Totals(now time.Time, pace func(upstream string) int64) (map[string]Totals, error) {
+	closed, open, err := l.upToHour(now.UTC())
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Totals{}
+	for name, o := range l.upstreams {
+		c := closed[name]
+		live := open[name]
+		t := Totals{UnitsToday: c.day + live.day, UncertainToday: c.dayUncertain + live.dayUncertain, UnitsMonth: c.month + live.month}
+		cost := func(units int64) *big.Rat {
+			usd, _ := l.prices[name].Cost(o.Region, Usage{Messages: units}, o.FreeTier)
+			return usd
+		}
+		t.USDMonth = cost(t.UnitsMonth)
+		t.USDToday = new(big.Rat).Sub(t.USDMonth, cost(t.UnitsMonth-t.UnitsToday))
+		t.USDProjected = cost(pace(name) * 24 * 30)
+		out[name] = t
+	}
+	return out, nil
+}
+
+// upToHour splits this month: hours before the previous one from memory, the
+// previous and the present one from the spool (a commit may come late).
+func (l *Ledger) upToHour(now time.Time) (closed, open map[string]closedSum, err error) {
+	monthStart, _ := Month(now)
+	dayStart, _ := Today(now)
+	border := now.Truncate(time.Hour).Add(-time.Hour)
+	collect := func(into map[string]closedSum, want func(time.Time) bool) func(time.Time, bool, series, Counts) {
+		return func(start time.Time, _ bool, s series, c Counts) {
+			if !want(start) {
+				return
+			}
+			sum := into[s.upstream]
+			sum.month += c.Units
+			if !start.Before(dayStart) {
+				sum.day += c.Units
+				sum.dayUncertain += c.Uncertain
+			}
+			into[s.upstream] = sum
+		}
+	}
+	l.closed.mu.Lock()
+	defer l.closed.mu.Unlock()
+	if id := now.Format(hourLayout); l.closed.upTo != id {
+		sums := map[string]closedSum{}
+		if err := l.scan(monthStart.Format(monthLayout), collect(sums, border.After)); err != nil {
+			return nil, nil, err
+		}
+		l.closed.upTo, l.closed.sums = id, sums
+	}
+	open = map[string]closedSum{}
+	for _, hour := range []time.Time{border, border.Add(time.Hour)} {
+		if hour.Before(monthStart) {
+			continue
+		}
+		if err := l.scan(hour.Format(hourLayout), collect(open, func(time.Time) bool { return true })); err != nil {
+			return nil, nil, err
+		}
+	}
+	return l.closed.sums, open, nil
+}

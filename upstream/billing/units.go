@@ -1,0 +1,100 @@
+package billing
+
+import (
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// DefaultUnit is the size of one metered message in bytes: AWS writes "5 KB",
+// read here as 5 × 1024 (M03; the other reading, 5,000, is an option).
+const DefaultUnit = 5120
+
+// basicIngest starts the topics whose publishes are not metered (M16).
+const basicIngest = "$aws/rules/"
+
+// Units is how many metered messages size bytes are: max(1, ceil(size/unit))
+// (M03).
+func Units(size int, unit int64) int64 {
+	return max(1, (int64(size)+unit-1)/unit)
+}
+
+// Publish meters a PUBLISH that goes to the cloud: its size by M06, twice when
+// retained (M10; the deletion of a retained message too, M11), and nothing on
+// Basic Ingest topics (M16).
+func Publish(m *bridge.Message, unit int64) int64 {
+	if strings.HasPrefix(m.Topic, basicIngest) {
+		return 0
+	}
+	n := Units(m.MeteredSize(), unit)
+	if m.Retain {
+		n *= 2
+	}
+	return n
+}
+
+// Deliver meters a PUBLISH that comes from the cloud, once per recipient (M07).
+func Deliver(m *bridge.Message, unit int64) int64 { return Units(m.MeteredSize(), unit) }
+
+// Puback meters a PUBACK that goes to the cloud: one message, or by the size
+// of its user properties on MQTT 5 (M08). The cloud's own PUBACKs are free
+// (M09).
+func Puback(user []bridge.UserProperty, unit int64) int64 { return Units(sizeOf(user), unit) }
+
+// Connection is what is metered of a CONNECT (M04): the strings and binary
+// data of its variable header, and the will.
+type Connection struct {
+	Properties int             // bytes of string and binary properties, user properties included
+	Will       *bridge.Message // nil: none
+}
+
+// Connect meters a CONNECT (M04). Its answer is free (M09).
+func Connect(c Connection, unit int64) int64 {
+	size := c.Properties
+	if c.Will != nil {
+		size += c.Will.MeteredSize()
+	}
+	return Units(size, unit)
+}
+
+// Subscribe meters a SUBSCRIBE packet: filters and user properties together
+// (M05). UNSUBSCRIBE is free (M09).
+func Subscribe(filters []string, user []bridge.UserProperty, unit int64) int64 {
+	size := sizeOf(user)
+	for _, f := range filters {
+		size += len(f)
+	}
+	return Units(size, unit)
+}
+
+// HTTP meters a publish over HTTPS: the request's body and properties, the
+// response's body when it has one, and the retained copy (M18). The topic in
+// the URL is not mentioned by AWS and not counted.
+func HTTP(m *bridge.Message, response int, unit int64) int64 {
+	n := Units(m.MeteredSize()-len(m.Topic), unit)
+	if m.Retain {
+		n *= 2
+	}
+	if response > 0 {
+		n += Units(response, unit)
+	}
+	return n
+}
+
+// Shadow meters a shadow or registry operation on a record of size bytes, in
+// increments of 1 KB (M20).
+func Shadow(size int) int64 { return Units(size, 1024) }
+
+// Minutes meters connectivity: started minutes of one connection (M01).
+func Minutes(connected time.Duration) int64 {
+	return int64((connected + time.Minute - 1) / time.Minute)
+}
+
+func sizeOf(user []bridge.UserProperty) int {
+	n := 0
+	for _, u := range user {
+		n += len(u.Key) + len(u.Value)
+	}
+	return n
+}

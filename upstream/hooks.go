@@ -1,0 +1,47 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Hooks are how a sender tells the gateway what it is not asked about. Each may
+// be nil. They are called from the sender's goroutines and must not block.
+//
+// Warning codes are unique within one sender; who has several puts the
+// upstream's name into the code.
+type Hooks struct {
+	Raise func(bridge.Warning)                   // a warning begins or changes
+	Clear func(code string)                      // it is over; also called when it never began
+	Drop  func(reason string, m *bridge.Message) // a message from the cloud was dropped
+}
+
+// Warn calls Raise.
+func (h Hooks) Warn(w bridge.Warning) {
+	if h.Raise != nil {
+		h.Raise(w)
+	}
+}
+
+// Over calls Clear.
+func (h Hooks) Over(code string) {
+	if h.Clear != nil {
+		h.Clear(code)
+	}
+}
+
+// Dropped calls Drop.
+func (h Hooks) Dropped(reason string, m *bridge.Message) {
+	if h.Drop != nil {
+		h.Drop(reason, m)
+	}
+}
+
+// Status is how a connection to an upstream is now.
+type Status struct {
+	Up       bool
+	Since    time.Time // of Up, or of being down
+	Connects int64     // links that came up since the start
+	Err      error     // why it is down; nil while up and before the first attempt
+}

@@ -1,0 +1,288 @@
+package mqtt
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// ErrClosed is why a link ended that was closed from our side.
+var ErrClosed = errors.New("closed by us")
+
+// DisconnectedError is why a link ended that the broker ended with a word.
+type DisconnectedError struct {
+	Code   byte   // DISCONNECT reason code
+	Reason string // in words
+}
+
+// Error is the reason with its code.
+func (e *DisconnectedError) Error() string {
+	return fmt.Sprintf("the broker disconnected us with 0x%02X: %s", e.Code, e.Reason)
+}
+
+// role is what a connection is used for. Its methods are called from the
+// connection's own goroutines and must not block.
+type role interface {
+	acked(a puback, size int) error
+	published(p *packets.Publish, size int) error
+	subscribed(s *packets.Suback) error
+	// due is asked every now and then; an error ends the connection.
+	due(now time.Time) error
+	// ended comes last: nothing is called after it.
+	ended(err error)
+}
+
+// conn is one live MQTT 5 connection, in three goroutines: the reader, the
+// writer, and a watch that sees silence and brings everything to its end. They
+// end together, for the first reason given, without needing the network.
+type conn struct {
+	net       net.Conn
+	raw       net.Conn // below TLS; closing it cannot block
+	in        frames
+	server    server
+	keepAlive time.Duration // as the broker decided; 0: none
+	bucket    *upstream.Bucket
+	role      role
+	log       *slog.Logger
+
+	lastRead  atomic.Int64 // nanoseconds since epoch
+	lastWrite atomic.Int64
+	epoch     time.Time
+
+	mu     sync.Mutex
+	out    []byte        // packets that the writer has not taken yet
+	after  []func(error) // to call when they are written, or can not be
+	err    error         // why it ended; nil while it lives
+	kick   chan struct{} // a token when out or after has something
+	room   chan struct{} // a token when the writer has taken out
+	ending chan struct{} // closed with err set
+	done   chan struct{} // closed when all has ended and role knows
+	pair   sync.WaitGroup
+}
+
+// farewell bounds what saying goodbye may take.
+const farewell = 250 * time.Millisecond
+
+// outBuffer is how many bytes may wait for the writer before senders wait.
+const outBuffer = 64 << 10
+
+func newConn(nc, raw net.Conn, bucket *upstream.Bucket, log *slog.Logger) *conn {
+	c := &conn{
+		net: nc, raw: raw, bucket: bucket, log: log, epoch: time.Now(),
+		kick: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		ending: make(chan struct{}), done: make(chan struct{}),
+	}
+	c.in.r = bufio.NewReaderSize(heard{c}, 16<<10)
+	return c
+}
+
+// heard notes when bytes came in.
+type heard struct{ c *conn }
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.c.net.Read(p)
+	h.c.lastRead.Store(int64(time.Since(h.c.epoch)))
+	return n, err
+}
+
+// start begins the connection's life after its CONNACK. probe is how often due
+// is asked, at least; stable is called when it has lived for
+// [upstream.StableAfter].
+func (c *conn) start(r role, probe time.Duration, stable func()) {
+	c.role = r
+	c.lastWrite.Store(int64(time.Since(c.epoch)))
+	c.pair.Go(c.read)
+	c.pair.Go(c.write)
+	go c.watch(probe, stable)
+}
+
+// enqueue hands a packet to the writer, and after, when not nil, to be called
+// with nil once it is written or with the reason why not. It fails, and calls
+// nothing, when the connection has ended.
+func (c *conn) enqueue(packet []byte, after func(error)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
+	c.out = append(c.out, packet...)
+	c.queued(after)
+	return nil
+}
+
+// queued wakes the writer. c.mu is held.
+func (c *conn) queued(after func(error)) {
+	if after != nil {
+		c.after = append(c.after, after)
+	}
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// end gives the connection its reason to end and returns at once. With say it
+// tries for a moment to tell the broker, with that DISCONNECT reason code.
+func (c *conn) end(err error, say bool, code byte) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	c.out = c.out[:0]
+	if say {
+		d := &packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{}}
+		c.out = appendPacket(c.out, packets.DISCONNECT<<4, d.Buffers())
+		_ = c.net.SetWriteDeadline(time.Now().Add(farewell)) // fails only when it is closed
+	}
+	close(c.ending)
+	c.mu.Unlock()
+	if !say {
+		_ = c.raw.Close() // wakes reader and writer; nobody is left to care
+	}
+}
+
+// fail ends the connection because of err.
+func (c *conn) fail(err error) {
+	if p, ok := errors.AsType[*ProtocolError](err); ok {
+		c.end(err, true, p.Code)
+		return
+	}
+	c.end(err, false, 0)
+}
+
+func (c *conn) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// write moves what is queued to the network, all that has come together in one
+// write: under load that is many packets, at rest it is one, at once.
+func (c *conn) write() {
+	var spare []byte
+	for {
+		select {
+		case <-c.kick:
+		case <-c.ending:
+			c.sayGoodbye()
+			return
+		}
+		c.mu.Lock()
+		if c.err != nil {
+			c.mu.Unlock()
+			continue
+		}
+		out, after := c.out, c.after
+		c.out, c.after = spare[:0], nil
+		c.mu.Unlock()
+		select {
+		case c.room <- struct{}{}:
+		default:
+		}
+		var err error
+		if len(out) > 0 {
+			_, err = c.net.Write(out)
+			c.lastWrite.Store(int64(time.Since(c.epoch)))
+		}
+		if err != nil {
+			err = fmt.Errorf("write: %w", err)
+			c.fail(err)
+		}
+		for _, f := range after {
+			f(err)
+		}
+		if spare = out; cap(spare) > 4*outBuffer {
+			spare = nil
+		}
+	}
+}
+
+// sayGoodbye writes the DISCONNECT that end left, and closes.
+func (c *conn) sayGoodbye() {
+	c.mu.Lock()
+	out := c.out
+	c.mu.Unlock()
+	if len(out) > 0 {
+		_, _ = c.net.Write(out) // a courtesy, bounded by its deadline
+	}
+	_ = c.raw.Close()
+}
+
+func (c *conn) read() {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic while reading from the broker", "panic", p, "stack", string(debug.Stack()))
+			c.end(fmt.Errorf("panic while reading: %v", p), false, 0)
+		}
+	}()
+	for {
+		first, body, size, err := c.in.next()
+		if err == nil {
+			err = c.handle(first, body, size)
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the broker closed the connection")
+			}
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// handle passes one packet on.
+func (c *conn) handle(first byte, body []byte, size int) error {
+	if first>>4 == packets.PUBACK {
+		a, err := decodePuback(body)
+		if err != nil {
+			return err
+		}
+		return c.role.acked(a, size)
+	}
+	packet, err := decode(first, body)
+	if err != nil {
+		return err
+	}
+	switch p := packet.(type) {
+	case *packets.Publish:
+		c.bucket.Take(size)
+		if p.QoS > 1 {
+			return &ProtocolError{Code: packets.DisconnectQoSNotSupported, Text: "a message of QoS 2 that was never subscribed to"}
+		}
+		if p.Properties.TopicAlias != nil || p.Topic == "" {
+			return &ProtocolError{Code: packets.DisconnectTopicAliasInvalid, Text: "a topic alias, and we announced none"}
+		}
+		return c.role.published(p, size)
+	case *packets.Suback:
+		return c.role.subscribed(p)
+	case *packets.Pingresp:
+		return nil // reading it was all it is for
+	case *packets.Disconnect:
+		return disconnected(p)
+	}
+	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("packet type %d has no place here", first>>4)}
+}
+
+func disconnected(d *packets.Disconnect) error {
+	e := &DisconnectedError{Code: d.ReasonCode, Reason: d.Reason()}
+	if d.Properties.ReasonString != "" {
+		e.Reason = d.Properties.ReasonString
+	}
+	if e.Reason == "" {
+		e.Reason = "no reason given"
+	}
+	return e
+}

@@ -1,0 +1,133 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// dialer opens connections of one client id.
+type dialer struct {
+	o        Options
+	clientID string
+	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
+	receive  uint16 // Receive Maximum to announce
+	log      *slog.Logger
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
+	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, dial: (&net.Dialer{}).DialContext}
+}
+
+// open makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
+// o.ConnectTimeout. The connection is not started. An error that a person must
+// do something about is a [RefusedError].
+func (d *dialer) open(ctx context.Context) (*conn, error) {
+	e, err := parseEndpoint(d.o.Endpoint)
+	if err != nil {
+		return nil, &RefusedError{Reason: err.Error(), Remedy: "correct endpoint", Err: err}
+	}
+	caller := ctx
+	ctx, cancel := context.WithTimeout(caller, d.o.ConnectTimeout)
+	defer cancel()
+	raw, err := d.dial(ctx, "tcp", e.address())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
+	}
+	// From here on the connection itself is what ctx ends.
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	defer stop()
+	c, err := d.handshake(ctx, raw, e)
+	if err == nil && !stop() {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = raw.Close()
+		switch {
+		case caller.Err() != nil:
+			err = caller.Err()
+		case ctx.Err() != nil:
+			err = fmt.Errorf("no CONNACK within %v: %w", d.o.ConnectTimeout, ctx.Err())
+		}
+		return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
+	}
+	return c, nil
+}
+
+func (d *dialer) handshake(ctx context.Context, raw net.Conn, e endpoint) (*conn, error) {
+	nc := raw
+	if e.secure {
+		conf, err := d.o.TLS.config(e.host)
+		if err != nil {
+			return nil, explain(err)
+		}
+		secure := tls.Client(raw, conf)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, explain(fmt.Errorf("TLS: %w", err))
+		}
+		nc = secure
+	}
+	c := newConn(nc, raw, upstream.NewBucket(d.o.Limits), d.log)
+	if _, err := nc.Write(appendPacket(nil, packets.CONNECT<<4, d.connect().Buffers())); err != nil {
+		return nil, closedEarly(err, e.secure)
+	}
+	first, body, _, err := c.in.next()
+	if err != nil {
+		return nil, closedEarly(err, e.secure)
+	}
+	ca, err := connackOf(first, body)
+	if err != nil {
+		return nil, err
+	}
+	if ca.ReasonCode != packets.ConnackSuccess {
+		return nil, refusal(ca, d.clientID)
+	}
+	c.server = serverOf(ca)
+	c.keepAlive = d.o.KeepAlive
+	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]
+		c.keepAlive = time.Duration(*ca.Properties.ServerKeepAlive) * time.Second
+	}
+	return c, nil
+}
+
+func (d *dialer) connect() *packets.Connect {
+	largest := uint32(maxIncoming)
+	p := &packets.Connect{
+		ProtocolName: "MQTT", ProtocolVersion: 5,
+		ClientID:     d.clientID,
+		CleanStart:   !d.resume,
+		KeepAlive:    uint16(d.o.KeepAlive / time.Second),
+		UsernameFlag: d.o.Username != "", Username: d.o.Username,
+		PasswordFlag: d.o.Password != "", Password: []byte(d.o.Password),
+		Properties: &packets.Properties{ReceiveMaximum: &d.receive, MaximumPacketSize: &largest},
+	}
+	if d.resume {
+		expiry := uint32(d.o.SessionExpiry / time.Second)
+		p.Properties.SessionExpiryInterval = &expiry
+	}
+	return p
+}
+
+// connackOf parses the answer to CONNECT. A broker that knows MQTT 3.1.1 only
+// answers in its own form, which has no properties.
+func connackOf(first byte, body []byte) (*packets.Connack, error) {
+	if first>>4 != packets.CONNACK {
+		return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("packet type %d instead of CONNACK", first>>4)}
+	}
+	if len(body) == 2 && body[1] != 0 {
+		return &packets.Connack{ReasonCode: body[1], Properties: &packets.Properties{}}, nil
+	}
+	p, err := decode(first, body)
+	if err != nil {
+		return nil, err
+	}
+	return p.(*packets.Connack), nil
+}

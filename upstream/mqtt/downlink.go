@@ -1,0 +1,184 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// Handler takes a message that came down, of wire bytes with its
+// acknowledgement. It owns m, and must not block: the connection reads nothing
+// meanwhile. For QoS 1 it calls ack once m is safe, at any time and from any
+// goroutine; further calls do nothing. Until then the broker keeps m, and
+// acknowledgements of later messages wait, since they must go in order
+// [MQTT-4.6.0-2]. A broker does not send again on a live connection, so who
+// cannot take m now tries again by itself. For QoS 0 ack does nothing.
+type Handler func(m *bridge.Message, wire int, ack func())
+
+// receiveMaximum is how many unacknowledged messages we let the broker send;
+// it is AWS's own bound (Q09).
+const receiveMaximum = 100
+
+// refusedRetry is how long to wait before asking again for refused filters.
+const refusedRetry = 2 * time.Minute
+
+// Downlink receives from one MQTT 5 broker, in a persistent session on a
+// connection of its own, so that replays and acknowledgements do not eat the
+// uplink's tokens.
+//
+// Its warnings are downlink-down, downlink-refused, downlink-taken-over and
+// downlink-filters-refused; messages in a loop are dropped as downlink-loop.
+type Downlink struct {
+	dialer  dialer
+	filters []string
+	handler Handler
+	health  *health
+	backoff *upstream.Backoff
+	renew   bool // the next session must be subscribed to, present or not
+}
+
+// NewDownlink makes a receiver from valid options. clientID is the one to use,
+// whatever o says; it must not be the uplink's. A filter that an earlier run
+// subscribed to and this one does not stays in the broker's session until that
+// expires: its messages come to the handler all the same.
+func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
+	log = log.With("client_id", clientID)
+	return &Downlink{
+		dialer:  newDialer(o, clientID, true, log),
+		filters: slices.Clone(filters),
+		handler: handler,
+		health:  &health{prefix: "downlink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
+		backoff: upstream.NewBackoff(o.backoff(), nil),
+		renew:   true,
+	}
+}
+
+// Status tells how the downlink is now.
+func (d *Downlink) Status() upstream.Status { return d.health.status() }
+
+// Run receives, through every reconnect, until ctx ends; it returns nil then.
+// It is called once.
+func (d *Downlink) Run(ctx context.Context) error {
+	for {
+		if err := d.backoff.Wait(ctx); err != nil {
+			return nil
+		}
+		c, err := d.dialer.open(ctx)
+		if err == nil {
+			err = d.serve(ctx, c)
+			d.backoff.Lived(time.Since(c.epoch))
+		}
+		if ctx.Err() != nil {
+			d.health.down(ErrClosed)
+			return nil
+		}
+		d.health.down(err)
+	}
+}
+
+// serve uses one connection until it ends, and says why it did.
+func (d *Downlink) serve(ctx context.Context, c *conn) error {
+	r := newReceiver(d, c)
+	c.start(r, d.dialer.o.AckTimeout/4, d.health.stable)
+	d.health.up()
+	if d.renew || !c.server.sessionPresent {
+		d.subscribe(ctx, r, d.filters)
+	}
+	retry := time.NewTicker(refusedRetry)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			c.end(ErrClosed, true, packets.DisconnectNormalDisconnection)
+			<-c.done
+			return ErrClosed
+		case <-c.done:
+			return c.reason()
+		case <-retry.C:
+			if len(r.refused) > 0 {
+				d.subscribe(ctx, r, filtersOf(r.refused))
+			}
+		}
+	}
+}
+
+// subscribe asks for filters, eight in a packet (Q16), and looks at every code
+// of every answer (B17, Q17). A refusal does not end the connection: the other
+// filters still work.
+func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string) {
+	d.renew = true
+	var refused []refusedFilter
+	for part := range slices.Chunk(filters, 8) {
+		codes, err := r.subscribe(ctx, part, d.options(r.c))
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			r.c.fail(fmt.Errorf("subscribe: %w", err)) // does nothing when the connection ended first
+			return
+		}
+		for i, code := range codes {
+			if code != packets.SubackGrantedQoS1 {
+				refused = append(refused, refusedFilter{part[i], code})
+			}
+		}
+	}
+	r.refused = refused
+	d.renew = len(refused) > 0
+	if len(refused) == 0 {
+		d.health.hooks.Over("downlink-filters-refused")
+		return
+	}
+	var words []string
+	for _, f := range refused {
+		words = append(words, f.String())
+	}
+	d.health.hooks.Warn(bridge.Warning{
+		Code: "downlink-filters-refused", Severity: bridge.Degraded,
+		Text: fmt.Sprintf("%s: %s; let the broker's policy allow them (iot:Subscribe and iot:Receive on AWS), or change the down routes", d.dialer.o.Endpoint, strings.Join(words, "; ")),
+	})
+}
+
+// options are what every filter is subscribed with. A session that was there
+// has had the retained messages already; AWS is not known to support that
+// option, so it gets the plain one.
+func (d *Downlink) options(c *conn) packets.SubOptions {
+	o := packets.SubOptions{QoS: 1}
+	if e, err := parseEndpoint(d.dialer.o.Endpoint); err == nil && !e.aws() && c.server.sessionPresent {
+		o.RetainHandling = packets.RetainSendOnSubscribeIfNew
+	}
+	return o
+}
+
+// refusedFilter is a filter that was not granted as asked.
+type refusedFilter struct {
+	filter string
+	code   byte
+}
+
+// String says what became of the filter.
+func (f refusedFilter) String() string {
+	if f.code == packets.SubackGrantedQoS0 {
+		return fmt.Sprintf("filter %q was granted QoS 0 only, so its messages can be lost", f.filter)
+	}
+	return fmt.Sprintf("filter %q was refused with 0x%02X: %s", f.filter, f.code, (&packets.Suback{Reasons: []byte{f.code}}).Reason(0))
+}
+
+func filtersOf(refused []refusedFilter) []string {
+	var out []string
+	for _, f := range refused {
+		out = append(out, f.filter)
+	}
+	return out
+}
+
+var errSubscribeTimeout = errors.New("no SUBACK in time")

@@ -1,0 +1,76 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// health keeps the status of one client id and tells of its changes: by
+// warnings, and in the log once per change.
+type health struct {
+	prefix   string // "uplink" or "downlink", before every warning code
+	o        Options
+	clientID string
+	log      *slog.Logger
+	hooks    upstream.Hooks
+
+	mu       sync.Mutex
+	isUp     bool
+	since    time.Time
+	connects int64
+	err      error
+}
+
+func (h *health) status() upstream.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return upstream.Status{Up: h.isUp, Since: h.since, Connects: h.connects, Err: h.err}
+}
+
+func (h *health) up() {
+	h.mu.Lock()
+	h.isUp, h.since, h.err = true, time.Now(), nil
+	h.connects++
+	h.mu.Unlock()
+	h.hooks.Over(h.prefix + "-down")
+	h.hooks.Over(h.prefix + "-refused")
+	h.log.Info(h.prefix+" is up", "endpoint", h.o.Endpoint)
+}
+
+// down notes an attempt that failed, or a link that ended.
+func (h *health) down(err error) {
+	h.mu.Lock()
+	news := h.isUp || h.err == nil || h.err.Error() != err.Error()
+	if h.isUp {
+		h.since = time.Now()
+	}
+	h.isUp, h.err = false, err
+	h.mu.Unlock()
+	if errors.Is(err, ErrClosed) {
+		return
+	}
+	if news {
+		h.log.Warn(h.prefix+" is down", "endpoint", h.o.Endpoint, "error", err)
+	}
+	if e, ok := errors.AsType[*RefusedError](err); ok {
+		h.hooks.Over(h.prefix + "-down")
+		h.hooks.Warn(bridge.Warning{Code: h.prefix + "-refused", Severity: bridge.Critical, Text: fmt.Sprintf("%s: %v", h.o.Endpoint, e)})
+		return
+	}
+	h.hooks.Over(h.prefix + "-refused")
+	h.hooks.Warn(bridge.Warning{Code: h.prefix + "-down", Severity: bridge.Degraded, Text: fmt.Sprintf("%s: %v; tried again until it works", h.o.Endpoint, err)})
+	if e, ok := errors.AsType[*DisconnectedError](err); ok && e.Code == packets.DisconnectSessionTakenOver {
+		h.hooks.Warn(bridge.Warning{Code: h.prefix + "-taken-over", Severity: bridge.Critical, Text: fmt.Sprintf("another connection uses the client id %q at %s: give each gateway its own", h.clientID, h.o.Endpoint)})
+	}
+}
+
+// stable notes that a link has lived for [upstream.StableAfter].
+func (h *health) stable() { h.hooks.Over(h.prefix + "-taken-over") }

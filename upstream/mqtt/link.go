@@ -1,0 +1,187 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// link is one live uplink connection: a conn and the window of what it awaits.
+type link struct {
+	c        *conn
+	window   *window
+	ack      time.Duration // longest wait for the acknowledgement that is due
+	unwanted func(*packets.Publish)
+	finished func(error) // called once, when everything is reported
+}
+
+var _ bridge.Link = (*link)(nil)
+
+// Window is how many sends may await their outcome.
+func (l *link) Window() int { return len(l.window.slots) }
+
+// Done is closed when the link is down and every outcome has been reported.
+func (l *link) Done() <-chan struct{} { return l.c.done }
+
+// Err says why the link is down, nil while it is up.
+func (l *link) Err() error { return l.c.reason() }
+
+// Close ends the link at once; what is outstanding reports ResultLost. It may
+// be called from a report.
+func (l *link) Close() error {
+	l.c.end(ErrClosed, true, packets.DisconnectNormalDisconnection)
+	return nil
+}
+
+// Send transmits d. It waits for a place in the window, for the rate limits,
+// and for the network to take what was sent before. What breaks a limit of the
+// broker is not sent; its outcome is ResultRefused.
+func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
+	m := bridge.Outgoing(d.Stored)
+	p := publishOf(&m, d.Remaining)
+	if p.QoS > 0 {
+		id, err := l.reserve(ctx)
+		if err != nil {
+			return err
+		}
+		p.PacketID = id
+	}
+	sent, err := l.transmit(ctx, p, report)
+	if !sent && p.QoS > 0 {
+		l.window.giveBack(p.PacketID)
+	}
+	return err
+}
+
+// reserve awaits a packet identifier.
+func (l *link) reserve(ctx context.Context) (uint16, error) {
+	for {
+		if id := l.window.reserve(); id != 0 {
+			return id, nil
+		}
+		select {
+		case <-l.window.freed:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-l.c.ending:
+			return 0, l.down()
+		}
+	}
+}
+
+// transmit hands p to the writer, or its refusal to whoever awaits it.
+func (l *link) transmit(ctx context.Context, p *packets.Publish, report func(bridge.Outcome)) (sent bool, err error) {
+	parts := p.Buffers()
+	size := packetSize(parts)
+	if o, refused := l.c.server.refuse(p, size); refused {
+		return false, l.c.enqueue(nil, func(error) { report(o) })
+	}
+	if err := l.c.bucket.Wait(ctx, l.c.ending, size); err != nil {
+		if errors.Is(err, upstream.ErrStopped) {
+			err = l.down()
+		}
+		return false, err
+	}
+	for {
+		sent, err := l.put(p, parts, size, report)
+		if sent || err != nil {
+			return sent, err
+		}
+		select {
+		case <-l.c.room:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-l.c.ending:
+			return false, l.down()
+		}
+	}
+}
+
+// put hands the packet to the writer, when there is room for it.
+func (l *link) put(p *packets.Publish, parts net.Buffers, size int, report func(bridge.Outcome)) (bool, error) {
+	c := l.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return false, fmt.Errorf("send: link is down: %w", c.err)
+	case len(c.out) >= outBuffer:
+		return false, nil
+	}
+	c.out = appendPacket(c.out, firstByte(p), parts)
+	if p.QoS > 0 {
+		l.window.send(p.PacketID, report, size)
+		c.queued(nil)
+	} else {
+		c.queued(func(err error) { report(written(size, err)) })
+	}
+	return true, nil
+}
+
+// written is the outcome of a message of QoS 0.
+func written(size int, err error) bridge.Outcome {
+	if err != nil {
+		return bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: size}
+	}
+	return bridge.Outcome{Result: bridge.ResultAcked, Wire: size}
+}
+
+func (l *link) down() error { return fmt.Errorf("send: link is down: %w", l.c.reason()) }
+
+func (l *link) acked(a puback, size int) error {
+	s, ok := l.window.take(a.id)
+	if !ok {
+		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("an acknowledgement of packet %d, which is not outstanding", a.id)}
+	}
+	s.report(outcomeOf(a, s.wire+size))
+	return nil
+}
+
+// published takes a message that nobody subscribed to: AWS's direct messages
+// come like this. It is acknowledged, so that it does not come again.
+func (l *link) published(p *packets.Publish, _ int) error {
+	l.unwanted(p)
+	if p.QoS == 0 {
+		return nil
+	}
+	_ = l.c.enqueue(pubackFor(p.PacketID), nil) // fails only when it has ended
+	return nil
+}
+
+func (l *link) subscribed(*packets.Suback) error {
+	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a SUBACK, and nothing was subscribed to"}
+}
+
+// due ends the link when the acknowledgement that is due does not come. A
+// message must not be sent again on a live connection [MQTT-4.4.0-1], so the
+// connection ends, and everything is sent again on the next.
+func (l *link) due(now time.Time) error {
+	if late := l.window.overdue(now); late > l.ack {
+		return fmt.Errorf("no acknowledgement for %v", l.ack)
+	}
+	return nil
+}
+
+// ended reports what is outstanding as lost, oldest first.
+func (l *link) ended(err error) {
+	for {
+		s, ok := l.window.takeOldest()
+		if !ok {
+			break
+		}
+		s.report(bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: s.wire})
+	}
+	l.finished(err)
+}
+
+// pubackFor is the PUBACK of success for one packet.
+func pubackFor(id uint16) []byte {
+	return []byte{packets.PUBACK << 4, 2, byte(id >> 8), byte(id)}
+}

@@ -1,0 +1,136 @@
+package mqtt
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// receiver is one live downlink connection.
+type receiver struct {
+	d       *Downlink
+	c       *conn
+	suback  chan *packets.Suback // the answer to the one SUBSCRIBE that is out
+	lastID  uint16               // packet identifier of the latest SUBSCRIBE
+	refused []refusedFilter      // for the goroutine of serve
+
+	mu    sync.Mutex
+	owed  []*owed // messages to acknowledge, as they came
+	first int     // owed before it are acknowledged
+}
+
+// owed is a message whose acknowledgement is owed to the broker.
+type owed struct {
+	id   uint16
+	safe bool
+}
+
+func newReceiver(d *Downlink, c *conn) *receiver {
+	return &receiver{d: d, c: c, suback: make(chan *packets.Suback, 1)}
+}
+
+// subscribe sends one SUBSCRIBE and awaits its codes, one for each filter.
+func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.SubOptions) ([]byte, error) {
+	r.lastID++
+	p := &packets.Subscribe{PacketID: r.lastID, Properties: &packets.Properties{}}
+	for _, f := range filters {
+		o.Topic = f
+		p.Subscriptions = append(p.Subscriptions, o)
+	}
+	if err := r.c.enqueue(appendPacket(nil, packets.SUBSCRIBE<<4|2, p.Buffers()), nil); err != nil {
+		return nil, err
+	}
+	late := time.NewTimer(r.d.dialer.o.AckTimeout)
+	defer late.Stop()
+	for {
+		select {
+		case s := <-r.suback:
+			switch {
+			case s.PacketID != p.PacketID:
+				return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a SUBACK for packet %d, which is not outstanding", s.PacketID)}
+			case len(s.Reasons) != len(filters): // [MQTT-3.8.4-6]
+				return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a SUBACK with %d codes for %d filters", len(s.Reasons), len(filters))}
+			}
+			return s.Reasons, nil
+		case <-late.C:
+			return nil, errSubscribeTimeout
+		case <-r.c.ending:
+			return nil, r.c.reason()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (r *receiver) subscribed(s *packets.Suback) error {
+	select {
+	case r.suback <- s:
+		return nil
+	default:
+		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a SUBACK that nobody asked for"}
+	}
+}
+
+func (r *receiver) published(p *packets.Publish, size int) error {
+	m := messageOf(p)
+	ack, wire := func() {}, size
+	if p.QoS > 0 {
+		entry, err := r.owe(p.PacketID)
+		if err != nil {
+			return err
+		}
+		ack, wire = func() { r.ack(entry) }, size+len(pubackFor(0))
+	}
+	if bridge.Hops(m) >= bridge.MaxHops {
+		r.d.health.hooks.Dropped("downlink-loop", m)
+		ack()
+		return nil
+	}
+	r.d.handler(m, wire, ack)
+	return nil
+}
+
+// owe notes that an acknowledgement is owed.
+func (r *receiver) owe(id uint16) (*owed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.owed)-r.first >= receiveMaximum {
+		return nil, &ProtocolError{Code: packets.DisconnectReceiveMaximumExceeded, Text: fmt.Sprintf("more than the %d unacknowledged messages that we announced", receiveMaximum)}
+	}
+	if r.first >= receiveMaximum { // the front is done with: the slice stays small
+		r.owed = append(r.owed[:0], r.owed[r.first:]...)
+		r.first = 0
+	}
+	entry := &owed{id: id}
+	r.owed = append(r.owed, entry)
+	return entry, nil
+}
+
+// ack acknowledges what is safe, in the order in which it came.
+func (r *receiver) ack(entry *owed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry.safe = true
+	var out []byte
+	for r.first < len(r.owed) && r.owed[r.first].safe {
+		out = append(out, pubackFor(r.owed[r.first].id)...)
+		r.owed[r.first] = nil
+		r.first++
+	}
+	if len(out) > 0 {
+		_ = r.c.enqueue(out, nil) // fails only when it has ended: the broker sends again
+	}
+}
+
+func (r *receiver) acked(puback, int) error {
+	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a PUBACK, and nothing was published"}
+}
+
+func (r *receiver) due(time.Time) error { return nil }
+
+func (r *receiver) ended(error) {}

@@ -1,0 +1,234 @@
+package mqtt
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// piped makes dialling end at play, in memory, so that time can be virtual.
+func piped(t *testing.T, d *dialer, plays ...func(*broker)) {
+	n := 0
+	d.dial = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		play := plays[min(n, len(plays)-1)]
+		n++
+		go func() {
+			defer theirs.Close()
+			play(&broker{theirs, t})
+		}()
+		return ours, nil
+	}
+}
+
+// virtual runs f with a link to play, in virtual time.
+func virtual(t *testing.T, o Options, play func(*broker), f func(t *testing.T, l bridge.Link)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		u := NewUplink(o, "gateway", discard(), upstream.Hooks{})
+		piped(t, &u.dialer, play)
+		l, err := u.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, l)
+		_ = l.Close()
+		<-l.Done()
+		synctest.Wait()
+	})
+}
+
+func TestIdleLinkLivesByPings(t *testing.T) {
+	pings := 0
+	virtual(t, quick("pipe"), func(b *broker) {
+		b.accept(packets.Properties{})
+		for cp := b.next(); cp != nil; cp = b.next() {
+			if cp.Type == packets.PINGREQ {
+				pings++
+				_, _ = b.Write([]byte{packets.PINGRESP << 4, 0})
+			}
+		}
+	}, func(t *testing.T, l bridge.Link) {
+		time.Sleep(10 * time.Minute)
+		if err := l.Err(); err != nil {
+			t.Errorf("ended by %v", err)
+		}
+		if pings < 20 || pings > 42 {
+			t.Errorf("%d pings in 10 minutes with a keep alive of 30 s", pings)
+		}
+	})
+}
+
+func TestSilenceEndsTheLinkWithinAKeepAlive(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		props packets.Properties
+		want  time.Duration
+	}{
+		{"ours", packets.Properties{}, 30 * time.Second},
+		{"the broker's", packets.Properties{ServerKeepAlive: of(uint16(60))}, 60 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			virtual(t, quick("pipe"), func(b *broker) {
+				b.accept(c.props)
+				b.drain()
+			}, func(t *testing.T, l bridge.Link) {
+				start := time.Now()
+				<-l.Done()
+				if d := time.Since(start); d < c.want-time.Second || d > c.want*5/4 {
+					t.Errorf("ended after %v, want about %v", d, c.want)
+				}
+				if !strings.Contains(l.Err().Error(), "PINGREQ") {
+					t.Errorf("ended by %v", l.Err())
+				}
+			})
+		})
+	}
+}
+
+func TestABrokerThatReadsNothingIsNoticed(t *testing.T) {
+	ended := make(chan struct{})
+	virtual(t, quick("pipe"), func(b *broker) {
+		b.accept(packets.Properties{})
+		<-ended // the pipe has no buffer: our writer hangs
+	}, func(t *testing.T, l bridge.Link) {
+		outcome := make(chan bridge.Outcome, 1)
+		if err := l.Send(t.Context(), delivery("a", nil), func(o bridge.Outcome) { outcome <- o }); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		<-l.Done()
+		if d := time.Since(start); d > 31*time.Second {
+			t.Errorf("ended after %v", d)
+		}
+		if o := <-outcome; o.Result != bridge.ResultLost {
+			t.Errorf("outcome %+v", o)
+		}
+		close(ended)
+	})
+}
+
+func TestSlowLinkIsNotTakenForADeadOne(t *testing.T) {
+	const messages = 20
+	virtual(t, quick("pipe"), func(b *broker) {
+		b.accept(packets.Properties{})
+		var ids []uint16
+		for len(ids) < messages {
+			ids = append(ids, expect[*packets.Publish](b).PacketID)
+		}
+		go func() {
+			for cp := b.next(); cp != nil; cp = b.next() {
+			}
+		}()
+		for _, id := range ids {
+			time.Sleep(14 * time.Second) // all together far beyond the time-out, each within it
+			b.send(&packets.Puback{PacketID: id, Properties: &packets.Properties{}})
+		}
+		time.Sleep(time.Second)
+	}, func(t *testing.T, l bridge.Link) {
+		acked := make(chan bridge.Outcome, messages)
+		for range messages {
+			if err := l.Send(t.Context(), delivery("a", nil), func(o bridge.Outcome) { acked <- o }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range messages {
+			if o := <-acked; o.Result != bridge.ResultAcked {
+				t.Fatalf("outcome %+v; link %v", o, l.Err())
+			}
+		}
+	})
+}
+
+func TestAckTimeoutIsCountedFromTheSend(t *testing.T) {
+	virtual(t, quick("pipe"), func(b *broker) {
+		b.accept(packets.Properties{})
+		for cp := b.next(); cp != nil; cp = b.next() {
+			if cp.Type == packets.PINGREQ {
+				_, _ = b.Write([]byte{packets.PINGRESP << 4, 0})
+			}
+		}
+	}, func(t *testing.T, l bridge.Link) {
+		time.Sleep(time.Hour)
+		start := time.Now()
+		if err := l.Send(t.Context(), delivery("a", nil), func(bridge.Outcome) {}); err != nil {
+			t.Fatal(err)
+		}
+		<-l.Done()
+		if d := time.Since(start); d < 20*time.Second || d > 26*time.Second {
+			t.Errorf("ended after %v with an ack_timeout of 20s: %v", d, l.Err())
+		}
+	})
+}
+
+func TestPublishesAreSpacedOnTheWire(t *testing.T) {
+	o := quick("pipe")
+	o.Limits = upstream.DefaultLimits()
+	var at []time.Time
+	virtual(t, o, func(b *broker) {
+		b.accept(packets.Properties{})
+		for cp := b.next(); cp != nil; cp = b.next() {
+			if p, ok := cp.Content.(*packets.Publish); ok {
+				at = append(at, time.Now())
+				b.send(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
+			}
+		}
+	}, func(t *testing.T, l bridge.Link) {
+		for range 400 {
+			if err := l.Send(t.Context(), delivery("a", nil), func(bridge.Outcome) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	for i := range at {
+		if i >= 100 && at[i].Sub(at[i-100]) < time.Second {
+			t.Fatalf("messages %d to %d came within %v: AWS would discard one (Q06)", i-100, i, at[i].Sub(at[i-100]))
+		}
+	}
+}
+
+func TestTakenOverWarningEndsWithAStableLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var health bridge.Health
+		u := NewUplink(quick("pipe"), "gateway", discard(), upstream.Hooks{
+			Raise: func(w bridge.Warning) { health.Raise(w) },
+			Clear: func(code string) { health.Clear(code) },
+		})
+		piped(t, &u.dialer, func(b *broker) {
+			b.accept(packets.Properties{})
+			b.send(&packets.Disconnect{ReasonCode: 0x8E, Properties: &packets.Properties{}})
+		}, func(b *broker) {
+			b.accept(packets.Properties{})
+			for cp := b.next(); cp != nil; cp = b.next() {
+				if cp.Type == packets.PINGREQ {
+					_, _ = b.Write([]byte{packets.PINGRESP << 4, 0})
+				}
+			}
+		})
+		l, _ := u.Connect(t.Context())
+		<-l.Done()
+		l, err := u.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(29 * time.Second)
+		if len(health.Warnings()) != 1 {
+			t.Errorf("warnings %v, want the one of being taken over", health.Warnings())
+		}
+		time.Sleep(2 * time.Second)
+		if len(health.Warnings()) != 0 {
+			t.Errorf("warnings %v after a stable link", health.Warnings())
+		}
+		_ = l.Close()
+		<-l.Done()
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,110 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// Uplink is the [bridge.Sender] to one MQTT 5 broker. Each of its links is a
+// new session (Clean Start, no expiry): what is not acknowledged stays in the
+// spool, so there is nothing for the broker to remember.
+//
+// Its warnings are uplink-down, uplink-refused and uplink-taken-over; messages
+// that come in unasked are dropped as uplink-unasked.
+type Uplink struct {
+	dialer dialer
+	health *health
+
+	mu      sync.Mutex // held while connecting: one connection per client id
+	backoff *upstream.Backoff
+	link    *link
+}
+
+var _ bridge.Sender = (*Uplink)(nil)
+
+// NewUplink makes a sender from valid options. clientID is the one to use,
+// whatever o says. Nothing is connected before Connect.
+func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hooks) *Uplink {
+	log = log.With("client_id", clientID)
+	return &Uplink{
+		dialer:  newDialer(o, clientID, false, log),
+		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
+		backoff: upstream.NewBackoff(o.backoff(), nil),
+	}
+}
+
+// Connect waits until a link is up. It closes the previous one first, when that
+// still lives: two links of one client id would take each other over for ever.
+// It fails only when ctx ends.
+func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.link != nil {
+		_ = u.link.Close() // never fails
+		<-u.link.Done()
+		u.link = nil
+	}
+	for {
+		if err := u.backoff.Wait(ctx); err != nil {
+			return nil, err
+		}
+		c, err := u.dialer.open(ctx)
+		if err == nil {
+			u.link = u.begin(c)
+			return u.link, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		u.health.down(err)
+	}
+}
+
+// Status tells how the uplink is now.
+func (u *Uplink) Status() upstream.Status { return u.health.status() }
+
+func (u *Uplink) begin(c *conn) *link {
+	o := u.dialer.o
+	l := &link{
+		c:      c,
+		window: newWindow(max(1, min(o.Limits.InFlight, c.server.receiveMaximum))),
+		ack:    o.AckTimeout,
+		unwanted: func(p *packets.Publish) {
+			u.health.hooks.Dropped("uplink-unasked", messageOf(p))
+		},
+	}
+	l.finished = func(err error) {
+		u.backoff.Lived(time.Since(c.epoch)) // before done is closed, so before the next Wait
+		u.health.down(err)
+	}
+	u.health.up()
+	c.start(l, o.AckTimeout/4, u.health.stable)
+	return l
+}
+
+// Check makes one attempt to connect as the uplink would, and closes again. A
+// gateway that runs with the same client id loses its link for a moment. The
+// error is a [RefusedError] when something must be set right.
+func Check(ctx context.Context, o Options, clientID string) error {
+	d := newDialer(o, clientID, false, slog.New(slog.DiscardHandler))
+	c, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish) {}, finished: func(error) {}}
+	c.start(l, o.AckTimeout/4, func() {})
+	_ = l.Close() // never fails
+	<-l.Done()
+	if err := l.Err(); !errors.Is(err, ErrClosed) {
+		return err
+	}
+	return nil
+}

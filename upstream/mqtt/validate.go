@@ -1,0 +1,97 @@
+package mqtt
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// What AWS IoT Core takes of one connection (Q01, Q06, Q07).
+const (
+	maxClientID     = 128 // bytes
+	awsMessages     = 100 // per second
+	awsBytes        = 512 << 10
+	alpnCertificate = "x-amzn-mqtt-ca" // B06
+	alpnAuthorizer  = "mqtt"           // B07
+)
+
+// Validate lists everything that is wrong with the options. It reads the files
+// that they name.
+func (o Options) Validate() []bridge.Problem {
+	var out []bridge.Problem
+	add := func(path, remedy, format string, args ...any) {
+		out = append(out, bridge.Problem{Path: path, Text: fmt.Sprintf(format, args...), Remedy: remedy})
+	}
+	e, err := parseEndpoint(o.Endpoint)
+	if err != nil {
+		add("endpoint", "write it as mqtts://host:8883 or mqtt://host:1883", "%v", err)
+	}
+	if len(o.ClientID) > maxClientID {
+		add("client_id", fmt.Sprintf("use at most %d bytes", maxClientID), "%d bytes are too long", len(o.ClientID))
+	}
+	if o.Password != "" && o.Username == "" {
+		add("username", "set it, or remove the password", "a password is given without a user name")
+	}
+	between := func(path string, d, low, high time.Duration) {
+		if d < low || d > high {
+			add(path, fmt.Sprintf("set it between %v and %v", low, high), "%v is out of range", d)
+		}
+	}
+	between("keep_alive", o.KeepAlive, time.Second, 18*time.Hour)
+	between("connect_timeout", o.ConnectTimeout, 100*time.Millisecond, 10*time.Minute)
+	between("ack_timeout", o.AckTimeout, 100*time.Millisecond, time.Hour)
+	between("session_expiry", o.SessionExpiry, 0, 43800*time.Hour)
+	out = append(out, under("limits", o.Limits.Validate())...)
+	out = append(out, under("backoff", o.Backoff.Validate())...)
+	if err == nil {
+		out = append(out, under("tls", o.TLS.validate(e.secure))...)
+		if e.aws() {
+			out = append(out, o.validateAWS(e)...)
+		}
+	}
+	return out
+}
+
+// validateAWS finds what AWS IoT Core would refuse, or worse, discard.
+func (o Options) validateAWS(e endpoint) []bridge.Problem {
+	var out []bridge.Problem
+	if !e.secure {
+		out = append(out, bridge.Problem{Path: "endpoint", Text: "AWS IoT Core has no listener without TLS", Remedy: "use mqtts://" + e.host + ":8883"})
+	}
+	if o.TLS.Cert == "" && o.Username == "" {
+		out = append(out, bridge.Problem{
+			Path: "tls.cert", Text: "AWS IoT Core asks for a client certificate",
+			Remedy: "set tls.cert and tls.key, or username for a custom authorizer",
+		})
+	}
+	if e.port == "443" && !slices.Contains(o.TLS.ALPN, alpnCertificate) && !slices.Contains(o.TLS.ALPN, alpnAuthorizer) {
+		out = append(out, bridge.Problem{
+			Path: "tls.alpn", Text: "on port 443 AWS IoT Core tells MQTT by the protocol name",
+			Remedy: "set it to [" + alpnCertificate + "], or to [" + alpnAuthorizer + "] for a custom authorizer",
+		})
+	}
+	if most := o.Limits.MessagesPerSecond + float64(o.Limits.Burst); o.Limits.MessagesPerSecond == 0 || most > awsMessages {
+		out = append(out, bridge.Problem{
+			Path: "limits.messages_per_second", Text: "AWS IoT Core discards what is above 100 messages a second",
+			Remedy: fmt.Sprintf("set it so that messages_per_second + burst is at most %d; 95 and 1 are the default", awsMessages),
+		})
+	}
+	if most := math.Ceil(float64(o.Limits.BytesPerSecond) * 8 / 7); o.Limits.BytesPerSecond == 0 || most > awsBytes {
+		out = append(out, bridge.Problem{
+			Path: "limits.bytes_per_second", Text: "AWS IoT Core holds back what is above 512 KiB a second",
+			Remedy: "set it to 448KiB or less, which with its burst makes 512 KiB",
+		})
+	}
+	return out
+}
+
+// under puts problems below a key.
+func under(key string, problems []bridge.Problem) []bridge.Problem {
+	for i := range problems {
+		problems[i].Path = key + "." + problems[i].Path
+	}
+	return problems
+}

@@ -1,0 +1,79 @@
+package mqtt
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// minProbe bounds how often the watch looks.
+const minProbe = 5 * time.Millisecond
+
+// watch notices silence: an unanswered PINGREQ, and whatever role.due knows.
+// When the connection has ended, for whatever reason, it waits for the reader
+// and the writer and tells the rest.
+//
+// A PINGREQ is due after half a keep alive without a byte in either direction,
+// and its answer within another half. So a black hole is noticed within one
+// keep alive, busy or idle, and the broker never misses us.
+func (c *conn) watch(probe time.Duration, stable func()) {
+	if c.keepAlive > 0 {
+		probe = min(probe, c.keepAlive/8)
+	}
+	tick := time.NewTicker(max(probe, minProbe))
+	defer tick.Stop()
+	lived := time.NewTimer(upstream.StableAfter)
+	defer lived.Stop()
+	var pinged time.Duration // since epoch; 0: no PINGREQ unanswered
+	for {
+		select {
+		case <-c.ending:
+			c.bury()
+			return
+		case <-lived.C:
+			stable()
+		case now := <-tick.C:
+			if err := c.role.due(now); err != nil {
+				c.fail(err)
+			} else if err := c.ping(now.Sub(c.epoch), &pinged); err != nil {
+				c.fail(err)
+			}
+		}
+	}
+}
+
+func (c *conn) ping(now time.Duration, pinged *time.Duration) error {
+	half := c.keepAlive / 2
+	if half == 0 {
+		return nil
+	}
+	read, wrote := time.Duration(c.lastRead.Load()), time.Duration(c.lastWrite.Load())
+	if *pinged != 0 && read >= *pinged {
+		*pinged = 0
+	}
+	switch {
+	case *pinged != 0 && now-*pinged >= half:
+		return fmt.Errorf("no answer to PINGREQ for %v", half)
+	case *pinged == 0 && (now-read >= half || now-wrote >= half):
+		*pinged = now
+		_ = c.enqueue([]byte{packets.PINGREQ << 4, 0}, nil) // fails only when it has ended
+	}
+	return nil
+}
+
+// bury ends what is left when the connection has ended.
+func (c *conn) bury() {
+	c.pair.Wait()
+	c.mu.Lock()
+	after, err := c.after, c.err
+	c.after, c.out = nil, nil
+	c.mu.Unlock()
+	for _, f := range after {
+		f(err)
+	}
+	c.role.ended(err)
+	close(c.done)
+}
