@@ -146,7 +146,7 @@ func TestAnnotatedDefaults(t *testing.T) {
 		t.Error("configs/ebbgate.yaml is not what the code says: go test ./configs -update")
 	}
 	dir := site(t)
-	cfg, err := Load(put(t, dir, "ebbgate.yaml", want), nil, nil)
+	cfg, err := loaded(put(t, dir, "ebbgate.yaml", want), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestAnnotatedDefaults(t *testing.T) {
 // completed is what Load makes of no configuration at all.
 func completed(t *testing.T, dir string) *Config {
 	t.Helper()
-	cfg, err := Load(put(t, dir, "empty.yaml", ""), nil, nil)
+	cfg, err := loaded(put(t, dir, "empty.yaml", ""), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func completed(t *testing.T, dir string) *Config {
 // What stands in comments works when it is taken out of them.
 func TestAnnotatedEntries(t *testing.T) {
 	dir := site(t)
-	cfg, err := Load(put(t, dir, "all.yaml", annotate(true)), nil, nil)
+	cfg, err := loaded(put(t, dir, "all.yaml", annotate(true)), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

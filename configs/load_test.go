@@ -46,7 +46,7 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg, err := Load(put(t, site(t), name, string(data)), env, nil)
+			cfg, err := loaded(put(t, site(t), name, string(data)), env, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +76,7 @@ listeners:
 upstreams:
   eu-west: {endpoint: mqtt://file, username: u}
 `)
-	cfg, err := Load(file, []string{
+	cfg, err := loaded(file, []string{
 		"EBBGATE_SPOOL__COMMIT_DELAY=2s", "EBBGATE_SPOOL__DURABILITY=memory",
 		"EBBGATE_LISTENERS__1__NAME=beta", "EBBGATE_LISTENERS__2__ADDRESS=127.0.0.1:3", "EBBGATE_LISTENERS__2__NAME=c",
 		"EBBGATE_UPSTREAMS__EU_WEST__ENDPOINT=mqtt://env", "EBBGATE_UPSTREAMS__NEW__ENDPOINT=mqtt://new",
@@ -110,7 +110,7 @@ upstreams:
 
 func TestReferences(t *testing.T) {
 	dir := site(t)
-	cfg, err := Load(put(t, dir, "a.yaml", `
+	cfg, err := loaded(put(t, dir, "a.yaml", `
 gateway: {id: "g-${N}"}
 listeners:
   - limits: {connections: "${N}"}
@@ -123,7 +123,7 @@ routes:
 	if cfg != nil || !strings.Contains(err.Error(), `"mqtt://${N}"`) {
 		t.Fatalf("what a variable holds is not a reference: got %v", err)
 	}
-	cfg, err = Load(filepath.Join(dir, "a.yaml"), []string{"N=5", "HOST=h", "FOLDER=secrets", "SITE=s1"}, nil)
+	cfg, err = loaded(filepath.Join(dir, "a.yaml"), []string{"N=5", "HOST=h", "FOLDER=secrets", "SITE=s1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ routes:
 	if a.ClientID != "g-5-a" {
 		t.Errorf("client id %q", a.ClientID)
 	}
-	again, err := Load(put(t, dir, "again.yaml", string(Print(cfg))), nil, nil)
+	again, err := loaded(put(t, dir, "again.yaml", string(Print(cfg))), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ routes:
 }
 
 func TestYAMLShortcuts(t *testing.T) {
-	cfg, err := Load(put(t, site(t), "a.yaml", `
+	cfg, err := loaded(put(t, site(t), "a.yaml", `
 gateway: {id: g}
 log:
 admin: {address: ~}
@@ -181,18 +181,18 @@ func TestReadFailures(t *testing.T) {
 		filepath.Join(dir, "none.yaml"): "none.yaml: cannot be read: it does not exist; name the configuration file",
 		dir:                             ": cannot be read: it: is a directory; ",
 	} {
-		cfg, err := Load(path, nil, nil)
+		cfg, err := loaded(path, nil, nil)
 		invalid, ok := errors.AsType[*Invalid](err)
 		if cfg != nil || !ok || len(invalid.Problems) != 1 || invalid.Problems[0].Code != codeRead || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	big := put(t, dir, "big.yaml", strings.Repeat("# x\n", maxFile/4+1))
-	if _, err := Load(big, nil, nil); err == nil || err.Error() != big+":1: is larger than 1048576 bytes; is it the right file?" {
+	if _, err := loaded(big, nil, nil); err == nil || err.Error() != big+":1: is larger than 1048576 bytes; is it the right file?" {
 		t.Error(err)
 	}
 	secret := put(t, dir, "big.secret", strings.Repeat("x", maxSecret+1))
-	_, err := Load("", nil, []string{"gateway.id=g", "upstreams.a.endpoint=mqtt://h", "upstreams.a.username=u", "upstreams.a.password=file:" + secret,
+	_, err := loaded("", nil, []string{"gateway.id=g", "upstreams.a.endpoint=mqtt://h", "upstreams.a.username=u", "upstreams.a.password=file:" + secret,
 		"policy.things=", "policy.policies="})
 	if err == nil || !strings.Contains(err.Error(), "--set: upstreams.a.password: refers to "+secret+", which is larger than 65536 bytes") {
 		t.Error(err)
@@ -208,7 +208,7 @@ func TestWithoutFile(t *testing.T) {
 		t.Errorf("spool.dir is %q", cfg.Spool.Dir)
 	}
 	t.Chdir(t.TempDir())
-	_, err = Load("", nil, nil)
+	_, err = loaded("", nil, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "defaults: policy.") {
 		t.Errorf("here is neither a registry nor a policy folder below defaults: %v", err)
 	}
@@ -216,7 +216,7 @@ func TestWithoutFile(t *testing.T) {
 
 func TestSecretsAreNotInProblems(t *testing.T) {
 	for _, password := range []string{"hunter2${NONE}", "file:none/hunter2", "[hunter2]"} {
-		_, err := Load(put(t, site(t), "a.yaml", "gateway: {id: g}\nupstreams:\n  a: {endpoint: mqtt://h, username: u, password: "+password+"}\n"), nil, nil)
+		_, err := loaded(put(t, site(t), "a.yaml", "gateway: {id: g}\nupstreams:\n  a: {endpoint: mqtt://h, username: u, password: "+password+"}\n"), nil, nil)
 		if err == nil || strings.Contains(strings.ReplaceAll(err.Error(), "none/hunter2", ""), "hunter2") {
 			t.Errorf("%s: %v", password, err)
 		}

@@ -76,3 +76,8 @@ func put(t testing.TB, dir, name, yaml string) string {
 	}
 	return path
 }
+
+// loaded is Load on a host that has a name, which not every machine has.
+func loaded(path string, env, sets []string) (*Config, error) {
+	return load(source{path: path, env: env, sets: sets, hostname: func() (string, error) { return "plant7", nil }})
+}

@@ -12,7 +12,7 @@ import (
 func Schema() []byte {
 	root := schemaOf(reflect.TypeFor[Config](), reflect.ValueOf(Default()).Elem(), "")
 	root.Schema = "https://json-schema.org/draft/2020-12/schema"
-	root.ID = "https://ebbgate.github.io/schema/config.json"
+	root.ID = "urn:ebbgate:config"
 	root.Title = "Ebbgate configuration"
 	out, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {

@@ -169,7 +169,9 @@ func TestCompileSaysAllProblems(t *testing.T) {
 }
 
 func TestSwapUnderLoad(t *testing.T) {
-	table := func(name string) *Table { return compile(t, func(o *Options) { o.Up = []UpRoute{up(name, "dt/#", "")} }) }
+	table := func(name string) *Table {
+		return compile(t, func(o *Options) { o.Up = []UpRoute{up(name, "dt/#", "")} })
+	}
 	a, b := table("a"), table("b")
 	r := NewRouter(a)
 	var wg sync.WaitGroup

@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +15,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Getenv("EBBGATE_SOAK") == "" { // a check of the model takes two seconds of real syncs
+		_ = flag.Set("rapid.checks", "8")
+	}
 	// Badger leaves these behind when an Open fails, as on damaged files.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4/y.(*WaterMark).process"),
