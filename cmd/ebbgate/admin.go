@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/ebbgate/ebbgate/internal/telemetry"
+)
+
+// adminRoutes are what the admin port serves beside health and metrics.
+func (g *gateway) adminRoutes() telemetry.Routes {
+	return telemetry.Routes{
+		"GET /api/v1/bill":   g.ledger,
+		"POST /api/v1/spool": spoolHandler{g.spool},
+	}
+}
+
+// billState is the short bill of all upstreams, and the units of each of today.
+func (g *gateway) billState(now time.Time) (telemetry.BillState, map[string][2]int64) {
+	var out telemetry.BillState
+	units := map[string][2]int64{}
+	totals, err := g.ledger.Totals(now, g.meter.Pace)
+	if err != nil {
+		return out, units
+	}
+	today, month, projected := new(big.Rat), new(big.Rat), new(big.Rat)
+	for name, t := range totals {
+		out.UnitsToday += t.UnitsToday
+		out.UncertainToday += t.UncertainToday
+		today.Add(today, orZero(t.USDToday))
+		month.Add(month, orZero(t.USDMonth))
+		projected.Add(projected, orZero(t.USDProjected))
+		units[name] = [2]int64{t.UnitsToday, t.UncertainToday}
+	}
+	out.USDToday, out.USDMonth, out.USDProjected = today.FloatString(6), month.FloatString(6), projected.FloatString(6)
+	return out, units
+}
+
+func orZero(r *big.Rat) *big.Rat {
+	if r == nil {
+		return new(big.Rat)
+	}
+	return r
+}
+
+// humanAge is an age as a person reads it: "3.2s", "14m", "6d2h".
+func humanAge(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
+	"github.com/ebbgate/ebbgate/localbroker"
+	"github.com/ebbgate/ebbgate/policy"
+	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+)
+
+// gateway is the composition root: it opens the rooms in the order spool →
+// policy → rules → senders → bridge → listeners, runs them under one errgroup,
+// and closes them in reverse. Listeners open last, so that nobody is answered
+// before everything is there.
+type gateway struct {
+	log     *slog.Logger
+	started time.Time
+
+	health *bridge.Health
+	drops  *bridge.DropLog
+	spool  *spool.Spool
+	clock  *bridge.Clock
+	meter  *billing.Meter
+	ledger *billing.Ledger
+	engine *policy.Engine
+	router *rules.Router
+	ingest *bridge.Ingest
+	broker *localbroker.Broker
+	admin  *telemetry.Server
+	stats  *statusBuilder
+
+	mu     sync.Mutex // reload replaces what follows
+	cfg    *configs.Config
+	table  *rules.Table
+	clouds []*cloud
+}
+
+// openGateway opens everything that a gateway needs. On error nothing is left
+// open.
+func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) {
+	g := &gateway{cfg: cfg, log: log, started: time.Now(), health: new(bridge.Health), drops: new(bridge.DropLog)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	if g.engine, err = policy.Load(cfg.Policy); err != nil {
+		return nil, &exitError{exitInvalid, err}
+	}
+	if g.spool, err = spool.Open(cfg.Spool, spool.Deps{Log: log, Health: g.health}); err != nil {
+		return nil, err
+	}
+	g.clock = bridge.NewClock(g.spool.Age, clockSynchronised)
+	bills := billingOf(cfg)
+	if g.meter, err = billing.NewMeter(g.spool, bills, g.clock.Now); err != nil {
+		return nil, err
+	}
+	if g.ledger, err = billing.NewLedger(g.spool, bills); err != nil {
+		return nil, &exitError{exitInvalid, err}
+	}
+	if g.table, err = rules.Compile(cfg.Routes); err != nil {
+		return nil, &exitError{exitInvalid, err}
+	}
+	g.router = rules.NewRouter(g.table)
+	g.ingest = bridge.NewIngest(g.spool, g.router, g.clock, g.meter, g.drops)
+	g.stats = newStatusBuilder(g)
+	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
+		Ingest: counted{g.ingest, &g.stats.accepted}, Identities: g.engine, Authorizer: g.engine, DropLog: g.drops, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if g.clouds, err = g.openClouds(); err != nil {
+		return nil, err
+	}
+	g.warnOrphans()
+	if cfg.Admin.Address != "" {
+		if g.admin, err = telemetry.Listen(cfg.Admin.Address, g.stats.status, g.adminRoutes(), log); err != nil {
+			return nil, err
+		}
+	}
+	if err = g.broker.Listen(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// run runs the gateway until ctx ends or a part of it fails, and closes it.
+func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*configs.Config, error)) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// Senders outlive the listeners: they let what they can go to the cloud.
+	sending, endSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer endSending()
+
+	var senders, front errgroup.Group
+	fail := func(err error) error {
+		if err != nil {
+			stop(err)
+		}
+		return err
+	}
+	senders.Go(func() error { return fail(g.runClouds(sending)) })
+	front.Go(func() error { return fail(g.broker.Run(ctx)) })
+	if g.admin != nil {
+		front.Go(func() error { return fail(g.admin.Run(sending)) })
+	}
+	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
+	g.announce()
+	<-ctx.Done()
+	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)
+	g.drain(g.cfg.ShutdownTimeout)
+	endSending()
+	err := errors.Join(senders.Wait(), front.Wait(), g.close())
+	g.log.Info("stopped")
+	return err
+}
+
+// announce says what is open, once.
+func (g *gateway) announce() {
+	g.stats.ready.Store(true)
+	for _, o := range g.cfg.Broker.Listeners {
+		if addr := g.broker.Addrs()[o.Name]; addr != nil {
+			g.log.Info("listening", "listener", o.Name, "type", o.Type, "address", addr.String(), "profile", o.Profile, "auth", o.Auth)
+		}
+	}
+	if g.admin != nil {
+		g.log.Info("admin port", "address", g.admin.Address())
+	}
+	g.log.Info("ready", "gateway", g.cfg.Gateway.ID, "version", version, "upstreams", len(g.clouds), "spool", g.cfg.Spool.Dir, "durability", g.cfg.Spool.Durability)
+}
+
+// drain waits until nothing is left to send that could be sent, or until the
+// time is over.
+func (g *gateway) drain(limit time.Duration) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for g.draining() {
+		select {
+		case <-deadline.C:
+			return
+		case <-poll.C:
+		}
+	}
+}
+
+// draining reports whether a connected upstream has something to send.
+func (g *gateway) draining() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.clouds {
+		if !c.up.Stats().Connected {
+			continue
+		}
+		for _, q := range c.upQueues {
+			if g.spool.Depth(q.Name).Records > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// close closes what is open, in reverse. It is safe on a gateway that is open
+// in part.
+func (g *gateway) close() error {
+	var errs []error
+	if g.admin != nil {
+		errs = append(errs, g.admin.Close())
+	}
+	for _, c := range g.clouds {
+		errs = append(errs, c.close())
+	}
+	if g.spool != nil {
+		errs = append(errs, g.spool.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// warnOrphans tells of queues that hold records and that no route sends.
+func (g *gateway) warnOrphans() {
+	sent := map[string]bool{}
+	for _, c := range g.clouds {
+		for _, q := range append(c.upQueues, c.downQueues...) {
+			sent[q.Name] = true
+		}
+	}
+	for _, q := range g.spool.Queues() {
+		d := g.spool.Depth(q)
+		if d.Records == 0 || sent[q] || isDead(q) {
+			continue
+		}
+		text := fmt.Sprintf("%d messages wait in %s, which no route sends any more: bring the route back, or move them with ebbgate spool requeue %s --to QUEUE", d.Records, q, q)
+		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
+		g.log.Warn(text)
+	}
+}
+
+// counted counts what the walk has accepted.
+type counted struct {
+	*bridge.Ingest
+	n *counter
+}
+
+func (c counted) Up(p *bridge.Principal, gr bridge.Grants, m *bridge.Message, done func(error)) {
+	c.Ingest.Up(p, gr, m, func(err error) {
+		if err == nil {
+			c.n.Add(1)
+		}
+		done(err)
+	})
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+// spoolFlags are what all spool commands share.
+type spoolFlags struct {
+	config string
+	sets   []string
+	json   bool
+	yes    bool
+	req    spoolRequest
+}
+
+func newSpoolCommand() *cobra.Command {
+	f := new(spoolFlags)
+	cmd := &cobra.Command{
+		Use:   "spool",
+		Short: "Look into the spool, check it, and move or drop what is in it",
+		Long: `Look into the spool, check it, and move or drop what is in it. A running
+gateway is asked on its admin port; without one the spool is opened directly.
+
+Queues are named direction/upstream/route: up/aws/telemetry waits for the cloud,
+down/aws/commands for devices, dead/aws/telemetry was refused by the cloud for
+good and waits for a person.`,
+	}
+	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", os.Getenv("EBBGATE_CONFIG"), "configuration file (EBBGATE_CONFIG)")
+	cmd.PersistentFlags().StringArrayVar(&f.sets, "set", nil, "override a setting, such as --set spool.dir=/var/lib/ebbgate")
+	cmd.PersistentFlags().BoolVar(&f.json, "json", false, "print one JSON object a line")
+	cmd.AddCommand(f.stat(), f.ls(), f.peek(), f.export(), f.verify(), f.repair(), f.requeue(), f.drop())
+	return cmd
+}
+
+func (f *spoolFlags) stat() *cobra.Command {
+	return &cobra.Command{
+		Use: "stat", Short: "Queues, depths, ages and the disk", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST", func(l spoolLine) string {
+				switch {
+				case l.Queue != nil:
+					q := l.Queue
+					return fmt.Sprintf("%s\t%d\t%s\t%s", q.Name, q.Records, humanSize(q.Bytes), humanAge(seconds(q.Oldest)))
+				case l.Usage != nil:
+					u := l.Usage
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "disk: %s used by %d generations and the state, %s free\n", humanSize(u.Disk), u.Generations, humanSize(u.Free))
+					if u.Full != "" {
+						_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "full: %s\n", u.Full)
+					}
+				}
+				return ""
+			})
+		},
+	}
+}
+
+func (f *spoolFlags) ls() *cobra.Command {
+	req := spoolRequest{Op: "list"}
+	cmd := &cobra.Command{
+		Use: "ls [QUEUE]", Short: "List what waits", Args: cobra.MaximumNArgs(1),
+		Example: "  ebbgate spool ls up/aws/telemetry --limit 20\n  ebbgate spool ls dead/aws/telemetry",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				req.Queue = args[0]
+			}
+			return f.table(cmd, req, "QUEUE\tPLACE\tAGE\tDEVICE\tTOPIC\tSIZE\tWHY", func(l spoolLine) string {
+				if l.Record == nil {
+					return ""
+				}
+				r := l.Record
+				return fmt.Sprintf("%s\t%d\t%s\t%s\t%s\t%d\t%s", r.Queue, r.Place, humanAge(seconds(r.Age)), r.Device, r.Topic, r.Size, r.Why)
+			})
+		},
+	}
+	cmd.Flags().IntVar(&req.Limit, "limit", 100, "most messages to list; 0 lists all")
+	cmd.Flags().Uint64Var((*uint64)(&req.From), "from", 0, "first place to list")
+	return cmd
+}
+
+func (f *spoolFlags) peek() *cobra.Command {
+	req := spoolRequest{Op: "list", Limit: 1, Full: true}
+	cmd := &cobra.Command{
+		Use: "peek QUEUE", Short: "Show one message whole, the oldest by default", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Queue = args[0]
+			found := false
+			err := f.do(cmd.Context(), req, func(l spoolLine) error {
+				found = found || l.Record != nil
+				return printIndented(cmd.OutOrStdout(), l.Record)
+			})
+			if err == nil && !found {
+				err = fmt.Errorf("queue %s holds nothing there; ebbgate spool stat lists the queues", req.Queue)
+			}
+			return err
+		},
+	}
+	cmd.Flags().Uint64Var((*uint64)(&req.From), "place", 0, "place of the message, as ls shows it")
+	return cmd
+}
+
+func (f *spoolFlags) export() *cobra.Command {
+	req := spoolRequest{Op: "list", Full: true}
+	cmd := &cobra.Command{
+		Use: "export [QUEUE]", Short: "Write messages to standard output, a JSON object a line; nothing is removed", Args: cobra.MaximumNArgs(1),
+		Example: "  ebbgate spool export > backlog.ndjson",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				req.Queue = args[0]
+			}
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			return f.do(cmd.Context(), req, func(l spoolLine) error {
+				if l.Record == nil {
+					return nil
+				}
+				return enc.Encode(l.Record)
+			})
+		},
+	}
+	return cmd
+}
+
+func (f *spoolFlags) requeue() *cobra.Command {
+	req := spoolRequest{Op: "requeue"}
+	cmd := &cobra.Command{
+		Use: "requeue QUEUE", Short: "Send dead letters again, or move messages to another queue", Args: cobra.ExactArgs(1),
+		Example: "  ebbgate spool requeue dead/aws/telemetry\n  ebbgate spool requeue up/aws/old --to up/aws/telemetry",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Queue = args[0]
+			if req.To == "" && isDead(req.Queue) {
+				req.To = "up" + req.Queue[len("dead"):]
+			}
+			return f.change(cmd, req, "moved")
+		},
+	}
+	cmd.Flags().StringVar(&req.To, "to", "", "queue to move to (default for dead letters: where they came from)")
+	cmd.Flags().IntVar(&req.Limit, "limit", 0, "most messages to move; 0 moves all")
+	cmd.Flags().Uint64Var((*uint64)(&req.From), "from", 0, "first place to move")
+	return cmd
+}
+
+func (f *spoolFlags) drop() *cobra.Command {
+	req := spoolRequest{Op: "drop"}
+	cmd := &cobra.Command{
+		Use: "drop QUEUE", Short: "Give up messages for good", Args: cobra.ExactArgs(1),
+		Example: "  ebbgate spool drop dead/aws/telemetry --yes\n  ebbgate spool drop up/aws/telemetry --from 17 --limit 1 --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Queue = args[0]
+			if !f.yes {
+				return &exitError{exitInvalid, fmt.Errorf("drop loses messages for good: export them first, then add --yes")}
+			}
+			return f.change(cmd, req, "dropped")
+		},
+	}
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "really drop")
+	cmd.Flags().IntVar(&req.Limit, "limit", 0, "most messages to drop; 0 drops all")
+	cmd.Flags().Uint64Var((*uint64)(&req.From), "from", 0, "first place to drop")
+	return cmd
+}
+
+// change does what changes records and says how many.
+func (f *spoolFlags) change(cmd *cobra.Command, req spoolRequest, verb string) error {
+	return f.do(cmd.Context(), req, func(l spoolLine) error {
+		if l.Done == nil {
+			return nil
+		}
+		if f.json {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(l)
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d messages %s\n", *l.Done, verb)
+		return err
+	})
+}
+
+// table prints lines as columns, or as JSON.
+func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, row func(spoolLine) string) error {
+	if f.json {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		return f.do(cmd.Context(), req, func(l spoolLine) error { return enc.Encode(l) })
+	}
+	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(out, head)
+	err := f.do(cmd.Context(), req, func(l spoolLine) error {
+		if l.Missing != "" {
+			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "missing: "+l.Missing)
+			return nil
+		}
+		if text := row(l); text != "" {
+			_, err := fmt.Fprintln(out, text)
+			return err
+		}
+		return nil
+	})
+	return errors.Join(err, out.Flush())
+}
+
+// do has a running gateway do the operation, or does it itself.
+func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLine) error) error {
+	cfg, err := configs.Load(f.config, os.Environ(), f.sets)
+	if err != nil {
+		return err
+	}
+	if cfg.Admin.Address != "" {
+		err := askSpool(ctx, cfg.Admin.Address, req, each)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+	}
+	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
+		return fmt.Errorf("there is no spool: %w; name the configuration with --config, or the folder with --set spool.dir=DIR", err)
+	}
+	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
+	if err != nil {
+		return err
+	}
+	return errors.Join(operate(s, req, each), s.Close())
+}
+
+// askSpool sends the request to a running gateway.
+func askSpool(ctx context.Context, address string, req spoolRequest, each func(spoolLine) error) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/api/v1/spool", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the gateway at %s answers %s", address, resp.Status)
+	}
+	for dec := json.NewDecoder(resp.Body); ; {
+		var l spoolLine
+		if err := dec.Decode(&l); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("the gateway at %s: %w", address, err)
+		}
+		if l.Error != "" {
+			return errors.New(l.Error)
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+}
+
+func printIndented(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+func humanSize(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v /= 1024
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+// spoolRequest is one operation on a spool. A running gateway takes it on its
+// admin port; without one the command opens the spool and does it itself, so
+// that both are the same code.
+type spoolRequest struct {
+	Op    string       `json:"op"` // stat | list | requeue | drop | repair
+	Queue string       `json:"queue,omitempty"`
+	From  bridge.Place `json:"from,omitempty"`  // the first place
+	Limit int          `json:"limit,omitempty"` // 0: all
+	Full  bool         `json:"full,omitempty"`  // with payloads
+	To    string       `json:"to,omitempty"`    // requeue: the queue to move to
+}
+
+// spoolLine is one line of the answer, which is NDJSON.
+type spoolLine struct {
+	Queue   *queueLine   `json:"queue,omitempty"`
+	Usage   *spool.Usage `json:"usage,omitempty"`
+	Record  *recordLine  `json:"record,omitempty"`
+	Missing string       `json:"missing,omitempty"`
+	Done    *int         `json:"done,omitempty"` // how many records or generations were changed
+	Error   string       `json:"error,omitempty"`
+}
+
+type queueLine struct {
+	Name    string  `json:"name"`
+	Records int64   `json:"records"`
+	Bytes   int64   `json:"bytes"`
+	Oldest  float64 `json:"oldest_age_seconds"`
+}
+
+type recordLine struct {
+	Queue      string       `json:"queue"`
+	Place      bridge.Place `json:"place"`
+	Seq        bridge.Seq   `json:"sequence"`
+	ID         string       `json:"id"`
+	Device     string       `json:"device"`
+	Thing      string       `json:"thing,omitempty"`
+	Topic      string       `json:"topic"`
+	To         string       `json:"to,omitempty"` // topic at the receiver, when it differs
+	QoS        byte         `json:"qos"`
+	Retain     bool         `json:"retain,omitempty"`
+	Accepted   time.Time    `json:"accepted"`
+	Clock      string       `json:"clock"`
+	Age        float64      `json:"age_seconds"`
+	Size       int          `json:"size"`
+	Why        string       `json:"why,omitempty"` // dead letters
+	Payload    *string      `json:"payload,omitempty"`
+	PayloadB64 []byte       `json:"payload_base64,omitempty"` // when it is not text
+}
+
+// errGone ends an operation whose reader has gone.
+var errGone = errors.New("the reader has gone")
+
+// operate does one operation and tells emit each line.
+func operate(s *spool.Spool, r spoolRequest, emit func(spoolLine) error) error {
+	switch r.Op {
+	case "stat":
+		return statSpool(s, emit)
+	case "list":
+		return eachRecord(s, r, func(x *bridge.Stored) error { return emit(spoolLine{Record: describe(s, x, r.Full)}) })
+	case "requeue":
+		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
+			moved, to := *x.Record, *x.Receiver
+			to.Queue = r.To
+			moved.Receivers = []bridge.Receiver{to}
+			b.Append(&moved)
+			b.Put("dead", x.ID.String(), nil)
+			b.Release(x)
+		})
+	case "drop":
+		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
+			b.Put("dead", x.ID.String(), nil)
+			b.Release(x)
+		})
+	case "repair":
+		n, err := s.Repair(nil)
+		for _, m := range s.Missing() {
+			if err := emit(spoolLine{Missing: m.String()}); err != nil {
+				return err
+			}
+		}
+		return errors.Join(err, emit(spoolLine{Done: &n}))
+	}
+	return fmt.Errorf("unknown operation %q", r.Op)
+}
+
+func statSpool(s *spool.Spool, emit func(spoolLine) error) error {
+	u, err := s.Usage()
+	if err != nil {
+		return err
+	}
+	if err := emit(spoolLine{Usage: &u}); err != nil {
+		return err
+	}
+	for _, q := range s.Queues() {
+		d := s.Depth(q)
+		if err := emit(spoolLine{Queue: &queueLine{q, d.Records, d.Bytes, d.Oldest.Seconds()}}); err != nil {
+			return err
+		}
+	}
+	for _, m := range s.Missing() {
+		if err := emit(spoolLine{Missing: m.String()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachRecord calls fn for the records that a request means. Without a queue it
+// means all of them.
+func eachRecord(s *spool.Spool, r spoolRequest, fn func(*bridge.Stored) error) error {
+	queues := []string{r.Queue}
+	if r.Queue == "" {
+		queues = s.Queues()
+	}
+	n := 0
+	for _, q := range queues {
+		if err := eachInQueue(s, q, r, &n, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachInQueue(s *spool.Spool, queue string, r spoolRequest, n *int, fn func(*bridge.Stored) error) error {
+	c := s.Cursor(queue)
+	defer c.Close()
+	if r.From > 0 {
+		c.Seek(r.From)
+	}
+	for r.Limit == 0 || *n < r.Limit {
+		x, err := c.Next()
+		if err != nil || x == nil {
+			return err
+		}
+		*n++
+		if err := fn(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeRecords makes a batch of each record that the request means, and
+// reports how many. A batch that is refused ends it; what was done stays done.
+func changeRecords(s *spool.Spool, r spoolRequest, emit func(spoolLine) error, change func(*bridge.Batch, *bridge.Stored)) error {
+	if r.Queue == "" || r.Op == "requeue" && r.To == "" {
+		return fmt.Errorf("%s needs a queue to take from, and requeue one to move to", r.Op)
+	}
+	if r.To == r.Queue {
+		return fmt.Errorf("the messages are in %s already", r.To)
+	}
+	done := 0
+	r.Limit = max(r.Limit, 0)
+	err := eachRecord(s, r, func(x *bridge.Stored) error {
+		var b bridge.Batch
+		change(&b, x)
+		end := make(chan error, 1)
+		s.Commit(&b, func(_ bridge.Seq, err error) { end <- err })
+		if err := <-end; err != nil {
+			return err
+		}
+		done++
+		return nil
+	})
+	return errors.Join(err, emit(spoolLine{Done: &done}))
+}
+
+func describe(s *spool.Spool, x *bridge.Stored, full bool) *recordLine {
+	l := &recordLine{
+		Queue: x.Receiver.Queue, Place: x.Place, Seq: x.Seq, ID: x.ID.String(), Device: x.Device, Thing: x.Thing,
+		Topic: x.Topic, QoS: x.Receiver.QoS, Retain: x.Receiver.Retain,
+		Accepted: x.Wall, Clock: x.Quality(), Age: (s.Age() - x.Age).Seconds(), Size: len(x.Payload),
+	}
+	if x.Receiver.Topic != x.Topic {
+		l.To = x.Receiver.Topic
+	}
+	if isDead(l.Queue) {
+		why, err := s.Get("dead", l.ID)
+		if err == nil {
+			l.Why = string(why)
+		}
+	}
+	if full && utf8.Valid(x.Payload) {
+		text := string(x.Payload)
+		l.Payload = &text
+	} else if full {
+		l.PayloadB64 = x.Payload
+	}
+	return l
+}
+
+// spoolHandler serves spool requests of the command line.
+type spoolHandler struct{ spool *spool.Spool }
+
+func (h spoolHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var req spoolRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	err := operate(h.spool, req, func(l spoolLine) error {
+		if enc.Encode(l) != nil {
+			return errGone
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errGone) {
+		_ = enc.Encode(spoolLine{Error: err.Error()}) // the reader may have gone
+	}
+}

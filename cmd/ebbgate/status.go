@@ -1,0 +1,139 @@
+package main
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+type counter = atomic.Int64
+
+// statusBuilder makes the gateway's status of its parts. What is dear to
+// measure is measured once a second.
+type statusBuilder struct {
+	g        *gateway
+	ready    atomic.Bool
+	accepted counter
+	in, out  telemetry.Rate
+	outOf    sync.Map // upstream → *telemetry.Rate
+
+	mu      sync.Mutex
+	usage   spool.Usage
+	usageAt time.Time
+	bill    telemetry.BillState
+	units   map[string][2]int64 // upstream → units and uncertain units of today
+	changed chan struct{}
+}
+
+const measured = time.Second
+
+func newStatusBuilder(g *gateway) *statusBuilder {
+	return &statusBuilder{g: g, changed: make(chan struct{})}
+}
+
+// cloudsChanged is closed when a reload has replaced the clouds.
+func (b *statusBuilder) cloudsChanged() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed
+}
+
+func (b *statusBuilder) changeClouds() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// clockSynchronised asks the kernel.
+func clockSynchronised() bool {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	return err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
+}
+
+// status is the whole of it; safe for concurrent use.
+func (b *statusBuilder) status() telemetry.Status {
+	g, now := b.g, time.Now()
+	b.measure(now)
+	g.mu.Lock()
+	clouds, id := g.clouds, g.cfg.Gateway.ID
+	g.mu.Unlock()
+	local := g.broker.Status()
+	b.mu.Lock()
+	usage, bill, units := b.usage, b.bill, b.units
+	b.mu.Unlock()
+	s := telemetry.Status{
+		Gateway: id, Version: version, PID: os.Getpid(), Started: g.started, Uptime: now.Sub(g.started).Seconds(),
+		Ready: b.ready.Load() && usage.Full == "", Clock: g.clock.Now().Quality(),
+		Devices: telemetry.Devices{Connected: local.Connections, Sessions: local.Sessions},
+		Spool:   telemetry.SpoolState{DiskUsed: usage.Disk, DiskFree: usage.Free, Full: usage.Full != ""},
+		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
+		Bill:    bill,
+	}
+	acked := int64(0)
+	for _, c := range clouds {
+		u := b.upstream(c, now)
+		u.Units, u.Uncertain = units[c.name][0], units[c.name][1]
+		acked += c.up.Stats().Acked
+		s.Spool.Depth += u.Depth
+		s.Spool.Bytes += u.Bytes
+		s.Spool.OldestAge = max(s.Spool.OldestAge, u.OldestAge)
+		s.Upstreams = append(s.Upstreams, u)
+	}
+	s.Rates.Out = b.out.Observe(now, acked)
+	for _, w := range g.health.Warnings() {
+		s.Warnings = append(s.Warnings, telemetry.Warning{Code: w.Code, Severity: w.Severity.String(), Text: w.Text})
+	}
+	for _, d := range g.drops.All() {
+		s.Drops = append(s.Drops, telemetry.Drop{Reason: d.Reason, Count: d.Count, Last: d.Last, Device: d.Device, Topic: d.Topic, Detail: d.Detail})
+	}
+	return s
+}
+
+func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
+	stats, link := c.up.Stats(), c.uplink.Status()
+	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1}
+	if link.Up {
+		u.Link = telemetry.LinkUp
+	}
+	if link.Err != nil {
+		u.LastError = link.Err.Error()
+	}
+	for _, q := range c.upQueues {
+		d := b.g.spool.Depth(q.Name)
+		u.Depth += d.Records
+		u.Bytes += d.Bytes
+		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
+		u.Dead += b.g.spool.Depth(bridge.DeadQueue(q.Name)).Records
+	}
+	rate, _ := b.outOf.LoadOrStore(c.name, new(telemetry.Rate))
+	u.OutRate = rate.(*telemetry.Rate).Observe(now, stats.Acked)
+	if net := u.OutRate - b.in.Observe(now, b.accepted.Load()); u.Depth == 0 {
+		u.Drain = 0
+	} else if net > 0 && link.Up {
+		u.Drain = float64(u.Depth) / net
+	}
+	return u
+}
+
+// measure refreshes what is measured once a second.
+func (b *statusBuilder) measure(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.usageAt) < measured {
+		return
+	}
+	b.usageAt = now
+	if u, err := b.g.spool.Usage(); err == nil {
+		b.usage = u
+	}
+	b.bill, b.units = b.g.billState(now)
+}
