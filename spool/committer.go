@@ -72,7 +72,7 @@ func (s *Spool) complete(completed <-chan completion) {
 // write makes one commit of the batches.
 func (s *Spool) write(list []pending) error {
 	w := &s.writer
-	if w.gen.bytes >= s.sizes.generation {
+	if w.gen == nil || w.gen.bytes >= s.sizes.generation {
 		if err := s.rotate(); err != nil {
 			return s.failed(err)
 		}

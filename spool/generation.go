@@ -35,6 +35,8 @@ type generation struct {
 	active bool
 	gone   bool // nothing in it is live: its folder goes, or has gone
 
+	condensed bool // commits without live records have been left out
+
 	mu    sync.RWMutex
 	db    *badger.DB   // nil while nobody uses it
 	keys  []bridge.Seq // its commits, ascending; valid while db is open

@@ -71,14 +71,12 @@ func recordSize(r *bridge.Record) int {
 	return n
 }
 
-func (in *intake) put(b *bridge.Batch, done func(bridge.Seq, error)) {
+func (in *intake) put(b *bridge.Batch, done func(bridge.Seq, error)) error {
 	size, err := check(b)
-	if err == nil {
-		err = in.push(pending{b, size, done})
-	}
 	if err != nil {
-		done(0, err)
+		return err
 	}
+	return in.push(pending{b, size, done})
 }
 
 func (in *intake) push(p pending) error {

@@ -62,7 +62,7 @@ func (s *Spool) rotate() error {
 // rotateIdle replaces a large active generation in which nothing is live.
 func (s *Spool) rotateIdle() {
 	s.mu.Lock()
-	idle := s.writer.gen.bytes >= min(idleGeneration, s.sizes.generation/4) && s.liveLocked() == 0
+	idle := s.idleLocked()
 	s.mu.Unlock()
 	if !idle {
 		return
@@ -72,11 +72,22 @@ func (s *Spool) rotateIdle() {
 	}
 }
 
-func (s *Spool) liveLocked() (n int64) {
-	for _, q := range s.queues {
-		n += q.depth()
+// idleLocked reports whether the active generation is large and nothing is
+// live.
+func (s *Spool) idleLocked() bool {
+	if len(s.gens) == 0 {
+		return false
 	}
-	return n
+	last := s.gens[len(s.gens)-1]
+	if !last.active || last.bytes < min(idleGeneration, s.sizes.generation/4) {
+		return false
+	}
+	for _, q := range s.queues {
+		if q.depth() > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // enter opens a generation for reading, or joins who has it open.
@@ -170,7 +181,7 @@ func closeBadger(db *badger.DB) (err error) {
 }
 
 func (s *Spool) metaLocked(g *generation) []byte {
-	m := generationMeta{first: g.first, end: g.end, bytes: g.bytes, gone: g.gone}
+	m := generationMeta{first: g.first, end: g.end, bytes: g.bytes, gone: g.gone, condensed: g.condensed}
 	for _, span := range g.start {
 		m.start = append(m.start, span)
 	}
@@ -198,12 +209,12 @@ func (s *Spool) collect() {
 		}()
 	}
 	s.mu.Lock()
-	last := s.gens[len(s.gens)-1]
-	idle := last.active && last.bytes >= min(idleGeneration, s.sizes.generation/4) && s.liveLocked() == 0
+	idle := s.idleLocked()
 	s.mu.Unlock()
 	if idle {
 		s.intake.wantRotate()
 	}
+	s.condense()
 }
 
 // released marks the closed generations without live records as gone and

@@ -30,8 +30,9 @@ func (s *Spool) logDirs() ([]uint64, error) {
 	return out, nil
 }
 
-// recover builds the generations and queues from the state and the log, makes
-// good what a crash has left, and begins a new generation.
+// recover builds the generations and queues from the state and the log, and
+// makes good what a crash has left. A new generation begins with the first
+// commit: a start on a full disk only reads.
 func (s *Spool) recover() error {
 	if err := s.loadQueues(); err != nil {
 		return err
@@ -45,6 +46,9 @@ func (s *Spool) recover() error {
 		return true
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.finishSwaps(); err != nil {
 		return err
 	}
 	dirs, err := s.logDirs()
@@ -87,12 +91,12 @@ func (s *Spool) recover() error {
 		}
 	}
 	s.writer.seq = max(s.writer.seq, bridge.Seq(s.applied.Load())+1, 1)
-	return s.rotate()
+	return nil
 }
 
 // addGeneration adds a closed generation and moves the queues to its end.
 func (s *Spool) addGeneration(n uint64, m *generationMeta) {
-	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, gone: m.gone, start: map[string]queueSpan{}}
+	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
 	for _, span := range m.start {
 		g.start[span.name] = span
 	}
@@ -250,7 +254,7 @@ func (s *Spool) rebuild(g *generation, cause error) error {
 func (s *Spool) salvage(g *generation) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.salvaged || g.db == nil || !g.db.Opts().ReadOnly {
+	if g.salvaged || g.condensed || g.db == nil || !g.db.Opts().ReadOnly {
 		return false
 	}
 	g.salvaged = true

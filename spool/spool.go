@@ -29,6 +29,8 @@ type Spool struct {
 	queues map[string]*queue
 	lost   []Missing // ranges reported missing since the start
 
+	condensing bool // one generation at a time is condensed
+
 	intake  intake
 	writer  writer // the committer's own
 	changes chan *change
@@ -134,13 +136,14 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		s.hand(&change{Batch: b, done: done})
 		return
 	}
-	if s.opts.Durability != Memory {
-		s.intake.put(b, done)
-		return
+	committed := done
+	if s.opts.Durability == Memory {
+		committed = func(bridge.Seq, error) {} // the giver is answered before
 	}
-	var refused error
-	s.intake.put(b, func(_ bridge.Seq, err error) { refused = err })
-	done(0, refused)
+	err := s.intake.put(b, committed)
+	if err != nil || s.opts.Durability == Memory {
+		done(0, err)
+	}
 }
 
 // hand gives a change to the state keeper.

@@ -116,19 +116,28 @@ type generationMeta struct {
 	first, end bridge.Seq
 	bytes      int64
 	gone       bool
+	condensed  bool
 	start      []queueSpan // next place and cumulative bytes of each queue when it began
 	finish     []queueSpan // and when it ended
 }
+
+const (
+	metaGone = 1 << iota
+	metaCondensed
+)
 
 func (m *generationMeta) encode() []byte {
 	b := binary.AppendUvarint(nil, uint64(m.first))
 	b = binary.AppendUvarint(b, uint64(m.end))
 	b = binary.AppendUvarint(b, uint64(m.bytes))
-	gone := byte(0)
+	var flags byte
 	if m.gone {
-		gone = 1
+		flags |= metaGone
 	}
-	return appendSpans(appendSpans(append(b, gone), m.start), m.finish)
+	if m.condensed {
+		flags |= metaCondensed
+	}
+	return appendSpans(appendSpans(append(b, flags), m.start), m.finish)
 }
 
 func appendSpans(b []byte, spans []queueSpan) []byte {
@@ -150,7 +159,9 @@ func (d *decoder) spans() (out []queueSpan) {
 
 func decodeMeta(b []byte) (*generationMeta, error) {
 	d := decoder{b: b}
-	m := &generationMeta{first: bridge.Seq(d.uvarint()), end: bridge.Seq(d.uvarint()), bytes: int64(d.uvarint()), gone: d.byte() == 1}
+	m := &generationMeta{first: bridge.Seq(d.uvarint()), end: bridge.Seq(d.uvarint()), bytes: int64(d.uvarint())}
+	flags := d.byte()
+	m.gone, m.condensed = flags&metaGone != 0, flags&metaCondensed != 0
 	m.start, m.finish = d.spans(), d.spans()
 	return m, d.err
 }

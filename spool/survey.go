@@ -130,7 +130,7 @@ func (s *Spool) lose(queue string, from, to bridge.Place) {
 	q := s.queueLocked(queue)
 	for _, m := range q.done.missing(from, to) {
 		m.Queue = queue
-		s.lost = append(s.lost, m)
+		s.noteLost(m)
 		s.damage(m.String())
 	}
 	q.done.addRange(placeRange{from, to})
@@ -144,7 +144,9 @@ func (s *Spool) reportGap(queue string, from, to bridge.Place) {
 	for i := range missing {
 		missing[i].Queue = queue
 	}
-	s.lost = append(s.lost, missing...)
+	for _, m := range missing {
+		s.noteLost(m)
+	}
 	s.mu.Unlock()
 	if len(missing) == 0 {
 		return
@@ -153,6 +155,15 @@ func (s *Spool) reportGap(queue string, from, to bridge.Place) {
 		s.damage(m.String())
 	}
 	s.hand(&change{Batch: new(bridge.Batch), lost: missing})
+}
+
+// maxLost bounds the list of missing ranges; further ones are in the log.
+const maxLost = 1000
+
+func (s *Spool) noteLost(m Missing) {
+	if len(s.lost) < maxLost {
+		s.lost = append(s.lost, m)
+	}
 }
 
 // Missing lists the ranges that were found missing since the start.

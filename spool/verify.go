@@ -86,8 +86,9 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 			continue
 		}
 		newest := i == len(dirs)-1
+		condensed := known[n] != nil && known[n].condensed
 		g, err := s.verifyGeneration(n, known[n], r.Running && newest, func(first, end bridge.Seq) {
-			if next > 0 && first > next {
+			if next > 0 && first > next && !condensed {
 				r.Gaps = append(r.Gaps, SeqGap{next, first})
 			}
 			next = max(next, end)
@@ -96,7 +97,9 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 			return nil, err
 		}
 		if m := known[n]; m != nil && m.end > next && m.end > m.first {
-			r.Gaps = append(r.Gaps, SeqGap{max(next, m.first), m.end})
+			if !condensed {
+				r.Gaps = append(r.Gaps, SeqGap{max(next, m.first), m.end})
+			}
 			next = m.end
 		}
 		r.Generations = append(r.Generations, g)

@@ -1,0 +1,202 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// A paused route keeps its messages, and with them every generation that holds
+// one, however much else in it has long been delivered. Such a generation is
+// condensed: written anew with its live records only, under the same sequences
+// and places, so that nothing else notices.
+
+// sparse is the part of a generation's places, one in so many, below which it
+// is condensed; minCondensed the size from which it is worth the writing.
+const (
+	sparse       = 4
+	minCondensed = 1 << 20
+)
+
+// condense looks for a generation to condense, one at a time.
+func (s *Spool) condense() {
+	g := s.sparsest()
+	if g == nil {
+		return
+	}
+	s.closer.Add(1)
+	go func() {
+		defer s.closer.Done()
+		err := s.condenseOne(g)
+		if err != nil {
+			s.deps.Log.Warn("a generation of the spool could not be condensed", "generation", g.n, "error", err)
+		}
+		s.mu.Lock()
+		s.condensing = false
+		s.mu.Unlock()
+	}()
+}
+
+// sparsest finds a closed generation that is mostly released and that the
+// senders have passed: a later one is gone or sparse as well. A backlog that
+// is being drained in order has only its first generation half empty, and that
+// one goes by itself in a moment.
+func (s *Spool) sparsest() (found *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.condensing {
+		return nil
+	}
+	passed := false
+	for i := len(s.gens) - 2; i >= 0; i-- {
+		g := s.gens[i]
+		if g.active {
+			continue
+		}
+		live, all := s.liveInLocked(i)
+		thin := g.gone || live*sparse < all
+		if thin && passed && !g.gone && g.bytes >= min(minCondensed, s.sizes.generation/4) && !g.condensed {
+			found = g
+		}
+		passed = passed || thin
+	}
+	s.condensing = found != nil
+	return found
+}
+
+// liveInLocked counts the places of generation i, and the live ones.
+func (s *Spool) liveInLocked(i int) (live, all uint64) {
+	for name, q := range s.queues {
+		from, to := max(s.gens[i].start[name].first, 1), s.gens[i+1].start[name].first
+		if to <= from {
+			continue
+		}
+		all += uint64(to - from)
+		for _, m := range q.done.missing(from, to) {
+			live += uint64(m.To - m.From)
+		}
+	}
+	return live, all
+}
+
+// condenseOne writes a generation anew beside the old one and swaps them. When
+// a cursor is in it, it waits for another time.
+func (s *Spool) condenseOne(g *generation) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.users > 0 || g.db != nil {
+		return nil
+	}
+	raw, err := scanRaw(g.dir, s.id)
+	if err != nil {
+		return err
+	}
+	kept, size := map[bridge.Seq]rawCommit{}, int64(0)
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		if value := s.liveOf(raw[key]); value != nil {
+			kept[key] = rawCommit{header: raw[key].header, value: value}
+			size += int64(len(value))
+		}
+	}
+	fresh := g.dir + condensedSuffix
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if err := s.reindex(fresh, kept); err != nil {
+		return err
+	}
+	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(g.dir, fresh)); err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
+	}
+	s.mu.Lock()
+	g.bytes, g.condensed = size, true
+	meta := s.metaLocked(g)
+	s.mu.Unlock()
+	err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
+	return errors.Join(err, os.RemoveAll(fresh))
+}
+
+// liveOf encodes a commit with its live records only, nil when there are none.
+// The changes that it carried are in the state by now.
+func (s *Spool) liveOf(c rawCommit) []byte {
+	var frames []byte
+	eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {
+		if kind != frameRecord || body == nil {
+			return true
+		}
+		r, err := decodeRecord(body, c.header, "")
+		if err != nil {
+			return true
+		}
+		for i := range r.Receivers {
+			if !s.isReleased(r.Receivers[i].Queue, r.places[i]) {
+				frames = appendFrame(frames, frameRecord, func(b []byte) []byte { return append(b, body...) })
+				break
+			}
+		}
+		return true
+	})
+	if frames == nil {
+		return nil
+	}
+	return appendCommit(nil, c.header, frames)
+}
+
+func (s *Spool) isReleased(queue string, p bridge.Place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueLocked(queue).done.has(p)
+}
+
+// Names of folders that a swap leaves behind when it is interrupted.
+const (
+	condensedSuffix = ".condensed"
+	replacedSuffix  = ".replaced"
+)
+
+// swapDirs puts fresh in the place of dir and the old dir in the place of
+// fresh. An interruption between its two steps is put right at open.
+func swapDirs(dir, fresh string) error {
+	old := dir + replacedSuffix
+	if err := os.Rename(dir, old); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return errors.Join(err, os.Rename(old, dir))
+	}
+	return errors.Join(syncDir(filepath.Dir(dir)), os.Rename(old, fresh))
+}
+
+// finishSwaps puts interrupted swaps right: the old folder comes back when the
+// new one is not in its place, and everything else that was left goes.
+func (s *Spool) finishSwaps() error {
+	entries, err := os.ReadDir(s.logDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.logDir(), e.Name())
+		if dir, ok := strings.CutSuffix(path, replacedSuffix); ok {
+			if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+				if err := os.Rename(path, dir); err != nil {
+					return fmt.Errorf("finish a swap: %w", err)
+				}
+				continue
+			}
+		} else if !strings.HasSuffix(path, condensedSuffix) {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("finish a swap: %w", err)
+		}
+	}
+	return nil
+}
