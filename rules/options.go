@@ -50,7 +50,8 @@ func DefaultUpRoute() UpRoute {
 	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties"}
 }
 
-// DefaultDownRoute holds the defaults of a route down.
+// DefaultDownRoute holds the defaults of a route down. A command that no device
+// has fetched in a day is more likely dangerous than useful.
 func DefaultDownRoute() DownRoute {
-	return DownRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear"}
+	return DownRoute{Topic: "${topic}", QoS: "1", Priority: 4, TTL: 24 * time.Hour, Retain: "clear"}
 }

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if os.Getenv("EBBGATE_SOAK") == "" { // a check of the model takes two seconds of real syncs
-		_ = flag.Set("rapid.checks", "8")
+		_ = flag.Set("rapid.checks", "4")
 	}
 	// Badger leaves these behind when an Open fails, as on damaged files.
 	goleak.VerifyTestMain(m,
