@@ -84,7 +84,7 @@ func TestDown(t *testing.T) {
 		o.Down = []DownRoute{a, b, down("rest", "jobs/#", "")}
 	})
 	got, err := table.Down("aws", &bridge.Message{Topic: "cmd/7", QoS: 0, Retain: true})
-	if want := []bridge.Receiver{{Queue: "down/aws/commands", Topic: "local/7", QoS: 1, Retain: true}}; err != nil || !reflect.DeepEqual(got, want) {
+	if want := []bridge.Receiver{{Queue: "down/aws/commands", Topic: "local/7", QoS: 1, Retain: true, TTL: 24 * time.Hour}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	got, err = table.Down("site", message("cmd/7"))
