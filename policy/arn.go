@@ -40,6 +40,7 @@ type resource struct {
 	head  []step
 	at    []int // where in head one can be behind what all of the gateway's ARNs start with
 	name  []token
+	needs []string          // the variables in name
 	fixed map[string][]tail // by the kind of resource asked about, when there is no variable
 }
 
@@ -75,7 +76,7 @@ func newResource(text, version string, g gateway) *resource {
 // fix does once what needs no session; all of it when there is no variable.
 func (r *resource) fix(g gateway) {
 	r.at = run(r.head, []int{0}, g.prefix())
-	if len(variables(r.name)) > 0 {
+	if r.needs = variables(r.name); len(r.needs) > 0 {
 		return
 	}
 	fixed := map[string][]tail{}
@@ -99,7 +100,11 @@ func (r *resource) tails(kind string, v values) []tail {
 	if !ok {
 		return nil
 	}
-	steps := appendSteps(r.head[:len(r.head):len(r.head)], name, anyOne, anyRun)
+	size := len(r.head)
+	for _, t := range name {
+		size += len(t.text)
+	}
+	steps := appendSteps(append(make([]step, 0, size), r.head...), name, anyOne, anyRun)
 	var out []tail
 	for _, at := range run(steps, r.at, kind) {
 		out = append(out, newTail(steps[at:]))

@@ -14,7 +14,7 @@ import (
 // the compiled path and by plain Rego from the raw documents. EBBGATE_TRIPLES
 // sets how many are drawn, EBBGATE_SEED where the drawing starts.
 func TestSpeedsAgree(t *testing.T) {
-	want := fromEnv(t, "EBBGATE_TRIPLES", 3000)
+	want := fromEnv(t, "EBBGATE_TRIPLES", 2000)
 	seed := fromEnv(t, "EBBGATE_SEED", 1)
 	rules := mustRules(t)
 	outcomes := map[string]int{}

@@ -29,15 +29,22 @@ var _ bridge.Authorizer = (*Engine)(nil)
 // Load reads documents and registry and compiles the rules. When anything is
 // wrong the error is [Faults] with all of it, or the problems of opts.
 func Load(opts Options) (*Engine, error) {
+	var wrong []error
 	for _, p := range opts.Validate() {
-		return nil, fmt.Errorf("policy.%s: %s; %s", p.Path, p.Text, p.Remedy)
+		wrong = append(wrong, fmt.Errorf("policy.%s: %s; %s", p.Path, p.Text, p.Remedy))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
 	}
 	rules, err := newRules(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	e := &Engine{opts: opts, rules: rules, now: time.Now}
-	return e, e.Reload()
+	if err := e.Reload(); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Reload reads everything again. The new state takes effect at once for every

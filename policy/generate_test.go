@@ -56,7 +56,7 @@ func (g generator) pattern() string {
 
 func (g generator) resource() string {
 	if g.IntN(8) == 0 {
-		return pick(g, "*", "arn:aws:iot:*", "arn:aws:iot:us-east-1:*", "arn:aws:iot:*:topic/a", "arn:*", "arn:aws:iot:us-east-1:123456789012", "arn:?ws:iot:u*1:*:topic*/*")
+		return pick(g, "*", "arn:aws:iot:*", "arn:aws:iot:us-east-1:*", "arn:aws:iot:*:topic/a", "arn:*", "arn:aws:iot:us-east-1:123456789012", "arn:aws:iot:us-*2:topic/"+g.pattern(), "arn:?ws:iot:u*1:*:topic*/*")
 	}
 	return strings.Join([]string{
 		"arn", pick(g, "aws", "aws", "aws-cn", "aws*", "*", "a?s"), pick(g, "iot", "iot", "iot", "*", "i*t", "greengrass"),
@@ -101,9 +101,9 @@ func (g generator) operand(operator string) any {
 	case binaryEquals:
 		return pick(g, "YQ==", "UGVyc2lzdGVudENvbm5lY3Q=", "")
 	case arnLike:
-		return pick(g, g.resource(), "arn:aws:iot:us-east-1:123456789012:topic/"+g.pattern(), "*")
+		return pick(g, g.resource(), "arn:aws:iot:us-east-1:123456789012:topic/"+pick(g, "a", "*", g.pattern()), "*")
 	default:
-		return pick(g, "PersistentConnect", "LastWill", "persistentconnect", "*", "P*", "arn:aws:iot:us-east-1:123456789012:topic/"+g.pattern(),
+		return pick(g, "PersistentConnect", "LastWill", "persistentconnect", "*", "P*", "arn:aws:iot:us-east-1:123456789012:topic/"+pick(g, "a", "*", g.pattern()),
 			"10.1.2.3", "1*", "2026-05-28T20:26:40Z", "1780000000", g.word(), g.pattern(), "${iot:ClientId}")
 	}
 }
@@ -159,7 +159,7 @@ func (g generator) documents(gw gateway) []*document {
 }
 
 func (g generator) session() session {
-	s := session{clientID: g.word(), http: g.IntN(12) == 0, sourceIP: pick(g, "10.1.2.3", "192.168.3.4", "fd00::1", "")}
+	s := session{clientID: g.word(), http: g.IntN(12) == 0, sourceIP: pick(g, "10.1.2.3", "192.168.3.4", "fd00::1", "::ffff:10.1.2.3", "")}
 	if g.IntN(3) > 0 {
 		s.thing, s.thingType, s.attached, s.exclusive = pick(g, s.clientID, s.clientID, "press-1"), pick(g, "", "press"), g.IntN(4) > 0, g.IntN(4) == 0
 		s.attribute = map[string]string{pick(g, "line", "Line", "fw"): g.word()}
@@ -178,9 +178,9 @@ func (g generator) request(documents []*document, s session) *request {
 	now := time.Unix(1780000000+int64(g.IntN(3)-1), int64(g.IntN(1e9)))
 	r.clock = at(now)
 	if r.action == "iot:Connect" {
-		r.attributes = pick(g, nil, []string{"PersistentConnect"}, []string{"LastWill"}, []string{"PersistentConnect", "LastWill"}, []string{"Future"})
+		r.attributes = pick(g, nil, []string{"PersistentConnect"}, []string{"LastWill"}, connectAttributes[3], connectAttributes[3], []string{"Future"})
 		if g.IntN(2) == 0 {
-			r.hasWill, r.willTopic = true, g.name()
+			r.hasWill, r.willTopic = true, pick(g, "a", "a/b", g.name())
 		}
 	}
 	return r

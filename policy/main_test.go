@@ -2,6 +2,7 @@ package policy
 
 import (
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -16,3 +17,6 @@ func mustRules(t testing.TB) *rules {
 	}
 	return r
 }
+
+// fixed is a time for tests that ask for none in particular.
+var fixed = time.Date(2027, time.June, 1, 12, 0, 0, 0, time.UTC)

@@ -71,7 +71,7 @@ func newProgram(g gateway, documents []*document, h held) (*program, error) {
 // note remembers the variables of a statement that have no value.
 func (p *program) note(s *statement, v values) {
 	for _, r := range s.resources {
-		for _, name := range variables(r.name) {
+		for _, name := range r.needs {
 			if _, ok := v[name]; !ok && !slices.Contains(p.missing, name) && len(p.missing) < 5 {
 				p.missing = append(p.missing, name)
 			}

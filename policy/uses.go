@@ -7,7 +7,7 @@ import "strings"
 func (s *statement) uses() uses {
 	var u uses
 	for _, r := range s.resources {
-		u = u.and(usesOf(variables(r.name)))
+		u = u.and(usesOf(r.needs))
 	}
 	for _, c := range s.conditions {
 		asked := usesOf([]string{c.name})

@@ -136,4 +136,8 @@ func (b *statusBuilder) measure(now time.Time) {
 		b.usage = u
 	}
 	b.bill, b.units = b.g.billState(now)
+	if b.g.engine.DatesUnchecked() > 0 {
+		b.g.health.Raise(bridge.Warning{Code: "certificate-dates-unchecked", Severity: bridge.Degraded,
+			Text: "the clock has not been set: certificates of devices were accepted without looking at their first day; set the clock"})
+	}
 }

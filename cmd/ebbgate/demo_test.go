@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// build makes the binary: the demo's gateway is a process of its own.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ebbgate")
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// TestDemoLosesNothing is the demo script of the product's promise: an outage,
+// a power cut in it and one in the middle of the replay.
+func TestDemoLosesNothing(t *testing.T) {
+	cmd := exec.Command(build(t), "demo", "--once", "--devices", "20", "--messages", "20000", "--outage", "10s", "--kill", "2", "--no-limits", "--json")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, stdout.String(), stderr.String())
+	}
+	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+	var r struct {
+		Sent, Acked, Delivered, Lost, Duplicates int64
+		OutOfOrder                               int64   `json:"out_of_order"`
+		SpooledAtKill                            []int64 `json:"spooled_at_kill"`
+		Peak                                     int64   `json:"peak_spool_messages"`
+		Outage                                   float64 `json:"outage_seconds"`
+		Units                                    int64
+		CostUSD                                  json.Number `json:"cost_usd"`
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
+		t.Fatalf("%v: %s", err, stdout.String())
+	}
+	t.Logf("%s", lines[len(lines)-1])
+	if r.Sent != 20000 || r.Acked != 20000 || r.Delivered != 20000 || r.Lost != 0 || r.OutOfOrder != 0 {
+		t.Errorf("lost or out of order: %+v", r)
+	}
+	if len(r.SpooledAtKill) != 2 || r.SpooledAtKill[0] < 5000 || r.SpooledAtKill[1] < 5000 || r.Peak < 16000 || r.Outage < 10 {
+		t.Errorf("the plan was not kept: %+v", r)
+	}
+	// Every 40th message of a device has 6,000 bytes: two metered messages.
+	if want := int64(20000 + 20*(1000/40)); r.Units != want || r.CostUSD != "0.024600" {
+		t.Errorf("%d metered messages for $%s, want %d for $0.024600", r.Units, r.CostUSD, want)
+	}
+}
+
+func TestDemoWithoutATerminalPrintsLines(t *testing.T) {
+	cmd := exec.Command(build(t), "demo", "--devices", "5", "--interval", "50ms")
+	var out lockedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^\d\d:\d\d link up, spool .* on the way \d+$`)
+	for deadline := time.Now().Add(20 * time.Second); len(line.FindAllString(out.String(), -1)) < 2; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no lines:\n%s", out.String())
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	for _, want := range []string{"mosquitto_pub -h 127.0.0.1 -p ", "acknowledged to the devices", "lost                         0\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestDemoRefusesAnUnknownRival(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := execute([]string{"demo", "--versus", "carrier-pigeon"}, &stdout, &stderr); code != exitInvalid {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+}
