@@ -58,6 +58,10 @@ func (s *Spool) logBytes() (n int64) {
 // awaitRoom lets the intake go on when there is room again, with some to spare
 // so that it does not flap.
 func (s *Spool) awaitRoom() {
+	spare := int64(s.opts.Headroom) / 8
+	if s.opts.MaxSize > 0 {
+		spare = min(spare, int64(s.opts.MaxSize)/8)
+	}
 	t := time.NewTicker(spaceChecked)
 	defer t.Stop()
 	for {
@@ -66,7 +70,7 @@ func (s *Spool) awaitRoom() {
 			return
 		case <-t.C:
 		}
-		if s.fits(int64(s.opts.Headroom)/8) == nil {
+		if s.fits(spare) == nil {
 			s.intake.setFull(nil)
 			s.deps.Health.Clear("spool-full")
 			s.fillBallast()

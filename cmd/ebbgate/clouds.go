@@ -173,6 +173,11 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		for _, c := range clouds { // replaced by a reload
+			if err := c.close(); err != nil {
+				return err
+			}
+		}
 	}
 }
 

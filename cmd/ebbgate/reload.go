@@ -62,6 +62,7 @@ func (g *gateway) reload(cfg *configs.Config) error {
 		return err
 	}
 	g.clouds = clouds
+	g.warnOrphans()
 	g.stats.changeClouds()
 	return nil
 }
@@ -78,6 +79,8 @@ func needsRestart(old, new *configs.Config) string {
 		return "log"
 	case old.Gateway != new.Gateway:
 		return "gateway"
+	case !reflect.DeepEqual(billingOf(old), billingOf(new)):
+		return "which upstreams there are, or how one bills,"
 	case old.Policy != new.Policy:
 		return "policy (its folders; their content may change)"
 	}
