@@ -12,16 +12,17 @@ import (
 // writer is the committer's own: the active generation and what it is about to
 // write. No other goroutine touches it.
 type writer struct {
-	gen    *generation
-	db     *badger.DB
-	log    valueLog
-	seq    bridge.Seq // of the next commit
-	fresh  bool       // the generation has no commit yet: the first names every queue
-	frames []byte
-	value  []byte
-	spans  []queueSpan
-	index  map[string]int
-	places []place
+	gen     *generation
+	db      *badger.DB
+	log     valueLog
+	seq     bridge.Seq // of the next commit
+	failing bool       // the last commit was refused by the disk
+	fresh   bool       // the generation has no commit yet: the first names every queue
+	frames  []byte
+	value   []byte
+	spans   []queueSpan
+	index   map[string]int
+	places  []place
 }
 
 // completion is a commit's answer to its givers.
@@ -88,10 +89,15 @@ func (s *Spool) write(list []pending) error {
 			return s.failed(err)
 		}
 	}
+	if w.failing {
+		w.failing = false
+		s.deps.Health.Clear("spool-write")
+	}
 	return nil
 }
 
 func (s *Spool) failed(err error) error {
+	s.writer.failing = true
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-write", Severity: bridge.Critical,
 		Text: fmt.Sprintf("the disk refuses writes: %v; devices are not acknowledged until it takes them", err)})
 	return &bridge.Error{Op: "append", Kind: bridge.Unavailable, Err: err}

@@ -78,6 +78,7 @@ func (s *Spool) applyChanges(batch []*change) {
 				s.applied.Store(uint64(c.logged))
 			}
 		}
+		s.deps.Health.Clear("spool-state")
 	} else {
 		err = &bridge.Error{Op: "write state", Kind: bridge.Unavailable, Err: err}
 		s.deps.Health.Raise(bridge.Warning{Code: "spool-state", Severity: bridge.Critical,
