@@ -14,6 +14,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
 )
 
@@ -29,6 +30,18 @@ type DisconnectedError struct {
 // Error is the reason with its code.
 func (e *DisconnectedError) Error() string {
 	return fmt.Sprintf("the broker disconnected us with 0x%02X: %s", e.Code, e.Reason)
+}
+
+// Unwrap says whether a message of ours may be the cause: then the error is
+// also [bridge.ErrClosedByPeer]. A broker that is busy, stops, or was asked to
+// end us has its own.
+func (e *DisconnectedError) Unwrap() error {
+	switch e.Code {
+	case packets.DisconnectServerBusy, packets.DisconnectServerShuttingDown, packets.DisconnectKeepAliveTimeout,
+		packets.DisconnectSessionTakenOver, packets.DisconnectQuotaExceeded, packets.DisconnectAdministrativeAction:
+		return nil
+	}
+	return bridge.ErrClosedByPeer
 }
 
 // role is what a connection is used for. Its methods are called from the
@@ -235,7 +248,7 @@ func (c *conn) read() {
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the broker closed the connection")
+				err = fmt.Errorf("the broker hung up: %w", bridge.ErrClosedByPeer)
 			}
 			c.fail(err)
 			return

@@ -37,7 +37,9 @@ func TestConnackRefusals(t *testing.T) {
 		{"quota", refuse(0x97, packets.Properties{}), 0, "refused for now with 0x97"},
 		{"rate", refuse(0x9F, packets.Properties{}), 0, "refused for now with 0x9F"},
 		{"MQTT 3.1.1 only", func(b *broker) { expect[*packets.Connect](b); _, _ = b.Write([]byte{0x20, 2, 0, 1}) }, 0x01, "MQTT 5"},
-		{"another protocol", func(b *broker) { _, _ = b.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request")) }, 0, "instead of CONNACK"},
+		{"another protocol", func(b *broker) {
+			_, _ = b.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"))
+		}, 0, "instead of CONNACK"},
 		{"closed without a word", func(b *broker) { expect[*packets.Connect](b) }, 0, "closed the connection"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,24 +47,32 @@ func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.Su
 	}
 	late := time.NewTimer(r.d.dialer.o.AckTimeout)
 	defer late.Stop()
-	for {
-		select {
-		case s := <-r.suback:
-			switch {
-			case s.PacketID != p.PacketID:
-				return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a SUBACK for packet %d, which is not outstanding", s.PacketID)}
-			case len(s.Reasons) != len(filters): // [MQTT-3.8.4-6]
-				return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a SUBACK with %d codes for %d filters", len(s.Reasons), len(filters))}
-			}
-			return s.Reasons, nil
-		case <-late.C:
-			return nil, errSubscribeTimeout
-		case <-r.c.ending:
-			return nil, r.c.reason()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	select {
+	case s := <-r.suback:
+		return codesOf(s, p)
+	case <-late.C:
+		return nil, errSubscribeTimeout
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-r.c.ending:
 	}
+	select {
+	case s := <-r.suback: // it came before the end
+		return codesOf(s, p)
+	default:
+		return nil, r.c.reason()
+	}
+}
+
+// codesOf are the codes of a SUBACK, one for each filter of its SUBSCRIBE.
+func codesOf(s *packets.Suback, p *packets.Subscribe) ([]byte, error) {
+	switch {
+	case s.PacketID != p.PacketID:
+		return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a SUBACK for packet %d, which is not outstanding", s.PacketID)}
+	case len(s.Reasons) != len(p.Subscriptions): // [MQTT-3.8.4-6]
+		return nil, &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a SUBACK with %d codes for %d filters", len(s.Reasons), len(p.Subscriptions))}
+	}
+	return s.Reasons, nil
 }
 
 func (r *receiver) subscribed(s *packets.Suback) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,14 +19,16 @@ import (
 // piped makes dialling end at play, in memory, so that time can be virtual.
 func piped(t *testing.T, d *dialer, plays ...func(*broker)) {
 	n := 0
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
 	d.dial = func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		play := plays[min(n, len(plays)-1)]
 		n++
-		go func() {
+		wg.Go(func() {
 			defer theirs.Close()
 			play(&broker{theirs, t})
-		}()
+		})
 		return ours, nil
 	}
 }
@@ -42,17 +46,16 @@ func virtual(t *testing.T, o Options, play func(*broker), f func(t *testing.T, l
 		f(t, l)
 		_ = l.Close()
 		<-l.Done()
-		synctest.Wait()
 	})
 }
 
 func TestIdleLinkLivesByPings(t *testing.T) {
-	pings := 0
+	var pings atomic.Int32
 	virtual(t, quick("pipe"), func(b *broker) {
 		b.accept(packets.Properties{})
 		for cp := b.next(); cp != nil; cp = b.next() {
 			if cp.Type == packets.PINGREQ {
-				pings++
+				pings.Add(1)
 				_, _ = b.Write([]byte{packets.PINGRESP << 4, 0})
 			}
 		}
@@ -61,8 +64,8 @@ func TestIdleLinkLivesByPings(t *testing.T) {
 		if err := l.Err(); err != nil {
 			t.Errorf("ended by %v", err)
 		}
-		if pings < 20 || pings > 42 {
-			t.Errorf("%d pings in 10 minutes with a keep alive of 30 s", pings)
+		if n := pings.Load(); n < 20 || n > 42 {
+			t.Errorf("%d pings in 10 minutes with a keep alive of 30 s", n)
 		}
 	})
 }
@@ -95,10 +98,9 @@ func TestSilenceEndsTheLinkWithinAKeepAlive(t *testing.T) {
 }
 
 func TestABrokerThatReadsNothingIsNoticed(t *testing.T) {
-	ended := make(chan struct{})
 	virtual(t, quick("pipe"), func(b *broker) {
 		b.accept(packets.Properties{})
-		<-ended // the pipe has no buffer: our writer hangs
+		time.Sleep(time.Hour) // the pipe has no buffer: our writer hangs
 	}, func(t *testing.T, l bridge.Link) {
 		outcome := make(chan bridge.Outcome, 1)
 		if err := l.Send(t.Context(), delivery("a", nil), func(o bridge.Outcome) { outcome <- o }); err != nil {
@@ -112,7 +114,6 @@ func TestABrokerThatReadsNothingIsNoticed(t *testing.T) {
 		if o := <-outcome; o.Result != bridge.ResultLost {
 			t.Errorf("outcome %+v", o)
 		}
-		close(ended)
 	})
 }
 
@@ -172,12 +173,12 @@ func TestAckTimeoutIsCountedFromTheSend(t *testing.T) {
 func TestPublishesAreSpacedOnTheWire(t *testing.T) {
 	o := quick("pipe")
 	o.Limits = upstream.DefaultLimits()
-	var at []time.Time
+	at := make(chan time.Time, 400)
 	virtual(t, o, func(b *broker) {
 		b.accept(packets.Properties{})
 		for cp := b.next(); cp != nil; cp = b.next() {
 			if p, ok := cp.Content.(*packets.Publish); ok {
-				at = append(at, time.Now())
+				at <- time.Now()
 				b.send(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
 			}
 		}
@@ -188,9 +189,14 @@ func TestPublishesAreSpacedOnTheWire(t *testing.T) {
 			}
 		}
 	})
-	for i := range at {
-		if i >= 100 && at[i].Sub(at[i-100]) < time.Second {
-			t.Fatalf("messages %d to %d came within %v: AWS would discard one (Q06)", i-100, i, at[i].Sub(at[i-100]))
+	close(at)
+	var came []time.Time
+	for when := range at {
+		came = append(came, when)
+	}
+	for i := range came {
+		if i >= 100 && came[i].Sub(came[i-100]) < time.Second {
+			t.Fatalf("messages %d to %d came within %v: AWS would discard one (Q06)", i-100, i, came[i].Sub(came[i-100]))
 		}
 	}
 }
@@ -229,6 +235,5 @@ func TestTakenOverWarningEndsWithAStableLink(t *testing.T) {
 		}
 		_ = l.Close()
 		<-l.Done()
-		synctest.Wait()
 	})
 }
