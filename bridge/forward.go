@@ -75,7 +75,7 @@ const (
 
 // ErrClosedByPeer is wrapped by Link.Err when the receiver itself ended the
 // connection, rather than the network. Only then can a message be the cause.
-var ErrClosedByPeer = errors.New("closed by the receiver")
+var ErrClosedByPeer = errors.New("the receiver hung up")
 
 // NewForwarder wires the walk's second half for one connection.
 func NewForwarder(cfg ForwarderConfig, spool Spool, sender Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {

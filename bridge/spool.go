@@ -28,7 +28,8 @@ type Spool interface {
 
 	// Scan calls fn for each key of namespace with the prefix, in byte order,
 	// counters of Batch.Add included, until fn returns false. The slices are
-	// fn's only until it returns. Adds and Puts committed before are seen.
+	// fn's only until it returns. Adds and Puts committed before are seen. A
+	// counter's value is 8 bytes, big-endian; putting nil deletes it.
 	Scan(namespace, prefix string, fn func(key string, value []byte) bool) error
 
 	// Count reads a counter of Batch.Add, 0 when there is none.

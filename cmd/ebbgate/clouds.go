@@ -56,7 +56,7 @@ func (g *gateway) openClouds() ([]*cloud, error) {
 func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	c := &cloud{name: name}
 	o := u.MQTT
-	if u.Type == configs.TypeSandbox {
+	if u.Type == configs.TypeSandbox && o.Endpoint == "" {
 		endpoint, stop, err := startSandbox(g.log)
 		if err != nil {
 			return nil, err

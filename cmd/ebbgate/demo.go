@@ -61,16 +61,16 @@ with its stock persistence and without the cloud's rate limit.`,
 			switch {
 			case o.versus != "":
 				d, err := demo.Versus(cmd.Context(), setup, o.Plan, progress)
-				if err != nil {
+				if d == nil {
 					return err
 				}
-				return conclude(cmd.OutOrStdout(), o.json, d, d.Ebbgate)
+				return errors.Join(conclude(cmd.OutOrStdout(), o.json, d, d.Ebbgate), err)
 			case o.once:
 				r, err := demo.Script(cmd.Context(), setup, o.Plan, progress)
-				if err != nil {
+				if r == nil {
 					return err
 				}
-				return conclude(cmd.OutOrStdout(), o.json, r, r)
+				return errors.Join(conclude(cmd.OutOrStdout(), o.json, r, r), err)
 			}
 			var f demo.Farewell
 			err = withTerminal(cmd.OutOrStdout(), func(t demo.Terminal) (err error) {

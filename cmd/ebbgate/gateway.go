@@ -119,6 +119,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
+	front.Go(func() error { g.fold(ctx); return nil })
 	g.announce()
 	<-ctx.Done()
 	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)
@@ -127,6 +128,15 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	err := errors.Join(senders.Wait(), front.Wait(), g.close())
 	g.log.Info("stopped")
 	return err
+}
+
+// fold keeps the ledger small. That it fails now and then costs space only, and
+// no message.
+func (g *gateway) fold(ctx context.Context) {
+	if err := billing.Fold(ctx, g.spool, g.clock.Now); err != nil && ctx.Err() == nil {
+		g.health.Raise(bridge.Warning{Code: "ledger-not-folded", Severity: bridge.Notice,
+			Text: fmt.Sprintf("old hours of the ledger could not be summed up: %v; it is tried again at the next start", err)})
+	}
 }
 
 // announce says what is open, once.

@@ -50,7 +50,7 @@ routes:
     - {name: telemetry, from: "dt/#", upstream: cloud, priority: 4}
 upstreams:
   cloud:
-    type: mqtt # the sandbox is in the process of the demo
+    type: sandbox # it is in the process of the demo
     endpoint: %q
     limits: {messages_per_second: %d, bytes_per_second: %s}
     # A person watches: seconds, where AWS asks for more patience.

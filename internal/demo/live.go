@@ -136,7 +136,7 @@ func (l *live) lines(ctx context.Context, w io.Writer) error {
 func (l *live) windDown() {
 	l.beginQuit()
 	for deadline := time.Now().Add(windDown); !l.drainedOut() && l.err() == nil && time.Now().Before(deadline); {
-		time.Sleep(frameEvery)
+		_ = pause(context.Background(), frameEvery)
 	}
 }
 

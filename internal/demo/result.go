@@ -33,7 +33,7 @@ func (a *act) result(ctx context.Context) (*Result, error) {
 		Sent: stats.Sent, Acked: stats.Acked, Delivered: a.cloud.Arrivals().Seen().Len(), Lost: d.Lost,
 		Duplicates: counts.Duplicates, OutOfOrder: counts.OutOfOrder,
 		SpooledAtKill: append([]int64{}, a.spooledAtKill...), PeakSpool: a.peak.Load(),
-		Outage: seconds(a.outage), Drain: seconds(a.drain), CostUSD: "0", billable: counts.FirstUnits,
+		Outage: seconds(a.outage), Drain: seconds(a.drain), CostUSD: "0",
 	}
 	if d.Lost > 0 {
 		r.sample = fmt.Sprint(d.Sample)
@@ -53,6 +53,18 @@ func (a *act) result(ctx context.Context) (*Result, error) {
 		r.CostUSD = json.Number(usd)
 	}
 	return r, nil
+}
+
+// audit checks the gateway's ledger against the cloud's own count: what the
+// gateway took into its spool, each record once. A device that was not
+// answered before a kill sends again, and pays again.
+func (a *act) audit(r *Result) error {
+	c := a.cloud.Arrivals().Counts()
+	if r.Units != c.RecordUnits {
+		return fmt.Errorf("demo: the gateway's ledger has %d metered messages, the cloud counted %d", r.Units, c.RecordUnits)
+	}
+	a.say("%d metered messages: %d for what was sent, %d for what devices sent again", r.Units, c.FirstUnits, r.Units-c.FirstUnits)
+	return nil
 }
 
 // settled waits until the gateway has released everything.

@@ -36,8 +36,7 @@ type Result struct {
 	Uncertain     int64       `json:"uncertain_units"`
 	CostUSD       json.Number `json:"cost_usd"`
 
-	billable int64  // metered messages that the cloud counts for first arrivals
-	sample   string // some that are lost
+	sample string // some that are lost
 }
 
 // OK reports whether every acknowledged message arrived, and in order.
@@ -75,7 +74,8 @@ const (
 	rivalStall = 8 * time.Second  // the same for a bridge that keeps what it lost in no spool
 )
 
-// Script runs the plan with Ebbgate, and tells its progress to w.
+// Script runs the plan with Ebbgate, and tells its progress to w. The result may
+// come with an error: that of a bill that does not agree with the cloud's count.
 func Script(ctx context.Context, s Setup, p Plan, w io.Writer) (*Result, error) {
 	return script(ctx, s, ebbgate, p, w)
 }
@@ -99,7 +99,11 @@ func script(ctx context.Context, s Setup, who contender, p Plan, w io.Writer) (_
 	if err := act.play(ctx); err != nil {
 		return nil, err
 	}
-	return act.result(ctx)
+	res, err := act.result(ctx)
+	if err == nil && r.gateway != nil && res.OK() {
+		err = act.audit(res)
+	}
+	return res, err
 }
 
 // act is one run of a plan.

@@ -83,7 +83,7 @@ func (v view) screen() []string {
 			label("spool")+fmt.Sprintf("%s messages, %s, the oldest %s", thousands(s.Spool.Depth), size(s.Spool.Bytes), clock(duration(s.Spool.OldestAge))),
 			label("disk")+fmt.Sprintf("%s used, %s free", size(s.Spool.DiskUsed), size(s.Spool.DiskFree)),
 			label("rates")+fmt.Sprintf("%.1f/s in, %.1f/s out, %s", s.Rates.In, s.Rates.Out, v.drain()),
-			label("bill")+fmt.Sprintf("%s metered messages today, $%s; $%s a month at this pace", thousands(s.Bill.UnitsToday), s.Bill.USDToday, s.Bill.USDProjected),
+			label("bill")+fmt.Sprintf("%s metered messages today, $%s; $%s a month at this pace", thousands(s.Bill.UnitsToday), s.Bill.USDToday, cents(s.Bill.USDProjected)),
 		)
 		for _, w := range s.Warnings[:min(len(s.Warnings), 3)] {
 			lines = append(lines, label("warning")+printable(w.Text))
@@ -115,7 +115,7 @@ func (v view) line() string {
 	}
 	return fmt.Sprintf("%s link %s, spool %d (%s, oldest %s), disk %s, in %.1f/s, out %.1f/s, %s, $%s a month, acknowledged %d, arrived %d, on the way %d",
 		clock(v.running), v.linkWord(), s.Spool.Depth, size(s.Spool.Bytes), clock(duration(s.Spool.OldestAge)), size(s.Spool.DiskUsed),
-		s.Rates.In, s.Rates.Out, v.drain(), s.Bill.USDProjected, v.fleet.Acked, v.cloud.Distinct, v.waiting)
+		s.Rates.In, s.Rates.Out, v.drain(), cents(s.Bill.USDProjected), v.fleet.Acked, v.cloud.Distinct, v.waiting)
 }
 
 func (v view) link() string {
@@ -137,8 +137,8 @@ func (v view) linkWord() string {
 }
 
 func (v view) drain() string {
-	if len(v.status.Upstreams) == 0 || v.status.Spool.Depth == 0 {
-		return "nothing waits"
+	if len(v.status.Upstreams) == 0 || float64(v.status.Spool.Depth) <= 1+v.status.Rates.In {
+		return "keeps up" // at most what came in during a second
 	}
 	if d := v.status.Upstreams[0].Drain; d > 0 {
 		return "empty in about " + clock(duration(d))
@@ -183,6 +183,14 @@ func clock(d time.Duration) string {
 		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 	}
 	return fmt.Sprintf("%02d:%02d", s/60, s%60)
+}
+
+// cents cuts a decimal to two places.
+func cents(usd string) string {
+	if dot := strings.IndexByte(usd, '.'); dot >= 0 && len(usd) > dot+3 {
+		return usd[:dot+3]
+	}
+	return usd
 }
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

@@ -36,10 +36,13 @@ func telemetry(device string, number uint64, size int) *message {
 
 // alarm is the device's number-th alarm.
 func alarm(device string, number uint64) *message {
-	series := device + alarmMark
+	series := AlarmSeries(device)
 	head := fmt.Sprintf(`{"id":"%s:%d","device":"%s","alarm":"overheat"`, series, number, device)
 	return &message{series: series, number: number, topic: "alarm/" + device, payload: pad(head, 0)}
 }
+
+// AlarmSeries is the series of a device's alarms, numbered from 1.
+func AlarmSeries(device string) string { return device + alarmMark }
 
 // IsAlarm reports whether a series is one of alarms.
 func IsAlarm(series string) bool { return strings.HasSuffix(series, alarmMark) }

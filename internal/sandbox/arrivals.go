@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type Arrivals struct {
 	identify func(payload []byte) (series string, number uint64, ok bool)
 	units    func(*bridge.Message) int64
 	seen     tally.Set
+	records  tally.Set // by the gateway's message ids
 
 	mu     sync.Mutex
 	counts Counts
@@ -29,8 +31,11 @@ type Counts struct {
 	OutOfOrder int64 `json:"out_of_order"` // first arrivals after a later one of the same series
 	Others     int64 `json:"others"`       // messages without a known id
 	Units      int64 `json:"units"`        // metered messages of everything that arrived
-	FirstUnits int64 `json:"first_units"`  // of first arrivals and others: what a cloud without resends bills
-	Bytes      int64 `json:"bytes"`        // of topics and payloads
+	FirstUnits int64 `json:"first_units"`  // of first arrivals and others: what was sent, without any resend
+	// RecordUnits are of what a gateway took into its spool, each record once:
+	// a device's resend is a record of its own, a gateway's is not.
+	RecordUnits int64 `json:"record_units"`
+	Bytes       int64 `json:"bytes"` // of topics and payloads
 }
 
 // Arrival is a message that a person may want to see.
@@ -80,6 +85,9 @@ func (a *Arrivals) record(m *bridge.Message) {
 	c.Messages++
 	c.Units += units
 	c.Bytes += int64(len(m.Topic) + len(m.Payload))
+	if boot, count, ok := recordID(m); !ok || a.records.Add(boot, count) != tally.Duplicate {
+		c.RecordUnits += units
+	}
 	if known {
 		switch a.seen.Add(series, number) {
 		case tally.First:
@@ -99,6 +107,17 @@ func (a *Arrivals) record(m *bridge.Message) {
 		c.Others++
 		a.note(m)
 	}
+}
+
+// recordID reads the gateway's message id: the boot's number is a series, and
+// counts from 1.
+func recordID(m *bridge.Message) (boot string, count uint64, ok bool) {
+	id, ok := m.UserValue(bridge.PropID)
+	if !ok || len(id) != 2*len(bridge.MessageID{}) {
+		return "", 0, false
+	}
+	count, err := strconv.ParseUint(id[len(id)/2:], 16, 64)
+	return id[:len(id)/2], count, err == nil
 }
 
 func (a *Arrivals) note(m *bridge.Message) {

@@ -41,12 +41,30 @@ func arrive(a *Arrivals, payloads ...string) {
 func TestArrivalsAreCountedBySet(t *testing.T) {
 	a := NewArrivals(byColon, func(m *bridge.Message) int64 { return int64(len(m.Payload)) })
 	arrive(a, "a:1", "a:3", "a:3", "b:1", "a:2", "hello", "b:1")
-	want := Counts{Messages: 7, Distinct: 4, Duplicates: 2, OutOfOrder: 1, Others: 1, Units: 23, FirstUnits: 17, Bytes: 30}
+	want := Counts{Messages: 7, Distinct: 4, Duplicates: 2, OutOfOrder: 1, Others: 1, Units: 23, FirstUnits: 17, RecordUnits: 23, Bytes: 30}
 	if got := a.Counts(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if !a.Seen().Has("a", 2) || a.Seen().Has("b", 2) {
 		t.Error("the set is wrong")
+	}
+}
+
+func TestArrivalsCountARecordOnce(t *testing.T) {
+	a := NewArrivals(byColon, func(*bridge.Message) int64 { return 1 })
+	for _, c := range []struct{ payload, id string }{
+		{"a:1", "00000000000000aa0000000000000001"},
+		{"a:1", "00000000000000aa0000000000000001"}, // the gateway's resend
+		{"a:1", "00000000000000bb0000000000000001"}, // the device's, to the next boot
+		{"a:2", "not an id"},
+		{"a:2", ""},
+	} {
+		m := &bridge.Message{Payload: []byte(c.payload)}
+		m.User = []bridge.UserProperty{{Key: bridge.PropID, Value: c.id}}
+		a.Authorized(nil, m, func(error) {})
+	}
+	if got := a.Counts(); got.RecordUnits != 4 || got.FirstUnits != 2 || got.Units != 5 {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -77,7 +95,7 @@ func TestControl(t *testing.T) {
 	arrive(a, "a:1", "hello")
 	control := NewControl(g, a)
 	do := func(method, path, origin string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, path, nil)
+		r := httptest.NewRequest(method, "http://127.0.0.1:18831"+path, nil)
 		if origin != "" {
 			r.Header.Set("Origin", origin)
 		}
@@ -103,6 +121,11 @@ func TestControl(t *testing.T) {
 		if w := do(c.method, c.path, c.origin); w.Code != c.status || g.Fault() != c.fault {
 			t.Errorf("%s %s: status %d, fault %+v; want %d, %+v", c.method, c.path, w.Code, g.Fault(), c.status, c.fault)
 		}
+	}
+	rebound := httptest.NewRequest("GET", "http://evil.example/report", nil)
+	w := httptest.NewRecorder()
+	if control.ServeHTTP(w, rebound); w.Code != 403 {
+		t.Errorf("another host: status %d, want 403", w.Code)
 	}
 	var report Report
 	if err := json.Unmarshal(do("GET", "/report", "").Body.Bytes(), &report); err != nil || report.Distinct != 1 || report.Others != 1 {

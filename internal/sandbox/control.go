@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,7 +21,7 @@ import (
 //	POST /restore
 //
 // A browser that was lured here can do nothing: what changes something needs
-// POST with no Origin of another site.
+// POST with no Origin of another site, and every request a host on loopback.
 type Control struct {
 	gate     *Gate
 	arrivals *Arrivals
@@ -42,7 +43,17 @@ type Report struct {
 }
 
 // ServeHTTP implements [http.Handler].
-func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		http.Error(w, "this port serves only 127.0.0.1 and localhost", http.StatusForbidden)
+		return
+	}
+	c.handler.ServeHTTP(w, r)
+}
 
 func (c *Control) routes() *http.ServeMux {
 	mux := http.NewServeMux()

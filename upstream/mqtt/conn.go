@@ -248,7 +248,7 @@ func (c *conn) read() {
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = fmt.Errorf("the broker hung up: %w", bridge.ErrClosedByPeer)
+				err = fmt.Errorf("the broker closed the connection: %w", bridge.ErrClosedByPeer)
 			}
 			c.fail(err)
 			return
