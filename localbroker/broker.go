@@ -60,8 +60,10 @@ type Broker struct {
 	sessions  registry
 	retained  *retained
 
+	connected   atomic.Int64 // devices
 	queued      atomic.Int64 // bytes waiting in all sessions
 	holding     atomic.Int64 // connections that hold a message
+	greetings   atomic.Int64 // bytes of CONNECTs under way
 	connections atomic.Uint64
 }
 
@@ -140,9 +142,11 @@ func (b *Broker) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			now := b.now()
-			b.sessions.sweep(now)
-			b.retained.sweep(now)
+			b.guard(func() {
+				now := b.now()
+				b.sessions.sweep(now)
+				b.retained.sweep(now)
+			})
 		case <-ctx.Done():
 			return b.stop()
 		}
@@ -191,7 +195,7 @@ func (b *Broker) Reload(opts Options) error {
 		}
 		s, err := loadSettings(o)
 		if err != nil {
-			return err
+			return fmt.Errorf("listener %s: %w", l.name, err)
 		}
 		fresh[i] = s
 	}

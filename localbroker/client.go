@@ -43,15 +43,16 @@ type client struct {
 	expiry    time.Duration // of the session once this connection has ended
 	adjusted  bool          // expiry is not what was asked: CONNACK says it
 	window    int           // unacknowledged deliveries
-	largest   int           // largest packet that the device takes, 0 for any
+	largest   int           // largest packet that the device takes
 	terse     bool          // Request Problem Information is 0
 	will      *will
 	rate      *rate.Limiter
 
-	mochiID string      // what mochi knows the connection by
-	open    atomic.Bool // CONNACK success was written
-	aliases map[uint16]string
-	intake  intake
+	greeting int64       // bytes of the CONNECT, while they count
+	mochiID  string      // what mochi knows the connection by
+	open     atomic.Bool // CONNACK success was written
+	aliases  map[uint16]string
+	intake   intake
 
 	cause atomic.Pointer[cause]
 	gone  chan struct{} // closed once the connection has left its session
@@ -88,7 +89,7 @@ func (c *client) close(why cause) {
 // goodbye writes DISCONNECT, which MQTT 3.1.1 does not have for servers (B185,
 // B186).
 func (c *client) goodbye(why *cause) {
-	if why.code == 0 || c.version != 5 || !c.open.Load() {
+	if why.code == 0 || !c.open.Load() || c.version != 5 {
 		return
 	}
 	text := why.reason
@@ -125,6 +126,7 @@ func (c *client) resume() {
 // fires the will and tells whoever waits to take the session over. err is what
 // mochi returned.
 func (c *client) finish(err error) {
+	c.greeted()
 	why := c.ending(err)
 	_ = c.wire.Close()
 	c.intake.close()
@@ -136,7 +138,10 @@ func (c *client) finish(err error) {
 	}
 	c.session.leave(c, why.clean)
 	close(c.gone)
-	c.broker.logEnd(c, why)
+	if c.open.Load() {
+		c.broker.connected.Add(-1)
+		c.broker.logEnd(c, why)
+	}
 }
 
 // ending finds the cause when nobody has closed the connection on purpose, and
@@ -158,6 +163,8 @@ func (c *client) ending(err error) *cause {
 		why.reason, why.code = "too-large", c.profile.tooLargeCode // B84
 	case errors.Is(err, errFirstPacket):
 		why.reason = "protocol-error"
+	case errors.Is(err, errGreetings):
+		why.reason = "connect-memory"
 	case errors.As(err, &code) && code.Code >= 0x80:
 		why.reason, why.code = "malformed", code.Code
 	case !c.wire.broken: // mochi could not make sense of it
@@ -190,18 +197,6 @@ func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 // judge asks the table of verdicts.
 func (c *client) judge(err error, qos byte) verdict {
 	return judge(err, c.version, qos, c.profile, c.settings.Denied)
-}
-
-// holds logs the begin and end of a hold.
-func (c *client) holds(on bool) {
-	if on {
-		c.broker.quiet.warn("hold", "a message cannot be stored, its device waits", slog.String("client", c.id))
-	}
-	n := int64(-1)
-	if on {
-		n = 1
-	}
-	c.broker.holding.Add(n)
 }
 
 func (b *Broker) logPanic(c *client, v any) {

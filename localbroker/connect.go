@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -76,6 +75,26 @@ func (c *client) admit() error {
 	return c.broker.sessions.attach(c)
 }
 
+// greetings bounds the bytes of all CONNECTs that are under way: anybody on the
+// network can announce a large one.
+const greetings = 16 << 20
+
+// mayGreet takes a CONNECT's size from that bound.
+func (c *client) mayGreet(size int) bool {
+	c.greeting = int64(size)
+	if c.broker.greetings.Add(c.greeting) <= greetings {
+		return true
+	}
+	c.greeted()
+	return false
+}
+
+// greeted gives it back, once the CONNECT has been decided on.
+func (c *client) greeted() {
+	c.broker.greetings.Add(-c.greeting)
+	c.greeting, c.hello = 0, nil
+}
+
 // form checks what does not depend on who is asking.
 func (c *client) form() error {
 	h, p := c.hello, c.profile
@@ -119,7 +138,10 @@ func (c *client) negotiate() {
 	if n := int(h.Properties.ReceiveMaximum); n > 0 {
 		c.window = min(n, p.window) // B39
 	}
-	c.largest = int(min(h.Properties.MaximumPacketSize, math.MaxInt32))
+	c.largest = int(c.settings.Limits.PacketSize)
+	if n := h.Properties.MaximumPacketSize; n > 0 && int64(n) < int64(c.largest) {
+		c.largest = int(n) // B41
+	}
 	c.terse = h.Properties.RequestProblemInfoFlag && h.Properties.RequestProblemInfo == 0
 	if n := c.settings.Limits.PublishesPerSec; n > 0 {
 		c.rate = rate.NewLimiter(rate.Limit(n), n)

@@ -236,7 +236,7 @@ func TestConnectionCount(t *testing.T) {
 		}
 		d.expectEnd()
 	}
-	eventually(t, "room", func() bool { return h.Status().Connections == 1 })
+	eventually(t, "room", func() bool { return h.Status().Sockets == 1 })
 	for range 16 {
 		dial(t, h.addr(), 4)
 	}
@@ -251,13 +251,38 @@ func TestConnectionCount(t *testing.T) {
 	})
 }
 
+// TestGreetingsBound: the CONNECTs under way share a bound of memory, taken
+// from their headers and given back.
+func TestGreetingsBound(t *testing.T) {
+	h := open(t, people{}, plain(profileAWS))
+	header := []byte{0x10, 0x80, 0x80, 0x09, 0} // announces 147,456 bytes
+	var open []*device
+	for range greetings / 147_456 {
+		d := dial(t, h.addr(), 5)
+		_, _ = d.Write(header)
+		open = append(open, d)
+	}
+	eventually(t, "the bound", func() bool { return h.greetings.Load() > greetings-147_460 })
+	d := dial(t, h.addr(), 5)
+	_, _ = d.Write(header)
+	d.expectEnd()
+	if why := receive(t, "the callback", h.no); why != "connect-memory" {
+		t.Errorf("reason %q", why)
+	}
+	h.join(5, "a small one still comes in")
+	for _, d := range open {
+		_ = d.Close()
+	}
+	eventually(t, "all of it back", func() bool { return h.greetings.Load() == 0 })
+}
+
 // TestStop: v5 devices are told 0x8B (B187), v3 devices are closed, half-open
 // ones too, and Run returns.
 func TestStop(t *testing.T) {
 	h := open(t, people{}, plain(profileAWS))
 	v5, v3 := h.join(5, "five"), h.join(4, "three")
 	half := dial(t, h.addr(), 4)
-	eventually(t, "three sockets", func() bool { return h.Status().Connections == 3 })
+	eventually(t, "three sockets", func() bool { return h.Status().Sockets == 3 })
 	h.stop()
 	v5.expectGoodbye(0x8B)
 	v3.expectEnd()

@@ -55,6 +55,16 @@ func (h *house) join(version byte, id string, change ...func(*packets.Packet)) *
 	return d
 }
 
+// leave cuts the device's connection and waits until the broker has noticed.
+func (h *house) leave(d *device, id string) {
+	h.tb.Helper()
+	_ = d.Close()
+	eventually(h.tb, id+" is away", func() bool {
+		s := h.sessions.find(id)
+		return s == nil || s.current() == nil
+	})
+}
+
 func (d *device) connect(id string, change ...func(*packets.Packet)) packets.Packet {
 	d.tb.Helper()
 	pk := hello(d.version, id)

@@ -10,18 +10,21 @@ import (
 
 // accepted retains and fans out a message whose answer has been decided, in the
 // order of its giver.
-func (b *Broker) accepted(from string, m *bridge.Message) {
+func (b *Broker) accepted(from string, m *bridge.Message, expires time.Time) {
 	if m.Retain {
-		b.retained.store(m)
+		b.retained.store(m, expires)
 	}
-	b.deliver(from, m)
+	for _, r := range b.receivers(from, m.Topic) {
+		r.session.offer(r.delivery(m, expires))
+	}
 }
 
-// deliver fans a message out to the subscribers.
-func (b *Broker) deliver(from string, m *bridge.Message) {
-	for _, r := range b.receivers(from, m.Topic) {
-		r.session.offer(r.delivery(b, m))
+// expiry is when a message that came now expires, zero for never (B97, B99).
+func (b *Broker) expiry(m *bridge.Message) time.Time {
+	if !m.HasExpiry {
+		return time.Time{}
 	}
+	return b.now().Add(time.Duration(max(m.Expiry, 1)) * time.Second)
 }
 
 // receiver is one session that a message goes to, with what its matching
@@ -37,8 +40,7 @@ type receiver struct {
 // its granted QoS (B114), with all its Subscription Identifiers
 // [MQTT-3.3.4-3].
 func (b *Broker) receivers(from, topic string) []receiver {
-	var stack [16]*subscription
-	subs := b.index.match(topic, stack[:0])
+	subs := b.index.match(topic, nil)
 	if len(subs) == 0 {
 		return nil
 	}
@@ -62,12 +64,9 @@ func (b *Broker) receivers(from, topic string) []receiver {
 }
 
 // delivery makes the delivery of a message to this receiver (B108, B147).
-func (r *receiver) delivery(b *Broker, m *bridge.Message) *delivery {
+func (r *receiver) delivery(m *bridge.Message, expires time.Time) *delivery {
 	d := newDelivery(m, min(m.QoS, r.qos))
 	d.retain = m.Retain && r.asRetained
-	d.identifiers = r.identifiers
-	if m.HasExpiry {
-		d.expires = b.now().Add(time.Duration(max(m.Expiry, 1)) * time.Second) // B97
-	}
+	d.identifiers, d.expires = r.identifiers, expires
 	return d
 }

@@ -9,19 +9,20 @@ import (
 // packet's size is refused from its header: before anybody allocates for it,
 // and with an answer, which mochi does not give. It copies nothing.
 type framer struct {
-	largest int  // bytes of a packet, fixed header included
-	connect int  // the same for the first packet
-	started bool // the first packet is through
-	kind    byte // of the packet at hand
-	inside  bool // its type is read
-	digits  int  // bytes of its length that are read
-	length  int  // its length as far as it is read
-	body    int  // bytes of it that are still to come
+	largest int            // bytes of a packet, fixed header included
+	first   func(int) bool // whether a first packet of this size may come now
+	started bool           // the first packet is through
+	kind    byte           // of the packet at hand
+	inside  bool           // its type is read
+	digits  int            // bytes of its length that are read
+	length  int            // its length as far as it is read
+	body    int            // bytes of it that are still to come
 }
 
 var (
 	errFirstPacket = errors.New("the first packet is not CONNECT")
 	errLength      = errors.New("malformed packet length")
+	errGreetings   = errors.New("too many large CONNECTs at once")
 )
 
 // tooLargeError is a packet above the limit.
@@ -61,12 +62,12 @@ func (f *framer) pass(p []byte) (int, error) {
 				}
 				continue
 			}
-			limit := f.largest
-			if !f.started {
-				limit = f.connect
+			size := 1 + f.digits + f.length
+			if size > f.largest {
+				return start, &tooLargeError{size, f.largest}
 			}
-			if size := 1 + f.digits + f.length; size > limit {
-				return start, &tooLargeError{size, limit}
+			if !f.started && !f.first(size) {
+				return start, errGreetings
 			}
 			f.body, f.inside, f.started = f.length, false, true
 		}

@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -22,7 +23,7 @@ var errGone = errors.New("connection ended")
 func (in *intake) holdLocked() {
 	if !in.holding {
 		in.holding = true
-		in.client.holds(true)
+		in.client.broker.holding.Add(1)
 	}
 	wait := in.backoff
 	in.backoff = min(max(2*wait, holdFirst), holdLast)
@@ -34,7 +35,8 @@ func (in *intake) holdLocked() {
 func (in *intake) retry() {
 	in.mu.Lock()
 	in.timer = nil
-	r := in.queue[in.head]
+	r, first := in.queue[in.head], !in.told
+	in.told = true
 	if in.closed {
 		in.mu.Unlock()
 		in.drain()
@@ -43,5 +45,8 @@ func (in *intake) retry() {
 	r.settled = false
 	in.draining = false
 	in.mu.Unlock()
+	if first {
+		in.client.broker.quiet.warn("hold", "a message cannot be stored, its device waits", slog.String("client", in.client.id))
+	}
 	r.client.broker.ingest.Up(r.client.principal, r.client.grants, &r.Message, r.done)
 }

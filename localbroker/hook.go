@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"slices"
+	"strings"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -44,7 +45,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	if !ok {
 		return pk, packets.ErrRejectPacket
 	}
-	if c.session == nil {
+	if c.session == nil { // and so before OnConnect
 		return c.greet(pk)
 	}
 	if !c.intake.ready() {
@@ -82,15 +83,20 @@ func inert() packets.Packet {
 	return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
 }
 
-// greet keeps the CONNECT and hands mochi one without its will.
+// greet keeps the CONNECT and hands mochi one without will and login: it would
+// publish the one unasked, and refuses legal ones of both (an empty payload, an
+// empty password).
 func (c *client) greet(pk packets.Packet) (packets.Packet, error) {
 	if pk.FixedHeader.Type != packets.Connect || c.hello != nil {
 		return pk, packets.ErrRejectPacket // mochi has seen to it already
 	}
 	hello := pk
 	c.hello = &hello
-	pk.Connect.WillFlag, pk.Connect.WillRetain, pk.Connect.WillQos = false, false, 0
-	pk.Connect.WillTopic, pk.Connect.WillPayload, pk.Connect.WillProperties = "", nil, packets.Properties{}
+	if pk.Connect.WillFlag {
+		pk.Connect.WillFlag, pk.Connect.WillRetain, pk.Connect.WillQos = false, false, 0
+		pk.Connect.WillTopic, pk.Connect.WillPayload, pk.Connect.WillProperties = "", nil, packets.Properties{}
+	}
+	pk.Connect.UsernameFlag, pk.Connect.Username, pk.Connect.PasswordFlag, pk.Connect.Password = false, nil, false, nil
 	return pk, nil
 }
 
@@ -100,7 +106,7 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	if !ok {
 		return packets.ErrRejectPacket
 	}
-	if err := c.connect(cl.ID); err != nil {
+	if err := c.connect(strings.Clone(cl.ID)); err != nil {
 		return err
 	}
 	c.wire.keepAlive(c.alive)
@@ -125,7 +131,8 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if !ok {
 		return
 	}
-	c.open.Store(true)
+	c.greeted()
+	h.broker.connected.Add(1)
 	c.session.start(c)
 	if f := h.broker.events.Connected; f != nil {
 		f(c.info())

@@ -18,9 +18,9 @@ type Identities interface {
 	// now. Otherwise the error is a *bridge.Error of kind NotAuthorized.
 	Certificate(cert *x509.Certificate, clientID string, now time.Time) (bridge.Principal, error)
 
-	// Named resolves a user, or with an empty user the anonymous principal of
-	// a listener, with these policies attached. The thing named like the
-	// client id is looked up.
+	// Named resolves a user, or the anonymous principal of a listener under
+	// the listener's name, with these policies attached. The thing named like
+	// the client id is looked up. The error is a *bridge.Error.
 	Named(user, clientID string, policies []string) (bridge.Principal, error)
 }
 
@@ -41,15 +41,12 @@ func (c *client) identify() (*bridge.Principal, error) {
 	case authPassword:
 		h := &c.hello.Connect
 		user := string(h.Username)
-		if !h.UsernameFlag || !s.users.verify(user, h.Password, s.Limits.ConnectTimeout) {
+		if !h.UsernameFlag || !s.users.verify(user, h.Password, s.Limits.ConnectTimeout, c.wire.done) {
 			return nil, refuse("bad-login", 0x86, 4, nil) // B26
 		}
-		p, err = c.broker.identities.Named(user, c.id, s.Policies)
+		p, err = c.named(user)
 	default:
-		p, err = c.broker.identities.Named("", c.id, s.Policies)
-		if p.User == "" {
-			p.User = c.listener.name
-		}
+		p, err = c.named(c.listener.name)
 	}
 	if err != nil {
 		if c.profile.silent && s.Auth == authCertificate {
@@ -59,6 +56,11 @@ func (c *client) identify() (*bridge.Principal, error) {
 	}
 	p.ClientID, p.Listener, p.Remote, p.Protocol = c.id, c.listener.name, c.remote, c.version
 	return &p, nil
+}
+
+// named resolves a principal that has the listener's policies, be they none.
+func (c *client) named(user string) (bridge.Principal, error) {
+	return c.broker.identities.Named(user, c.id, append([]string{}, c.settings.Policies...))
 }
 
 // certified resolves the client certificate. A chain has been verified in the
@@ -71,7 +73,7 @@ func (c *client) certified() (bridge.Principal, error) {
 	var p bridge.Principal
 	var err error
 	if c.settings.TLS.ClientAuth == clientChain {
-		p, err = c.broker.identities.Named(cert.Subject.CommonName, c.id, c.settings.Policies)
+		p, err = c.named(cert.Subject.CommonName)
 	} else {
 		p, err = c.broker.identities.Certificate(cert, c.id, c.broker.now())
 	}

@@ -23,8 +23,9 @@ type SessionInfo struct {
 
 // Status is the broker at a glance.
 type Status struct {
-	Connections int   // sockets, those before CONNECT included
-	Sessions    int   // connected and absent
+	Sockets     int   // open sockets, those before CONNECT included
+	Connections int   // devices that are connected
+	Sessions    int   // of connected and of absent devices
 	Holding     int64 // connections whose message cannot be stored now
 	QueuedBytes int64 // waiting for devices
 	Retained    int   // retained messages
@@ -43,9 +44,9 @@ func (b *Broker) Sessions() []SessionInfo {
 
 // Status counts.
 func (b *Broker) Status() Status {
-	st := Status{Holding: b.holding.Load(), QueuedBytes: b.queued.Load()}
+	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.queued.Load()}
 	for _, l := range b.listeners {
-		st.Connections += int(l.active.Load())
+		st.Sockets += int(l.active.Load())
 	}
 	b.sessions.mu.Lock()
 	st.Sessions = len(b.sessions.byID)

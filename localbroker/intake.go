@@ -15,8 +15,9 @@ const maxReceipts = 1000
 // answer in the queue.
 type receipt struct {
 	bridge.Message
-	client *client
-	id     uint16 // packet id; 0 for QoS 0
+	client  *client
+	id      uint16    // packet id; 0 for QoS 0
+	expires time.Time // by its Message Expiry, zero for never
 
 	settled bool // the walk, or our own rules, have decided; guarded by intake.mu
 	err     error
@@ -43,11 +44,15 @@ type intake struct {
 	head  int
 	open  int // QoS 1 receipts without an answer
 
-	submitting bool // the reading goroutine is inside the walk and will drain
-	draining   bool // somebody drains, or a hold's timer runs
-	closed     bool // the connection has ended
+	submitting bool     // the reading goroutine is inside the walk and will drain
+	draining   bool     // somebody drains, or a hold's timer runs
+	batch      []answer // of whoever drains
+	acks       []byte
+	ended      bool // the connection ends: nobody waits
+	closed     bool // it has ended: what is held is given back
 
 	holding bool          // the head was refused for now
+	told    bool          // the log knows
 	backoff time.Duration // before it is tried again
 	timer   *time.Timer
 }
@@ -62,10 +67,18 @@ func (in *intake) init(c *client) {
 func (in *intake) ready() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for !in.closed && (in.holding || len(in.queue)-in.head >= maxReceipts) {
+	for !in.ended && (in.holding || len(in.queue)-in.head >= maxReceipts) {
 		in.changed.Wait()
 	}
-	return !in.closed
+	return !in.ended
+}
+
+// wake frees the reading goroutine because the connection ends.
+func (in *intake) wake() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
+	in.changed.Broadcast()
 }
 
 // reserve takes a place for a QoS 1 PUBLISH. A v5 device that sends more than
@@ -74,7 +87,7 @@ func (in *intake) ready() bool {
 func (in *intake) reserve(limit int, wait bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for !in.closed && (in.holding || wait && in.open >= limit) {
+	for !in.ended && (in.holding || wait && in.open >= limit) {
 		in.changed.Wait()
 	}
 	return in.open < limit
@@ -158,15 +171,14 @@ const answerBatch = 64
 
 // drain answers whatever is settled at the head of the queue.
 func (in *intake) drain() {
-	var batch [answerBatch]answer
-	var acks [4 * answerBatch]byte
 	for {
-		ready := in.take(batch[:0])
+		ready := in.take(in.batch[:0])
 		if len(ready) == 0 {
 			return
 		}
-		in.client.respond(ready, acks[:0])
+		in.acks = in.client.respond(ready, in.acks[:0])
 		clear(ready)
+		in.batch = ready
 	}
 }
 
@@ -201,8 +213,8 @@ func (in *intake) take(out []answer) []answer {
 		out = append(out, answer{r, v})
 	}
 	if in.holding && (in.head == len(in.queue) || in.queue[in.head].since.IsZero()) {
-		in.holding = false
-		in.client.holds(false)
+		in.holding, in.told = false, false
+		in.client.broker.holding.Add(-1)
 	}
 	if len(out) == 0 {
 		in.draining = false
@@ -228,7 +240,6 @@ func (in *intake) popLocked() {
 func (in *intake) close() {
 	in.mu.Lock()
 	in.closed = true
-	in.changed.Broadcast()
 	waiting := in.timer != nil && in.timer.Stop()
 	in.mu.Unlock()
 	if waiting {

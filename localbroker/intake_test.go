@@ -99,7 +99,14 @@ func TestPacketIDInUse(t *testing.T) {
 	d := h.join(5, "d")
 	d.send(publish(9, "t", "x"))
 	d.send(publish(9, "t", "y"))
-	receive(t, "publish", done)(nil)
+	first := receive(t, "publish", done)
+	in := &h.sessions.find("d").current().intake
+	eventually(t, "two receipts", func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return in.open == 2
+	})
+	first(nil)
 	if pk := d.expect(packets.Puback); pk.ReasonCode != 0 {
 		t.Fatalf("first: %#x", pk.ReasonCode)
 	}
@@ -179,10 +186,38 @@ func TestHoldEndsWithConnection(t *testing.T) {
 	d := h.join(5, "d")
 	d.send(publish(1, "t", "x"))
 	eventually(t, "a hold", func() bool { return h.Status().Holding == 1 })
+	d.send(publish(2, "t", "the reading goroutine waits with this one"))
 	h.Kick("d")
 	d.expectGoodbye(0x98)
 	eventually(t, "the hold's end", func() bool { return h.Status().Holding == 0 })
 	if n := h.dropped("unavailable"); n != 0 {
 		t.Errorf("drop log counts %d", n)
 	}
+}
+
+// TestStopWhileHolding: a full spool does not keep the broker from stopping,
+// nor devices whose receipts the walk never settles.
+func TestStopWhileHolding(t *testing.T) {
+	h := open(t, people{}, plain(profileAWSEdge))
+	full := bridge.Errorf("append", bridge.Full, "no space")
+	h.walk.setStep(func(m *bridge.Message, done func(error)) {
+		if m.Topic == "t/full" {
+			done(full)
+		}
+	})
+	held, stuck := h.join(5, "held"), h.join(4, "stuck")
+	for id := uint16(1); id <= 3; id++ {
+		held.send(publish(id, "t/full", "x"))
+	}
+	for id := uint16(1); id <= 120; id++ {
+		stuck.send(publish(id, "t/never", "x"))
+	}
+	eventually(t, "a hold", func() bool { return h.Status().Holding == 1 })
+	began := time.Now()
+	h.stop()
+	if passed := time.Since(began); passed > 2*time.Second {
+		t.Errorf("it took %v", passed)
+	}
+	held.expectGoodbye(0x8B)
+	stuck.expectEnd()
 }

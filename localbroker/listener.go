@@ -27,6 +27,9 @@ type settings struct {
 
 func loadSettings(o ListenerOptions) (*settings, error) {
 	s := &settings{ListenerOptions: o}
+	if o.Auth == authAnonymous && !loopback(o.Address) {
+		return nil, bridge.Errorf("auth", bridge.Unavailable, "anonymous, and %s can be reached from the network: listen on 127.0.0.1, or use auth: password or certificate", o.Address)
+	}
 	var err error
 	if o.secure() {
 		if s.tls, err = loadTLS(o); err != nil {
@@ -61,9 +64,6 @@ func newListener(b *Broker, o ListenerOptions) (*listener, error) {
 	p, ok := profiles()[o.Profile]
 	if !ok {
 		return nil, bridge.Errorf("listener "+o.Name, bridge.Unavailable, "profile %q is unknown: write aws-edge, aws or mqtt", o.Profile)
-	}
-	if o.Auth == authAnonymous && !loopback(o.Address) {
-		return nil, bridge.Errorf("listener "+o.Name, bridge.Unavailable, "auth is anonymous, and %s can be reached from the network: listen on 127.0.0.1", o.Address)
 	}
 	s, err := loadSettings(o)
 	if err != nil {
@@ -157,20 +157,29 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 func (l *listener) enter(raw net.Conn) bool {
 	most := l.settings.Load().Limits.Connections
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stopped {
-		return false
+	room := len(l.raws) < most+most/10+16
+	taken := room && !l.stopped
+	if taken {
+		l.raws[raw] = nil
+		l.active.Add(1)
 	}
-	if len(l.raws) >= most+most/10+16 {
-		l.broker.quiet.warn("socket-count", "a socket was refused", slog.String("listener", l.name), slog.String("remote", raw.RemoteAddr().String()))
-		if f := l.broker.events.Refused; f != nil {
-			f(l.name, "socket-count")
-		}
-		return false
+	l.mu.Unlock()
+	if !room {
+		l.refuse(raw, "socket-count", "a socket was refused", nil)
 	}
-	l.raws[raw] = nil
-	l.active.Add(1)
-	return true
+	return taken
+}
+
+// refuse tells log and callbacks about a socket that never became a connection.
+func (l *listener) refuse(raw net.Conn, reason, msg string, err error) {
+	text := ""
+	if err != nil {
+		text = strings.TrimSpace(err.Error())
+	}
+	l.broker.quiet.warn(reason, msg, slog.String("listener", l.name), slog.String("remote", raw.RemoteAddr().String()), slog.String("error", text))
+	if f := l.broker.events.Refused; f != nil {
+		f(l.name, reason)
+	}
 }
 
 func (l *listener) leave(raw net.Conn) {
@@ -200,10 +209,7 @@ func (l *listener) handle(raw net.Conn, establish listeners.EstablishFn) {
 	_ = raw.SetDeadline(deadline)
 	stream, p, err := s.handshake(raw)
 	if err != nil {
-		l.broker.quiet.warn("handshake", "a handshake failed", slog.String("listener", l.name), slog.String("remote", raw.RemoteAddr().String()), slog.String("error", strings.TrimSpace(err.Error())))
-		if f := l.broker.events.Refused; f != nil {
-			f(l.name, "handshake")
-		}
+		l.refuse(raw, "handshake", "a handshake failed", err)
 		return
 	}
 	_ = stream.SetDeadline(deadline) // a WebSocket upgrade has cleared it

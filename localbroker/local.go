@@ -4,12 +4,18 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// localWindow is how many deliveries to local subscribers may be open.
-const localWindow = 100
+const (
+	// localWindow is how many deliveries to local subscribers may be open.
+	localWindow = 100
+	// localParked is how many of them may wait for absent devices, so that
+	// those never take the window from the present ones.
+	localParked = localWindow / 2
+)
 
 // Local delivers what comes down from a cloud to the devices. It is a
 // [bridge.Sender] whose outcome is the devices' own PUBACKs:
@@ -20,7 +26,8 @@ const localWindow = 100
 //     session of an absent device counts as somebody for QoS 1: its
 //     acknowledgement is awaited until the session expires;
 //   - ResultLost: a session ended before it acknowledged;
-//   - ResultRetry: a session's queue was full, or the message expired in it;
+//   - ResultRetry: a session's queue was full, the message expired in it, or
+//     too many wait for absent devices already;
 //   - ResultRefused: larger than the device takes.
 //
 // The worst of several receivers counts.
@@ -46,6 +53,7 @@ type localLink struct {
 
 	mu       sync.Mutex
 	open     map[*local]struct{}
+	parked   int // of open, those that wait for an absent device
 	outcomes []func()
 	closed   bool
 
@@ -59,6 +67,7 @@ type local struct {
 	report  func(bridge.Outcome)
 	waiting int // receivers without a result, and Send itself; guarded by link.mu
 	result  bridge.Result
+	parked  bool
 }
 
 var errLinkClosed = errors.New("the link to the devices is closed")
@@ -97,12 +106,13 @@ func (k *localLink) Send(ctx context.Context, d *bridge.Delivery, report func(br
 	if m.HasExpiry {
 		m.Expiry = d.Remaining
 	}
+	expires := k.broker.expiry(m)
 	if m.Retain {
-		k.broker.retained.store(m)
+		k.broker.retained.store(m, expires)
 	}
 	to, sent := k.broker.receivers("", m.Topic), bridge.ResultAbsent
 	for i := range to {
-		if l.offer(&to[i], m) {
+		if l.offer(&to[i], m, expires) {
 			sent = bridge.ResultAcked
 		}
 	}
@@ -112,13 +122,13 @@ func (k *localLink) Send(ctx context.Context, d *bridge.Delivery, report func(br
 
 // offer hands the message to one session and reports whether there is somebody
 // to take it.
-func (l *local) offer(r *receiver, m *bridge.Message) bool {
-	d := r.delivery(l.link.broker, m)
+func (l *local) offer(r *receiver, m *bridge.Message, expires time.Time) bool {
+	d := r.delivery(m, expires)
 	if d.qos > 0 {
 		l.link.mu.Lock()
 		l.waiting++
 		l.link.mu.Unlock()
-		d.settle = l.settle
+		d.await = l
 	}
 	switch r.session.offer(d) {
 	case takenQueued:
@@ -136,8 +146,8 @@ func (l *local) offer(r *receiver, m *bridge.Message) bool {
 	}
 }
 
-// settle takes the result of one receiver, or of Send, and reports once all
-// have one. It does not block.
+// settle implements awaiter: it takes the result of one receiver, or of Send,
+// and reports once all have one.
 func (l *local) settle(r bridge.Result) {
 	k := l.link
 	k.mu.Lock()
@@ -149,6 +159,19 @@ func (l *local) settle(r bridge.Result) {
 		return
 	}
 	k.finishLocked(l)
+}
+
+// park implements awaiter.
+func (l *local) park() bool {
+	k := l.link
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.parked || k.parked >= localParked {
+		return l.parked
+	}
+	l.parked = true
+	k.parked++
+	return true
 }
 
 // worse orders results by how little was achieved.
@@ -174,7 +197,13 @@ func (k *localLink) finishLocked(l *local) {
 		return // the link was closed, and has said so
 	}
 	delete(k.open, l)
+	if l.parked {
+		k.parked--
+	}
 	out, report := bridge.Outcome{Result: l.result}, l.report
+	if l.result == bridge.ResultRefused {
+		out.Code, out.Reason = 0x95, "larger than the device takes"
+	}
 	k.outcomes = append(k.outcomes, func() { report(out) })
 	select {
 	case k.wake <- struct{}{}:

@@ -17,10 +17,20 @@ type delivery struct {
 	id          uint16    // packet id, once sent
 	size        int
 
-	// settle is told once what became of a QoS 1 delivery; nil: nobody asks. It
-	// is called with the session locked and must not block.
-	settle func(bridge.Result)
+	await awaiter // who waits for what becomes of it; nil: nobody
 }
+
+// awaiter is told about a QoS 1 delivery. It is called with the session locked
+// and does not block.
+type awaiter interface {
+	// settle tells once what became of it.
+	settle(r bridge.Result)
+	// park asks whether it may wait for an absent device.
+	park() bool
+}
+
+// parks reports whether the delivery may wait for an absent device.
+func (d *delivery) parks() bool { return d.await == nil || d.await.park() }
 
 const deliveryOverhead = 128 // bytes of a waiting delivery beside its message
 
@@ -29,9 +39,9 @@ func newDelivery(m *bridge.Message, qos byte) *delivery {
 }
 
 func (d *delivery) done(r bridge.Result) {
-	if d.settle != nil {
-		d.settle(r)
-		d.settle = nil
+	if d.await != nil {
+		d.await.settle(r)
+		d.await = nil
 	}
 }
 

@@ -33,6 +33,7 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	if c.version == 5 {
 		r.Properties = properties(&pk.Properties)
 		c.profile.clampExpiry(&r.Message)
+		r.expires = c.broker.expiry(&r.Message)
 	}
 	if qos > 0 && !c.intake.reserve(c.profile.receiveMaximum, c.version < 5) {
 		return &cause{reason: "receive-maximum", code: 0x93} // B88
@@ -98,8 +99,9 @@ func (c *client) check(r *receipt) error {
 		kind, err = bridge.TopicInvalid, errReserved // B83
 	}
 	if err != nil {
-		c.broker.drops.Count(kind.String(), c.id, r.Topic)
-		return &bridge.Error{Op: "publish", Kind: kind, Err: err}
+		err = &bridge.Error{Op: "publish", Kind: kind, Err: err}
+		c.broker.drops.CountError(err, c.id, r.Topic)
+		return err
 	}
 	switch {
 	case c.rate != nil && !c.rate.Allow():
@@ -132,8 +134,9 @@ func (p *profile) propertySizes(m *bridge.Message) error {
 }
 
 // respond carries out verdicts, in order: acknowledgements in one write, then
-// what was accepted is retained and fanned out. It runs on the drainer.
-func (c *client) respond(answers []answer, acks []byte) {
+// what was accepted is retained and fanned out. It runs on the drainer and
+// returns the buffer.
+func (c *client) respond(answers []answer, acks []byte) []byte {
 	for i := range answers {
 		a := &answers[i]
 		if a.action != actAccept {
@@ -157,28 +160,26 @@ func (c *client) respond(answers []answer, acks []byte) {
 	}
 	for i := range answers {
 		if answers[i].action == actAccept {
-			c.broker.accepted(c.id, &answers[i].Message)
+			c.broker.accepted(c.id, &answers[i].Message, answers[i].expires)
 		}
 	}
+	return acks
 }
 
-// count puts a refusal into the drop log, unless whoever refused has done so.
+// count puts a refusal into the drop log, unless whoever refused has done so:
+// the walk for what the policy and the routes say, check for the topic and
+// size.
 func (c *client) count(a *answer) {
 	if errors.Is(a.err, errGone) {
 		return
 	}
 	kind := bridge.KindOf(a.err)
-	reason, counted := kind.String(), false
+	reason := kind.String()
 	if r, ok := errors.AsType[*refusal](a.err); ok {
 		reason = r.reason
-	} else {
-		switch kind {
-		case bridge.NotAuthorized, bridge.TopicInvalid, bridge.PayloadInvalid, bridge.TooLarge:
-			counted = true
-		}
-	}
-	if !counted {
 		c.broker.drops.Count(reason, c.id, a.Topic)
+	} else if kind != bridge.NotAuthorized && kind != bridge.TopicInvalid && kind != bridge.PayloadInvalid && kind != bridge.TooLarge {
+		c.broker.drops.CountError(a.err, c.id, a.Topic)
 	}
 	c.broker.quiet.warn(reason, "a publish was refused", slog.String("client", c.id), slog.String("topic", a.Topic), slog.String("error", a.err.Error()))
 }

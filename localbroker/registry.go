@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // registry is the sessions by client id. mochi's own map cannot be: an old
@@ -84,7 +86,13 @@ func (r *registry) leave(s *session, c *client, clean bool) {
 	now := r.broker.now()
 	s.client = nil
 	s.online.Store(false)
-	s.out.rewind()
+	s.out.keep(func(d *delivery) bool {
+		if d.parks() {
+			return true
+		}
+		d.done(bridge.ResultLost) // its giver keeps it
+		return false
+	})
 	s.expires = now.Add(c.expiry)
 	if last != nil && last.delay > 0 && c.expiry > 0 {
 		s.will, s.willDue = last, now.Add(min(last.delay, c.expiry))

@@ -49,7 +49,7 @@ func retainedSize(m *bridge.Message) int64 { return int64(m.MeteredSize() + deli
 // store keeps m as its topic's retained message, or with an empty payload
 // forgets the topic's (B148). Without room it forgets the old one all the same:
 // it is no longer the last.
-func (r *retained) store(m *bridge.Message) {
+func (r *retained) store(m *bridge.Message, expires time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	keep := len(m.Payload) > 0 && r.fitsLocked(m)
@@ -60,11 +60,7 @@ func (r *retained) store(m *bridge.Message) {
 	if !keep {
 		return
 	}
-	k := retainedMessage{msg: m}
-	if m.HasExpiry {
-		k.expires = r.now().Add(time.Duration(max(m.Expiry, 1)) * time.Second)
-	}
-	r.byTopic[m.Topic] = k
+	r.byTopic[m.Topic] = retainedMessage{m, expires}
 	r.bytes += retainedSize(m)
 }
 

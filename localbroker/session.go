@@ -44,14 +44,13 @@ func (s *session) bind(c *client) {
 	s.will = nil // [MQTT-3.1.3-9]
 }
 
-// start sends what waits, now that CONNACK is out. What was queued under other
+// start opens the session's connection, now that CONNACK is out, and sends what
+// waits. What was queued under other
 // grants is asked about again: iot:Receive guards each delivery.
 func (s *session) start(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.client != c {
-		return
-	}
+	c.open.Store(true)
 	s.online.Store(true)
 	s.out.keep(func(d *delivery) bool {
 		if s.mayReceive(d.msg.Topic) {
@@ -80,13 +79,17 @@ type taken byte
 const (
 	takenNo     taken = iota // not for this session: denied, or QoS 0 and absent
 	takenQueued              // sent or waiting
-	takenFull                // dropped, the newest, and counted
+	takenFull                // no room: the newest is dropped, and counted unless somebody awaits it
 )
 
 // offer delivers d, or queues it in order.
 func (s *session) offer(d *delivery) taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.offerLocked(d)
+}
+
+func (s *session) offerLocked(d *delivery) taken {
 	switch {
 	case s.ended:
 		return takenNo
@@ -96,7 +99,11 @@ func (s *session) offer(d *delivery) taken {
 		s.broker.drops.Count("receive-denied", s.id, d.msg.Topic)
 		return takenNo
 	case !s.out.fits(d, s.limits, s.broker.memory.QueueSize):
-		s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+		if d.await == nil {
+			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+		}
+		return takenFull
+	case s.client == nil && !d.parks():
 		return takenFull
 	}
 	s.out.push(d)
@@ -143,7 +150,7 @@ func (s *session) sendLocked(c *client, d *delivery) bool {
 		s.out.number(d)
 	}
 	packet, err := encodePublish(d, c.version, again && !s.profile.aws, uint32(left/time.Second)) // B112, B117
-	if err != nil || c.largest > 0 && len(packet) > c.largest {                                   // B41
+	if err != nil || len(packet) > c.largest {                                                    // B41
 		s.dropLocked(d, "client-packet-size", bridge.ResultRefused)
 		return true
 	}
@@ -169,35 +176,6 @@ func (s *session) acked(id uint16) {
 		d.done(bridge.ResultAcked)
 		s.pumpLocked()
 	}
-}
-
-// subscribe adds or replaces a subscription, unless there are too many.
-func (s *session) subscribe(sub *subscription, limit int) (existed, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, existed = s.subs[sub.filter.text]
-	if !existed && len(s.subs) >= limit {
-		return false, false
-	}
-	if s.subs == nil {
-		s.subs = map[string]*subscription{}
-	}
-	s.subs[sub.filter.text] = sub
-	s.broker.index.add(sub)
-	return existed, true
-}
-
-// unsubscribe removes a subscription and reports whether there was one.
-func (s *session) unsubscribe(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sub := s.subs[text]
-	if sub == nil {
-		return false
-	}
-	delete(s.subs, text)
-	s.broker.index.remove(s, sub.filter)
-	return true
 }
 
 // discard empties a session that has ended.

@@ -30,22 +30,15 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 			return &cause{reason: "protocol-error", code: 0x82} // [MQTT-3.8.3-4]
 		}
 	}
-	codes := make([]byte, len(pk.Filters))
-	granted := make([]*subscription, len(pk.Filters))
+	plan := make([]grant, len(pk.Filters))
 	for i, f := range pk.Filters {
-		sub, code, why := c.grant(f)
+		g, why := c.grant(f)
 		if why != nil {
 			return why
 		}
-		codes[i] = c.subackCode(code)
-		granted[i] = sub
+		plan[i] = g
 	}
-	_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, pk.PacketID, codes))
-	for _, sub := range granted {
-		if sub != nil {
-			c.sendRetained(sub)
-		}
-	}
+	c.session.subscribe(c, pk.PacketID, plan)
 	return nil
 }
 
@@ -56,36 +49,93 @@ func (c *client) refuseSubscribeQoS2() *cause {
 	return &cause{reason: "subscribe-qos2", code: 0x9B}
 }
 
-// grant decides on one filter. With a subscription it has been added and its
-// retained messages are due; a denied one never enters the index (M14).
-func (c *client) grant(f packets.Subscription) (*subscription, byte, *cause) {
+// grant is the decision on one filter.
+type grant struct {
+	sub      *subscription // nil: refused
+	code     byte          // v5 reason code of a refusal
+	handling byte          // Retain Handling, 0 in the AWS profiles (B141)
+}
+
+// grant decides on one filter; a denied one never enters the index (M14).
+func (c *client) grant(f packets.Subscription) (grant, *cause) {
 	parsed, err := c.profile.parseFilter(f.Filter)
 	if errors.Is(err, errReserved) && c.version < 5 && c.profile.aws {
-		return nil, 0, &cause{reason: "reserved-filter"} // B132
+		return grant{}, &cause{reason: "reserved-filter"} // B132
 	}
 	if err != nil {
-		return nil, 0x8F, nil // B131, B135, B136, B174
+		return grant{code: 0x8F}, nil // B131, B135, B136, B174
 	}
 	d := c.grants.Decide(bridge.Request{Action: bridge.ActionSubscribe, Name: f.Filter})
 	if !d.Allowed {
 		c.broker.drops.Count("subscribe-denied", c.id, f.Filter)
 		c.broker.quiet.warn("subscribe-denied", "a subscription was refused", slog.String("client", c.id), slog.String("filter", f.Filter), slog.String("error", d.Reason))
-		return nil, 0x87, nil // B129, B130
+		return grant{code: 0x87}, nil // B129, B130
 	}
 	parsed.text, parsed.topic, parsed.group = strings.Clone(parsed.text), strings.Clone(parsed.topic), strings.Clone(parsed.group)
-	sub := &subscription{session: c.session, filter: parsed, qos: min(f.Qos, 1), parent: !c.profile.aws}
+	g := grant{sub: &subscription{session: c.session, filter: parsed, qos: min(f.Qos, 1), parent: !c.profile.aws}}
 	if !c.profile.aws {
-		sub.noLocal, sub.asRetained, sub.identifier = f.NoLocal, f.RetainAsPublished, f.Identifier
+		g.sub.noLocal, g.sub.asRetained, g.sub.identifier = f.NoLocal, f.RetainAsPublished, f.Identifier
+		g.handling = f.RetainHandling
 	}
-	existed, ok := c.session.subscribe(sub, c.settings.Limits.Subscriptions)
-	if !ok {
-		return nil, 0x97, nil // B127, B128
+	return g, nil
+}
+
+// subscribe carries out what was granted, answers, and sends the retained
+// messages: all under the session's lock, so that whatever is published from
+// now on comes after them.
+func (s *session) subscribe(c *client, id uint16, plan []grant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	codes := make([]byte, len(plan))
+	var due []*delivery
+	for i, g := range plan {
+		if g.sub == nil {
+			codes[i] = c.subackCode(g.code)
+			continue
+		}
+		existed, ok := s.addLocked(g.sub)
+		if !ok {
+			codes[i] = c.subackCode(0x97) // B127, B128
+			continue
+		}
+		codes[i] = g.sub.qos
+		skip := g.handling == 2 || g.handling == 1 && existed // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+		if !skip && g.sub.filter.group == "" {                // B152
+			due = append(due, s.retainedLocked(g.sub)...)
+		}
 	}
-	skip := !c.profile.aws && (f.RetainHandling == 2 || f.RetainHandling == 1 && existed) // [MQTT-3.3.1-10]
-	if skip || parsed.group != "" {                                                       // B152
-		return nil, sub.qos, nil
+	_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
+	for _, d := range due {
+		s.offerLocked(d)
 	}
-	return sub, sub.qos, nil
+}
+
+// addLocked adds or replaces a subscription, unless there are too many.
+func (s *session) addLocked(sub *subscription) (existed, ok bool) {
+	_, existed = s.subs[sub.filter.text]
+	if !existed && len(s.subs) >= s.limits.Subscriptions {
+		return false, false
+	}
+	if s.subs == nil {
+		s.subs = map[string]*subscription{}
+	}
+	s.subs[sub.filter.text] = sub
+	s.broker.index.add(sub)
+	return existed, true
+}
+
+// retainedLocked makes the deliveries of a new subscription's retained messages.
+func (s *session) retainedLocked(sub *subscription) []*delivery {
+	var out []*delivery
+	for _, k := range s.broker.retained.match(sub.filter.topic, s.profile.aws) {
+		d := newDelivery(k.msg, min(k.msg.QoS, sub.qos)) // B158
+		d.retain, d.expires = true, k.expires
+		if sub.identifier > 0 {
+			d.identifiers = []int{sub.identifier}
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // subackCode is a v5 reason code as the device's version knows it.
@@ -94,18 +144,6 @@ func (c *client) subackCode(code byte) byte {
 		return 0x80
 	}
 	return code
-}
-
-// sendRetained delivers the retained messages of a new subscription.
-func (c *client) sendRetained(sub *subscription) {
-	for _, k := range c.broker.retained.match(sub.filter.topic, c.profile.aws) {
-		d := newDelivery(k.msg, min(k.msg.QoS, sub.qos)) // B158
-		d.retain, d.expires = true, k.expires
-		if sub.identifier > 0 {
-			d.identifiers = []int{sub.identifier}
-		}
-		c.session.offer(d)
-	}
 }
 
 // unsubscribe answers an UNSUBSCRIBE.
@@ -131,4 +169,17 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 	}
 	_, _ = c.wire.Write(encodeCodes(packets.Unsuback, c.version, pk.PacketID, codes))
 	return nil
+}
+
+// unsubscribe removes a subscription and reports whether there was one.
+func (s *session) unsubscribe(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.subs[text]
+	if sub == nil {
+		return false
+	}
+	delete(s.subs, text)
+	s.broker.index.remove(s, sub.filter)
+	return true
 }

@@ -38,7 +38,7 @@ func loadUsers(path string) (*users, error) {
 		return nil, bridge.Errorf("users", bridge.PayloadInvalid, "%s: %w: write one \"name: bcrypt-hash\" a line", path, err)
 	}
 	u := &users{hashes: make(map[string][]byte, len(raw)), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	cost := bcrypt.DefaultCost
+	cost := 0
 	for name, hash := range raw {
 		c, err := bcrypt.Cost([]byte(hash))
 		if err != nil {
@@ -47,6 +47,9 @@ func loadUsers(path string) (*users, error) {
 		cost = max(cost, c)
 		u.hashes[name] = []byte(hash)
 	}
+	if cost == 0 {
+		cost = bcrypt.DefaultCost
+	}
 	if u.decoy, err = bcrypt.GenerateFromPassword([]byte("nobody"), cost); err != nil {
 		return nil, fmt.Errorf("users: %w", err)
 	}
@@ -54,14 +57,16 @@ func loadUsers(path string) (*users, error) {
 }
 
 // verify reports whether the password is the user's. It gives up when its turn
-// does not come in time.
-func (u *users) verify(name string, password []byte, patience time.Duration) bool {
+// does not come in time, or the connection is done.
+func (u *users) verify(name string, password []byte, patience time.Duration, done <-chan struct{}) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case u.slots <- struct{}{}:
 		defer func() { <-u.slots }()
 	case <-timer.C:
+		return false
+	case <-done:
 		return false
 	}
 	hash, known := u.hashes[name]

@@ -86,7 +86,9 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	l.validateAddress(at, ps)
 	l.validateAuth(at, ps)
 	l.validateTLS(at, ps)
-	l.Limits.validate(at+"limits.", ps)
+	if profiles()[l.Profile] != nil { // else the limits have no defaults yet
+		l.Limits.validate(at+"limits.", ps)
+	}
 	for i, o := range l.Origins {
 		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
 			ps.add(fmt.Sprintf("%sorigins[%d]", at, i), fmt.Sprintf("%q is not a web origin", o), "write scheme and host, such as https://console.example")

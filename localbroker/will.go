@@ -64,12 +64,13 @@ func (b *Broker) publish(t testament) {
 		return
 	}
 	m := t.message
+	expires := b.expiry(&m) // B168: from now
 	b.ingest.Authorized(t.principal, &m, func(err error) {
 		if err != nil {
 			drop(err)
 			return
 		}
-		go b.guard(func() { b.accepted(t.principal.ClientID, &m) })
+		go b.guard(func() { b.accepted(t.principal.ClientID, &m, expires) })
 	})
 }
 

@@ -65,7 +65,7 @@ type wire struct {
 func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
 	w := &wire{
 		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout,
-		frames: framer{largest: int(o.PacketSize), connect: int(o.PacketSize)},
+		frames: framer{largest: int(o.PacketSize), first: c.mayGreet},
 		done:   make(chan struct{}),
 	}
 	return w
@@ -143,7 +143,7 @@ func (w *wire) flush() {
 		}
 		w.mu.Unlock()
 		if wanted {
-			w.client.resume()
+			w.client.guard(w.client.resume)
 		}
 	}
 }
@@ -245,6 +245,7 @@ func (w *wire) closeLocked() {
 	w.closed = true
 	close(w.done)
 	_ = w.SetReadDeadline(time.Unix(1, 0))
+	w.client.intake.wake()
 }
 
 // shutdown lets the buffer leave and closes the socket, in bounded time. After

@@ -1,0 +1,47 @@
+# The targets that people need; `make help` lists them.
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+TESTFLAGS   ?=
+TIMEOUT     ?= 9m
+SOAKTIMEOUT ?= 4h
+FUZZTIME    ?= 3m
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.DEFAULT_GOAL := build
+.PHONY: help build run test soak bench lint fmt peers clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+build: ## bin/ebbgate: static, version stamped
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ebbgate ./cmd/ebbgate
+
+run: build ## the demo: gateway, sandbox cloud and 20 devices on this machine
+	bin/ebbgate demo
+
+test: fmt peers ## format, vet, and all tests with the race detector (under 10 minutes)
+	go vet ./...
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+
+soak: fmt peers ## the long tests: power cuts, backlogs of a million, minutes of fuzzing a target
+	EBBGATE_SOAK=1 go test -count=1 -timeout $(SOAKTIMEOUT) $(TESTFLAGS) ./...
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+bench: peers ## measure beside mosquitto, print a table
+	go run ./internal/bench
+
+lint: ## golangci-lint (import rules included) and govulncheck, at pinned versions
+	go run $(GOLANGCI) run
+	go run $(GOVULNCHECK) ./...
+
+fmt: ## fail when gofmt would change a file
+	@out=$$(gofmt -l $$(find . -name '*.go' -not -path './bin/*')); \
+	if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
+
+peers: ## install what the tests need of Debian's packages (root only), or say what is missing
+	@.ci/peers
+
+clean: ## remove what build made
+	rm -rf bin

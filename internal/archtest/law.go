@@ -1,0 +1,141 @@
+package archtest
+
+import "strings"
+
+// Law is what the tree must keep.
+type Law struct {
+	Module   string   // module path
+	Top      []string // names allowed at the root of the repository
+	MaxLines int      // of one Go file, tests included
+
+	// Layers says for each folder which of our own packages its non-test files
+	// may import. The first entry that covers a folder counts. Patterns are
+	// folders relative to the root; "a/..." covers a and everything below.
+	Layers []Layer
+
+	// TestImports are our own packages that any test may import as well.
+	TestImports []string
+
+	// Houses says for each dependency which folders may import it. A module
+	// that no entry covers is not allowed at all.
+	Houses []House
+
+	Drawers    []string // names that no package may have
+	Exceptions []Exception
+}
+
+// Layer says what one folder may import of ours.
+type Layer struct {
+	Folder string   // pattern
+	May    []string // patterns; itself and its own subfolders need not be listed
+}
+
+// House says where one dependency lives.
+type House struct {
+	Module  string   // module path, without its major version suffix
+	Folders []string // patterns of folders whose non-test files may import it
+	Tests   []string // patterns of folders whose tests may import it too
+	Public  bool     // its types may appear in exported signatures
+}
+
+// Ebbgate is the law of this repository, after the design.
+func Ebbgate() *Law {
+	const anywhere = "..."
+	return &Law{
+		Module:   "github.com/ebbgate/ebbgate",
+		MaxLines: 400,
+		Top: []string{
+			"cmd", "bridge", "localbroker", "upstream", "policy", "spool", "rules", "configs",
+			"internal", "docs", "packaging",
+			"go.mod", "go.sum", "Makefile",
+			"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE",
+			"bin", // made by make build, ignored by git
+		},
+		Layers: []Layer{
+			{Folder: "cmd/...", May: []string{anywhere}},
+			{Folder: "bridge/..."},
+			{Folder: "localbroker/...", May: []string{"bridge"}},
+			{Folder: "policy/...", May: []string{"bridge"}},
+			{Folder: "rules/...", May: []string{"bridge"}},
+			{Folder: "spool/...", May: []string{"bridge"}},
+			{Folder: "upstream", May: []string{"bridge"}},
+			{Folder: "upstream/...", May: []string{"bridge", "upstream"}},
+			{Folder: "configs/...", May: []string{"bridge", "localbroker/...", "policy", "rules", "spool", "upstream/..."}},
+			{Folder: "internal/bench/...", May: []string{anywhere}},
+			{Folder: "internal/demo/...", May: []string{"bridge", "internal/..."}},
+			{Folder: "internal/...", May: []string{"bridge", "internal/tally"}},
+		},
+		TestImports: []string{"internal/peers", "internal/devices", "internal/tally", "upstream/upstreamtest"},
+		Houses: []House{
+			{Module: "golang.org/x/sync", Folders: []string{anywhere}},
+			{Module: "golang.org/x/sys", Folders: []string{"spool", "internal/...", "cmd/...", "localbroker", "upstream/..."}},
+			{Module: "golang.org/x/time", Folders: []string{"upstream/...", "localbroker", "internal/sandbox"}},
+			{Module: "golang.org/x/term", Folders: []string{"cmd/..."}},
+			{Module: "golang.org/x/crypto", Folders: []string{"localbroker", "policy"}, Tests: []string{anywhere}},
+			{Module: "github.com/mochi-mqtt/server", Folders: []string{"localbroker/..."}},
+			{Module: "github.com/open-policy-agent/opa", Folders: []string{"policy/..."}},
+			{Module: "github.com/dgraph-io/badger", Folders: []string{"spool/..."}},
+			{Module: "github.com/eclipse/paho.golang", Folders: []string{"upstream/mqtt", "internal/devices"}, Tests: []string{anywhere}},
+			{Module: "github.com/eclipse/paho.mqtt.golang", Folders: []string{"internal/devices"}, Tests: []string{anywhere}},
+			{Module: "github.com/gorilla/websocket", Folders: []string{"localbroker"}, Tests: []string{anywhere}},
+			{Module: "github.com/prometheus/client_golang", Folders: []string{"internal/telemetry"}},
+			{Module: "github.com/knadh/koanf", Folders: []string{"configs"}},
+			{Module: "github.com/goccy/go-yaml", Folders: []string{"configs"}},
+			{Module: "gopkg.in/yaml", Folders: []string{"policy", "localbroker", "configs"}},
+			{Module: "github.com/spf13/cobra", Folders: []string{"cmd/..."}},
+			{Module: "github.com/google/uuid", Folders: []string{"localbroker", "policy", "internal/..."}},
+			{Module: "github.com/rogpeppe/go-internal", Tests: []string{anywhere}},
+			{Module: "github.com/Shopify/toxiproxy", Tests: []string{anywhere}},
+			{Module: "go.uber.org/goleak", Tests: []string{anywhere}},
+			{Module: "pgregory.net/rapid", Tests: []string{anywhere}},
+		},
+		Drawers:    []string{"util", "utils", "common", "helper", "helpers", "types", "manager", "managers", "misc", "shared", "base", "lib"},
+		Exceptions: exceptions(),
+	}
+}
+
+// covers reports whether a folder pattern covers a folder.
+func covers(pattern, folder string) bool {
+	if pattern == "..." {
+		return true
+	}
+	if root, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return folder == root || strings.HasPrefix(folder, root+"/")
+	}
+	return pattern == folder
+}
+
+func anyCovers(patterns []string, folder string) bool {
+	for _, p := range patterns {
+		if covers(p, folder) {
+			return true
+		}
+	}
+	return false
+}
+
+// layer finds the layer of a folder.
+func (l *Law) layer(folder string) (Layer, bool) {
+	for _, y := range l.Layers {
+		if covers(y.Folder, folder) {
+			return y, true
+		}
+	}
+	return Layer{}, false
+}
+
+// house finds the house of an imported path; ok is false for the standard
+// library and for our own packages.
+func (l *Law) house(importPath string) (h House, known, thirdParty bool) {
+	first, _, _ := strings.Cut(importPath, "/")
+	if !strings.Contains(first, ".") || importPath == l.Module || strings.HasPrefix(importPath, l.Module+"/") {
+		return House{}, false, false
+	}
+	for _, h := range l.Houses {
+		rest, ok := strings.CutPrefix(importPath, h.Module)
+		if ok && (rest == "" || rest[0] == '/' || rest[0] == '.') {
+			return h, true, true
+		}
+	}
+	return House{}, false, true
+}

@@ -1,0 +1,134 @@
+package localbroker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// TestRetained is B147-B153, B156 and B158 on the wire, and what plain MQTT
+// does instead.
+func TestRetained(t *testing.T) {
+	each(t, func(t *testing.T, version byte) {
+		h := open(t, people{}, plain(profileAWS))
+		live, pub := h.join(version, "live"), h.join(version, "pub")
+		live.subscribe(1, "a/b")
+		pub.send(publish(1, "a/b", "old", retain))
+		pub.send(publish(2, "a/b", "new", retain))
+		pub.send(publish(3, "a/b", "passing"))
+		for _, want := range []string{"old", "new", "passing"} {
+			if got := live.take(); string(got.Payload) != want || got.FixedHeader.Retain {
+				t.Errorf("live: %q, retain %v", got.Payload, got.FixedHeader.Retain)
+			}
+		}
+		late := h.join(version, "late")
+		late.subscribe(1, "a/+", "a/#", "#", "$share/g/a/b")
+		late.expectNothing() // B151, B152
+		late.subscribe(0, "a/b")
+		if got := late.take(); string(got.Payload) != "new" || !got.FixedHeader.Retain || got.FixedHeader.Qos != 0 {
+			t.Errorf("late: %q, retain %v, QoS %d", got.Payload, got.FixedHeader.Retain, got.FixedHeader.Qos)
+		}
+		pub.send(publish(4, "a/b", "", retain))
+		if got := live.take(); len(got.Payload) != 0 {
+			t.Errorf("live: %q", got.Payload)
+		}
+		later := h.join(version, "later")
+		later.subscribe(1, "a/b")
+		later.expectNothing() // B148
+	})
+}
+
+func TestRetainedInPlainMQTT(t *testing.T) {
+	h := open(t, people{}, plain(profileMQTT))
+	pub := h.join(5, "pub")
+	for i, topic := range []string{"a", "a/b", "a/c", "$x/a"} {
+		pub.send(publish(uint16(i+1), topic, topic, retain))
+		pub.expect(packets.Puback)
+	}
+	d := h.join(5, "d")
+	take := func(options packets.Subscription, want ...string) {
+		t.Helper()
+		d.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 9, Filters: packets.Subscriptions{options}})
+		d.expect(packets.Suback)
+		for _, w := range want {
+			if got := d.take(); got.TopicName != w || !got.FixedHeader.Retain {
+				t.Errorf("%q: got %q, want %q", options.Filter, got.TopicName, w)
+			}
+		}
+		d.expectNothing()
+	}
+	take(packets.Subscription{Filter: "a/#"}, "a", "a/b", "a/c") // the parent as well (M8)
+	take(packets.Subscription{Filter: "+/#", RetainHandling: 1}, "a", "a/b", "a/c")
+	take(packets.Subscription{Filter: "+/#", RetainHandling: 1}) // it existed [MQTT-3.3.1-10]
+	take(packets.Subscription{Filter: "+/#", RetainHandling: 2}) // [MQTT-3.3.1-11]
+	keeps := h.join(5, "keeps")
+	keeps.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 9, Filters: packets.Subscriptions{{Filter: "k", RetainAsPublished: true}}})
+	keeps.expect(packets.Suback)
+	pub.send(publish(9, "k", "x", retain))
+	if got := keeps.take(); !got.FixedHeader.Retain {
+		t.Error("Retain As Published is not honoured")
+	}
+}
+
+func TestRetainedExpires(t *testing.T) {
+	h := open(t, people{}, plain(profileAWS))
+	pub := h.join(5, "pub")
+	pub.send(publish(1, "t", "x", retain, func(pk *packets.Packet) { pk.Properties.MessageExpiryInterval = 10 }))
+	pub.expect(packets.Puback)
+	eventually(t, "retained", func() bool { return h.Status().Retained == 1 })
+	h.clock.advance(11 * time.Second)
+	d := h.join(4, "d")
+	d.subscribe(1, "t")
+	d.expectNothing()
+	h.retained.sweep(h.clock.now())
+	if h.Status().Retained != 0 || h.retained.bytes != 0 {
+		t.Error("it is still kept")
+	}
+}
+
+// TestRetainedBounds: at the bound v5 is told (B154), v3's message goes on and
+// is not kept; deleting and replacing always work.
+func TestRetainedBounds(t *testing.T) {
+	h := open(t, people{}, plain(profileAWS))
+	h.retained.limits.RetainedMessages = 1
+	v5, v3 := h.join(5, "five"), h.join(4, "three")
+	v5.send(publish(1, "a", "x", retain))
+	v5.answered(0)
+	v5.send(publish(2, "b", "x", retain))
+	v5.answered(0x97)
+	v3.send(publish(1, "c", "x", retain))
+	v3.answered(0)
+	v5.send(publish(3, "a", "y", retain))
+	v5.answered(0)
+	if h.dropped("retained-full") != 2 || h.Status().Retained != 1 {
+		t.Errorf("%d counted, %d retained", h.dropped("retained-full"), h.Status().Retained)
+	}
+	v5.send(publish(4, "a", "", retain))
+	v5.answered(0)
+	eventually(t, "forgotten", func() bool { return h.Status().Retained == 0 && h.retained.bytes == 0 })
+}
+
+// TestRetainedBytes: the sum of sizes is right after every kind of change.
+func TestRetainedBytes(t *testing.T) {
+	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, time.Now)
+	store := func(topic string, size int) {
+		r.store(&bridge.Message{Topic: topic, Payload: make([]byte, size)}, time.Time{})
+	}
+	store("a", 100)
+	store("b", 200)
+	store("a", 300)
+	if want := int64(2*deliveryOverhead + 2 + 500); r.bytes != want {
+		t.Errorf("%d bytes, want %d", r.bytes, want)
+	}
+	store("a", 900) // too much: the old one is no longer the last
+	if len(r.byTopic) != 1 || r.match("a", true) != nil {
+		t.Error("a stale message is kept")
+	}
+	store("b", 0)
+	if r.bytes != 0 {
+		t.Errorf("%d bytes of nothing", r.bytes)
+	}
+}
