@@ -188,3 +188,56 @@ func TestSessionBound(t *testing.T) {
 	}
 	h.join(4, "d", persistent(0))
 }
+
+// TestResumeUnderLoad: a subscriber that is cut again and again misses nothing,
+// sees first arrivals in order, and sees twice only what it had not
+// acknowledged.
+func TestResumeUnderLoad(t *testing.T) {
+	each(t, func(t *testing.T, version byte) {
+		h := open(t, people{}, plain(profileAWS))
+		d := h.join(version, "d", persistent(600))
+		d.subscribe(1, "t")
+		const messages, every = 2000, 150
+		pub := h.join(4, "pub")
+		go func() {
+			for i := range messages {
+				if i >= 50 {
+					if _, err := pub.read(); err != nil {
+						return
+					}
+				}
+				if _, err := pub.Write(encode(t, publish(uint16(i+1), "t", fmt.Sprint(i)), 4)); err != nil {
+					return
+				}
+			}
+		}()
+		next, unacked := 0, 0
+		for taken := 1; next < messages; taken++ {
+			pk, err := d.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var n int
+			if _, err := fmt.Sscan(string(pk.Payload), &n); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case n == next:
+				next++
+			case n > next:
+				t.Fatalf("message %d before %d", n, next)
+			case unacked == 0:
+				t.Fatalf("message %d again, though all had been acknowledged", n)
+			default:
+				unacked--
+			}
+			if taken%every == 0 {
+				unacked += 100 // what may have been in flight
+				_ = d.Close()
+				d = h.join(version, "d", persistent(600))
+				continue
+			}
+			d.puback(pk.PacketID)
+		}
+	})
+}

@@ -47,7 +47,7 @@ func (s *Spool) commit(completed chan<- completion) {
 			continue
 		}
 		first := s.writer.seq
-		err := s.room(list)
+		list, err := s.room(list)
 		if err == nil {
 			err = s.write(list)
 		}

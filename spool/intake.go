@@ -154,9 +154,18 @@ func (in *intake) linger(limit int, delay time.Duration) {
 	}
 }
 
-func (in *intake) setFull(err error) {
+// refuse takes nothing more until resume, and returns what waits.
+func (in *intake) refuse(err error) []pending {
 	in.mu.Lock()
-	in.full = err
+	defer in.mu.Unlock()
+	out := in.list
+	in.list, in.bytes, in.full = nil, 0, err
+	return out
+}
+
+func (in *intake) resume() {
+	in.mu.Lock()
+	in.full = nil
 	in.mu.Unlock()
 }
 

@@ -11,20 +11,22 @@ import (
 const spaceChecked = 200 * time.Millisecond
 
 // room refuses a commit that would eat the headroom or pass the bound, and
-// stops the intake until there is room again.
-func (s *Spool) room(list []pending) error {
+// stops the intake until there is room again. What waits behind the commit is
+// refused with it, and returned: if it were taken a moment later, a device's
+// messages would be out of order.
+func (s *Spool) room(list []pending) ([]pending, error) {
 	size := int64(0)
 	for _, p := range list {
 		size += int64(p.size)
 	}
 	err := s.fits(size)
 	if err == nil {
-		return nil
+		return list, nil
 	}
-	s.intake.setFull(err)
+	list = append(list, s.intake.refuse(err)...)
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-full", Severity: bridge.Critical, Text: err.Error()})
 	s.committers.Go(s.awaitRoom)
-	return err
+	return list, err
 }
 
 // fits says whether size more bytes may be written.
@@ -71,7 +73,7 @@ func (s *Spool) awaitRoom() {
 		case <-t.C:
 		}
 		if s.fits(spare) == nil {
-			s.intake.setFull(nil)
+			s.intake.resume()
 			s.deps.Health.Clear("spool-full")
 			s.fillBallast()
 			return
