@@ -42,6 +42,8 @@ type Forwarder struct {
 	closes  suspect
 	holds   map[string]*hold // by what ForwarderConfig.HoldBy says
 	stats   forwardStats
+
+	retryNow atomic.Bool // see Retry
 }
 
 // ForwarderConfig says what a forwarder sends.
@@ -149,6 +151,16 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		text := err.Error()
 		f.stats.lastError.Store(&text)
 		f.log.Info("the link is down", "reason", text)
+	}
+}
+
+// Retry ends the back-off of what is held: whoever was absent may be there now.
+// It may be called at any time and does not block.
+func (f *Forwarder) Retry() {
+	f.retryNow.Store(true)
+	select {
+	case f.wake <- struct{}{}:
+	default:
 	}
 }
 

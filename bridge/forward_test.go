@@ -316,3 +316,33 @@ func TestForwarderUnderRandomFaults(t *testing.T) {
 		}
 	}
 }
+
+// What nobody was there to take goes as soon as somebody may be. By its own
+// back-off the eighth attempt would come after two minutes.
+func TestForwarderRetriesWhenTold(t *testing.T) {
+	s := openSpool(t)
+	put(t, s, normal, "d", "command")
+	attempts := 0
+	c := &cloud{window: 10, answer: func(*bridge.Delivery) bridge.Outcome {
+		if attempts++; attempts < 8 {
+			return bridge.Outcome{Result: bridge.ResultAbsent}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}},
+		s, c, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	for ctx.Err() == nil && s.Depth(normal).Records > 0 {
+		f.Retry()
+		time.Sleep(time.Millisecond) // polls a condition: the test fails by the context
+	}
+	if ctx.Err() != nil {
+		t.Errorf("not taken after %d attempts", len(c.payloads()))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}

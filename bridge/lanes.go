@@ -217,8 +217,11 @@ func (f *Forwarder) endHolds() {
 	if len(f.holds) == 0 {
 		return
 	}
-	now := time.Now()
+	now, at := time.Now(), f.retryNow.Swap(false)
 	for key, h := range f.holds {
+		if at {
+			h.until = now
+		}
 		if now.Before(h.until) || f.isFlying(key) {
 			continue
 		}

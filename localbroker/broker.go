@@ -36,6 +36,7 @@ type Deps struct {
 // Events are optional callbacks, for metrics. They run on the connection's
 // goroutine and must not block.
 type Events struct {
+	Subscribed   func(SessionInfo)               // a SUBSCRIBE was answered
 	Connected    func(SessionInfo)               // CONNACK success was sent
 	Disconnected func(c SessionInfo, why string) // an established connection ended
 	Refused      func(listener, why string)      // a CONNECT or a socket was refused

@@ -39,6 +39,9 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 		plan[i] = g
 	}
 	c.session.subscribe(c, pk.PacketID, plan)
+	if f := c.broker.events.Subscribed; f != nil {
+		f(c.info())
+	}
 	return nil
 }
 

@@ -144,6 +144,18 @@ func (g *gateway) fromCloud(name string) mqtt.Handler {
 
 const downRetry = time.Second
 
+// retryDown hands to the local broker what waited for a subscriber: there may
+// be one now.
+func (g *gateway) retryDown() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.clouds {
+		if c.down != nil {
+			c.down.Retry()
+		}
+	}
+}
+
 // runClouds runs all upstreams, and starts them anew after a reload that
 // changed them.
 func (g *gateway) runClouds(ctx context.Context) error {

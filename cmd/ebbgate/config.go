@@ -29,17 +29,22 @@ func newConfigCommand() *cobra.Command {
 
 func newConfigCheckCommand() *cobra.Command {
 	var sets []string
+	var connect bool
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Look for everything that is wrong, and say what the file sets up",
 		Long: `Read the configuration as "ebbgate run" does, with EBBGATE_ variables and --set
 on top of it, and with the files that it names: certificates, keys, users,
-things and policies. Nothing is opened to the network.
+things and policies. Nothing is opened to the network, unless --connect asks to
+log in to each upstream; a gateway that runs with the same client id then loses
+its link for a moment.
 
 Exit code 0: valid, and a summary is printed. 2: not valid, and every problem is
-printed as "file:line: key: what is wrong; remedy".`,
-		Example: "  ebbgate config check /etc/ebbgate/ebbgate.yaml",
-		Args:    usage(cobra.ExactArgs(1)),
+printed as "file:line: key: what is wrong; remedy". With --connect, 4: an upstream
+refuses the login.`,
+		Example: `  ebbgate config check /etc/ebbgate/ebbgate.yaml
+  ebbgate config check --connect /etc/ebbgate/ebbgate.yaml`,
+		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, things, err := checkConfig(args[0], os.Environ(), sets)
 			if err != nil {
@@ -49,9 +54,13 @@ printed as "file:line: key: what is wrong; remedy".`,
 				}
 				return &exitError{exitInvalid, fmt.Errorf("%s is not valid: %s", args[0], count(len(lines), "problem"))}
 			}
-			return summarise(cmd.OutOrStdout(), args[0], cfg, things)
+			if err := summarise(cmd.OutOrStdout(), args[0], cfg, things); err != nil || !connect {
+				return err
+			}
+			return connectUpstreams(cmd.Context(), cmd.OutOrStdout(), cfg)
 		},
 	}
+	cmd.Flags().BoolVar(&connect, "connect", false, "also log in to each upstream, once")
 	cmd.Flags().StringArrayVar(&sets, "set", nil, "override a setting, such as --set spool.durability=os; may be repeated")
 	return cmd
 }

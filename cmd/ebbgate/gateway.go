@@ -79,6 +79,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
 		Ingest: counted{g.ingest, &g.stats.accepted}, Identities: g.engine, Authorizer: g.engine, DropLog: g.drops, Log: log,
+		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
 	if err != nil {
 		return nil, err
