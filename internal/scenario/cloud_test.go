@@ -1,0 +1,93 @@
+package scenario
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/ebbgate/ebbgate/internal/tally"
+)
+
+// cloud is what a consumer at the cloud's broker sees.
+type cloud struct {
+	arrived    tally.Set
+	total      atomic.Int64 // arrivals, duplicates included
+	duplicates atomic.Int64
+	late       atomic.Int64 // first arrivals after a later one of the same device
+	foreign    atomic.Int64 // what nobody of the fleet sent
+}
+
+// watch subscribes to everything at a broker.
+func watch(t testing.TB, addr string) *cloud {
+	t.Helper()
+	w := &cloud{}
+	c := mqtt.NewClient(mqtt.NewClientOptions().
+		AddBroker("tcp://" + addr).
+		SetClientID("consumer").
+		SetCleanSession(true).
+		SetAutoReconnect(false).
+		SetConnectionLostHandler(func(_ mqtt.Client, err error) { t.Errorf("the consumer lost the cloud: %v", err) }))
+	if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("consumer: %v", tok.Error())
+	}
+	t.Cleanup(func() { c.Disconnect(100) })
+	if tok := c.Subscribe("#", 1, w.take); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("consumer: %v", tok.Error())
+	}
+	return w
+}
+
+func (w *cloud) take(_ mqtt.Client, m mqtt.Message) {
+	w.total.Add(1)
+	device, number, ok := parse(m.Payload())
+	if !ok {
+		w.foreign.Add(1)
+		return
+	}
+	switch w.arrived.Add(device, number) {
+	case tally.Duplicate:
+		w.duplicates.Add(1)
+	case tally.Late:
+		w.late.Add(1)
+	case tally.Refused:
+		w.foreign.Add(1)
+	case tally.First:
+	}
+}
+
+// await waits until everything acknowledged has arrived, or until nothing has
+// arrived for the given time, and returns the difference.
+func (w *cloud) await(acked *tally.Set, idle time.Duration) tally.Difference {
+	last, since := w.total.Load(), time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		d := tally.Compare(acked, &w.arrived)
+		if d.Lost == 0 {
+			return d
+		}
+		if n := w.total.Load(); n != last {
+			last, since = n, time.Now()
+		}
+		if time.Since(since) > idle {
+			return d
+		}
+		<-tick.C
+	}
+}
+
+// until waits for a condition and reports whether it came true.
+func until(within time.Duration, cond func() bool) bool {
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}

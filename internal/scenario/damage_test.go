@@ -1,0 +1,214 @@
+package scenario
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
+	"github.com/ebbgate/ebbgate/internal/tally"
+)
+
+// TestDamage breaks files: of every kind that the spool writes, one gets a bit
+// flipped, or loses its second half, or goes. Whatever it is, the gateway
+// starts and delivers what is whole, and says how many messages are missing:
+// as many as are. "spool verify" sees it before, "spool repair" says the same.
+func TestDamage(t *testing.T) {
+	rnd := dice(t)
+	base := spooled(t)
+	for _, kind := range base.kinds() {
+		all := harms
+		if !soak() {
+			all = []harm{harms[rnd.IntN(len(harms))]}
+		}
+		for _, h := range all {
+			t.Run(kind.name+" "+h.name, func(t *testing.T) {
+				file := kind.files[rnd.IntN(len(kind.files))]
+				base.survive(t, file, func(path string) { h.do(t, rnd, path) })
+			})
+		}
+	}
+}
+
+// full is a spool folder that holds messages and that nobody has open.
+type full struct {
+	dir   string // of the gateway; the spool is in data below it
+	acked tally.Set
+	limit int // messages that one generation may hold, at most
+}
+
+const damagePayload = 16 << 10
+
+// spooled fills a spool with several generations, some closed and one left by
+// a kill, while the cloud is away.
+func spooled(t *testing.T) *full {
+	t.Helper()
+	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
+	proxy := peers.NewProxy(t, broker.Addr)
+	proxy.Cut()
+	g := newGateway(t, site{Endpoint: "mqtt://" + proxy.Addr})
+	b := &full{dir: g.dir, limit: (64<<20+2<<20)/damagePayload + 1}
+	for round, messages := range []int{700, 700, 300} {
+		g.start()
+		f := &fleet{devices: 10, messages: messages, window: 50, size: damagePayload, name: fmt.Sprintf("round%d", round)}
+		f.start(t, g.Listen)
+		if !f.wait(2 * time.Minute) {
+			t.Fatalf("only %d messages were taken", f.acked.Len())
+		}
+		for name, n := range f.acked.Series() {
+			for i := range uint64(n) {
+				b.acked.Add(name, i+1)
+			}
+		}
+		if round == 1 {
+			g.stop()
+		} else {
+			g.kill()
+		}
+	}
+	return b
+}
+
+// fileKind is a sort of file in a spool folder.
+type fileKind struct {
+	name  string
+	files []string // relative to the spool folder
+}
+
+// kinds sorts the files of the spool by where they are and what they end in.
+func (b *full) kinds() []fileKind {
+	byName := map[string][]string{}
+	data := filepath.Join(b.dir, "data")
+	_ = filepath.WalkDir(data, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(data, path)
+		if info, err := e.Info(); err == nil && info.Size() > 0 {
+			byName[kindOf(rel)] = append(byName[kindOf(rel)], rel)
+		}
+		return nil
+	})
+	var out []fileKind
+	for name, files := range byName {
+		out = append(out, fileKind{name, files})
+	}
+	slices.SortFunc(out, func(a, b fileKind) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// kindOf names a file's kind: "log .vlog", "state MANIFEST", "SPOOL".
+func kindOf(rel string) string {
+	name := filepath.Base(rel)
+	if ext := filepath.Ext(name); ext != "" {
+		name = ext
+	}
+	if top, _, ok := strings.Cut(rel, string(filepath.Separator)); ok {
+		return top + " " + name
+	}
+	return name
+}
+
+// harm is something that happens to a file.
+type harm struct {
+	name string
+	do   func(t *testing.T, rnd *rand.Rand, path string)
+}
+
+var harms = []harm{
+	{"bit flipped", flip},
+	{"truncated", func(t *testing.T, _ *rand.Rand, path string) {
+		info, err := os.Stat(path)
+		if err == nil {
+			err = os.Truncate(path, info.Size()/2)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}},
+	{"missing", func(t *testing.T, _ *rand.Rand, path string) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}},
+}
+
+// flip turns one bit of a byte that is not zero: files are made long before
+// they are filled, and a flip beyond what is written harms nothing.
+func flip(t *testing.T, rnd *rand.Rand, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1 << 20 {
+		if i := rnd.IntN(len(data)); data[i] != 0 {
+			data[i] ^= 1 << rnd.IntN(8)
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Skip("the file holds zeros only")
+}
+
+// survive damages a copy of the spool, starts a gateway on it, and compares
+// what arrives, what is missing, and what is said to be missing.
+func (b *full) survive(t *testing.T, file string, damage func(path string)) {
+	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
+	consumer := watch(t, broker.Addr)
+	g := newGateway(t, site{Endpoint: "mqtt://" + broker.Addr})
+	command(t, "cp", "-a", filepath.Join(b.dir, "data"), g.Data)
+	damage(filepath.Join(g.Data, file))
+
+	second := filepath.Join(g.dir, "second")
+	command(t, "cp", "-a", g.Data, second)
+
+	code, out, errs := cli(t, g.dir, "spool", "verify", "--config", g.configFile())
+	if code != exitOK && code != exitFailed {
+		t.Errorf("verify ended with %d: %s%s", code, out, errs)
+	}
+	g.start()
+	d := consumer.await(&b.acked, 2*time.Second)
+	if code := g.stop(); code != exitOK {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+	said := missing(g.log())
+	repaired, list, errs := cli(t, g.dir, "spool", "repair", "--config", g.configFile(), "--set", "spool.dir="+second)
+	if n := missing(list); repaired != exitOK || n != said {
+		t.Errorf("repair ended with %d and reports %d missing messages, the gateway %d: %s%s", repaired, n, said, list, errs)
+	}
+	t.Logf("%s: verify %d; %d of %d messages missing, %d reported", file, code, d.Lost, b.acked.Len(), said)
+	if d.Lost != said {
+		t.Errorf("%d messages are missing, such as %v, but %d are reported", d.Lost, d.Sample, said)
+	}
+	if d.Lost > 0 && code != exitFailed {
+		t.Errorf("verify called it sound (exit code %d):\n%s", code, out)
+	}
+	if d.Lost > int64(b.limit) {
+		t.Errorf("%d messages are missing, but one generation holds at most %d", d.Lost, b.limit)
+	}
+	if n := consumer.late.Load(); n > 0 {
+		t.Errorf("%d messages arrived out of order", n)
+	}
+}
+
+var missingLine = regexp.MustCompile(`(\d+) records missing`)
+
+// missing sums what a log or a report says is missing.
+func missing(text string) (n int64) {
+	for _, m := range missingLine.FindAllStringSubmatch(text, -1) {
+		if v, err := strconv.ParseInt(m[1], 10, 64); err == nil {
+			n += v
+		}
+	}
+	return n
+}

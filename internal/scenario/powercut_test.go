@@ -1,0 +1,103 @@
+package scenario
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
+	"github.com/ebbgate/ebbgate/internal/tally"
+)
+
+// TestPowerCut takes the power away. The spool is on an ext4 image; under load
+// the gateway is stopped where it stands and the image copied, which holds only
+// what the file system had written: killing would prove nothing, because the
+// kernel's page cache survives it. A gateway started on the copy must deliver
+// every message that a device was given a PUBACK for.
+func TestPowerCut(t *testing.T) {
+	rnd := dice(t)
+	for i := range scaled(24, 3) {
+		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {
+			lost, acked := powerCut(t, rnd, "disk")
+			if acked == 0 {
+				t.Fatal("nothing was acknowledged before the cut: it proves nothing")
+			}
+			if lost.Lost > 0 {
+				t.Errorf("%d of %d acknowledged messages are gone, such as %v", lost.Lost, acked, lost.Sample)
+			}
+		})
+	}
+}
+
+// TestPowerCutWithoutSyncs is the same with durability "os". It must lose: if
+// it did not, the test above could not tell a spool that syncs from one that
+// does not.
+func TestPowerCutWithoutSyncs(t *testing.T) {
+	rnd := dice(t)
+	var lost, acked int64
+	for range scaled(5, 2) {
+		d, n := powerCut(t, rnd, "os")
+		lost, acked = lost+d.Lost, acked+n
+	}
+	t.Logf("%d acknowledged, %d lost", acked, lost)
+	if lost == 0 {
+		t.Error("nothing was lost without syncs: the power cut of these tests cuts nothing")
+	}
+}
+
+// powerCut loads a gateway, cuts its power at a random moment, and tells what
+// did not survive. In half of the cases the cloud is there meanwhile, so that
+// the cut also hits releases.
+func powerCut(t *testing.T, rnd *rand.Rand, durability string) (tally.Difference, int64) {
+	t.Helper()
+	load := time.Duration(100+rnd.IntN(2500)) * time.Millisecond
+	online := rnd.IntN(2) == 0
+	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
+	consumer := watch(t, broker.Addr)
+	proxy := peers.NewProxy(t, broker.Addr)
+	if !online {
+		proxy.Cut()
+	}
+	before := ext4(t, 512<<20)
+	g := newGateway(t, site{Data: before.Dir + "/data", Endpoint: "mqtt://" + proxy.Addr, Set: []string{"spool.durability=" + durability}})
+	g.start()
+	f := &fleet{devices: 20, window: 50, size: 256}
+	f.start(t, g.Listen)
+	pass(t, load)
+
+	g.signal(syscall.SIGSTOP)
+	proxy.Cut() // what the cloud has not got yet it shall get from the copy
+	image := before.copyImage()
+	f.stop() // every PUBACK that the stopped gateway had written has been read
+	acked := f.acked.Len()
+	g.kill()
+	before.unmount()
+
+	after := mountImage(t, image)
+	g2 := newGateway(t, site{Data: after.Dir + "/data", Endpoint: "mqtt://" + broker.Addr, Set: g.Set})
+	ready := g2.start()
+	d := consumer.await(&f.acked, 5*time.Second)
+	if n := consumer.late.Load(); n > 0 {
+		t.Errorf("%d messages arrived out of order", n)
+	}
+	t.Logf("%s, cut after %v (cloud there: %v): %d acknowledged, %d lost; ready again in %v",
+		durability, load, online, acked, d.Lost, ready.Round(time.Millisecond))
+	if code := g2.stop(); code != 0 {
+		t.Errorf("exit code %d on the copy, want 0", code)
+	}
+	after.unmount()
+	return d, acked
+}
+
+// pass lets time go by under load.
+func pass(t *testing.T, d time.Duration) {
+	t.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.Context().Done():
+	}
+}
