@@ -64,11 +64,12 @@ type QueueRef struct {
 	Priority int
 }
 
-// Releases are gathered until there are as many as releaseBatch or the oldest
-// is releaseDelay old. What is acknowledged by the cloud and not yet released
-// is sent again after a crash, so both are small.
+// Releases are gathered until there are as many as half of releaseBatch or the
+// oldest is releaseDelay old; the other half is what is being committed. What
+// is acknowledged by the cloud and not yet released is sent again after a
+// crash, so both are small.
 const (
-	releaseBatch = 256
+	releaseBatch = 512
 	releaseDelay = 50 * time.Millisecond
 	defaultGrace = 24 * time.Hour
 	commitRetry  = time.Second
@@ -92,7 +93,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, sender Sender, meter Meter, 
 		log:     log.With("upstream", cfg.Upstream),
 		lanes:   newLanes(cfg.Queues),
 		wake:    make(chan struct{}, 1),
-		settled: make(chan settlement, 4),
+		settled: make(chan settlement, 1), // one commit is under way while the next is gathered
 	}
 }
 

@@ -67,7 +67,7 @@ func (f *Forwarder) flush(now bool) {
 	if f.batch.Empty() {
 		return
 	}
-	if !now && len(f.waiting) < releaseBatch && time.Since(f.since) < releaseDelay {
+	if !now && len(f.waiting) < releaseBatch/2 && time.Since(f.since) < releaseDelay {
 		return
 	}
 	s := settlement{batch: f.batch, keys: f.waiting}

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,6 +130,11 @@ func TestDamage(t *testing.T) {
 		"index table flipped":      {"log", ".sst", flip(0.5), true},
 		"index table footer":       {"log", ".sst", flip(1), true},
 		"index table empty":        {"log", ".sst", func(string, []byte) []byte { return nil }, true},
+		"index table cut":          {"log", ".sst", func(_ string, b []byte) []byte { return b[:len(b)*2/3] }, true},
+		"index table nearly gone":  {"log", ".sst", func(_ string, b []byte) []byte { return b[:min(9, len(b))] }, true},
+		"value log entry header":   {"log", ".vlog", func(_ string, b []byte) []byte { return damageEntries(b, -19) }, true},
+		"value log commit magic":   {"log", ".vlog", func(_ string, b []byte) []byte { return damageEntries(b, 0) }, false},
+		"state table cut":          {"state", ".sst", func(_ string, b []byte) []byte { return b[:len(b)*2/3] }, true},
 		"manifest flipped":         {"log", "MANIFEST", flip(0.6), true},
 		"manifest empty":           {"log", "MANIFEST", func(string, []byte) []byte { return nil }, true},
 		"key registry flipped":     {"log", "KEYREGISTRY", flip(0.5), true},
@@ -157,6 +163,21 @@ func TestDamage(t *testing.T) {
 			defer closeTest(t, again)
 			expectRange(t, drain(t, again, up, true), 1500, 1600)
 		})
+	}
+}
+
+// damageEntries flips a bit at an offset from the magic of every third commit.
+func damageEntries(b []byte, offset int) []byte {
+	n := 0
+	for i := 0; ; {
+		at := bytes.Index(b[i:], []byte(commitMagic))
+		if at < 0 {
+			return b
+		}
+		i += at + 4
+		if n++; n%3 == 0 && i-4+offset >= 0 {
+			b[i-4+offset] ^= 1
+		}
 	}
 }
 

@@ -131,6 +131,9 @@ func (c *cursor) fill() (bool, error) {
 			continue // the raw files held commits that the index had lost
 		}
 		found, err := c.read(key)
+		if err != nil && c.s.salvage(c.gen) {
+			continue
+		}
 		if err != nil {
 			c.s.deps.Log.Warn("spool: a damaged commit is passed over", "queue", c.queue, "sequence", uint64(key), "error", err)
 			c.next = max(c.next, key) + 1
@@ -219,7 +222,15 @@ func (s *Spool) generationOf(key bridge.Seq) *generation {
 	return nil
 }
 
-var errForeign = errors.New("the commit belongs elsewhere")
+var errForeign = errors.New("the commit is not what the index says")
+
+// isSalvaged reports whether the raw files have been looked through: then what
+// is still cut short is all that there is.
+func (g *generation) isSalvaged() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.salvaged
+}
 
 // read decodes the queue's records of one commit into buf and moves on to the
 // next commit.
@@ -229,7 +240,7 @@ func (c *cursor) read(key bridge.Seq) (found bool, err error) {
 		if err != nil {
 			return err
 		}
-		if h.spool != c.s.id || h.first != key {
+		if h.spool != c.s.id || h.first != key || len(b) < h.size && !c.gen.isSalvaged() {
 			return errForeign
 		}
 		c.key, c.next = key, h.next()

@@ -89,6 +89,24 @@ func reserve(f *os.File, n int64) error {
 	return err
 }
 
+// reserveMemtable gives the memtable files of a Badger real blocks, see
+// [reserve]. They are as large as Badger has made them.
+func reserveMemtable(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	for _, name := range names {
+		f, openErr := os.OpenFile(name, os.O_RDWR, 0)
+		if openErr != nil {
+			continue // flushed and gone meanwhile
+		}
+		fi, statErr := f.Stat()
+		if statErr == nil {
+			statErr = reserve(f, fi.Size())
+		}
+		err = errors.Join(err, statErr, f.Close())
+	}
+	return err
+}
+
 // ballast is a file whose only use is to be removed when the disk is full, so
 // that a start finds the room that it needs.
 func (s *Spool) ballastPath() string { return filepath.Join(s.opts.Dir, "BALLAST") }

@@ -50,13 +50,11 @@ func check(b *bridge.Batch) (size int, err error) {
 		}
 		size += n
 	}
-	for _, p := range b.Puts {
-		size += len(p.Namespace) + len(p.Key) + len(p.Value)
+	changes := (&change{Batch: b}).size()
+	if size > maxCommit/4 || changes > maxStateBatch {
+		return 0, bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes of records and %d bytes of changes", size, changes)
 	}
-	if size > maxStateBatch+MaxRecord {
-		return 0, bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes", size)
-	}
-	return size, nil
+	return size + changes, nil
 }
 
 // recordSize estimates the encoded size of a record from above.

@@ -36,7 +36,7 @@ func (s *Spool) rotate() error {
 		return fmt.Errorf("new generation: %w", err)
 	}
 	log := valueLog{dir: g.dir, reserve: s.sizes.valueLog + int64(s.sizes.commit) + MaxRecord}
-	if err := errors.Join(log.open(), syncDir(g.dir), syncDir(s.logDir())); err != nil {
+	if err := errors.Join(log.open(), reserveMemtable(g.dir), syncDir(g.dir), syncDir(s.logDir())); err != nil {
 		log.close()
 		return errors.Join(fmt.Errorf("new generation: %w", err), db.Close())
 	}

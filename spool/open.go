@@ -69,6 +69,9 @@ func (s *Spool) start() {
 	s.keeper.Go(s.keep)
 	s.fillBallast()
 	s.collect()
+	if err := s.fits(0); err != nil {
+		s.refuseUntilRoom(err)
+	}
 }
 
 // loadID reads the spool's id, or makes one.
@@ -143,6 +146,7 @@ func (s *Spool) openState(now func() time.Time) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	s.state = db
+	_ = reserveMemtable(dir) // without room for it the headroom has to do
 	return db.View(func(txn *badger.Txn) error {
 		age, err := getValue(txn, []byte(keyAge))
 		if err != nil {
@@ -188,6 +192,9 @@ func (s *Spool) setAside(path, name string) (string, error) {
 // damage reports damage that has been dealt with.
 func (s *Spool) damage(text string) {
 	s.deps.Log.Warn("spool: damage", "what", text)
+	if n := s.damages.Add(1); n > 1 {
+		text += fmt.Sprintf(" (and %d more; the log has them)", n-1)
+	}
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-damage", Severity: bridge.Degraded, Text: text})
 }
 

@@ -85,7 +85,7 @@ func defaultSizes() sizes {
 		valueLog:   8 << 20,
 		memtable:   2 << 20, // the index of about 30,000 commits
 		commit:     1 << 20,
-		ballast:    8 << 20,
+		ballast:    16 << 20,
 		pending:    4096,
 	}
 }

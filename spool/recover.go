@@ -210,14 +210,7 @@ func (s *Spool) reindex(dir string, raw map[bridge.Seq]rawCommit) error {
 	}
 	have := map[bridge.Seq]bool{}
 	for _, k := range keys {
-		// What the index names must be there, and be what the scan found.
-		have[k] = viewCommit(db, k, func(b []byte) error {
-			h, err := parseHeader(b)
-			if err == nil && (h.first != k || h.spool != s.id) {
-				err = errForeign
-			}
-			return err
-		}) == nil
+		have[k] = s.readable(db, k)
 	}
 	for k, c := range raw {
 		if !have[k] {
@@ -227,6 +220,18 @@ func (s *Spool) reindex(dir string, raw map[bridge.Seq]rawCommit) error {
 		}
 	}
 	return errors.Join(db.Sync(), closeBadger(db))
+}
+
+// readable reports whether a commit can be read through the index: what the
+// index names must be there, and be what it says.
+func (s *Spool) readable(db *badger.DB, key bridge.Seq) bool {
+	return viewCommit(db, key, func(b []byte) error {
+		h, err := parseHeader(b)
+		if err == nil && (h.first != key || h.spool != s.id || len(b) < h.size) {
+			err = errForeign
+		}
+		return err
+	}) == nil
 }
 
 // rebuildDir sets a generation's folder aside and writes its commits into a
@@ -264,12 +269,13 @@ func (s *Spool) salvage(g *generation) bool {
 	}
 	found := false
 	for key, c := range raw {
-		if _, ok := slices.BinarySearch(g.keys, key); !ok && c.header.generation == g.n {
-			if g.extra == nil {
-				g.extra = map[bridge.Seq][]byte{}
-			}
-			g.extra[key], found = c.value, true
+		if c.header.generation != g.n || s.readable(g.db, key) {
+			continue
 		}
+		if g.extra == nil {
+			g.extra = map[bridge.Seq][]byte{}
+		}
+		g.extra[key], found = c.value, true
 	}
 	if found {
 		for key := range g.extra {

@@ -23,10 +23,15 @@ func (s *Spool) room(list []pending) ([]pending, error) {
 	if err == nil {
 		return list, nil
 	}
-	list = append(list, s.intake.refuse(err)...)
+	return append(list, s.refuseUntilRoom(err)...), err
+}
+
+// refuseUntilRoom stops the intake, and returns what waits in it.
+func (s *Spool) refuseUntilRoom(err error) []pending {
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-full", Severity: bridge.Critical, Text: err.Error()})
+	waiting := s.intake.refuse(err)
 	s.committers.Go(s.awaitRoom)
-	return list, err
+	return waiting
 }
 
 // fits says whether size more bytes may be written.

@@ -29,7 +29,8 @@ type Spool struct {
 	queues map[string]*queue
 	lost   []Missing // ranges reported missing since the start
 
-	condensing bool // one generation at a time is condensed
+	damages    atomic.Int64 // reported since the start
+	condensing bool         // one generation at a time is condensed
 
 	intake  intake
 	writer  writer // the committer's own

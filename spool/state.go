@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/ristretto/v2/z"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -27,11 +31,13 @@ const (
 	keyAge        = "m/age"
 )
 
-const stateMemtable = 4 << 20
+// stateMemtable is small: what a start must write through on a full disk is at
+// most one.
+const stateMemtable = 1 << 20
 
 // maxStateBatch bounds the bytes of one transaction of the state; Badger takes
 // 15 % of a memtable.
-const maxStateBatch = 256 << 10
+const maxStateBatch = 64 << 10
 
 func stateOptions(dir string, log *slog.Logger) badger.Options {
 	o := badger.DefaultOptions(dir)
@@ -42,7 +48,7 @@ func stateOptions(dir string, log *slog.Logger) badger.Options {
 	o.Compression = options.None
 	o.BlockCacheSize, o.IndexCacheSize = 0, 0
 	o.ChecksumVerificationMode = options.OnTableAndBlockRead
-	o.ValueThreshold = stateMemtable / 10 // values stay in the LSM tree: the value log takes none
+	o.ValueThreshold = stateMemtable / 8 // values stay in the LSM tree: the value log takes none
 	o.ValueLogFileSize = 1 << 20
 	o.MemTableSize = stateMemtable
 	o.BaseTableSize = stateMemtable
@@ -61,7 +67,42 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 			db, err = nil, bridge.Errorf("open "+o.Dir, bridge.Corrupt, "%v", r)
 		}
 	}()
+	if err := checkTables(o.Dir); err != nil {
+		return nil, bridge.Errorf("open "+o.Dir, bridge.Corrupt, "%w", err)
+	}
 	return badger.Open(o)
+}
+
+// checkTables reads every table of a folder, checksums included. Badger would
+// read a damaged one in a goroutine of its own and end the process.
+func checkTables(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+		if err != nil {
+			return fmt.Errorf("table %s: %w", filepath.Base(name), err)
+		}
+		if err := checkTable(file); err != nil {
+			return fmt.Errorf("table %s: %w", filepath.Base(name), err)
+		}
+	}
+	return nil
+}
+
+func checkTable(file *z.MmapFile) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.Join(fmt.Errorf("%v", r), file.Close(-1))
+		}
+	}()
+	t, err := table.OpenTable(file, table.Options{ReadOnly: true, ChkMode: options.OnTableAndBlockRead})
+	if err != nil {
+		return errors.Join(err, file.Close(-1))
+	}
+	return t.Close(-1)
 }
 
 func userKey(namespace, key string) []byte {

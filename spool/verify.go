@@ -193,14 +193,13 @@ func (s *Spool) verifyGeneration(n uint64, meta *generationMeta, active bool, se
 		g.Index = firstLine(err)
 		return g, nil
 	}
-	have, err := listKeys(db)
-	if err = errors.Join(err, closeBadger(db)); err != nil {
-		g.Index = firstLine(err)
-	}
 	for _, k := range keys {
-		if _, ok := slices.BinarySearch(have, k); !ok {
+		if !s.readable(db, k) {
 			g.Unindexed++
 		}
+	}
+	if err := closeBadger(db); err != nil {
+		g.Index = firstLine(err)
 	}
 	return g, nil
 }
@@ -253,8 +252,7 @@ func (s *Spool) repair(g *generation) (bool, error) {
 	lacking := false
 	if err = s.reopen(g); err == nil {
 		for k := range raw {
-			_, ok := slices.BinarySearch(g.keys, k)
-			lacking = lacking || !ok
+			lacking = lacking || !s.readable(g.db, k)
 		}
 		err = closeBadger(g.db)
 		g.db, g.keys = nil, nil
