@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+)
+
+// linkTime is how long a gateway or bridge may take to connect to a cloud that
+// is there, before the load begins.
+const linkTime = time.Second
+
+// measureForward is (b): device → gateway → cloud, against mosquitto bridging
+// to the same cloud. The clock runs from the first message sent to the last
+// that arrives at a subscriber of the cloud, so that a queue in between gains
+// nobody anything.
+func (b *bench) measureForward(ctx context.Context) error {
+	through := b.report.add(figure{Item: "b", What: "device → gateway → cloud", Unit: "/s", With: "mosquitto bridging", Bound: bound{ratioAtLeast, 0.7}, Note: "1.0 is the aim"})
+	intake := b.report.add(figure{What: "  PUBACKs meanwhile", Unit: "/s", With: "mosquitto"})
+	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
+	b.note("b: %d publishers send %s messages at full speed; messages a second from the first sent to the last at a subscriber of the cloud, a mosquitto. The gateway syncs, adds its origin as user properties, releases and meters.",
+		manyDevices, number(float64(b.Forwarded)))
+	return b.eachRun(ctx, partForward, func(run string) error {
+		ours, err := b.forward(ctx, b.gatewayEdge)
+		if err != nil {
+			return err
+		}
+		peer, err := b.forward(ctx, b.mosquittoEdge)
+		if err != nil {
+			return err
+		}
+		through.Ours, through.Peer = append(through.Ours, ours.rate), append(through.Peer, peer.rate)
+		intake.Ours, intake.Peer = append(intake.Ours, ours.acks), append(intake.Peer, peer.acks)
+		cpu.Ours, cpu.Peer = append(cpu.Ours, ours.cpu), append(cpu.Peer, peer.cpu)
+		b.say("%s: gateway %s/s, mosquitto %s/s", run, number(ours.rate), number(peer.rate))
+		return nil
+	})
+}
+
+// edge is a gateway or a bridging mosquitto.
+type edge struct {
+	*child
+	addr  string
+	close func()
+}
+
+// opener opens an edge whose cloud is at an address.
+type opener func(ctx context.Context, cloud string) (*edge, error)
+
+func (b *bench) gatewayEdge(ctx context.Context, cloud string) (*edge, error) {
+	g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{cloud: cloud})
+	if err != nil {
+		return nil, err
+	}
+	return &edge{g.child, g.addr, g.close}, nil
+}
+
+func (b *bench) mosquittoEdge(ctx context.Context, cloud string) (*edge, error) {
+	m, err := openMosquitto(ctx, b.work, cloud)
+	if err != nil {
+		return nil, err
+	}
+	return &edge{m.child, m.addr, m.close}, nil
+}
+
+// passage is what one run of (b) or (c) measured of an edge.
+type passage struct {
+	rate float64 // messages a second at the subscriber
+	acks float64 // PUBACKs a second at the publishers
+	cpu  float64 // processor time of the edge, µs a message
+}
+
+// forward makes one run of (b).
+func (b *bench) forward(ctx context.Context, open opener) (p passage, err error) {
+	cloud, err := openMosquitto(ctx, b.work, "")
+	if err != nil {
+		return p, err
+	}
+	defer cloud.close()
+	e, err := open(ctx, cloud.addr)
+	if err != nil {
+		return p, err
+	}
+	defer e.close()
+	sub, err := newSubscriber(ctx, cloud.addr, b.Forwarded)
+	if err != nil {
+		return p, cloud.failed(err)
+	}
+	defer sub.close()
+	if err := pause(ctx, linkTime); err != nil {
+		return p, err
+	}
+	from, err := readCPU(e.pid())
+	if err != nil {
+		return p, err
+	}
+	start := time.Now()
+	if err := b.fill(ctx, e.child, e.addr, b.Forwarded); err != nil {
+		return p, err
+	}
+	acked := time.Since(start)
+	_, last, err := sub.wait(ctx)
+	if err != nil {
+		return p, e.failed(err)
+	}
+	to, err := readCPU(e.pid())
+	n := float64(b.Forwarded)
+	return passage{n / last.Sub(start).Seconds(), n / acked.Seconds(), perMessage(to-from, b.Forwarded)}, err
+}
+
+// perMessage is a processor time spread over n messages, in microseconds.
+func perMessage(cpu time.Duration, n int) float64 {
+	return cpu.Seconds() * 1e6 / float64(n)
+}
+
+// fill publishes n messages of manyDevices publishers at full speed.
+func (b *bench) fill(ctx context.Context, c *child, addr string, n int) error {
+	f, err := newFleet(ctx, addr, manyDevices)
+	if err != nil {
+		return c.failed(err)
+	}
+	defer f.close()
+	if err := f.publish(ctx, n); err != nil {
+		return c.failed(err)
+	}
+	return nil
+}
+
+// measureReplay is (c): the replay of a backlog that grew while the cloud was
+// away, against that of mosquitto's bridge, which holds it in memory.
+func (b *bench) measureReplay(ctx context.Context) error {
+	f := b.report.add(figure{Item: "c", What: "replay of " + number(float64(b.Replayed)), Unit: "/s", With: "mosquitto's bridge", Bound: bound{ratioAtLeast, 1}})
+	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
+	b.note("c: filled while the cloud is away; messages a second from the first to the last arrival at a subscriber of the cloud.")
+	return b.eachRun(ctx, partReplay, func(run string) error {
+		ours, err := b.replay(ctx, b.gatewayEdge)
+		if err != nil {
+			return err
+		}
+		peer, err := b.replay(ctx, b.mosquittoEdge)
+		if err != nil {
+			return err
+		}
+		f.Ours, f.Peer = append(f.Ours, ours.rate), append(f.Peer, peer.rate)
+		cpu.Ours, cpu.Peer = append(cpu.Ours, ours.cpu), append(cpu.Peer, peer.cpu)
+		b.say("%s: gateway %s/s, mosquitto %s/s", run, number(ours.rate), number(peer.rate))
+		return nil
+	})
+}
+
+// replay makes one run of (c).
+func (b *bench) replay(ctx context.Context, open opener) (p passage, err error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return p, err
+	}
+	e, err := open(ctx, addr)
+	if err != nil {
+		return p, err
+	}
+	defer e.close()
+	if err := b.fill(ctx, e.child, e.addr, b.Replayed); err != nil {
+		return p, err
+	}
+	cloud, sub, from, err := b.cloudReturns(ctx, e.child, addr, b.Replayed)
+	if err != nil {
+		return p, err
+	}
+	defer cloud.close()
+	defer sub.close()
+	first, last, err := sub.wait(ctx)
+	if err != nil {
+		return p, e.failed(err)
+	}
+	to, err := readCPU(e.pid())
+	return passage{rate: float64(b.Replayed) / last.Sub(first).Seconds(), cpu: perMessage(to-from, b.Replayed)}, err
+}
+
+// cloudReturns starts a mosquitto where the edge's cloud was missing, with a
+// subscriber that awaits n messages. The edge is stopped meanwhile, or it would
+// be there before the subscriber. cpu is what the edge had taken until then.
+func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n int) (cloud *broker, sub *subscriber, cpu time.Duration, err error) {
+	if err := edge.signal(syscall.SIGSTOP); err != nil {
+		return nil, nil, 0, err
+	}
+	if cloud, err = startMosquitto(b.work, addr, ""); err != nil {
+		return nil, nil, 0, err
+	}
+	defer func() {
+		if err != nil {
+			cloud.close()
+		}
+	}()
+	if err = cloud.ready(ctx, addr); err != nil {
+		return nil, nil, 0, err
+	}
+	if sub, err = newSubscriber(ctx, addr, n); err != nil {
+		return nil, nil, 0, cloud.failed(err)
+	}
+	cpu, err = readCPU(edge.pid())
+	if err = errors.Join(err, edge.signal(syscall.SIGCONT)); err != nil {
+		sub.close()
+		return nil, nil, 0, err
+	}
+	return cloud, sub, cpu, nil
+}
