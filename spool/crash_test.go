@@ -136,6 +136,7 @@ func TestDamage(t *testing.T) {
 		"value log commit magic":   {"log", ".vlog", func(_ string, b []byte) []byte { return damageEntries(b, 0) }, false},
 		"state table cut":          {"state", ".sst", func(_ string, b []byte) []byte { return b[:len(b)*2/3] }, true},
 		"manifest flipped":         {"log", "MANIFEST", flip(0.6), true},
+		"manifest cut":             {"log", "MANIFEST", func(_ string, b []byte) []byte { return b[:len(b)/2] }, true},
 		"manifest empty":           {"log", "MANIFEST", func(string, []byte) []byte { return nil }, true},
 		"key registry flipped":     {"log", "KEYREGISTRY", flip(0.5), true},
 		"value log flipped":        {"log", ".vlog", flip(0.4), false},

@@ -122,6 +122,9 @@ func (c *cursor) fill() (bool, error) {
 		}
 		key, ok := c.gen.after(c.next)
 		if !ok {
+			if c.s.endsEarly(c.gen, c.next) && c.s.salvage(c.gen) {
+				continue
+			}
 			if !c.advance() {
 				return false, nil
 			}
@@ -205,6 +208,14 @@ func (s *Spool) following(g *generation, queue string, want bridge.Place) *gener
 		}
 	}
 	return nil
+}
+
+// endsEarly reports whether a closed generation should have commits at or after
+// next.
+func (s *Spool) endsEarly(g *generation, next bridge.Seq) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !g.active && next < g.end
 }
 
 // generationOf finds the generation that holds a commit.

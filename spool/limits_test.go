@@ -40,7 +40,6 @@ func TestFullIsBackPressure(t *testing.T) {
 		t.Fatalf("warnings %+v", w)
 	}
 	expectRange(t, drain(t, s, up, true), 0, n)
-	s.closer.Wait()
 	deadline := time.Now().Add(20 * time.Second)
 	for try(n) != nil {
 		if time.Now().After(deadline) {

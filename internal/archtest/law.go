@@ -75,6 +75,7 @@ func Ebbgate() *Law {
 			{Module: "github.com/mochi-mqtt/server", Folders: []string{"localbroker/..."}},
 			{Module: "github.com/open-policy-agent/opa", Folders: []string{"policy/..."}},
 			{Module: "github.com/dgraph-io/badger", Folders: []string{"spool/..."}},
+			{Module: "github.com/dgraph-io/ristretto", Folders: []string{"spool/..."}},
 			{Module: "github.com/eclipse/paho.golang", Folders: []string{"upstream/mqtt", "internal/devices"}, Tests: []string{anywhere}},
 			{Module: "github.com/eclipse/paho.mqtt.golang", Folders: []string{"internal/devices"}, Tests: []string{anywhere}},
 			{Module: "github.com/gorilla/websocket", Folders: []string{"localbroker"}, Tests: []string{anywhere}},
