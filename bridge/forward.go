@@ -40,6 +40,7 @@ type Forwarder struct {
 	failed  []settlement
 	retryAt time.Time
 	closes  suspect
+	takes   bool             // something was acknowledged since the last poison
 	holds   map[string]*hold // by what ForwarderConfig.HoldBy says
 	stats   forwardStats
 
@@ -92,6 +93,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, sender Sender, meter Meter, 
 		cfg: cfg, spool: spool, sender: sender, meter: meter, drops: drops, health: health,
 		log:     log.With("upstream", cfg.Upstream),
 		lanes:   newLanes(cfg.Queues),
+		takes:   true,
 		wake:    make(chan struct{}, 1),
 		settled: make(chan settlement, 1), // one commit is under way while the next is gathered
 	}
@@ -148,6 +150,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		f.stats.connected.Store(false)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err == nil {
+			err = errors.New("the link ended without a reason")
 		}
 		text := err.Error()
 		f.stats.lastError.Store(&text)
@@ -250,7 +255,7 @@ func (f *Forwarder) send(ctx context.Context, link Link, fl *flight) error {
 	d := &Delivery{Stored: fl.Stored, Attempt: fl.attempt}
 	if fl.HasExpiry {
 		left := time.Duration(fl.Expiry)*time.Second - (f.spool.Age() - fl.Age)
-		d.Remaining = uint32(max(left/time.Second, 0))
+		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))
 	}
 	reports := f.report
 	if err := link.Send(ctx, d, func(o Outcome) { reports <- report{fl, o} }); err != nil {

@@ -28,8 +28,10 @@ type source struct {
 	paused  time.Time // the receiver's policy denied the queue: not before
 	denials int
 
-	asked   Place         // the mark that has been asked for
-	durable atomic.Uint64 // the mark that is durable: places below may have been sent
+	asked    Place       // the mark that has been asked for
+	unmarked atomic.Bool // asking failed
+	askAgain time.Time
+	durable  atomic.Uint64 // the mark that is durable: places below may have been sent
 }
 
 // flight is a delivery that awaits its outcome.
@@ -38,6 +40,7 @@ type flight struct {
 	lane    *lane
 	source  *source
 	attempt int
+	probe   bool // sent while its queue was paused
 }
 
 // hold keeps one device (or topic) back after a refusal.
@@ -124,7 +127,7 @@ func (f *Forwarder) pickFrom(l *lane) (*flight, error) {
 	if best == nil || !f.marked(best) {
 		return nil, nil
 	}
-	fl := &flight{Stored: best.head, lane: l, source: best, attempt: best.tries[best.head.Place] + 1}
+	fl := &flight{Stored: best.head, lane: l, source: best, attempt: best.tries[best.head.Place] + 1, probe: !best.paused.IsZero()}
 	best.flying[fl.Place] = fl
 	best.head = nil
 	return fl, nil
@@ -141,7 +144,15 @@ func (f *Forwarder) advance(s *source) error {
 			s.cursor.Seek(0) // the probe is the oldest
 		}
 	}
-	for s.head == nil {
+	for expired := 0; s.head == nil; {
+		if expired == releaseBatch { // the rest after this batch: a backlog may be all expired
+			f.flush(true)
+			select {
+			case f.wake <- struct{}{}:
+			default:
+			}
+			return nil
+		}
 		if from, ok := f.heldFrom(s); ok && s.lastSeen > from+maxAhead {
 			return nil
 		}
@@ -153,6 +164,7 @@ func (f *Forwarder) advance(s *source) error {
 		switch {
 		case s.flying[r.Place] != nil || s.done[r.Place]:
 		case r.Expired(f.spool.Age()):
+			expired++
 			f.drops.Count(Expired.String(), r.Device, r.Topic)
 			f.release(&flight{Stored: r, source: s})
 		case f.heldBack(s, r):
@@ -231,7 +243,7 @@ func (f *Forwarder) endHolds() {
 				from = s.head.Place
 			}
 			s.cursor.Seek(from)
-			s.head = nil
+			s.head, s.lastSeen = nil, from
 		}
 	}
 }

@@ -20,6 +20,9 @@ type flightKey struct {
 	place Place
 }
 
+// maxReason bounds why a dead letter is one: the words may be the receiver's.
+const maxReason = 1 << 10
+
 // settlement is a commit that released, and its end.
 type settlement struct {
 	batch Batch
@@ -36,8 +39,13 @@ func (f *Forwarder) settle(r report) {
 		f.stats.acked.Add(1)
 		f.meter.Delivered(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.release(fl)
-		f.unpause(fl.source)
-		f.closes = suspect{}
+		if fl.probe {
+			f.unpause(fl.source)
+		}
+		if !f.takes {
+			f.health.Clear("hangs-up-" + f.cfg.Upstream)
+		}
+		f.closes, f.takes = suspect{}, true
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
 		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
@@ -130,6 +138,7 @@ func (f *Forwarder) drainSettlements() {
 // its own that also releases it: a full disk, which refuses what appends, must
 // not keep the other releases back.
 func (f *Forwarder) deadLetter(fl *flight, why string) {
+	why = why[:min(len(why), maxReason)]
 	r := *fl.Record
 	to := *fl.Receiver
 	to.Queue, to.TTL = DeadQueue(fl.Receiver.Queue), 0
@@ -153,6 +162,9 @@ func (f *Forwarder) deadLetter(fl *flight, why string) {
 // whole grace it becomes a dead letter itself.
 func (f *Forwarder) pause(fl *flight, o Outcome) {
 	s := fl.source
+	if !s.paused.IsZero() && !fl.probe {
+		return // it was on its way when the queue was paused
+	}
 	s.denials++
 	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
 	s.tries[fl.Place] = fl.attempt
@@ -214,10 +226,19 @@ func (f *Forwarder) suspectOldest(oldest *flight, err error) {
 	if f.closes.seq != oldest.Seq {
 		f.closes = suspect{seq: oldest.Seq}
 	}
-	if f.closes.closes++; f.closes.closes >= poisonAt {
-		f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", f.closes.closes, err))
-		f.closes = suspect{}
+	if f.closes.closes++; f.closes.closes < poisonAt {
+		return
 	}
+	if !f.takes {
+		// Not even the message after the last poison was taken: it is not the
+		// messages.
+		f.closes.closes = narrowAt
+		f.health.Raise(Warning{Code: "hangs-up-" + f.cfg.Upstream, Severity: Critical,
+			Text: fmt.Sprintf("%s hangs up on every message (%v): look at what it logs; nothing is given up meanwhile", f.cfg.Upstream, err)})
+		return
+	}
+	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", f.closes.closes, err))
+	f.closes, f.takes = suspect{}, false
 }
 
 // Before a place is sent its mark is durable, so that after a crash the bill
@@ -228,15 +249,21 @@ const markStride = 1024
 // the commit is under way.
 func (f *Forwarder) marked(s *source) bool {
 	p := s.head.Place
+	if s.unmarked.Load() && time.Now().After(s.askAgain) {
+		s.unmarked.Store(false)
+		s.asked, s.askAgain = 0, time.Now().Add(commitRetry)
+	}
 	if p+markStride/2 >= s.asked {
 		to := p + markStride
 		s.asked = to
 		var b Batch
 		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))
 		f.spool.Commit(&b, func(_ Seq, err error) {
-			if err == nil {
-				s.durable.Store(uint64(to))
+			if err != nil {
+				s.unmarked.Store(true) // asked again with the next tick
+				return
 			}
+			s.durable.Store(uint64(to))
 			select {
 			case f.wake <- struct{}{}:
 			default:

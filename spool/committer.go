@@ -16,6 +16,7 @@ type writer struct {
 	db      *badger.DB
 	log     valueLog
 	seq     bridge.Seq // of the next commit
+	broken  bool       // a commit of this generation failed: nothing more is written to it
 	failing bool       // the last commit was refused by the disk
 	fresh   bool       // the generation has no commit yet: the first names every queue
 	frames  []byte
@@ -73,19 +74,21 @@ func (s *Spool) complete(completed <-chan completion) {
 // write makes one commit of the batches.
 func (s *Spool) write(list []pending) error {
 	w := &s.writer
-	if w.gen == nil || w.gen.bytes >= s.sizes.generation {
+	if w.gen == nil || w.broken || w.gen.bytes >= s.sizes.generation {
 		if err := s.rotate(); err != nil {
 			return s.failed(err)
 		}
 	}
 	err := s.writeOnce(list)
 	if err != nil {
+		w.broken = true
 		// What the kernel would not sync cannot be believed, nor written again
 		// in place: the generation is left as it is, and a new one tried.
 		if again := s.rotate(); again != nil {
 			return s.failed(errors.Join(err, again))
 		}
 		if err = s.writeOnce(list); err != nil {
+			w.broken = true
 			return s.failed(err)
 		}
 	}

@@ -55,7 +55,7 @@ func (s *Spool) sparsest() (found *generation) {
 	if s.condensing {
 		return nil
 	}
-	passed := false
+	passed := s.squeezed
 	for i := len(s.gens) - 2; i >= 0; i-- {
 		g := s.gens[i]
 		if g.active {
@@ -63,7 +63,7 @@ func (s *Spool) sparsest() (found *generation) {
 		}
 		live, all := s.liveInLocked(i)
 		thin := g.gone || live*sparse < all
-		if thin && passed && !g.gone && g.bytes >= min(minCondensed, s.sizes.generation/4) && !g.condensed {
+		if thin && passed && !g.gone && g.ops <= bridge.Seq(s.applied.Load()) && g.bytes >= min(minCondensed, s.sizes.generation/4) && !g.condensed {
 			found = g
 		}
 		passed = passed || thin
@@ -95,7 +95,7 @@ func (s *Spool) condenseOne(g *generation) error {
 	if g.users > 0 || g.db != nil {
 		return nil
 	}
-	raw, err := scanRaw(g.dir, s.id)
+	raw, err := s.rawOf(g)
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,16 @@ func (c *cursor) fill() (bool, error) {
 			if c.want >= c.s.endOf(c.queue) {
 				return false, nil
 			}
-			if err := c.s.enter(c.pos); err != nil {
+			err := c.s.enter(c.pos)
+			if errors.Is(err, errGone) {
+				c.pos, c.trail = nil, nil
+				c.locate()
+				if c.pos == nil {
+					return false, nil
+				}
+				continue
+			}
+			if err != nil {
 				return false, fmt.Errorf("read queue %s: %w", c.queue, err)
 			}
 			c.gen = c.pos

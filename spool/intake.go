@@ -12,7 +12,8 @@ const (
 	maxPendingBatches = 64 << 10
 	maxPendingBytes   = 32 << 20
 	maxReceivers      = 64
-	lingerFull        = 1 << 20 // a commit delay ends early when this much waits
+	maxBatch          = 2 * MaxRecord // of records
+	lingerFull        = 1 << 20       // a commit delay ends early when this much waits
 	maxQueueName      = 255
 )
 
@@ -51,7 +52,7 @@ func check(b *bridge.Batch) (size int, err error) {
 		size += n
 	}
 	changes := (&change{Batch: b}).size()
-	if size > maxCommit/4 || changes > maxStateBatch {
+	if size > maxBatch || changes > maxStateBatch {
 		return 0, bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes of records and %d bytes of changes", size, changes)
 	}
 	return size + changes, nil

@@ -65,6 +65,17 @@ func (s *Spool) keep() {
 // applyChanges writes a batch of changes and completes them.
 func (s *Spool) applyChanges(batch []*change) {
 	touched, err := s.writeChanges(batch)
+	if err != nil && len(batch) > 1 { // whose fault is it?
+		for _, c := range batch {
+			s.applyChanges([]*change{c})
+		}
+		return
+	}
+	for err != nil && len(batch) == 1 && batch[0].logged > 0 && s.pause(stateRetry) {
+		// It is acknowledged and in the log: nothing may pass it.
+		s.stateFails(err)
+		touched, err = s.writeChanges(batch)
+	}
 	if err == nil {
 		s.mu.Lock()
 		for name, r := range touched {
@@ -81,8 +92,7 @@ func (s *Spool) applyChanges(batch []*change) {
 		s.deps.Health.Clear("spool-state")
 	} else {
 		err = &bridge.Error{Op: "write state", Kind: bridge.Unavailable, Err: err}
-		s.deps.Health.Raise(bridge.Warning{Code: "spool-state", Severity: bridge.Critical,
-			Text: fmt.Sprintf("the spool's state cannot be written: %v", err)})
+		s.stateFails(err)
 	}
 	s.settled.add(int64(len(batch)))
 	for _, c := range batch {
@@ -93,6 +103,25 @@ func (s *Spool) applyChanges(batch []*change) {
 	if len(touched) > 0 {
 		s.collect()
 	}
+}
+
+const stateRetry = 200 * time.Millisecond
+
+// pause waits, and returns false when the spool closes.
+func (s *Spool) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.gone:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (s *Spool) stateFails(err error) {
+	s.deps.Health.Raise(bridge.Warning{Code: "spool-state", Severity: bridge.Critical,
+		Text: fmt.Sprintf("the spool's state cannot be written: %v", err)})
 }
 
 // writeChanges makes one transaction of the batch. It returns the releases of

@@ -1,10 +1,13 @@
 package spool
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -24,18 +27,15 @@ func (s *Spool) generationDir(n uint64) string {
 // rotate makes a new generation the active one and retires the old.
 func (s *Spool) rotate() error {
 	w := &s.writer
-	n := uint64(1)
 	s.mu.Lock()
-	if len(s.gens) > 0 {
-		n = s.gens[len(s.gens)-1].n + 1
-	}
+	n := s.newest + 1
 	s.mu.Unlock()
 	g := &generation{n: n, dir: s.generationDir(n), first: w.seq, end: w.seq, active: true, users: 1, start: map[string]queueSpan{}}
 	db, err := openBadger(genOptions(g.dir, s.sizes, false, s.deps.Log))
 	if err != nil {
 		return fmt.Errorf("new generation: %w", err)
 	}
-	log := valueLog{dir: g.dir, reserve: s.sizes.valueLog + int64(s.sizes.commit) + MaxRecord}
+	log := valueLog{dir: g.dir, reserve: s.sizes.valueLog + maxBatch + maxStateBatch}
 	if err := errors.Join(log.open(), reserveMemtable(g.dir), syncDir(g.dir), syncDir(s.logDir())); err != nil {
 		log.close()
 		return errors.Join(fmt.Errorf("new generation: %w", err), db.Close())
@@ -43,7 +43,7 @@ func (s *Spool) rotate() error {
 	g.db = db
 	old := w.gen
 	w.log.close()
-	w.gen, w.db, w.log, w.fresh = g, db, log, true
+	w.gen, w.db, w.log, w.fresh, w.broken = g, db, log, true, false
 	s.mu.Lock()
 	for name, q := range s.queues {
 		g.start[name] = queueSpan{name: name, first: q.next, bytes: q.appended}
@@ -52,6 +52,7 @@ func (s *Spool) rotate() error {
 		old.active = false
 	}
 	s.gens = append(s.gens, g)
+	s.newest = n
 	s.mu.Unlock()
 	if old != nil {
 		s.leave(old)
@@ -82,18 +83,33 @@ func (s *Spool) idleLocked() bool {
 	if !last.active || last.bytes < min(idleGeneration, s.sizes.generation/4) {
 		return false
 	}
-	for _, q := range s.queues {
-		if q.depth() > 0 {
+	live, all := uint64(0), uint64(0)
+	for name, q := range s.queues {
+		if !s.squeezed && q.depth() > 0 {
 			return false
 		}
+		from := max(last.start[name].first, 1)
+		all += uint64(q.next - min(from, q.next))
+		for _, m := range q.done.missing(from, q.next) {
+			live += uint64(m.To - m.From)
+		}
 	}
-	return true
+	return live == 0 || live*sparse < all
 }
+
+// errGone is why a generation cannot be entered in which nothing is live.
+var errGone = errors.New("the generation is gone")
 
 // enter opens a generation for reading, or joins who has it open.
 func (s *Spool) enter(g *generation) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s.mu.Lock()
+	gone := g.gone
+	s.mu.Unlock()
+	if gone {
+		return errGone
+	}
 	if g.users == 0 && g.db == nil {
 		if err := s.reopen(g); err != nil {
 			return err
@@ -126,7 +142,11 @@ func (s *Spool) reopen(g *generation) error {
 			return fmt.Errorf("generation %x after rebuilding: %w", g.n, err)
 		}
 	}
-	g.db, g.keys = db, keys
+	s.mu.Lock()
+	end := g.end // what is after it was refused, and its sequence used again
+	s.mu.Unlock()
+	i, _ := slices.BinarySearch(keys, end)
+	g.db, g.keys = db, keys[:i]
 	return nil
 }
 
@@ -150,28 +170,49 @@ func (s *Spool) leave(g *generation) {
 
 // shut closes a generation that nobody uses and notes it as closed.
 func (s *Spool) shut(g *generation) {
-	s.mu.Lock()
-	active, gone := g.active, g.gone
-	meta := s.metaLocked(g)
-	s.mu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s.mu.Lock()
+	active := g.active
+	s.mu.Unlock()
 	if active || g.users > 0 || g.db == nil {
 		return
 	}
 	readOnly := g.db.Opts().ReadOnly
 	err := closeBadger(g.db)
 	g.db, g.keys = nil, nil
-	if err == nil && !readOnly && !gone {
+	s.mu.Lock()
+	gone, meta := g.gone, s.metaLocked(g)
+	s.mu.Unlock()
+	switch {
+	case gone:
+		err = os.RemoveAll(g.dir)
+	case err == nil && !readOnly:
 		err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
 	}
-	if err != nil && !gone {
+	if err != nil {
 		s.deps.Log.Warn("closing a generation of the spool: it will be recovered at the next start", "generation", g.n, "error", err)
 	}
 }
 
-// closeBadger turns the panics of a Badger whose files went away into errors.
-func closeBadger(db *badger.DB) (err error) {
+// closeLimit bounds closing a Badger: it tries for ever to write its index
+// (db.go, flushMemtable), which a value log scan makes again.
+const closeLimit = 10 * time.Second
+
+// closeBadger closes a Badger, in bounded time.
+func closeBadger(db *badger.DB) error {
+	end := make(chan error, 1)
+	go func() { end <- closeNow(db) }()
+	select {
+	case err := <-end:
+		return err
+	case <-time.After(closeLimit):
+		return errors.New("close: the index cannot be written")
+	}
+}
+
+// closeNow turns the panics of a Badger whose files went away into errors.
+func closeNow(db *badger.DB) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("close: %v", r)
@@ -181,7 +222,7 @@ func closeBadger(db *badger.DB) (err error) {
 }
 
 func (s *Spool) metaLocked(g *generation) []byte {
-	m := generationMeta{first: g.first, end: g.end, bytes: g.bytes, gone: g.gone, condensed: g.condensed}
+	m := generationMeta{first: g.first, end: g.end, bytes: g.bytes, ops: g.ops, gone: g.gone, condensed: g.condensed}
 	for _, span := range g.start {
 		m.start = append(m.start, span)
 	}
@@ -244,19 +285,29 @@ func (s *Spool) released() (out []*generation) {
 // state keeps a tombstone while an older generation is there, so that the gap
 // is not taken for damage.
 func (s *Spool) remove(g *generation) {
+	g.mu.Lock() // before the state: what closes or condenses it writes its entry under this lock
+	defer g.mu.Unlock()
 	s.mu.Lock()
-	oldest := s.gens[0] == g
-	meta := s.metaLocked(g)
-	var drop []uint64
-	if oldest {
-		for len(s.gens) > 0 && s.gens[0].gone {
-			drop = append(drop, s.gens[0].n)
-			s.gens = s.gens[1:]
+	keep := false // an older one is there
+	for _, x := range s.gens {
+		if x == g {
+			break
 		}
+		keep = keep || !x.gone
 	}
+	meta := s.metaLocked(g)
+	drop, end := []uint64{g.n}, g.end
+	for _, x := range s.gens {
+		end = max(end, x.end)
+	}
+	for len(s.gens) > 0 && s.gens[0].gone {
+		drop = append(drop, s.gens[0].n)
+		s.gens = s.gens[1:]
+	}
+	newest := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.newest), uint64(end))
 	s.mu.Unlock()
 	err := s.state.Update(func(txn *badger.Txn) error {
-		if !oldest {
+		if keep {
 			return txn.Set(generationKey(g.n), meta)
 		}
 		for _, n := range drop {
@@ -264,13 +315,14 @@ func (s *Spool) remove(g *generation) {
 				return err
 			}
 		}
-		return nil
+		return txn.Set([]byte(keyNewest), newest)
 	})
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.db != nil && g.users == 0 {
+	if g.users > 0 {
+		return // a cursor is in it: who leaves it last removes the folder, see shut
+	}
+	if g.db != nil {
 		err = errors.Join(err, closeBadger(g.db))
-		g.db = nil
+		g.db, g.keys = nil, nil
 	}
 	if err = errors.Join(err, os.RemoveAll(g.dir)); err != nil {
 		s.deps.Log.Warn("removing a drained generation of the spool", "generation", g.n, "error", err)

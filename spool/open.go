@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,7 +94,7 @@ func (s *Spool) loadID() (uint64, error) {
 			break
 		}
 	}
-	return binary.BigEndian.Uint64(id[:]), writeDurably(path, []byte(hex.EncodeToString(id[:])+"\n"))
+	return binary.BigEndian.Uint64(id[:]), writeDurably(path, []byte(hex.EncodeToString(binary.BigEndian.AppendUint32(id[:], crc32.Checksum(id[:], castagnoli)))+"\n"))
 }
 
 const idFile = "SPOOL"
@@ -104,7 +105,7 @@ func readIDFile(dir string) (uint64, bool) {
 		return 0, false
 	}
 	id, err := hex.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(id) != 8 {
+	if err != nil || len(id) != 12 || crc32.Checksum(id[:8], castagnoli) != binary.BigEndian.Uint32(id[8:]) {
 		return 0, false
 	}
 	return binary.BigEndian.Uint64(id), true
@@ -169,7 +170,7 @@ func (s *Spool) loadQueues() error {
 		}
 		q := s.queueLocked(string(k))
 		q.done = r
-		q.next = r.end()
+		q.next, q.appended = r.end(), r.bytes
 		return true
 	})
 }

@@ -172,7 +172,7 @@ func (m *marks) add(x mark) {
 		m.skip--
 		return
 	}
-	if len(m.list) == maxMarks {
+	if len(m.list) >= maxMarks {
 		kept := m.list[:0]
 		for i := 0; i < len(m.list); i += 2 {
 			kept = append(kept, m.list[i])

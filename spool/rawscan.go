@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -41,6 +42,47 @@ func scanRaw(dir string, id uint64) (map[bridge.Seq]rawCommit, error) {
 		})
 	}
 	return found, nil
+}
+
+// keptSuffix names the folder with a copy of a crashed generation's newest value
+// log file.
+const keptSuffix = ".kept"
+
+// keepNewest scans a crashed generation and copies its newest value log file
+// aside: Badger cuts that file at the first entry that it cannot read, and what
+// is behind it is safe only once it is written anew. A copy that an earlier,
+// interrupted recovery has left is scanned as well. Without room for the copy
+// the recovery goes on without.
+func (s *Spool) keepNewest(dir string) (map[bridge.Seq]rawCommit, error) {
+	raw, err := scanRaw(dir, s.id)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := scanRaw(dir+keptSuffix, s.id)
+	if err != nil {
+		return nil, err
+	}
+	for key, c := range kept {
+		if old, ok := raw[key]; !ok || !old.whole {
+			raw[key] = c
+		}
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	if len(names) == 0 || len(kept) > 0 {
+		return raw, nil
+	}
+	newest := slices.Max(names)
+	b, err := os.ReadFile(newest)
+	if err == nil {
+		err = os.MkdirAll(dir+keptSuffix, 0o700)
+	}
+	if err == nil {
+		err = writeDurably(filepath.Join(dir+keptSuffix, filepath.Base(newest)), bytes.TrimRight(b, "\x00"))
+	}
+	if err != nil {
+		s.deps.Log.Warn("spool: no copy before recovery", "of", newest, "error", err)
+	}
+	return raw, nil
 }
 
 // scanFile calls fn for the commits in the bytes of one file, in order.

@@ -58,7 +58,8 @@ func (s *Spool) recover() error {
 	all := slices.Sorted(maps.Keys(known))
 	all = slices.Compact(slices.Sorted(slices.Values(append(all, dirs...))))
 	var carried []*change
-	for _, n := range all {
+	for i, n := range all {
+		s.newest = max(s.newest, n)
 		m := known[n]
 		onDisk := slices.Contains(dirs, n)
 		switch {
@@ -69,20 +70,33 @@ func (s *Spool) recover() error {
 			s.addGeneration(n, m)
 		case m != nil && onDisk:
 			s.addGeneration(n, m)
+			if uint64(m.ops) > s.applied.Load() { // closed, and killed before the state had its changes
+				c, err := s.carriedBy(s.gens[len(s.gens)-1])
+				if err != nil {
+					return err
+				}
+				carried = append(carried, c...)
+			}
 		case m != nil:
 			s.damage(fmt.Sprintf("generation %x of the log is missing: sequences %d to %d", n, m.first, m.end-1))
 			m.gone = true
 			s.addGeneration(n, m)
 			s.loseUnreleased(m)
 		default:
-			c, err := s.recoverCrashed(n)
+			c, err := s.recoverCrashed(n, s.firstAfter(all[i+1:], known))
 			if err != nil {
 				return err
 			}
 			carried = append(carried, c...)
 		}
 	}
-	s.trimGone()
+	if err := s.forgetGone(known); err != nil {
+		return err
+	}
+	kept, _ := filepath.Glob(filepath.Join(s.logDir(), "*"+keptSuffix))
+	for _, path := range kept { // everything in them is in its generation by now
+		_ = os.RemoveAll(path)
+	}
 	for _, c := range carried {
 		if uint64(c.logged) > s.applied.Load() {
 			if err := s.applyNow(c); err != nil {
@@ -96,7 +110,7 @@ func (s *Spool) recover() error {
 
 // addGeneration adds a closed generation and moves the queues to its end.
 func (s *Spool) addGeneration(n uint64, m *generationMeta) {
-	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
+	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, ops: m.ops, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
 	for _, span := range m.start {
 		g.start[span.name] = span
 	}
@@ -134,14 +148,15 @@ func (s *Spool) loseUnreleased(m *generationMeta) {
 // recoverCrashed makes a generation whole that was not closed: the commits that
 // its index misses are found in its value log, and a Badger that cannot be
 // opened is built anew. It returns the changes that the commits carry.
-func (s *Spool) recoverCrashed(n uint64) ([]*change, error) {
+func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 	dir := s.generationDir(n)
-	raw, err := scanRaw(dir, s.id)
+	raw, err := s.keepNewest(dir)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = os.RemoveAll(dir + keptSuffix) }() // at worst it is looked at again
 	for key, c := range raw {
-		if c.header.generation != n {
+		if c.header.generation != n || bound > 0 && key >= bound { // refused: its sequence is another's
 			delete(raw, key)
 		}
 	}
@@ -159,12 +174,41 @@ func (s *Spool) recoverCrashed(n uint64) ([]*change, error) {
 	s.addGeneration(n, m)
 	g := s.gens[len(s.gens)-1]
 	if len(carried) > 0 {
-		g.ops = carried[len(carried)-1].logged
+		m.ops = carried[len(carried)-1].logged
+		g.ops = m.ops
 	}
 	for _, key := range keys {
 		s.markRecovered(raw[key])
 	}
 	return carried, s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) })
+}
+
+// carriedBy collects the changes that a closed generation's commits carry.
+func (s *Spool) carriedBy(g *generation) (out []*change, err error) {
+	raw, err := s.rawOf(g)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		if b := opsIn(raw[key]); b != nil {
+			out = append(out, &change{Batch: b, logged: key})
+		}
+	}
+	return out, nil
+}
+
+// firstAfter is the first sequence of the next generation that has one.
+func (s *Spool) firstAfter(next []uint64, known map[uint64]*generationMeta) bridge.Seq {
+	for _, n := range next {
+		if m := known[n]; m != nil {
+			return m.first
+		}
+		raw, _ := scanRaw(s.generationDir(n), s.id)
+		if len(raw) > 0 {
+			return slices.Min(slices.Collect(maps.Keys(raw)))
+		}
+	}
+	return 0
 }
 
 // discardEmpty removes a generation in which no commit was found. A folder
@@ -238,15 +282,38 @@ func (s *Spool) readable(db *badger.DB, key bridge.Seq) bool {
 // new one.
 func (s *Spool) rebuildDir(n uint64, raw map[bridge.Seq]rawCommit) error {
 	dir := s.generationDir(n)
-	if _, err := s.setAside(dir, fmt.Sprintf("%016x", n)); err != nil {
+	fresh := dir + condensedSuffix
+	if err := errors.Join(os.RemoveAll(fresh), s.reindex(fresh, raw)); err != nil {
 		return err
 	}
-	return s.reindex(dir, raw)
+	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(dir, fresh)); err != nil {
+		return err
+	}
+	_, err := s.setAside(fresh, fmt.Sprintf("%016x", n))
+	return err
+}
+
+// rawOf scans the raw files of a generation that is known. What is after its
+// end was refused, and its sequences are another generation's.
+func (s *Spool) rawOf(g *generation) (map[bridge.Seq]rawCommit, error) {
+	raw, err := scanRaw(g.dir, s.id)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	end := g.end
+	s.mu.Unlock()
+	for key, c := range raw {
+		if c.header.generation != g.n || key >= end {
+			delete(raw, key)
+		}
+	}
+	return raw, nil
 }
 
 // rebuild makes a closed generation readable again; g.mu is held.
 func (s *Spool) rebuild(g *generation, cause error) error {
-	raw, err := scanRaw(g.dir, s.id)
+	raw, err := s.rawOf(g)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -263,13 +330,13 @@ func (s *Spool) salvage(g *generation) bool {
 		return false
 	}
 	g.salvaged = true
-	raw, err := scanRaw(g.dir, s.id)
+	raw, err := s.rawOf(g)
 	if err != nil {
 		return false
 	}
 	found := false
 	for key, c := range raw {
-		if c.header.generation != g.n || s.readable(g.db, key) {
+		if s.readable(g.db, key) {
 			continue
 		}
 		if g.extra == nil {

@@ -30,8 +30,15 @@ func (s *Spool) room(list []pending) ([]pending, error) {
 func (s *Spool) refuseUntilRoom(err error) []pending {
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-full", Severity: bridge.Critical, Text: err.Error()})
 	waiting := s.intake.refuse(err)
+	s.squeeze(true)
 	s.committers.Go(s.awaitRoom)
 	return waiting
+}
+
+func (s *Spool) squeeze(on bool) {
+	s.mu.Lock()
+	s.squeezed = on
+	s.mu.Unlock()
 }
 
 // fits says whether size more bytes may be written.
@@ -79,10 +86,12 @@ func (s *Spool) awaitRoom() {
 		}
 		if s.fits(spare) == nil {
 			s.intake.resume()
+			s.squeeze(false)
 			s.deps.Health.Clear("spool-full")
 			s.fillBallast()
 			return
 		}
+		s.collect()
 	}
 }
 

@@ -29,8 +29,11 @@ type Spool struct {
 	queues map[string]*queue
 	lost   []Missing // ranges reported missing since the start
 
-	damages    atomic.Int64 // reported since the start
-	condensing bool         // one generation at a time is condensed
+	damages atomic.Int64 // reported since the start
+	newest  uint64       // the highest generation number ever used; never used again
+
+	squeezed   bool // the intake waits for room: what is mostly released is condensed at once
+	condensing bool // one generation at a time is condensed
 
 	intake  intake
 	writer  writer // the committer's own
@@ -134,7 +137,12 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		done = func(bridge.Seq, error) {}
 	}
 	if len(b.Appends) == 0 {
-		s.hand(&change{Batch: b, done: done})
+		c := &change{Batch: b, done: done}
+		if n := c.size(); n > maxStateBatch {
+			done(0, bridge.Errorf("commit", bridge.TooLarge, "changes of %d bytes, the state takes %d at once", n, maxStateBatch))
+			return
+		}
+		s.hand(c)
 		return
 	}
 	committed := done

@@ -29,15 +29,16 @@ const (
 	keyUser       = "k/"
 	keyApplied    = "m/applied"
 	keyAge        = "m/age"
+	keyNewest     = "m/newest" // newest generation and its first sequence when a generation was forgotten
 )
 
 // stateMemtable is small: what a start must write through on a full disk is at
 // most one.
-const stateMemtable = 1 << 20
+const stateMemtable = 2 << 20
 
 // maxStateBatch bounds the bytes of one transaction of the state; Badger takes
 // 15 % of a memtable.
-const maxStateBatch = 64 << 10
+const maxStateBatch = 192 << 10
 
 func stateOptions(dir string, log *slog.Logger) badger.Options {
 	o := badger.DefaultOptions(dir)
@@ -156,6 +157,7 @@ func counter(v []byte) int64 {
 type generationMeta struct {
 	first, end bridge.Seq
 	bytes      int64
+	ops        bridge.Seq // its last commit that carries changes for the state
 	gone       bool
 	condensed  bool
 	start      []queueSpan // next place and cumulative bytes of each queue when it began
@@ -171,6 +173,7 @@ func (m *generationMeta) encode() []byte {
 	b := binary.AppendUvarint(nil, uint64(m.first))
 	b = binary.AppendUvarint(b, uint64(m.end))
 	b = binary.AppendUvarint(b, uint64(m.bytes))
+	b = binary.AppendUvarint(b, uint64(m.ops))
 	var flags byte
 	if m.gone {
 		flags |= metaGone
@@ -200,7 +203,7 @@ func (d *decoder) spans() (out []queueSpan) {
 
 func decodeMeta(b []byte) (*generationMeta, error) {
 	d := decoder{b: b}
-	m := &generationMeta{first: bridge.Seq(d.uvarint()), end: bridge.Seq(d.uvarint()), bytes: int64(d.uvarint())}
+	m := &generationMeta{first: bridge.Seq(d.uvarint()), end: bridge.Seq(d.uvarint()), bytes: int64(d.uvarint()), ops: bridge.Seq(d.uvarint())}
 	flags := d.byte()
 	m.gone, m.condensed = flags&metaGone != 0, flags&metaCondensed != 0
 	m.start, m.finish = d.spans(), d.spans()

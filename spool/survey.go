@@ -1,9 +1,12 @@
 package spool
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -25,22 +28,24 @@ func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*genera
 	first, last := raw[keys[0]].header, raw[keys[len(keys)-1]].header
 	m := &generationMeta{first: first.first, end: last.next()}
 	start, finish := map[string]queueSpan{}, map[string]queueSpan{}
-	for name, q := range s.queues {
-		start[name] = queueSpan{name: name, first: q.next, bytes: q.appended}
-	}
 	var carried []*change
 	for _, key := range keys {
 		c := raw[key]
 		m.bytes += int64(len(c.value))
 		size := s.sizesIn(c)
 		for _, span := range c.header.table {
-			if _, ok := start[span.name]; !ok || key == keys[0] {
+			if _, ok := start[span.name]; !ok { // not q.next: that may be the end of what is released out of order
 				start[span.name] = queueSpan{name: span.name, first: span.first, bytes: span.bytes}
 			}
 			finish[span.name] = queueSpan{name: span.name, first: span.first + bridge.Place(span.count), bytes: span.bytes + size[span.name]}
 		}
 		if b := opsIn(c); b != nil {
 			carried = append(carried, &change{Batch: b, logged: key})
+		}
+	}
+	for name, q := range s.queues {
+		if _, ok := start[name]; !ok {
+			start[name] = queueSpan{name: name, first: q.next, bytes: q.appended}
 		}
 	}
 	m.start = slices.Collect(maps.Values(start))
@@ -104,11 +109,31 @@ func (s *Spool) markRecovered(c rawCommit) {
 	}
 }
 
-// trimGone forgets generations that are gone and have no older one before them.
-func (s *Spool) trimGone() {
+// forgetGone forgets generations that are gone and have no older one before
+// them, but not how far the numbers have gone.
+func (s *Spool) forgetGone(known map[uint64]*generationMeta) error {
+	var drop []uint64
 	for len(s.gens) > 0 && s.gens[0].gone {
+		drop = append(drop, s.gens[0].n)
 		s.gens = s.gens[1:]
 	}
+	return s.state.Update(func(txn *badger.Txn) error {
+		v, err := getValue(txn, []byte(keyNewest))
+		if err != nil {
+			return err
+		}
+		if len(v) == 16 {
+			s.newest = max(s.newest, binary.BigEndian.Uint64(v))
+			s.writer.seq = max(s.writer.seq, bridge.Seq(binary.BigEndian.Uint64(v[8:])))
+		}
+		for _, n := range drop {
+			if err := txn.Delete(generationKey(n)); err != nil {
+				return err
+			}
+		}
+		v = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.newest), uint64(s.writer.seq))
+		return txn.Set([]byte(keyNewest), v)
+	})
 }
 
 // applyNow writes a change during recovery.

@@ -245,7 +245,7 @@ func (s *Spool) repair(g *generation) (bool, error) {
 	if g.users > 0 || g.db != nil {
 		return false, nil
 	}
-	raw, err := scanRaw(g.dir, s.id)
+	raw, err := s.rawOf(g)
 	if err != nil {
 		return false, err
 	}
