@@ -151,9 +151,11 @@ func TestDamage(t *testing.T) {
 			dir := killed(t, dir)
 			each(t, filepath.Join(dir, c.sub), c.suffix, c.change)
 			after := openTest(t, dir)
+			first := drain(t, after, up, false) // opens, salvages and leaves each generation
 			got := drain(t, after, up, true)
 			if c.lossless {
 				expectRange(t, got, 0, 1500)
+				expectRange(t, first, 0, 1500)
 			} else if missing := after.Missing(); len(got) < 1500 && len(got)+count(missing) != 1500 {
 				t.Fatalf("%d records and %d reported missing of 1500: %v", len(got), count(missing), missing)
 			}

@@ -147,6 +147,7 @@ func (s *Spool) reopen(g *generation) error {
 	s.mu.Unlock()
 	i, _ := slices.BinarySearch(keys, end)
 	g.db, g.keys = db, keys[:i]
+	g.addExtra()
 	return nil
 }
 

@@ -321,6 +321,15 @@ func (s *Spool) rebuild(g *generation, cause error) error {
 	return s.rebuildDir(g.n, raw)
 }
 
+// addExtra adds the commits that were salvaged to the index of what is open.
+func (g *generation) addExtra() {
+	for key := range g.extra {
+		g.keys = append(g.keys, key)
+	}
+	slices.Sort(g.keys)
+	g.keys = slices.Compact(g.keys)
+}
+
 // salvage looks once through the raw files of a generation whose index misses
 // commits, and keeps what it finds in memory. It reports whether that helps.
 func (s *Spool) salvage(g *generation) bool {
@@ -345,11 +354,7 @@ func (s *Spool) salvage(g *generation) bool {
 		g.extra[key], found = c.value, true
 	}
 	if found {
-		for key := range g.extra {
-			g.keys = append(g.keys, key)
-		}
-		slices.Sort(g.keys)
-		g.keys = slices.Compact(g.keys)
+		g.addExtra()
 		s.damage(fmt.Sprintf("the index of generation %x had lost %d commits, which were found in its raw files", g.n, len(g.extra)))
 	}
 	return found
