@@ -56,7 +56,6 @@ type cloudLink struct {
 	once sync.Once
 	done chan struct{}
 	err  error
-	wg   sync.WaitGroup
 }
 
 func (l *cloudLink) Window() int           { return l.window }

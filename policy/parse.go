@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func parseDocument(name, file string, raw []byte, g gateway) (*document, Faults)
 	root, err := readJSON(raw)
 	if err != nil {
 		offset := 0
-		if syntax, ok := err.(*syntaxError); ok {
+		if syntax, ok := errors.AsType[*syntaxError](err); ok {
 			offset = syntax.offset
 		}
 		p.fault(offset, err.Error(), "a policy is one JSON object in UTF-8; \"aws iot get-policy\" prints one")

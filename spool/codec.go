@@ -228,13 +228,6 @@ func (d *decoder) byte() byte {
 	return 0
 }
 
-func (d *decoder) uint32() uint32 {
-	if b := d.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
 func (d *decoder) uint64() uint64 {
 	if b := d.take(8); b != nil {
 		return binary.BigEndian.Uint64(b)

@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -67,16 +66,14 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	default:
 		return nil, err
 	}
-	s := &Spool{opts: Options{Dir: dir}, sizes: defaultSizes(), deps: Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Health: new(bridge.Health)}}
+	s := &Spool{opts: Options{Dir: dir}, sizes: defaultSizes(), deps: Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}}
 	r.Aside, _ = filepath.Glob(filepath.Join(dir, "damaged", "*"))
 	dirs, err := s.logDirs()
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	known, gone := r.verifyState(s)
-	if err := s.readID(dirs); err != nil {
-		return nil, err
-	}
+	s.readID(dirs)
 	next := bridge.Seq(0)
 	for i, n := range dirs {
 		if progress != nil {
@@ -152,18 +149,17 @@ func (r *Report) verifyState(s *Spool) (known map[uint64]*generationMeta, gone m
 }
 
 // readID finds the spool's id without writing anything.
-func (s *Spool) readID(dirs []uint64) error {
+func (s *Spool) readID(dirs []uint64) {
 	if id, ok := readIDFile(s.opts.Dir); ok {
 		s.id = id
-		return nil
+		return
 	}
 	for _, n := range dirs {
 		if id, ok := spoolIDIn(s.generationDir(n)); ok {
 			s.id = id
-			return nil
+			return
 		}
 	}
-	return nil // an empty spool has none
 }
 
 func (s *Spool) verifyGeneration(n uint64, meta *generationMeta, active bool, seen func(first, end bridge.Seq)) (GenerationReport, error) {

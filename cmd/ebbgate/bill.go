@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -84,7 +83,7 @@ func readBills(ctx context.Context, cfg *configs.Config, today bool) (*bills, er
 	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
 		return nil, fmt.Errorf("no gateway answers at %s, and there is no spool: %w", cmp.Or(cfg.Admin.Address, "(no admin address)"), err)
 	}
-	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Health: &bridge.Health{}})
+	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})
 	if err != nil {
 		return nil, err
 	}

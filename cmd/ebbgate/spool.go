@@ -27,7 +27,6 @@ type spoolFlags struct {
 	sets   []string
 	json   bool
 	yes    bool
-	req    spoolRequest
 }
 
 func newSpoolCommand() *cobra.Command {

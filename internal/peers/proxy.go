@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -200,7 +201,7 @@ func (p *Proxy) copy(dst, src *net.TCPConn) {
 				return
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_ = dst.CloseWrite()
 			return
 		}

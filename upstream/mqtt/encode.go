@@ -34,7 +34,7 @@ func publishOf(m *bridge.Message, expiry uint32) *packets.Publish {
 // firstByte is a PUBLISH's first byte. DUP is never set: what is sent again is
 // sent on a new session.
 func firstByte(p *packets.Publish) byte {
-	b := byte(packets.PUBLISH<<4) | p.QoS<<1
+	b := packets.PUBLISH<<4 | p.QoS<<1
 	if p.Retain {
 		b |= 1
 	}
