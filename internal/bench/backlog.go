@@ -231,7 +231,7 @@ func (m *backlog) restart(ctx context.Context, g *gateway) error {
 // which is publisher index, has connected and has its first PUBACK.
 func (m *backlog) startTime(ctx context.Context, g *gateway, index int) (time.Duration, error) {
 	start := time.Now()
-	if err := g.start(); err != nil {
+	if err := g.start(ctx); err != nil {
 		return 0, err
 	}
 	conn, err := g.accept(ctx, g.addr, clientName(index))
@@ -249,7 +249,7 @@ func (m *backlog) startTime(ctx context.Context, g *gateway, index int) (time.Du
 // drain lets the cloud return, checks that all arrives, and takes the time
 // until the space is given back.
 func (m *backlog) drain(ctx context.Context, g *gateway, cloud string, spooled int) error {
-	c, sub, _, err := m.cloudReturns(ctx, g.child, cloud, spooled)
+	c, sub, err := m.cloudReturns(ctx, g.child, cloud, spooled)
 	if err != nil {
 		return err
 	}

@@ -25,14 +25,15 @@ type child struct {
 // stopTime bounds an orderly end.
 const stopTime = 30 * time.Second
 
-// start starts the program; its output goes to the file log of its folder.
-func (c *child) start() error {
+// start starts the program, which is killed when ctx ends; its output goes to
+// the file log of its folder.
+func (c *child) start(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(c.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = c.dir, log, log, childAttr()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"syscall"
 	"time"
 )
@@ -19,6 +18,7 @@ func (b *bench) measureForward(ctx context.Context) error {
 	through := b.report.add(figure{Item: "b", What: "device → gateway → cloud", Unit: "/s", With: "mosquitto bridging", Bound: bound{ratioAtLeast, 0.7}, Note: "1.0 is the aim"})
 	intake := b.report.add(figure{What: "  PUBACKs meanwhile", Unit: "/s", With: "mosquitto"})
 	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
+	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto bridging", Note: "one thread"})
 	b.note("b: %d publishers send %s messages at full speed; messages a second from the first sent to the last at a subscriber of the cloud, a mosquitto. The gateway syncs, adds its origin as user properties, releases and meters.",
 		manyDevices, number(float64(b.Forwarded)))
 	return b.eachRun(ctx, partForward, func(run string) error {
@@ -33,6 +33,7 @@ func (b *bench) measureForward(ctx context.Context) error {
 		through.Ours, through.Peer = append(through.Ours, ours.rate), append(through.Peer, peer.rate)
 		intake.Ours, intake.Peer = append(intake.Ours, ours.acks), append(intake.Peer, peer.acks)
 		cpu.Ours, cpu.Peer = append(cpu.Ours, ours.cpu), append(cpu.Peer, peer.cpu)
+		cloud.Ours, cloud.Peer = append(cloud.Ours, ours.cloud), append(cloud.Peer, peer.cloud)
 		b.say("%s: gateway %s/s, mosquitto %s/s", run, number(ours.rate), number(peer.rate))
 		return nil
 	})
@@ -66,9 +67,10 @@ func (b *bench) mosquittoEdge(ctx context.Context, cloud string) (*edge, error) 
 
 // passage is what one run of (b) or (c) measured of an edge.
 type passage struct {
-	rate float64 // messages a second at the subscriber
-	acks float64 // PUBACKs a second at the publishers
-	cpu  float64 // processor time of the edge, µs a message
+	rate  float64 // messages a second at the subscriber
+	acks  float64 // PUBACKs a second at the publishers
+	cpu   float64 // processor time of the edge, µs a message
+	cloud float64 // that of the cloud
 }
 
 // forward makes one run of (b).
@@ -91,7 +93,7 @@ func (b *bench) forward(ctx context.Context, open opener) (p passage, err error)
 	if err := pause(ctx, linkTime); err != nil {
 		return p, err
 	}
-	from, err := readCPU(e.pid())
+	spent, err := startClock(e.child, cloud.child)
 	if err != nil {
 		return p, err
 	}
@@ -104,9 +106,31 @@ func (b *bench) forward(ctx context.Context, open opener) (p passage, err error)
 	if err != nil {
 		return p, e.failed(err)
 	}
-	to, err := readCPU(e.pid())
 	n := float64(b.Forwarded)
-	return passage{n / last.Sub(start).Seconds(), n / acked.Seconds(), perMessage(to-from, b.Forwarded)}, err
+	p.rate, p.acks = n/last.Sub(start).Seconds(), n/acked.Seconds()
+	p.cpu, p.cloud, err = spent(b.Forwarded)
+	return p, err
+}
+
+// startClock reads the processor time of an edge and its cloud; the function
+// that it returns tells what they have spent since, in microseconds a message.
+func startClock(edge, cloud *child) (spent func(n int) (float64, float64, error), err error) {
+	edgeFrom, err := readCPU(edge.pid())
+	if err != nil {
+		return nil, err
+	}
+	cloudFrom, err := readCPU(cloud.pid())
+	if err != nil {
+		return nil, err
+	}
+	return func(n int) (float64, float64, error) {
+		edgeTo, err := readCPU(edge.pid())
+		if err != nil {
+			return 0, 0, err
+		}
+		cloudTo, err := readCPU(cloud.pid())
+		return perMessage(edgeTo-edgeFrom, n), perMessage(cloudTo-cloudFrom, n), err
+	}, nil
 }
 
 // perMessage is a processor time spread over n messages, in microseconds.
@@ -132,6 +156,7 @@ func (b *bench) fill(ctx context.Context, c *child, addr string, n int) error {
 func (b *bench) measureReplay(ctx context.Context) error {
 	f := b.report.add(figure{Item: "c", What: "replay of " + number(float64(b.Replayed)), Unit: "/s", With: "mosquitto's bridge", Bound: bound{ratioAtLeast, 1}})
 	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
+	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: "one thread"})
 	b.note("c: filled while the cloud is away; messages a second from the first to the last arrival at a subscriber of the cloud.")
 	return b.eachRun(ctx, partReplay, func(run string) error {
 		ours, err := b.replay(ctx, b.gatewayEdge)
@@ -144,6 +169,7 @@ func (b *bench) measureReplay(ctx context.Context) error {
 		}
 		f.Ours, f.Peer = append(f.Ours, ours.rate), append(f.Peer, peer.rate)
 		cpu.Ours, cpu.Peer = append(cpu.Ours, ours.cpu), append(cpu.Peer, peer.cpu)
+		cloud.Ours, cloud.Peer = append(cloud.Ours, ours.cloud), append(cloud.Peer, peer.cloud)
 		b.say("%s: gateway %s/s, mosquitto %s/s", run, number(ours.rate), number(peer.rate))
 		return nil
 	})
@@ -163,29 +189,34 @@ func (b *bench) replay(ctx context.Context, open opener) (p passage, err error) 
 	if err := b.fill(ctx, e.child, e.addr, b.Replayed); err != nil {
 		return p, err
 	}
-	cloud, sub, from, err := b.cloudReturns(ctx, e.child, addr, b.Replayed)
+	cloud, sub, err := b.cloudReturns(ctx, e.child, addr, b.Replayed)
 	if err != nil {
 		return p, err
 	}
 	defer cloud.close()
 	defer sub.close()
+	spent, err := startClock(e.child, cloud.child)
+	if err != nil {
+		return p, err
+	}
 	first, last, err := sub.wait(ctx)
 	if err != nil {
 		return p, e.failed(err)
 	}
-	to, err := readCPU(e.pid())
-	return passage{rate: float64(b.Replayed) / last.Sub(first).Seconds(), cpu: perMessage(to-from, b.Replayed)}, err
+	p.rate = float64(b.Replayed) / last.Sub(first).Seconds()
+	p.cpu, p.cloud, err = spent(b.Replayed)
+	return p, err
 }
 
 // cloudReturns starts a mosquitto where the edge's cloud was missing, with a
 // subscriber that awaits n messages. The edge is stopped meanwhile, or it would
-// be there before the subscriber. cpu is what the edge had taken until then.
-func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n int) (cloud *broker, sub *subscriber, cpu time.Duration, err error) {
+// be there before the subscriber.
+func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n int) (cloud *broker, sub *subscriber, err error) {
 	if err := edge.signal(syscall.SIGSTOP); err != nil {
-		return nil, nil, 0, err
+		return nil, nil, err
 	}
-	if cloud, err = startMosquitto(b.work, addr, ""); err != nil {
-		return nil, nil, 0, err
+	if cloud, err = startMosquitto(ctx, b.work, addr, ""); err != nil {
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -193,15 +224,14 @@ func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n in
 		}
 	}()
 	if err = cloud.ready(ctx, addr); err != nil {
-		return nil, nil, 0, err
+		return nil, nil, err
 	}
 	if sub, err = newSubscriber(ctx, addr, n); err != nil {
-		return nil, nil, 0, cloud.failed(err)
+		return nil, nil, cloud.failed(err)
 	}
-	cpu, err = readCPU(edge.pid())
-	if err = errors.Join(err, edge.signal(syscall.SIGCONT)); err != nil {
+	if err = edge.signal(syscall.SIGCONT); err != nil {
 		sub.close()
-		return nil, nil, 0, err
+		return nil, nil, err
 	}
-	return cloud, sub, cpu, nil
+	return cloud, sub, nil
 }

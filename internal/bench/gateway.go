@@ -108,7 +108,7 @@ func openGateway(ctx context.Context, binary, dir string, o gatewayOptions) (*ga
 	if err != nil {
 		return nil, err
 	}
-	if err := g.start(); err != nil {
+	if err := g.start(ctx); err != nil {
 		return nil, err
 	}
 	if err := g.ready(ctx, g.addr); err != nil {

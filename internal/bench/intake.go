@@ -77,7 +77,7 @@ func (b *bench) sinkIntake(ctx context.Context, publishers int) (float64, error)
 		return 0, err
 	}
 	c := &child{name: sinkMode, dir: dir, argv: []string{b.self, sinkMode, addr}}
-	if err := c.start(); err != nil {
+	if err := c.start(ctx); err != nil {
 		return 0, err
 	}
 	defer c.kill()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"strings"
@@ -108,7 +109,7 @@ func TestPublisherRefusesWrongAnswers(t *testing.T) {
 		"one too often": {packetPubAck, 2, 0, 1, packetPubAck, 2, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, err := newFleet(t.Context(), answering(t, answer), 1)
+			f, err := newFleet(t.Context(), answering(t, bytes.Repeat(answer, ackBatch)), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +158,7 @@ func TestPaceTellsOfABrokerThatIsTooSlow(t *testing.T) {
 // arrivals are the QoS 0 PUBLISHes of publisher index with the numbers given.
 func arrivals(index int, numbers ...uint64) (b []byte) {
 	for _, n := range numbers {
-		frame := newRing(index, "dt/x/t", payloadSize, 1).take(n, 1)
+		frame := newRing(index, "dt/x/t", 1).take(n, 1)
 		_, body, _, _ := splitPacket(frame)
 		body = append(body[:8:8], body[10:]...) // QoS 0 has no packet id
 		b = append(append(appendRemaining(append(b, packetPublish), len(body)), body...), packetPubAck, 2, 0, 0)

@@ -38,7 +38,7 @@ type broker struct {
 
 // startMosquitto starts a mosquitto in a folder of its own below dir; address
 // is where it listens. With bridgeTo it bridges to that address.
-func startMosquitto(dir, address, bridgeTo string) (*broker, error) {
+func startMosquitto(ctx context.Context, dir, address, bridgeTo string) (*broker, error) {
 	program, err := findProgram("mosquitto")
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func startMosquitto(dir, address, bridgeTo string) (*broker, error) {
 		return nil, err
 	}
 	b := &broker{child: &child{name: name, dir: home, argv: []string{program, "-c", file}}, addr: address}
-	return b, b.start()
+	return b, b.start(ctx)
 }
 
 // openMosquitto is startMosquitto on a free port, and ready.
@@ -74,7 +74,7 @@ func openMosquitto(ctx context.Context, dir, bridgeTo string) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := startMosquitto(dir, addr, bridgeTo)
+	b, err := startMosquitto(ctx, dir, addr, bridgeTo)
 	if err != nil {
 		return nil, err
 	}

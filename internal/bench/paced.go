@@ -44,7 +44,7 @@ func newPace(ctx context.Context, addr string, devices, rate int) (*pace, error)
 			p.close()
 			return nil, err
 		}
-		p.devices = append(p.devices, &pacedDevice{conn: conn, ring: newRing(i, topicOf(client), payloadSize, pacedWindow)})
+		p.devices = append(p.devices, &pacedDevice{conn: conn, ring: newRing(i, topicOf(client), pacedWindow)})
 	}
 	return p, nil
 }

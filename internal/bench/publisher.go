@@ -75,7 +75,7 @@ func newPublisher(ctx context.Context, addr string, index, window int) (*publish
 // publisherOn makes the publisher index of a session that is open.
 func publisherOn(conn net.Conn, index, window int) *publisher {
 	client := clientName(index)
-	return &publisher{conn: conn, client: client, ring: newRing(index, topicOf(client), payloadSize, window)}
+	return &publisher{conn: conn, client: client, ring: newRing(index, topicOf(client), window)}
 }
 
 func clientName(index int) string { return fmt.Sprintf("load-%03d", index) }

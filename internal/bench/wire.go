@@ -75,14 +75,14 @@ type ring struct {
 	window  uint64
 }
 
-// newRing encodes the frames of publisher index: QoS 1, on topic, with payloads
-// of size bytes that do not compress.
-func newRing(index int, topic string, size, window int) *ring {
-	body := 2 + len(topic) + 2 + size
+// newRing encodes the frames of publisher index: QoS 1, on topic, with
+// payloads of payloadSize bytes that do not compress.
+func newRing(index int, topic string, window int) *ring {
+	body := 2 + len(topic) + 2 + payloadSize
 	head := appendText(appendRemaining([]byte{packetPublish | flagQoS1}, body), topic)
-	r := &ring{size: len(head) + 2 + size, payload: len(head) + 2, window: uint64(window)}
+	r := &ring{size: len(head) + 2 + payloadSize, payload: len(head) + 2, window: uint64(window)}
 	noise := rand.New(rand.NewPCG(uint64(index), 1))
-	payload := make([]byte, size)
+	payload := make([]byte, payloadSize)
 	for i := range payload {
 		payload[i] = byte(noise.Uint32())
 	}

@@ -21,7 +21,7 @@ func TestRemainingLength(t *testing.T) {
 
 func TestRingNumbersItsMessages(t *testing.T) {
 	const window = 3
-	r := newRing(7, "dt/x/t", payloadSize, window)
+	r := newRing(7, "dt/x/t", window)
 	for from := uint64(0); from < 20; from += 2 {
 		b := r.take(from, 2)
 		for n := from; n < from+2; n++ {
@@ -48,7 +48,7 @@ func TestRingNumbersItsMessages(t *testing.T) {
 }
 
 func TestSplitPacketWaitsForTheRest(t *testing.T) {
-	whole := newRing(0, "dt/x/t", payloadSize, 1).take(0, 1)
+	whole := newRing(0, "dt/x/t", 1).take(0, 1)
 	for n := range whole {
 		if _, _, _, err := splitPacket(whole[:n]); !errors.Is(err, errShort) {
 			t.Fatalf("%d of %d bytes: %v", n, len(whole), err)
