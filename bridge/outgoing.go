@@ -22,8 +22,18 @@ const AcceptedLayout = "2006-01-02T15:04:05.000000000Z"
 // in every mode, because a loop must be seen whatever else the route hides.
 // Expiry is what the giver said; the sender writes [Delivery].Remaining.
 //
-// The result shares s's bytes where it can: nobody may write to them.
+// The result shares s's bytes where it can: nobody may write to them. It is
+// made once and kept with s, which belongs to one goroutine: the sender and the
+// meter both ask.
 func Outgoing(s *Stored) Message {
+	if s.outgoing == nil {
+		m := outgoing(s)
+		s.outgoing = &m
+	}
+	return *s.outgoing
+}
+
+func outgoing(s *Stored) Message {
 	m := s.Message
 	m.Topic, m.QoS, m.Retain = s.Receiver.Topic, s.Receiver.QoS, s.Receiver.Retain
 	m.User = foreign(s.User)

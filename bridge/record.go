@@ -89,6 +89,8 @@ type Stored struct {
 	Place Place
 	*Record
 	Receiver *Receiver // the entry of Receivers that names the queue
+
+	outgoing *Message // see Outgoing
 }
 
 // Size is what the record counts in [Depth].Bytes: topic and payload.

@@ -26,6 +26,8 @@ type intake struct {
 	closed bool
 	full   error // set while nothing is taken: the disk or the bound is reached
 	rotate bool  // begin a new generation before the next commit
+	last   int   // batches of the commit before
+	want   int   // batches that end a gathering
 }
 
 type pending struct {
@@ -91,7 +93,7 @@ func (in *intake) push(p pending) error {
 	}
 	in.list = append(in.list, p)
 	in.bytes += p.size
-	if len(in.list) == 1 || in.bytes > lingerFull {
+	if len(in.list) == 1 || in.bytes > lingerFull || len(in.list) == in.want {
 		in.signal()
 	}
 	return nil
@@ -119,6 +121,13 @@ func (in *intake) take(limit int, delay time.Duration) ([]pending, bool) {
 		in.linger(limit, delay)
 		in.mu.Lock()
 	}
+	if want := in.last * 9 / 10; delay == 0 && want > gatherFrom && len(in.list) > 0 && len(in.list) < want && !in.closed {
+		in.want = want
+		in.mu.Unlock()
+		in.gather(want)
+		in.mu.Lock()
+		in.want = 0
+	}
 	defer in.mu.Unlock()
 	n, size := 0, 0
 	for n < len(in.list) && (n == 0 || size+in.list[n].size <= limit) {
@@ -131,7 +140,35 @@ func (in *intake) take(limit int, delay time.Duration) ([]pending, bool) {
 		in.list = nil
 	}
 	in.bytes -= size
+	in.last = n
 	return out, n > 0 || !in.closed
+}
+
+// Givers with a full window send their next messages when they see the last
+// commit's acknowledgements. A commit that begins before they have come takes
+// half of them, and so does the next: it pays to wait for as many as the last
+// commit had, for less than a sync takes.
+const (
+	gatherFrom = 8 // smaller commits gain nothing
+	gatherTime = 200 * time.Microsecond
+)
+
+func (in *intake) gather(want int) {
+	t := time.NewTimer(gatherTime)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-in.wake:
+			in.mu.Lock()
+			enough := in.closed || in.rotate || len(in.list) >= want
+			in.mu.Unlock()
+			if enough {
+				return
+			}
+		}
+	}
 }
 
 // linger waits for the commit delay, or until a commit is full.

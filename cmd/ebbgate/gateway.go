@@ -63,7 +63,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.spool, err = spool.Open(cfg.Spool, spool.Deps{Log: log, Health: g.health}); err != nil {
 		return nil, err
 	}
-	g.clock = bridge.NewClock(g.spool.Age, clockSynchronised)
+	g.clock = bridge.NewClock(g.spool.Age, newKernelClock().synchronised)
 	bills := billingOf(cfg)
 	if g.meter, err = billing.NewMeter(g.spool, bills, g.clock.Now); err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,9 +45,6 @@ file that is not valid changes nothing and raises a warning.`,
 
 // runGateway opens, runs and closes a gateway.
 func runGateway(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), stderr io.Writer) error {
-	// The heap is small beside what Badger maps; collecting it earlier keeps the
-	// resident set of a gateway box low at no cost that can be measured.
-	debug.SetGCPercent(50)
 	log := newLogger(cfg.Log, stderr)
 	g, err := openGateway(cfg, log)
 	if err != nil {

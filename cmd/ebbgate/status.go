@@ -52,11 +52,33 @@ func (b *statusBuilder) changeClouds() {
 	b.changed = make(chan struct{})
 }
 
-// clockSynchronised asks the kernel.
-func clockSynchronised() bool {
+// kernelClock knows whether the clock is synchronised. Every message asks, so
+// the kernel is asked once a second.
+type kernelClock struct {
+	asked  atomic.Int64 // monotonic nanoseconds since the start
+	synced atomic.Bool
+	start  time.Time
+}
+
+func newKernelClock() *kernelClock {
+	c := &kernelClock{start: time.Now()}
+	c.ask()
+	return c
+}
+
+func (c *kernelClock) ask() {
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
-	return err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0
+	c.synced.Store(err == nil && state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0)
+}
+
+// synchronised is safe for concurrent use.
+func (c *kernelClock) synchronised() bool {
+	now, asked := int64(time.Since(c.start)), c.asked.Load()
+	if now-asked > int64(measured) && c.asked.CompareAndSwap(asked, now) {
+		c.ask()
+	}
+	return c.synced.Load()
 }
 
 // status is the whole of it; safe for concurrent use.
