@@ -77,8 +77,8 @@ const (
 	landing      = 2 * time.Second // what is in flight may still land when the gateway stops
 )
 
-// ErrClosedByPeer is wrapped by Link.Err when the receiver itself ended the
-// connection, rather than the network. Only then can a message be the cause.
+// ErrClosedByPeer is wrapped by Link.Err when the receiver ended the connection,
+// or may have: then a message can be the cause. Silence is the network's.
 var ErrClosedByPeer = errors.New("the receiver hung up")
 
 // NewForwarder wires the walk's second half for one connection.

@@ -117,7 +117,7 @@ func TestForwarderDoesNotBlameEveryMessage(t *testing.T) {
 		return false
 	}
 	forward(t, s, c, new(noMeter), h, warned)
-	if d := s.Depth("dead/cloud/normal"); d.Records > 1 {
+	if d := s.Depth("dead/up/cloud/normal"); d.Records > 1 {
 		t.Errorf("%d good messages are dead letters", d.Records)
 	}
 }

@@ -226,7 +226,7 @@ func TestForwarderDeadLetters(t *testing.T) {
 		return bridge.Outcome{Result: bridge.ResultAcked}
 	}}
 	forward(t, s, c, new(noMeter), h, empty(s, normal))
-	cur := s.Cursor("dead/cloud/normal")
+	cur := s.Cursor("dead/up/cloud/normal")
 	defer cur.Close()
 	r, err := cur.Next()
 	if err != nil || r == nil || string(r.Payload) != "4" {
@@ -271,7 +271,7 @@ func TestForwarderFindsThePoison(t *testing.T) {
 	c := &cloud{window: 10, hangUp: func(d *bridge.Delivery) bool { return string(d.Payload) == "20" }}
 	m := new(noMeter)
 	forward(t, s, c, m, new(bridge.Health), empty(s, normal))
-	if d := s.Depth("dead/cloud/normal"); d.Records != 1 {
+	if d := s.Depth("dead/up/cloud/normal"); d.Records != 1 {
 		t.Fatalf("%d dead letters", d.Records)
 	}
 	if m.uncertain == 0 {

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"encoding/hex"
-	"strings"
 	"time"
 )
 
@@ -71,8 +70,7 @@ func QueueName(direction, upstream, route string) string {
 
 // DeadQueue is the queue of the dead letters of a queue.
 func DeadQueue(queue string) string {
-	_, rest, _ := strings.Cut(queue, "/")
-	return "dead/" + rest
+	return "dead/" + queue
 }
 
 // Record is what the spool keeps: a message, where it came from, and who is to

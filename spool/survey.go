@@ -169,6 +169,7 @@ func (s *Spool) reportGap(queue string, from, to bridge.Place) {
 	for i := range missing {
 		missing[i].Queue = queue
 	}
+	missing = slices.DeleteFunc(missing, func(m Missing) bool { return slices.Contains(s.lost, m) }) // another cursor has said so
 	for _, m := range missing {
 		s.noteLost(m)
 	}

@@ -245,7 +245,7 @@ func TestOneRecordDoesNotFillASmallSpool(t *testing.T) {
 		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
 		return <-done
 	}
-	if err := try(0, "dead/cloud/all"); err != nil {
+	if err := try(0, "dead/up/cloud/all"); err != nil {
 		t.Fatal(err)
 	}
 	n := 1
@@ -260,7 +260,7 @@ func TestOneRecordDoesNotFillASmallSpool(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	expectRange(t, drain(t, s, "dead/cloud/all", false), 0, 1)
+	expectRange(t, drain(t, s, "dead/up/cloud/all", false), 0, 1)
 }
 
 // What the state refuses is refused to who asked for it, and to nobody else.

@@ -12,7 +12,7 @@ import (
 func (g *gateway) adminRoutes() telemetry.Routes {
 	return telemetry.Routes{
 		"GET /api/v1/bill":   g.ledger,
-		"POST /api/v1/spool": spoolHandler{g.spool},
+		"POST /api/v1/spool": spoolHandler{g},
 	}
 }
 

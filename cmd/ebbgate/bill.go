@@ -49,7 +49,7 @@ billed them, or not. A running gateway is asked; else its spool is read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.by != "" && o.by != byDevice && o.by != byTopic {
-				return fmt.Errorf("--by %s: write device or topic", o.by)
+				return &exitError{exitInvalid, fmt.Errorf("--by %s: write device or topic", o.by)}
 			}
 			cfg, err := configs.Load(o.config, os.Environ(), o.sets)
 			if err != nil {

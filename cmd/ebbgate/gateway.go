@@ -161,13 +161,31 @@ func (g *gateway) drain(limit time.Duration) {
 	defer deadline.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
+	acked, since := g.ackedByClouds(), time.Now()
 	for g.draining() {
 		select {
 		case <-deadline.C:
 			return
 		case <-poll.C:
 		}
+		if now := g.ackedByClouds(); now != acked {
+			acked, since = now, time.Now()
+		} else if time.Since(since) > drainIdle {
+			return // what waits is paused or held
+		}
 	}
+}
+
+// drainIdle is how long a stop waits for the next acknowledgement of a backlog.
+const drainIdle = time.Second
+
+func (g *gateway) ackedByClouds() (n int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.clouds {
+		n += c.up.Stats().Acked
+	}
+	return n
 }
 
 // draining reports whether a connected upstream has something to send.

@@ -43,9 +43,14 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if _, chosen := errors.AsType[*exitError](err); !begun && !chosen {
+		err = &exitError{exitInvalid, err} // the command line itself is wrong
 	}
 	if text := err.Error(); text != "" {
 		_, _ = fmt.Fprintln(stderr, "ebbgate: "+text)

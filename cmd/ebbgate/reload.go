@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 )
 
@@ -41,30 +44,46 @@ func (g *gateway) reload(cfg *configs.Config) error {
 	if what := needsRestart(g.cfg, cfg); what != "" {
 		return fmt.Errorf("%s changed: restart the gateway", what)
 	}
+	// Everything that can be refused is tried before anything takes effect.
 	table, err := rules.Compile(cfg.Routes)
 	if err != nil {
 		return err
 	}
-	if err := g.engine.Reload(); err != nil {
+	if _, err := policy.Load(cfg.Policy); err != nil {
 		return err
 	}
-	if err := g.broker.Reload(cfg.Broker); err != nil {
-		return err
-	}
-	same := reflect.DeepEqual(g.cfg.Upstreams, cfg.Upstreams) && reflect.DeepEqual(g.cfg.Routes, cfg.Routes)
+	was, wasTable := g.cfg, g.table
+	same := reflect.DeepEqual(was.Upstreams, cfg.Upstreams) && reflect.DeepEqual(was.Routes, cfg.Routes)
+	clouds := g.clouds
 	g.cfg, g.table = cfg, table
-	g.router.Swap(table)
-	if same {
-		return nil
+	if !same {
+		clouds, err = g.openClouds()
 	}
-	clouds, err := g.openClouds()
+	if err == nil {
+		err = g.broker.Reload(cfg.Broker) // all or nothing
+	}
 	if err != nil {
-		return err
+		g.cfg, g.table = was, wasTable
+		return errors.Join(err, closeClouds(clouds, g.clouds))
 	}
-	g.clouds = clouds
-	g.warnOrphans()
-	g.stats.changeClouds()
-	return nil
+	g.router.Swap(table)
+	if !same {
+		g.clouds = clouds
+		g.warnOrphans()
+		g.stats.changeClouds()
+	}
+	return g.engine.Reload() // it was valid a moment ago
+}
+
+// closeClouds closes those that were opened for nothing.
+func closeClouds(opened, running []*cloud) error {
+	var errs []error
+	for _, c := range opened {
+		if !slices.Contains(running, c) {
+			errs = append(errs, c.close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // needsRestart names the first setting that differs and cannot be changed while

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -38,7 +39,7 @@ func newSpoolCommand() *cobra.Command {
 gateway is asked on its admin port; without one the spool is opened directly.
 
 Queues are named direction/upstream/route: up/aws/telemetry waits for the cloud,
-down/aws/commands for devices, dead/aws/telemetry was refused by the cloud for
+down/aws/commands for devices, dead/up/aws/telemetry was refused by the cloud for
 good and waits for a person.`,
 	}
 	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", os.Getenv("EBBGATE_CONFIG"), "configuration file (EBBGATE_CONFIG)")
@@ -74,7 +75,7 @@ func (f *spoolFlags) ls() *cobra.Command {
 	req := spoolRequest{Op: "list"}
 	cmd := &cobra.Command{
 		Use: "ls [QUEUE]", Short: "List what waits", Args: cobra.MaximumNArgs(1),
-		Example: "  ebbgate spool ls up/aws/telemetry --limit 20\n  ebbgate spool ls dead/aws/telemetry",
+		Example: "  ebbgate spool ls up/aws/telemetry --limit 20\n  ebbgate spool ls dead/up/aws/telemetry",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				req.Queue = args[0]
@@ -139,11 +140,11 @@ func (f *spoolFlags) requeue() *cobra.Command {
 	req := spoolRequest{Op: "requeue"}
 	cmd := &cobra.Command{
 		Use: "requeue QUEUE", Short: "Send dead letters again, or move messages to another queue", Args: cobra.ExactArgs(1),
-		Example: "  ebbgate spool requeue dead/aws/telemetry\n  ebbgate spool requeue up/aws/old --to up/aws/telemetry",
+		Example: "  ebbgate spool requeue dead/up/aws/telemetry\n  ebbgate spool requeue up/aws/old --to up/aws/telemetry",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]
 			if req.To == "" && isDead(req.Queue) {
-				req.To = "up" + req.Queue[len("dead"):]
+				req.To = strings.TrimPrefix(req.Queue, "dead/")
 			}
 			return f.change(cmd, req, "moved")
 		},
@@ -158,7 +159,7 @@ func (f *spoolFlags) drop() *cobra.Command {
 	req := spoolRequest{Op: "drop"}
 	cmd := &cobra.Command{
 		Use: "drop QUEUE", Short: "Give up messages for good", Args: cobra.ExactArgs(1),
-		Example: "  ebbgate spool drop dead/aws/telemetry --yes\n  ebbgate spool drop up/aws/telemetry --from 17 --limit 1 --yes",
+		Example: "  ebbgate spool drop dead/up/aws/telemetry --yes\n  ebbgate spool drop up/aws/telemetry --from 17 --limit 1 --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]
 			if !f.yes {
@@ -228,7 +229,11 @@ func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLi
 	if err != nil {
 		return err
 	}
-	return errors.Join(operate(s, req, each), s.Close())
+	queues, err := routed(cfg.Routes)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return errors.Join(operate(s, queues, req, each), s.Close())
 }
 
 // askSpool sends the request to a running gateway.

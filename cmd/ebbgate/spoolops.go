@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
 )
 
@@ -64,8 +67,25 @@ type recordLine struct {
 // errGone ends an operation whose reader has gone.
 var errGone = errors.New("the reader has gone")
 
-// operate does one operation and tells emit each line.
-func operate(s *spool.Spool, r spoolRequest, emit func(spoolLine) error) error {
+// routed lists the queues that the routes of a configuration send.
+func routed(o rules.Options) ([]string, error) {
+	table, err := rules.Compile(o)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, q := range table.Queues() {
+		names = append(names, q.Name)
+	}
+	return names, nil
+}
+
+// operate does one operation and tells emit each line. queues are those that
+// routes send: messages are moved to no other, where they would wait for ever.
+func operate(s *spool.Spool, queues []string, r spoolRequest, emit func(spoolLine) error) error {
+	if r.Op == "requeue" && !slices.Contains(queues, r.To) {
+		return fmt.Errorf("no route sends queue %q; the routes send %s", r.To, strings.Join(queues, ", "))
+	}
 	switch r.Op {
 	case "stat":
 		return statSpool(s, emit)
@@ -204,7 +224,7 @@ func describe(s *spool.Spool, x *bridge.Stored, full bool) *recordLine {
 }
 
 // spoolHandler serves spool requests of the command line.
-type spoolHandler struct{ spool *spool.Spool }
+type spoolHandler struct{ gateway *gateway }
 
 func (h spoolHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var req spoolRequest
@@ -214,7 +234,15 @@ func (h spoolHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(w)
-	err := operate(h.spool, req, func(l spoolLine) error {
+	h.gateway.mu.Lock()
+	routes := h.gateway.cfg.Routes
+	h.gateway.mu.Unlock()
+	queues, err := routed(routes)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	err = operate(h.gateway.spool, queues, req, func(l spoolLine) error {
 		if enc.Encode(l) != nil {
 			return errGone
 		}

@@ -60,12 +60,15 @@ func (l *live) view() view {
 func (v view) frame(columns, rows int) string {
 	var b strings.Builder
 	b.WriteString(home)
-	lines := v.screen()
+	var lines []string
+	for _, line := range v.screen() {
+		lines = append(lines, fold(line, columns)...)
+	}
 	for i, line := range lines[:min(len(lines), max(1, rows-1))] {
 		if i > 0 {
 			b.WriteString("\r\n")
 		}
-		b.WriteString(fit(line, columns))
+		b.WriteString(line)
 		b.WriteString(plain + clearLine)
 	}
 	b.WriteString(clearBelow)
@@ -95,7 +98,8 @@ func (v view) screen() []string {
 		label("devices")+fmt.Sprintf("%d connected, %s sent, %s acknowledged, %s sent again", v.fleet.Connected, thousands(v.fleet.Sent), thousands(v.fleet.Acked), thousands(v.fleet.Resent)),
 		label("cloud")+fmt.Sprintf("%s arrived, %s on the way, %s duplicates, %s out of order", thousands(v.cloud.Distinct), thousands(v.waiting), thousands(v.cloud.Duplicates), thousands(v.cloud.OutOfOrder)),
 		"",
-		"Send a message of your own:  "+v.yours,
+		"Send a message of your own:",
+		"  "+v.yours,
 		"",
 		bold+"c"+plain+" cut the link   "+bold+"r"+plain+" restore it   "+bold+"p"+plain+" kill the gateway   "+
 			bold+"d"+plain+" break a policy   "+bold+"q"+plain+" quit",
@@ -147,6 +151,23 @@ func (v view) drain() string {
 }
 
 func label(name string) string { return fmt.Sprintf("%s%-10s%s", bold, name, plain) }
+
+// fold breaks a line at blanks so that each part fits; what follows the first
+// stands under the values.
+func fold(line string, columns int) (out []string) {
+	const indent = "          "
+	for {
+		head := fit(line, columns)
+		if head == line || columns <= 2*len(indent) {
+			return append(out, head)
+		}
+		if at := strings.LastIndexByte(head, ' '); at > len(indent) {
+			head = head[:at]
+		}
+		out = append(out, head+plain)
+		line = indent + strings.TrimLeft(line[len(head):], " ")
+	}
+}
 
 // fit cuts a line to the columns; escape sequences take none.
 func fit(line string, columns int) string {

@@ -61,7 +61,8 @@ warning   the spool is ·[31mnearly full
 devices   20 connected, 12,345 sent, 12,345 acknowledged, 7 sent again
 cloud     11,034 arrived, 1,311 on the way, 3 duplicates, 0 out of order
 
-Send a message of your own:  mosquitto_pub …
+Send a message of your own:
+  mosquitto_pub …
 
 c cut the link   r restore it   p kill the gateway   d break a policy   q quit
 
@@ -117,5 +118,22 @@ func TestFormats(t *testing.T) {
 		if c[0] != c[1] {
 			t.Errorf("%q, want %q", c[0], c[1])
 		}
+	}
+}
+
+// Nothing that a person needs is cut off on a terminal of 80 columns.
+func TestFold(t *testing.T) {
+	line := label("warning") + "the disk has 12MiB left, spool.headroom keeps 64MiB free: make room, or wait until the cloud has taken the backlog"
+	parts := fold(line, 80)
+	var joined []string
+	for _, p := range parts {
+		visible := text(p)
+		if n := len([]rune(visible)); n > 80 {
+			t.Errorf("%d columns: %q", n, visible)
+		}
+		joined = append(joined, strings.Fields(visible)...)
+	}
+	if got, want := strings.Join(joined, " "), strings.Join(strings.Fields(text(line)), " "); got != want || len(parts) < 2 {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -172,6 +173,12 @@ func (c *conn) fail(err error) {
 	if p, ok := errors.AsType[*ProtocolError](err); ok {
 		c.end(err, true, p.Code)
 		return
+	}
+	// A broker that hangs up while we write is seen as a reset. The network may
+	// have done it too; but only the same oldest message, many times and without
+	// one acknowledgement between, becomes suspect of it.
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		err = fmt.Errorf("%w (%w)", err, bridge.ErrClosedByPeer)
 	}
 	c.end(err, false, 0)
 }
