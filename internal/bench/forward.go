@@ -218,9 +218,10 @@ func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n in
 	if cloud, err = startMosquitto(ctx, b.work, addr, ""); err != nil {
 		return nil, nil, err
 	}
+	started := cloud // the results are nil when it fails
 	defer func() {
 		if err != nil {
-			cloud.close()
+			started.close()
 		}
 	}()
 	if err = cloud.ready(ctx, addr); err != nil {
