@@ -76,7 +76,6 @@ type sizes struct {
 	memtable   int64
 	commit     int   // payload bytes after which a commit takes no more records
 	ballast    int64 // freed to be able to start on a full disk
-	pending    int   // batches that may wait for the committer
 }
 
 func defaultSizes() sizes {
@@ -86,7 +85,6 @@ func defaultSizes() sizes {
 		memtable:   2 << 20, // the index of about 30,000 commits
 		commit:     1 << 20,
 		ballast:    16 << 20,
-		pending:    4096,
 	}
 }
 

@@ -47,7 +47,7 @@ type Spool struct {
 	closer     sync.WaitGroup // generations being closed or removed
 	gone       chan struct{}  // closed when Close begins
 	once       sync.Once
-	handing    sync.RWMutex // held for writing to set shut
+	handing    sync.RWMutex // held for writing to set shutting
 	shutting   bool         // the state keeper takes no more
 }
 

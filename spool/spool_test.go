@@ -31,7 +31,7 @@ const up = "up/cloud/all"
 
 // smallSizes make a few hundred records span several generations.
 func smallSizes() sizes {
-	return sizes{generation: 64 << 10, valueLog: 1 << 20, memtable: 1 << 20, commit: 8 << 10, ballast: 1 << 20, pending: 64}
+	return sizes{generation: 64 << 10, valueLog: 1 << 20, memtable: 1 << 20, commit: 8 << 10, ballast: 1 << 20}
 }
 
 func openTest(t testing.TB, dir string) *Spool {

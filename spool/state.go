@@ -22,6 +22,7 @@ import (
 //	g/<generation>   what is known of a closed generation
 //	k/<namespace>\0<key>  what Batch.Put and Batch.Add keep
 //	m/applied        the last commit of the log whose changes are in the state
+//	m/newest         the highest generation number and sequence ever used
 //	m/age            the spool's clock
 const (
 	keyQueue      = "q/"
