@@ -31,10 +31,9 @@ type Forwarder struct {
 
 	lanes   []*lane // by falling priority
 	wake    chan struct{}
-	report  chan report
+	inbox   *inbox
 	settled chan settlement
-	batch   Batch // releases gathered, not committed yet
-	since   time.Time
+	batch   Batch       // releases gathered, not committed yet
 	waiting []flightKey // what batch releases
 	flying  int         // commits of batches under way
 	failed  []settlement
@@ -170,38 +169,30 @@ func (f *Forwarder) Retry() {
 	}
 }
 
-// report is the outcome of one flight.
-type report struct {
-	*flight
-	Outcome
-}
-
 // session sends over one link until it is down or ctx ends.
 func (f *Forwarder) session(ctx context.Context, link Link) error {
 	window := f.closes.narrow(link.Window())
-	f.report = make(chan report, window)
+	f.inbox = newInbox()
 	f.openCursors()
 	defer f.endSession(link)
 	tick := time.NewTicker(releaseDelay)
 	defer tick.Stop()
 	inFlight := 0
 	for {
-		for inFlight > 0 { // what has come back, without waiting
-			select {
-			case r := <-f.report:
-				inFlight--
-				f.settle(r)
-				continue
-			default:
-			}
-			break
-		}
+		inFlight -= f.settleAll()
 		if ctx.Err() != nil {
 			f.land(link)
 			return ctx.Err()
 		}
-		f.flush(false)
-		f.retryFailed()
+		if len(f.waiting) >= releaseBatch/2 {
+			f.flush()
+		}
+		select { // a send that waits for the limits must not keep releases back
+		case <-tick.C:
+			f.flush()
+			f.retryFailed()
+		default:
+		}
 		if inFlight < window {
 			fl, err := f.pick()
 			if err != nil {
@@ -215,12 +206,14 @@ func (f *Forwarder) session(ctx context.Context, link Link) error {
 				continue
 			}
 		}
+		f.stats.inFlight.Store(int64(inFlight))
+		link.Flush()
 		select {
-		case r := <-f.report:
-			inFlight--
-			f.settle(r)
+		case <-f.inbox.some:
 		case <-f.wake:
 		case <-tick.C:
+			f.flush()
+			f.retryFailed()
 		case s := <-f.settled:
 			f.confirm(s)
 		case <-link.Done():
@@ -229,8 +222,16 @@ func (f *Forwarder) session(ctx context.Context, link Link) error {
 			f.land(link)
 			return ctx.Err()
 		}
-		f.stats.inFlight.Store(int64(inFlight))
 	}
+}
+
+// settleAll settles what has come back, without waiting, and counts it.
+func (f *Forwarder) settleAll() int {
+	reports := f.inbox.take()
+	for _, r := range reports {
+		f.settle(r)
+	}
+	return len(reports)
 }
 
 // land waits a little for what is in flight, so that an orderly stop leaves
@@ -238,10 +239,11 @@ func (f *Forwarder) session(ctx context.Context, link Link) error {
 func (f *Forwarder) land(link Link) {
 	t := time.NewTimer(landing)
 	defer t.Stop()
+	link.Flush()
 	for f.inFlight() > 0 {
 		select {
-		case r := <-f.report:
-			f.settle(r)
+		case <-f.inbox.some:
+			f.settleAll()
 		case <-link.Done():
 			return
 		case <-t.C:
@@ -257,8 +259,8 @@ func (f *Forwarder) send(ctx context.Context, link Link, fl *flight) error {
 		left := time.Duration(fl.Expiry)*time.Second - (f.spool.Age() - fl.Age)
 		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))
 	}
-	reports := f.report
-	if err := link.Send(ctx, d, func(o Outcome) { reports <- report{fl, o} }); err != nil {
+	in := f.inbox
+	if err := link.Send(ctx, d, func(o Outcome) { in.put(report{fl, o}) }); err != nil {
 		fl.lane.forget(fl)
 		return err
 	}
@@ -271,16 +273,18 @@ func (f *Forwarder) send(ctx context.Context, link Link, fl *flight) error {
 func (f *Forwarder) endSession(link Link) {
 	_ = link.Close()
 	var oldest *flight
-	for left := f.inFlight(); left > 0; left-- {
-		r := <-f.report
-		if r.Result == ResultLost && (oldest == nil || r.Seq < oldest.Seq) {
-			oldest = r.flight
+	for f.inFlight() > 0 {
+		<-f.inbox.some
+		for _, r := range f.inbox.take() {
+			if r.Result == ResultLost && (oldest == nil || r.Seq < oldest.Seq) {
+				oldest = r.flight
+			}
+			f.settle(r)
 		}
-		f.settle(r)
 	}
 	f.suspectOldest(oldest, link.Err())
 	f.forgetMarks()
-	f.flush(true)
+	f.flush()
 	f.closeCursors()
 	f.stats.inFlight.Store(0)
 }

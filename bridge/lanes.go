@@ -146,7 +146,7 @@ func (f *Forwarder) advance(s *source) error {
 	}
 	for expired := 0; s.head == nil; {
 		if expired == releaseBatch { // the rest after this batch: a backlog may be all expired
-			f.flush(true)
+			f.flush()
 			select {
 			case f.wake <- struct{}{}:
 			default:
@@ -163,7 +163,7 @@ func (f *Forwarder) advance(s *source) error {
 		s.lastSeen = r.Place
 		switch {
 		case s.flying[r.Place] != nil || s.done[r.Place]:
-		case r.Expired(f.spool.Age()):
+		case r.Mortal() && r.Expired(f.spool.Age()):
 			expired++
 			f.drops.Count(Expired.String(), r.Device, r.Topic)
 			f.release(&flight{Stored: r, source: s})

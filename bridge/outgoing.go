@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -25,16 +26,16 @@ const AcceptedLayout = "2006-01-02T15:04:05.000000000Z"
 // The result shares s's bytes where it can: nobody may write to them. It is
 // made once and kept with s, which belongs to one goroutine: the sender and the
 // meter both ask.
-func Outgoing(s *Stored) Message {
+func Outgoing(s *Stored) *Message {
 	if s.outgoing == nil {
-		m := outgoing(s)
-		s.outgoing = &m
+		s.outgoing = outgoing(s)
 	}
-	return *s.outgoing
+	return s.outgoing
 }
 
-func outgoing(s *Stored) Message {
-	m := s.Message
+func outgoing(s *Stored) *Message {
+	out := s.Message
+	m := &out
 	m.Topic, m.QoS, m.Retain = s.Receiver.Topic, s.Receiver.QoS, s.Receiver.Retain
 	m.User = foreign(s.User)
 	switch s.Receiver.Origin {
@@ -65,7 +66,15 @@ func (i Instant) Quality() string {
 	return "unsynchronised"
 }
 
-func (i Instant) accepted() string { return i.Wall.UTC().Format(AcceptedLayout) }
+// accepted is i.Wall in [AcceptedLayout]. The package time is five times as fast
+// with its own layouts as with any other.
+func (i Instant) accepted() string {
+	t := i.Wall.UTC()
+	out := t.AppendFormat(make([]byte, 0, len(AcceptedLayout)+1), time.RFC3339)
+	out = append(out[:len(out)-1], '.') // the Z comes last
+	nanos := strconv.AppendInt(nil, int64(t.Nanosecond())+1e9, 10)
+	return string(append(append(out, nanos[1:]...), 'Z'))
+}
 
 // foreign copies the user properties that are not ours, with room for ours.
 func foreign(user []UserProperty) []UserProperty {

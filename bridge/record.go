@@ -94,6 +94,9 @@ type Stored struct {
 // Size is what the record counts in [Depth].Bytes: topic and payload.
 func (r *Record) Size() int { return len(r.Topic) + len(r.Payload) }
 
+// Mortal reports whether the record can expire at all.
+func (s *Stored) Mortal() bool { return s.HasExpiry || s.Receiver.TTL > 0 }
+
 // Expired reports whether the record's time to live, by its route or by MQTT 5
 // Message Expiry, has passed at the spool's age clock now.
 func (s *Stored) Expired(now time.Duration) bool {

@@ -16,11 +16,15 @@ type Link interface {
 	// Receive Maximum, at most.
 	Window() int
 
-	// Send transmits d, waiting for the rate limits before it writes, and
-	// returns once it is written. The outcome then comes exactly once through
-	// report, from another goroutine, which report must not block; when Send
-	// fails report is not called and nothing was transmitted in full.
+	// Send transmits d, waiting for the rate limits before it does. It may
+	// gather what it is given for one write: whoever sends calls Flush before
+	// waiting for anything else. The outcome then comes exactly once through
+	// report, at once or from another goroutine, which report must not block;
+	// when Send fails report is not called and nothing was transmitted in full.
 	Send(ctx context.Context, d *Delivery, report func(Outcome)) error
+
+	// Flush transmits what Send has gathered, without waiting.
+	Flush()
 
 	// Done is closed when the link is down; Err then says why.
 	Done() <-chan struct{}

@@ -61,21 +61,14 @@ func (f *Forwarder) settle(r report) {
 
 // release gathers a release.
 func (f *Forwarder) release(fl *flight) {
-	if len(f.waiting) == 0 {
-		f.since = time.Now()
-	}
 	f.batch.Release(fl.Stored)
 	fl.source.done[fl.Place] = true
 	f.waiting = append(f.waiting, flightKey{fl.source, fl.Place})
 }
 
-// flush commits the gathered releases when there are enough, or they are old
-// enough, or now.
-func (f *Forwarder) flush(now bool) {
+// flush commits the gathered releases.
+func (f *Forwarder) flush() {
 	if f.batch.Empty() {
-		return
-	}
-	if !now && len(f.waiting) < releaseBatch/2 && time.Since(f.since) < releaseDelay {
 		return
 	}
 	s := settlement{batch: f.batch, keys: f.waiting}
@@ -305,7 +298,7 @@ func (f *Forwarder) accountForCrash() {
 		}
 		f.batch.Put(nsSent, s.queue, nil)
 	})
-	f.flush(true)
+	f.flush()
 }
 
 // maxUnconfirmed bounds what a crash can leave sent and not released: AWS's

@@ -120,6 +120,9 @@ func (k *localLink) Send(ctx context.Context, d *bridge.Delivery, report func(br
 	return nil
 }
 
+// Flush implements bridge.Link: nothing is gathered.
+func (k *localLink) Flush() {}
+
 // offer hands the message to one session and reports whether there is somebody
 // to take it.
 func (l *local) offer(r *receiver, m *bridge.Message, expires time.Time) bool {

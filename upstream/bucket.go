@@ -38,20 +38,22 @@ func NewBucket(l Limits) *Bucket {
 // with an error, when ctx ends or stop is closed (nil: never). A message larger
 // than the burst of bytes waits for its bytes piece by piece, so it passes.
 //
+// idle, when not nil, is called before it really waits.
+//
 // The message token is taken last: it is what keeps the spacing, and a token
 // that waited for bytes would no longer.
-func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int) error {
+func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int, idle func()) error {
 	if b.bytes != nil {
 		for size > 0 {
 			n := min(size, b.bytes.Burst())
-			if err := wait(ctx, stop, b.bytes, n); err != nil {
+			if err := wait(ctx, stop, b.bytes, n, idle); err != nil {
 				return err
 			}
 			size -= n
 		}
 	}
 	if b.messages != nil {
-		return wait(ctx, stop, b.messages, 1)
+		return wait(ctx, stop, b.messages, 1, idle)
 	}
 	return nil
 }
@@ -65,11 +67,14 @@ func (b *Bucket) Take(size int) {
 	take(b.bytes, now, size)
 }
 
-func wait(ctx context.Context, stop <-chan struct{}, l *rate.Limiter, n int) error {
+func wait(ctx context.Context, stop <-chan struct{}, l *rate.Limiter, n int, idle func()) error {
 	r := l.ReserveN(time.Now(), n)
 	d := r.Delay()
 	if d == 0 {
 		return nil
+	}
+	if idle != nil {
+		idle()
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -13,7 +13,7 @@ func send(t *testing.T, b *Bucket, n, size int) []time.Time {
 	t.Helper()
 	var at []time.Time
 	for range n {
-		if err := b.Wait(t.Context(), nil, size); err != nil {
+		if err := b.Wait(t.Context(), nil, size, nil); err != nil {
 			t.Fatal(err)
 		}
 		at = append(at, time.Now())
@@ -140,12 +140,12 @@ func TestWaitEndsEarly(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := b.Wait(ctx, nil, 1); !errors.Is(err, context.DeadlineExceeded) {
+		if err := b.Wait(ctx, nil, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("with a context that ends: %v", err)
 		}
 		stop := make(chan struct{})
 		time.AfterFunc(time.Second, func() { close(stop) })
-		if err := b.Wait(t.Context(), stop, 1); !errors.Is(err, ErrStopped) {
+		if err := b.Wait(t.Context(), stop, 1, nil); !errors.Is(err, ErrStopped) {
 			t.Errorf("with a stop that closes: %v", err)
 		}
 		start := time.Now()

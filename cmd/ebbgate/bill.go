@@ -46,7 +46,7 @@ device and topic prefix, and what they cost.
 "metered" messages were acknowledged by the cloud; "uncertain" ones were sent,
 their acknowledgement never came, and they were sent again: the cloud may have
 billed them, or not. A running gateway is asked; else its spool is read.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.by != "" && o.by != byDevice && o.by != byTopic {
 				return &exitError{exitInvalid, fmt.Errorf("--by %s: write device or topic", o.by)}

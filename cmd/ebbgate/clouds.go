@@ -157,12 +157,18 @@ func (g *gateway) retryDown() {
 }
 
 // runClouds runs all upstreams, and starts them anew after a reload that
-// changed them.
+// changed them. Those that a reload has replaced are closed when nothing runs:
+// several reloads may have come while the first were ending, and then some have
+// never run at all.
 func (g *gateway) runClouds(ctx context.Context) error {
 	for {
 		g.mu.Lock()
-		clouds, changed := g.clouds, g.stats.cloudsChanged()
+		clouds, changed, retired := g.clouds, g.stats.cloudsChanged(), g.retired
+		g.retired = nil
 		g.mu.Unlock()
+		if err := closeClouds(retired, nil); err != nil {
+			return err
+		}
 		round, end := context.WithCancel(ctx)
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
@@ -183,12 +189,7 @@ func (g *gateway) runClouds(ctx context.Context) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return nil
-		}
-		for _, c := range clouds { // replaced by a reload
-			if err := c.close(); err != nil {
-				return err
-			}
+			return nil // the gateway closes what is left
 		}
 	}
 }

@@ -44,7 +44,7 @@ printed as "file:line: key: what is wrong; remedy". With --connect, 4: an upstre
 refuses the login.`,
 		Example: `  ebbgate config check /etc/ebbgate/ebbgate.yaml
   ebbgate config check --connect /etc/ebbgate/ebbgate.yaml`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, things, err := checkConfig(args[0], os.Environ(), sets)
 			if err != nil {
@@ -70,7 +70,7 @@ func newConfigSchemaCommand() *cobra.Command {
 		Use:     "schema",
 		Short:   "Print the JSON Schema of the configuration file, for editors",
 		Example: "  ebbgate config schema > ebbgate.schema.json",
-		Args:    usage(cobra.NoArgs),
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(configs.Schema())
 			return err
@@ -87,7 +87,7 @@ func newConfigPrintCommand() *cobra.Command {
 EBBGATE_ variables and --set: all keys, defaults included, paths absolute and
 references resolved. Secrets are masked. Without FILE the file is the one that
 EBBGATE_CONFIG names, or none.`,
-		Args: usage(cobra.MaximumNArgs(1)),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := os.Getenv("EBBGATE_CONFIG")
 			if len(args) > 0 {
@@ -103,16 +103,6 @@ EBBGATE_CONFIG names, or none.`,
 	}
 	cmd.Flags().StringArrayVar(&sets, "set", nil, "override a setting, such as --set spool.durability=os; may be repeated")
 	return cmd
-}
-
-// usage makes a wrong number of arguments a wrong usage.
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &exitError{exitInvalid, fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-		}
-		return nil
-	}
 }
 
 // checkConfig loads a configuration and then what it names, so that a policy

@@ -44,7 +44,7 @@ with its stock persistence and without the cloud's rate limit.`,
 		Example: `  ebbgate demo
   ebbgate demo --once --devices 20 --messages 20000 --outage 10s --kill 2 --no-limits --json
   ebbgate demo --versus mosquitto --kill 1`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.versus != "" && o.versus != versusMosquitto {
 				return &exitError{exitInvalid, fmt.Errorf("--versus %s: only mosquitto is known", o.versus)}

@@ -42,10 +42,11 @@ type gateway struct {
 	admin  *telemetry.Server
 	stats  *statusBuilder
 
-	mu     sync.Mutex // reload replaces what follows
-	cfg    *configs.Config
-	table  *rules.Table
-	clouds []*cloud
+	mu      sync.Mutex // reload replaces what follows
+	cfg     *configs.Config
+	table   *rules.Table
+	clouds  []*cloud
+	retired []*cloud // replaced by a reload and not closed yet: one may still run
 }
 
 // openGateway opens everything that a gateway needs. On error nothing is left
@@ -212,9 +213,7 @@ func (g *gateway) close() error {
 	if g.admin != nil {
 		errs = append(errs, g.admin.Close())
 	}
-	for _, c := range g.clouds {
-		errs = append(errs, c.close())
-	}
+	errs = append(errs, closeClouds(g.retired, nil), closeClouds(g.clouds, nil))
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
 	}

@@ -45,12 +45,12 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	begun := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	if _, chosen := errors.AsType[*exitError](err); !begun && !chosen {
-		err = &exitError{exitInvalid, err} // the command line itself is wrong
+	if !begun { // the command line itself is wrong
+		err = &exitError{exitInvalid, fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	}
 	if text := err.Error(); text != "" {
 		_, _ = fmt.Fprintln(stderr, "ebbgate: "+text)
@@ -109,9 +109,11 @@ process; 4 the upstream refuses the login.`,
 	}
 	root.SetVersionTemplate("ebbgate {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exitError{exitInvalid, fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-	})
-	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newBillCommand(), newDemoCommand(), newSandboxCommand())
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelpCommand())
+	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newBillCommand(), newUserCommand(), newDemoCommand(), newSandboxCommand())
+	root.InitDefaultCompletionCmd()
+	root.SetUsageTemplate(groupUsage(root))
+	groups(root)
 	return root
 }

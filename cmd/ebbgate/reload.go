@@ -68,6 +68,7 @@ func (g *gateway) reload(cfg *configs.Config) error {
 	}
 	g.router.Swap(table)
 	if !same {
+		g.retired = append(g.retired, g.clouds...)
 		g.clouds = clouds
 		g.warnOrphans()
 		g.stats.changeClouds()
@@ -75,7 +76,7 @@ func (g *gateway) reload(cfg *configs.Config) error {
 	return g.engine.Reload() // it was valid a moment ago
 }
 
-// closeClouds closes those that were opened for nothing.
+// closeClouds closes those that do not run.
 func closeClouds(opened, running []*cloud) error {
 	var errs []error
 	for _, c := range opened {

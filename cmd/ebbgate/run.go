@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ file that is not valid changes nothing and raises a warning.`,
 		Example: `  ebbgate run --config /etc/ebbgate/ebbgate.yaml
   ebbgate run --config ebbgate.yaml --set log.level=debug
   EBBGATE_UPSTREAMS__AWS__ENDPOINT=mqtts://broker:8883 ebbgate run --config ebbgate.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*configs.Config, error) { return configs.Load(path, os.Environ(), sets) }
 			cfg, err := load()
@@ -43,8 +44,16 @@ file that is not valid changes nothing and raises a warning.`,
 	return cmd
 }
 
+// ballast is memory that is never touched, so it is not resident. The collector
+// counts it as alive: a gateway whose own heap is small then collects after tens
+// of megabytes of garbage instead of after four. With a full uplink that is an
+// eighth of the processor time; a large heap hardly notices it.
+const ballast = 24 << 20
+
 // runGateway opens, runs and closes a gateway.
 func runGateway(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), stderr io.Writer) error {
+	weight := make([]byte, ballast)
+	defer runtime.KeepAlive(weight)
 	log := newLogger(cfg.Log, stderr)
 	g, err := openGateway(cfg, log)
 	if err != nil {

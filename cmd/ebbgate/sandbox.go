@@ -34,7 +34,7 @@ Control it over HTTP: GET /report and /latest; POST /cut, /blackhole, /refuse,
 		Example: `  ebbgate sandbox --listen 127.0.0.1:18830 --control 127.0.0.1:18831
   curl -X POST http://127.0.0.1:18831/blackhole
   curl http://127.0.0.1:18831/report`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for flag, addr := range map[string]string{"--listen": o.listen, "--control": o.control} {
 				if err := loopback(addr); err != nil {

@@ -51,7 +51,7 @@ good and waits for a person.`,
 
 func (f *spoolFlags) stat() *cobra.Command {
 	return &cobra.Command{
-		Use: "stat", Short: "Queues, depths, ages and the disk", Args: cobra.NoArgs,
+		Use: "stat", Short: "Queues, depths, ages and the disk", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST", func(l spoolLine) string {
 				switch {
@@ -196,17 +196,22 @@ func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, ro
 	}
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(out, head)
+	rows := 0
 	err := f.do(cmd.Context(), req, func(l spoolLine) error {
 		if l.Missing != "" {
 			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "missing: "+l.Missing)
 			return nil
 		}
 		if text := row(l); text != "" {
+			rows++
 			_, err := fmt.Fprintln(out, text)
 			return err
 		}
 		return nil
 	})
+	if err != nil && rows == 0 {
+		return err // not even the heading
+	}
 	return errors.Join(err, out.Flush())
 }
 

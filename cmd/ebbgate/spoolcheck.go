@@ -15,7 +15,7 @@ import (
 
 func (f *spoolFlags) verify() *cobra.Command {
 	return &cobra.Command{
-		Use: "verify", Short: "Read everything and report damage; nothing is changed", Args: cobra.NoArgs,
+		Use: "verify", Short: "Read everything and report damage; nothing is changed", Args: noArguments,
 		Long: `Read everything in the spool and report damage. Nothing is changed, and a
 gateway may run meanwhile; then its newest generation and its state are left
 alone. Exit code 1 tells of damage.`,
@@ -79,7 +79,7 @@ func soundness(r *spool.Report) string {
 
 func (f *spoolFlags) repair() *cobra.Command {
 	return &cobra.Command{
-		Use: "repair", Short: "Make the best of damage: rebuild indexes, give up and report what is missing", Args: cobra.NoArgs,
+		Use: "repair", Short: "Make the best of damage: rebuild indexes, give up and report what is missing", Args: noArguments,
 		Long: `Make the best of damage. Indexes are rebuilt from the raw files, what cannot be
 read is kept in the folder "damaged", and the ranges that are missing are
 reported and given up. A gateway does the same by itself when it meets damage.`,

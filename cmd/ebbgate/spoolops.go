@@ -83,6 +83,9 @@ func routed(o rules.Options) ([]string, error) {
 // operate does one operation and tells emit each line. queues are those that
 // routes send: messages are moved to no other, where they would wait for ever.
 func operate(s *spool.Spool, queues []string, r spoolRequest, emit func(spoolLine) error) error {
+	if err := knownQueue(s, queues, r.Queue); err != nil {
+		return err
+	}
 	if r.Op == "requeue" && !slices.Contains(queues, r.To) {
 		return fmt.Errorf("no route sends queue %q; the routes send %s", r.To, strings.Join(queues, ", "))
 	}
@@ -115,6 +118,21 @@ func operate(s *spool.Spool, queues []string, r spoolRequest, emit func(spoolLin
 		return errors.Join(err, emit(spoolLine{Done: &n}))
 	}
 	return fmt.Errorf("unknown operation %q", r.Op)
+}
+
+// knownQueue refuses the name of a queue that neither holds or held messages nor
+// is one of the routes' queues, or of their dead letters; those may be empty.
+func knownQueue(s *spool.Spool, routed []string, name string) error {
+	there := slices.Concat(s.Queues(), routed)
+	if name == "" || slices.Contains(there, name) || slices.Contains(routed, strings.TrimPrefix(name, "dead/")) {
+		return nil
+	}
+	slices.Sort(there)
+	there = slices.Compact(there)
+	if len(there) == 0 {
+		return fmt.Errorf("there is no queue %q; nothing has been spooled yet, and no route names a queue", name)
+	}
+	return fmt.Errorf("there is no queue %q; there are %s", name, strings.Join(there, ", "))
 }
 
 func statSpool(s *spool.Spool, emit func(spoolLine) error) error {

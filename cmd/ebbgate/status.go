@@ -29,6 +29,7 @@ type statusBuilder struct {
 	usageAt time.Time
 	bill    telemetry.BillState
 	units   map[string][2]int64 // upstream → units and uncertain units of today
+	undated int64               // certificates let in without dates before the clock was set
 	changed chan struct{}
 }
 
@@ -158,8 +159,23 @@ func (b *statusBuilder) measure(now time.Time) {
 		b.usage = u
 	}
 	b.bill, b.units = b.g.billState(now)
-	if b.g.engine.DatesUnchecked() > 0 {
-		b.g.health.Raise(bridge.Warning{Code: "certificate-dates-unchecked", Severity: bridge.Degraded,
+	b.warnDates(b.g.engine.DatesUnchecked(), now)
+}
+
+// warnDates warns while certificates were let in by a clock that has not been
+// set (unchecked counts them since the start), and takes the warning back once
+// the clock is set.
+func (b *statusBuilder) warnDates(unchecked int64, now time.Time) {
+	const code = "certificate-dates-unchecked"
+	switch {
+	case now.UTC().Year() >= clockSince:
+		b.undated = unchecked
+		b.g.health.Clear(code)
+	case unchecked > b.undated:
+		b.g.health.Raise(bridge.Warning{Code: code, Severity: bridge.Degraded,
 			Text: "the clock has not been set: certificates of devices were accepted without looking at their first day; set the clock"})
 	}
 }
+
+// clockSince is the year before which policy takes the clock for not set.
+const clockSince = 2024

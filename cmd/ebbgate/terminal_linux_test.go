@@ -91,6 +91,9 @@ func TestDemoInATerminal(t *testing.T) {
 	press("r")
 	see("the link is back")
 	see("the alarm of sim-01 arrived after")
+	if strings.Contains(drawn.String(), "another connection uses the client id") {
+		t.Error("the gateway's own attempts of before are shown as a second gateway")
+	}
 	press("q")
 	see("acknowledged to the devices")
 	if err := cmd.Wait(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/internal/devices"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
 )
 
 // The keys. In raw mode Ctrl-C is a key too.
@@ -75,7 +76,7 @@ func (l *live) restoreLink(ctx context.Context) {
 		raising, cancel := context.WithTimeout(ctx, denyTime)
 		defer cancel()
 		err := l.fleet.Alarm(raising, 0)
-		l.cloud.Gate().Restore()
+		l.mend()
 		restored := time.Now()
 		l.tell("the link is back after %s", clock(restored.Sub(was)))
 		if err != nil {
@@ -83,12 +84,23 @@ func (l *live) restoreLink(ctx context.Context) {
 		}
 		for deadline := restored.Add(alarmTime); pause(ctx, 5*time.Millisecond) == nil && time.Now().Before(deadline); {
 			if l.cloud.Arrivals().Seen().Has(devices.AlarmSeries(device), number) {
-				l.tell("the alarm of %s arrived after %.1f s, ahead of %s messages", device, time.Since(restored).Seconds(), thousands(l.account().Lost))
+				l.tell("the alarm of %s arrived after %.1f s, ahead of %s", device, time.Since(restored).Seconds(), messages(l.account().Lost))
 				return nil
 			}
 		}
 		return nil
 	})
+}
+
+// mend takes the cut away. When the gateway has noticed it, what it had given up
+// is reset first: the gate kept the CONNECT of every attempt, and the cloud would
+// let each of those take over the link that lives.
+func (l *live) mend() {
+	s := l.status.Load()
+	if s == nil || len(s.Upstreams) == 0 || s.Upstreams[0].Link != telemetry.LinkUp {
+		l.cloud.Gate().Cut()
+	}
+	l.cloud.Gate().Restore()
 }
 
 // power kills the gateway and starts it again.
@@ -112,7 +124,7 @@ func (l *live) power(ctx context.Context) {
 			}
 			return err
 		}
-		l.tell("the gateway was killed with %s messages spooled, and takes devices again after %d ms", thousands(spooled), took.Milliseconds())
+		l.tell("the gateway was killed with %s spooled, and takes devices again after %d ms", messages(spooled), took.Milliseconds())
 		return nil
 	})
 }
@@ -149,13 +161,13 @@ func (l *live) deny(ctx context.Context) error {
 // beginQuit stops the devices and mends the link: what is spooled drains.
 func (l *live) beginQuit() {
 	l.fleet.Pace(0, 0)
-	l.cloud.Gate().Restore()
+	l.mend()
 	waiting := l.account().Lost
 	l.mu.Lock()
 	l.quit, l.cutAt = true, time.Time{}
 	l.mu.Unlock()
 	if waiting > 0 {
-		l.tell("the devices have stopped, %s messages drain; q again leaves them in the spool", thousands(waiting))
+		l.tell("the devices have stopped, %s on the way; q again leaves the rest in the spool", messages(waiting))
 	}
 }
 

@@ -40,6 +40,7 @@ type live struct {
 	*rig
 	status  atomic.Pointer[telemetry.Status] // nil while the gateway does not answer
 	started time.Time
+	pace    telemetry.Rate // of what is acknowledged to the devices
 
 	mu     sync.Mutex
 	events []event
@@ -66,13 +67,14 @@ func Live(ctx context.Context, o LiveOptions, t Terminal, w io.Writer) (f Farewe
 	if err != nil {
 		return Farewell{}, err
 	}
-	l := &live{rig: r, started: time.Now()}
+	l := &live{rig: r, started: time.Now(), pace: telemetry.Rate{Window: paceWindow}}
 	defer func() {
 		err = errors.Join(err, r.close())
 		f = l.count()
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	l.ask(ctx) // the first picture shows a gateway that answers
 	r.connect()
 	r.task(func() error { return l.watch(ctx) })
 	if t == nil {
@@ -143,14 +145,18 @@ func (l *live) windDown() {
 // watch asks the gateway how it is, and looks for what people send.
 func (l *live) watch(ctx context.Context) error {
 	for pause(ctx, statusEvery) == nil {
-		if s, err := l.gateway.status(ctx); err == nil {
-			l.status.Store(&s)
-		} else {
-			l.status.Store(nil)
-		}
+		l.ask(ctx)
 		l.greet()
 	}
 	return nil
+}
+
+func (l *live) ask(ctx context.Context) {
+	if s, err := l.gateway.status(ctx); err == nil {
+		l.status.Store(&s)
+	} else {
+		l.status.Store(nil)
+	}
 }
 
 // greet tells of messages that people have sent.

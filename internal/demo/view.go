@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,8 @@ type view struct {
 	status   *telemetry.Status
 	fleet    devices.Stats
 	cloud    sandbox.Counts
-	waiting  int64 // acknowledged and not arrived
+	waiting  int64   // acknowledged and not arrived
+	pace     float64 // messages a second that devices got acknowledged, over paceWindow
 	yours    string
 	events   []event
 	happened int // events so far
@@ -46,6 +48,7 @@ func (l *live) view() view {
 		now: time.Now(), running: time.Since(l.started), status: l.status.Load(), fleet: l.fleet.Stats(),
 		cloud: l.cloud.Arrivals().Counts(), waiting: l.account().Lost, yours: l.yourLine(),
 	}
+	v.pace = l.pace.Observe(v.now, v.fleet.Acked)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.cutAt.IsZero() {
@@ -56,15 +59,26 @@ func (l *live) view() view {
 	return v
 }
 
-// frame draws the view on a screen of this size.
+// frame draws the view on a screen of this size. Where it is too small for all,
+// the oldest events are left out.
 func (v view) frame(columns, rows int) string {
-	var b strings.Builder
-	b.WriteString(home)
-	var lines []string
+	var lines, news []string
 	for _, line := range v.screen() {
 		lines = append(lines, fold(line, columns)...)
 	}
-	for i, line := range lines[:min(len(lines), max(1, rows-1))] {
+	rows = max(1, rows-1)
+	lines = lines[:min(len(lines), rows)]
+	for _, line := range slices.Backward(v.news()) {
+		parts := fold(line, columns)
+		if len(lines)+len(parts)+len(news) > rows {
+			break
+		}
+		news = append(parts, news...)
+	}
+	lines = append(lines, news...)
+	var b strings.Builder
+	b.WriteString(home)
+	for i, line := range lines {
 		if i > 0 {
 			b.WriteString("\r\n")
 		}
@@ -83,10 +97,11 @@ func (v view) screen() []string {
 	}
 	if s := v.status; s != nil {
 		lines = append(lines,
-			label("spool")+fmt.Sprintf("%s messages, %s, the oldest %s", thousands(s.Spool.Depth), size(s.Spool.Bytes), clock(duration(s.Spool.OldestAge))),
+			label("spool")+fmt.Sprintf("%s, %s, the oldest %s", messages(s.Spool.Depth), size(s.Spool.Bytes), clock(duration(s.Spool.OldestAge))),
 			label("disk")+fmt.Sprintf("%s used, %s free", size(s.Spool.DiskUsed), size(s.Spool.DiskFree)),
 			label("rates")+fmt.Sprintf("%.1f/s in, %.1f/s out, %s", s.Rates.In, s.Rates.Out, v.drain()),
-			label("bill")+fmt.Sprintf("%s metered messages today, $%s; $%s a month at this pace", thousands(s.Bill.UnitsToday), s.Bill.USDToday, cents(s.Bill.USDProjected)),
+			label("bill")+fmt.Sprintf("%s metered today, $%s", messages(s.Bill.UnitsToday), s.Bill.USDToday),
+			label("")+fmt.Sprintf("30 days at the devices' pace of the last minute: %s", v.projection()),
 		)
 		for _, w := range s.Warnings[:min(len(s.Warnings), 3)] {
 			lines = append(lines, label("warning")+printable(w.Text))
@@ -94,7 +109,7 @@ func (v view) screen() []string {
 	} else {
 		lines = append(lines, label("gateway")+red+"does not answer"+plain)
 	}
-	lines = append(lines,
+	return append(lines,
 		label("devices")+fmt.Sprintf("%d connected, %s sent, %s acknowledged, %s sent again", v.fleet.Connected, thousands(v.fleet.Sent), thousands(v.fleet.Acked), thousands(v.fleet.Resent)),
 		label("cloud")+fmt.Sprintf("%s arrived, %s on the way, %s duplicates, %s out of order", thousands(v.cloud.Distinct), thousands(v.waiting), thousands(v.cloud.Duplicates), thousands(v.cloud.OutOfOrder)),
 		"",
@@ -105,10 +120,35 @@ func (v view) screen() []string {
 			bold+"d"+plain+" break a policy   "+bold+"q"+plain+" quit",
 		"",
 	)
+}
+
+// news are the events, the newest last.
+func (v view) news() (lines []string) {
 	for _, e := range v.events {
 		lines = append(lines, e.at.Format("15:04:05")+"  "+e.text)
 	}
 	return lines
+}
+
+// The projection is of what devices send and not of what the cloud gets: that
+// stands still during a cut and doubles after it. It needs some seconds to mean
+// anything.
+const (
+	paceWindow = time.Minute
+	paceLeast  = 5 * time.Second
+)
+
+// projection is what the cloud bills when the devices go on at their present
+// pace for 30 days, at the size and price of what has arrived so far.
+func (v view) projection() string {
+	arrived := v.cloud.Distinct + v.cloud.Others
+	usd, err := strconv.ParseFloat(v.status.Bill.USDToday, 64)
+	if err != nil || v.running < paceLeast || arrived == 0 || v.status.Bill.UnitsToday == 0 {
+		return "not known yet"
+	}
+	units := float64(v.cloud.FirstUnits) / float64(arrived)
+	price := usd / float64(v.status.Bill.UnitsToday)
+	return fmt.Sprintf("$%.2f", v.pace*units*price*(30*24*time.Hour).Seconds())
 }
 
 // line is the view in one line, for a log.
@@ -117,9 +157,9 @@ func (v view) line() string {
 	if s == nil {
 		return fmt.Sprintf("%s link %s, gateway does not answer, devices acknowledged %d, cloud arrived %d", clock(v.running), v.linkWord(), v.fleet.Acked, v.cloud.Distinct)
 	}
-	return fmt.Sprintf("%s link %s, spool %d (%s, oldest %s), disk %s, in %.1f/s, out %.1f/s, %s, $%s a month, acknowledged %d, arrived %d, on the way %d",
+	return fmt.Sprintf("%s link %s, spool %d (%s, oldest %s), disk %s, in %.1f/s, out %.1f/s, %s, 30 days at the devices' pace %s, acknowledged %d, arrived %d, on the way %d",
 		clock(v.running), v.linkWord(), s.Spool.Depth, size(s.Spool.Bytes), clock(duration(s.Spool.OldestAge)), size(s.Spool.DiskUsed),
-		s.Rates.In, s.Rates.Out, v.drain(), cents(s.Bill.USDProjected), v.fleet.Acked, v.cloud.Distinct, v.waiting)
+		s.Rates.In, s.Rates.Out, v.drain(), v.projection(), v.fleet.Acked, v.cloud.Distinct, v.waiting)
 }
 
 func (v view) link() string {
@@ -206,14 +246,6 @@ func clock(d time.Duration) string {
 	return fmt.Sprintf("%02d:%02d", s/60, s%60)
 }
 
-// cents cuts a decimal to two places.
-func cents(usd string) string {
-	if dot := strings.IndexByte(usd, '.'); dot >= 0 && len(usd) > dot+3 {
-		return usd[:dot+3]
-	}
-	return usd
-}
-
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
 // size writes bytes with a unit.
@@ -227,6 +259,14 @@ func size(n int64) string {
 		}
 	}
 	return fmt.Sprintf("%d B", n)
+}
+
+// messages is "1 message" or "1,234 messages".
+func messages(n int64) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return thousands(n) + " messages"
 }
 
 func thousands(n int64) string {

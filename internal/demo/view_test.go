@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,13 @@ func picture() view {
 			Upstreams: []telemetry.Upstream{{Link: telemetry.LinkUp, Drain: 192}},
 			Spool:     telemetry.SpoolState{Depth: 18234, Bytes: 4 << 20, OldestAge: 37, DiskUsed: 12 << 20, DiskFree: 64 << 30},
 			Rates:     telemetry.Rates{In: 40, Out: 95},
-			Bill:      telemetry.BillState{UnitsToday: 1234, USDToday: "0.001481", USDProjected: "124.416000"},
+			Bill:      telemetry.BillState{UnitsToday: 1234, USDToday: "0.001481"},
 			Warnings:  []telemetry.Warning{{Text: "the spool is \x1b[31mnearly full"}},
 		},
 		fleet:   devices.Stats{Connected: 20, Sent: 12345, Acked: 12345, Resent: 7},
-		cloud:   sandbox.Counts{Distinct: 11034, Duplicates: 3},
+		cloud:   sandbox.Counts{Distinct: 11034, Duplicates: 3, FirstUnits: 2 * 11034},
 		waiting: 1311,
+		pace:    40,
 		yours:   "mosquitto_pub …",
 		events:  []event{{time.Date(2026, 11, 20, 12, 3, 4, 0, time.UTC), "the link is back"}},
 	}
@@ -56,7 +58,8 @@ link      up
 spool     18,234 messages, 4.0 MiB, the oldest 00:37
 disk      12.0 MiB used, 64.0 GiB free
 rates     40.0/s in, 95.0/s out, empty in about 03:12
-bill      1,234 metered messages today, $0.001481; $124.41 a month at this pace
+bill      1,234 messages metered today, $0.001481
+          30 days at the devices' pace of the last minute: $248.87
 warning   the spool is ·[31mnearly full
 devices   20 connected, 12,345 sent, 12,345 acknowledged, 7 sent again
 cloud     11,034 arrived, 1,311 on the way, 3 duplicates, 0 out of order
@@ -67,7 +70,7 @@ Send a message of your own:
 c cut the link   r restore it   p kill the gateway   d break a policy   q quit
 
 12:03:04  the link is back`
-	if got := text(strings.Join(picture().screen(), "\n")); got != want {
+	if got := text(strings.Join(append(picture().screen(), picture().news()...), "\n")); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
@@ -102,7 +105,7 @@ func TestFrameFitsTheTerminal(t *testing.T) {
 }
 
 func TestLine(t *testing.T) {
-	want := "01:23 link up, spool 18234 (4.0 MiB, oldest 00:37), disk 12.0 MiB, in 40.0/s, out 95.0/s, empty in about 03:12, $124.41 a month, acknowledged 12345, arrived 11034, on the way 1311"
+	want := "01:23 link up, spool 18234 (4.0 MiB, oldest 00:37), disk 12.0 MiB, in 40.0/s, out 95.0/s, empty in about 03:12, 30 days at the devices' pace $248.87, acknowledged 12345, arrived 11034, on the way 1311"
 	if got := picture().line(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -112,7 +115,7 @@ func TestFormats(t *testing.T) {
 	for _, c := range [][2]string{
 		{thousands(0), "0"}, {thousands(999), "999"}, {thousands(-1234), "-1,234"}, {thousands(1234567), "1,234,567"},
 		{size(12), "12 B"}, {size(2048), "2.0 KiB"}, {clock(59 * time.Second), "00:59"}, {clock(3723 * time.Second), "1:02:03"},
-		{cents("1.239999"), "1.23"}, {cents("7"), "7"}, {cents(""), ""},
+		{messages(0), "0 messages"}, {messages(1), "1 message"}, {messages(2000), "2,000 messages"},
 		{printable("a\x00\x1b[2Jü"), "a··[2Jü"},
 	} {
 		if c[0] != c[1] {
@@ -135,5 +138,49 @@ func TestFold(t *testing.T) {
 	}
 	if got, want := strings.Join(joined, " "), strings.Join(strings.Fields(text(line)), " "); got != want || len(parts) < 2 {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// On a small screen warnings and old events make room for the newest event.
+func TestFrameKeepsTheNewestEvents(t *testing.T) {
+	v := picture()
+	v.events = nil
+	for i := range keepEvents {
+		v.events = append(v.events, event{text: fmt.Sprintf("event %d", i)})
+	}
+	for range 3 {
+		v.status.Warnings = append(v.status.Warnings, telemetry.Warning{Text: strings.Repeat("too long for one line ", 5)})
+	}
+	drawn := text(v.frame(80, 24))
+	if newest := fmt.Sprintf("event %d", keepEvents-1); !strings.Contains(drawn, newest) || strings.Contains(drawn, "event 0") {
+		t.Errorf("the newest event is not there, or the oldest is:\n%s", drawn)
+	}
+	if roomy := text(v.frame(80, 60)); !strings.Contains(roomy, "event 0") {
+		t.Errorf("an event is missing:\n%s", roomy)
+	}
+}
+
+// The projection is of what devices send: a cut and the replay after it do not
+// move it, and it says nothing before it knows something.
+func TestProjection(t *testing.T) {
+	v := picture()
+	calm := v.projection()
+	v.cloud.Distinct, v.cloud.FirstUnits = 100*v.cloud.Distinct, 100*v.cloud.FirstUnits // a replay
+	v.status.Bill.UnitsToday, v.status.Bill.USDToday = 123400, "0.148100"
+	v.status.Rates.Out, v.status.Bill.USDProjected = 0, "280.000000"
+	if got := v.projection(); got != calm {
+		t.Errorf("a cut and its replay move it from %s to %s", calm, got)
+	}
+	for name, change := range map[string]func(*view){
+		"just started": func(v *view) { v.running = 4 * time.Second },
+		"nothing came": func(v *view) { v.cloud.Distinct = 0 },
+		"not metered":  func(v *view) { v.status.Bill = telemetry.BillState{USDToday: "0.000000"} },
+		"no price":     func(v *view) { v.status.Bill.USDToday = "" },
+	} {
+		v := picture()
+		change(&v)
+		if got := v.projection(); got != "not known yet" {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }

@@ -100,4 +100,11 @@ func TestRate(t *testing.T) {
 	if got := r.Observe(at.Add(30*time.Second), 1000); got > 60 {
 		t.Errorf("20 s of silence are seen as %v", got)
 	}
+	long := Rate{Window: time.Minute}
+	for i := range 120 { // ten seconds on, ten seconds off
+		long.Observe(at.Add(time.Duration(i)*time.Second), int64(i/20*1000+min(i%20, 10)*100))
+	}
+	if got := long.Observe(at.Add(2*time.Minute), 6000); got < 45 || got > 55 {
+		t.Errorf("50 a second over a minute are seen as %v", got)
+	}
 }

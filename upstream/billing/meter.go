@@ -39,11 +39,9 @@ var _ bridge.Meter = (*Meter)(nil)
 // PUBACK is free (M09).
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out := bridge.Outgoing(s)
-	units := Publish(&out, m.unit(upstream))
+	units := Publish(out, m.unit(upstream))
 	c := m.count(series{upstream, Up, s.Device, out.Topic}, units)
-	add(b, c.units, units)
-	add(b, c.messages, 1)
-	add(b, c.wire, int64(o.Wire))
+	addMessage(b, c, units, int64(o.Wire))
 }
 
 // Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
@@ -51,7 +49,7 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
 	out := bridge.Outgoing(s)
 	c := m.count(series{upstream, Up, s.Device, out.Topic}, 0)
-	add(b, c.uncertain, Publish(&out, m.unit(upstream)))
+	b.Add(Namespace, c.uncertain, Publish(out, m.unit(upstream)))
 }
 
 // Received meters a message that came down (M07) and, at QoS 1, the PUBACK
@@ -63,22 +61,25 @@ func (m *Meter) Received(b *bridge.Batch, upstream string, msg *bridge.Message, 
 		units += Puback(nil, unit)
 	}
 	c := m.count(series{upstream, Down, "", msg.Topic}, units)
-	add(b, c.units, units)
-	add(b, c.messages, 1)
-	add(b, c.wire, int64(wire))
+	addMessage(b, c, units, int64(wire))
 }
 
-// add adds to the batch's change of the same counter when it has one: a batch
-// of hundreds of releases is about few series, and each change costs its key
-// in the log.
-func add(b *bridge.Batch, key string, delta int64) {
-	for i := len(b.Adds) - 1; i >= max(0, len(b.Adds)-coalesce); i-- {
-		if a := &b.Adds[i]; a.Key == key && a.Namespace == Namespace {
-			a.Delta += delta
+// addMessage adds one message to the batch's changes of its counters, when the
+// batch has some: a batch of hundreds of releases is about few series, and each
+// change costs its key in the log. The three counters of a series stand together.
+func addMessage(b *bridge.Batch, c *counters, units, wire int64) {
+	for i := len(b.Adds) - 3; i >= max(0, len(b.Adds)-coalesce); i-- {
+		a := b.Adds[i : i+3]
+		if a[0].Key == c.units && a[1].Key == c.messages && a[2].Key == c.wire && a[0].Namespace == Namespace {
+			a[0].Delta += units
+			a[1].Delta++
+			a[2].Delta += wire
 			return
 		}
 	}
-	b.Add(Namespace, key, delta)
+	b.Add(Namespace, c.units, units)
+	b.Add(Namespace, c.messages, 1)
+	b.Add(Namespace, c.wire, wire)
 }
 
 // coalesce bounds the search: some 80 devices at 3 counters each.

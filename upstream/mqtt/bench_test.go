@@ -19,7 +19,7 @@ func BenchmarkUplink(b *testing.B) {
 			m := peers.Mosquitto(b, peers.MosquittoOptions{Config: []string{"log_type error"}})
 			o := quick(m.Addr)
 			o.Limits.InFlight = inFlight
-			l := connect(b, o, upstream.Hooks{})
+			l := connect(b, o, upstream.Hooks{}).(eager).Link // which gathers
 			d := delivery("dt/device-1/telemetry", bytes.Repeat([]byte("x"), 256), func(r *bridge.Record) {
 				r.Receivers[0].Origin = bridge.OriginUserProperties
 			})
@@ -37,6 +37,7 @@ func BenchmarkUplink(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			l.Flush()
 			outstanding.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 		})

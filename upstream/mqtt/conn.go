@@ -53,16 +53,19 @@ type role interface {
 	subscribed(s *packets.Suback) error
 	// due is asked every now and then; an error ends the connection.
 	due(now time.Time) error
+	// awaited is how many acknowledgements are to come.
+	awaited() int
 	// ended comes last: nothing is called after it.
 	ended(err error)
 }
 
-// conn is one live MQTT 5 connection, in three goroutines: the reader, the
-// writer, and a watch that sees silence and brings everything to its end. They
-// end together, for the first reason given, without needing the network.
+// conn is one live MQTT 5 connection, in two goroutines: the reader, and a watch
+// that sees silence and brings everything to its end. They end together, for the
+// first reason given, without needing the network. Whoever has something to
+// write writes it himself: that never blocks.
 type conn struct {
 	net       net.Conn
-	raw       net.Conn // below TLS; closing it cannot block
+	raw       *socket // below TLS; closing it cannot block
 	in        frames
 	server    server
 	keepAlive time.Duration // as the broker decided; 0: none
@@ -74,30 +77,42 @@ type conn struct {
 	lastWrite atomic.Int64
 	epoch     time.Time
 
+	writing sync.Mutex // held while packets go to net, in the order of out
+	spare   []byte     // what out may reuse; guarded by writing
+
 	mu     sync.Mutex
-	out    []byte        // packets that the writer has not taken yet
+	out    []byte        // packets that are not written yet
 	after  []func(error) // to call when they are written, or can not be
 	err    error         // why it ended; nil while it lives
-	kick   chan struct{} // a token when out or after has something
-	room   chan struct{} // a token when the writer has taken out
+	room   chan struct{} // a token when the network has taken what was written
 	ending chan struct{} // closed with err set
 	done   chan struct{} // closed when all has ended and role knows
-	pair   sync.WaitGroup
+	reader sync.WaitGroup
 }
 
 // farewell bounds what saying goodbye may take.
 const farewell = 250 * time.Millisecond
 
-// outBuffer is how many bytes may wait for the writer before senders wait.
+// outBuffer is how many bytes may wait for the network before senders wait, and
+// how many are gathered before they are written.
 const outBuffer = 64 << 10
 
-func newConn(nc, raw net.Conn, bucket *upstream.Bucket, log *slog.Logger) *conn {
+func newConn(nc net.Conn, raw *socket, bucket *upstream.Bucket, log *slog.Logger) *conn {
 	c := &conn{
 		net: nc, raw: raw, bucket: bucket, log: log, epoch: time.Now(),
-		kick: make(chan struct{}, 1), room: make(chan struct{}, 1),
-		ending: make(chan struct{}), done: make(chan struct{}),
+		room: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.in.r = bufio.NewReaderSize(heard{c}, 16<<10)
+	raw.drained = func(err error) {
+		if err != nil {
+			c.fail(fmt.Errorf("write: %w", err))
+			return
+		}
+		select {
+		case c.room <- struct{}{}:
+		default:
+		}
+	}
 	return c
 }
 
@@ -105,9 +120,32 @@ func newConn(nc, raw net.Conn, bucket *upstream.Bucket, log *slog.Logger) *conn 
 type heard struct{ c *conn }
 
 func (h heard) Read(p []byte) (int, error) {
+	if h.c.role != nil {
+		h.c.raw.worth.Store(int32(worthWaiting(h.c.role.awaited())))
+	}
 	n, err := h.c.net.Read(p)
 	h.c.lastRead.Store(int64(time.Since(h.c.epoch)))
 	return n, err
+}
+
+// heardAt is when the bytes came in that are being handled.
+func (c *conn) heardAt() time.Time { return c.epoch.Add(time.Duration(c.lastRead.Load())) }
+
+// A PUBACK is four bytes. With many to come it is worth to wait for half of
+// them, but no more than a burst: the broker must not run dry meanwhile.
+const (
+	pubackSize = 4
+	fewAcks    = 16
+	burstAcks  = 20
+)
+
+// worthWaiting is how many bytes a reader should wait for that awaits n
+// acknowledgements.
+func worthWaiting(n int) int {
+	if n < fewAcks {
+		return 1
+	}
+	return pubackSize * min(n/2, burstAcks)
 }
 
 // start begins the connection's life after its CONNACK. probe is how often due
@@ -116,33 +154,52 @@ func (h heard) Read(p []byte) (int, error) {
 func (c *conn) start(r role, probe time.Duration, stable func()) {
 	c.role = r
 	c.lastWrite.Store(int64(time.Since(c.epoch)))
-	c.pair.Go(c.read)
-	c.pair.Go(c.write)
+	c.reader.Go(c.read)
 	go c.watch(probe, stable)
 }
 
-// enqueue hands a packet to the writer, and after, when not nil, to be called
-// with nil once it is written or with the reason why not. It fails, and calls
-// nothing, when the connection has ended.
+// enqueue writes a packet, and calls after, when not nil, with nil once it is
+// written or with the reason why not. It fails, and calls nothing, when the
+// connection has ended.
 func (c *conn) enqueue(packet []byte, after func(error)) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.err != nil {
+		defer c.mu.Unlock()
 		return c.err
 	}
 	c.out = append(c.out, packet...)
-	c.queued(after)
-	return nil
-}
-
-// queued wakes the writer. c.mu is held.
-func (c *conn) queued(after func(error)) {
 	if after != nil {
 		c.after = append(c.after, after)
 	}
-	select {
-	case c.kick <- struct{}{}:
-	default:
+	c.mu.Unlock()
+	c.flush()
+	return nil
+}
+
+// flush writes what has been gathered, without waiting for the network.
+func (c *conn) flush() {
+	c.writing.Lock()
+	c.mu.Lock()
+	if c.err != nil || len(c.out) == 0 {
+		c.mu.Unlock()
+		c.writing.Unlock()
+		return
+	}
+	out, after := c.out, c.after
+	c.out, c.after = c.spare[:0], nil
+	c.mu.Unlock()
+	_, err := c.net.Write(out)
+	c.lastWrite.Store(int64(time.Since(c.epoch)))
+	if c.spare = out; cap(out) > 4*outBuffer {
+		c.spare = nil
+	}
+	c.writing.Unlock()
+	if err != nil {
+		err = fmt.Errorf("write: %w", err)
+		c.fail(err)
+	}
+	for _, f := range after {
+		f(err)
 	}
 }
 
@@ -155,17 +212,18 @@ func (c *conn) end(err error, say bool, code byte) {
 		return
 	}
 	c.err = err
-	c.out = c.out[:0]
-	if say {
-		d := &packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{}}
-		c.out = appendPacket(c.out, packets.DISCONNECT<<4, d.Buffers())
-		_ = c.net.SetWriteDeadline(time.Now().Add(farewell)) // fails only when it is closed
-	}
+	c.out = nil
 	close(c.ending)
 	c.mu.Unlock()
 	if !say {
-		_ = c.raw.Close() // wakes reader and writer; nobody is left to care
+		_ = c.raw.Close() // wakes the reader; nobody is left to care
+		return
 	}
+	d := &packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{}}
+	c.writing.Lock()
+	_, _ = c.net.Write(appendPacket(nil, packets.DISCONNECT<<4, d.Buffers())) // a courtesy
+	c.writing.Unlock()
+	c.raw.finish(farewell)
 }
 
 // fail ends the connection because of err.
@@ -187,58 +245,6 @@ func (c *conn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
-}
-
-// write moves what is queued to the network, all that has come together in one
-// write: under load that is many packets, at rest it is one, at once.
-func (c *conn) write() {
-	var spare []byte
-	for {
-		select {
-		case <-c.kick:
-		case <-c.ending:
-			c.sayGoodbye()
-			return
-		}
-		c.mu.Lock()
-		if c.err != nil {
-			c.mu.Unlock()
-			continue
-		}
-		out, after := c.out, c.after
-		c.out, c.after = spare[:0], nil
-		c.mu.Unlock()
-		select {
-		case c.room <- struct{}{}:
-		default:
-		}
-		var err error
-		if len(out) > 0 {
-			_, err = c.net.Write(out)
-			c.lastWrite.Store(int64(time.Since(c.epoch)))
-		}
-		if err != nil {
-			err = fmt.Errorf("write: %w", err)
-			c.fail(err)
-		}
-		for _, f := range after {
-			f(err)
-		}
-		if spare = out; cap(spare) > 4*outBuffer {
-			spare = nil
-		}
-	}
-}
-
-// sayGoodbye writes the DISCONNECT that end left, and closes.
-func (c *conn) sayGoodbye() {
-	c.mu.Lock()
-	out := c.out
-	c.mu.Unlock()
-	if len(out) > 0 {
-		_, _ = c.net.Write(out) // a courtesy, bounded by its deadline
-	}
-	_ = c.raw.Close()
 }
 
 func (c *conn) read() {

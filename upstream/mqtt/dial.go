@@ -38,10 +38,11 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(caller, d.o.ConnectTimeout)
 	defer cancel()
-	raw, err := d.dial(ctx, "tcp", e.address())
+	dialled, err := d.dial(ctx, "tcp", e.address())
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}
+	raw := newSocket(dialled)
 	// From here on the connection itself is what ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
@@ -62,8 +63,8 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-func (d *dialer) handshake(ctx context.Context, raw net.Conn, e endpoint) (*conn, error) {
-	nc := raw
+func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn, error) {
+	var nc net.Conn = raw
 	if e.secure {
 		conf, err := d.o.TLS.config(e.host)
 		if err != nil {

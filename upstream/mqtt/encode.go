@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 
@@ -9,36 +10,118 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// publishOf makes the packet of a message. expiry is the Message Expiry
-// Interval to send, when m has one; 0 counts as 1 (B97).
-func publishOf(m *bridge.Message, expiry uint32) *packets.Publish {
-	props := &packets.Properties{
-		ContentType:     m.ContentType,
-		ResponseTopic:   m.ResponseTopic,
-		CorrelationData: m.CorrelationData,
-		User:            make([]packets.User, len(m.User)),
-	}
-	for i, u := range m.User {
-		props.User[i] = packets.User{Key: u.Key, Value: u.Value}
-	}
-	if m.PayloadFormat != 0 {
-		props.PayloadFormat = &m.PayloadFormat
-	}
-	if m.HasExpiry {
-		expiry = max(expiry, 1)
-		props.MessageExpiry = &expiry
-	}
-	return &packets.Publish{Topic: m.Topic, Payload: m.Payload, QoS: min(m.QoS, 1), Retain: m.Retain, Properties: props}
+// publish is a PUBLISH to be sent, measured and not written yet. It is encoded
+// without the library, as PUBACK is decoded: these two come as often as messages
+// go, and the library makes a dozen pieces of garbage of each. A test holds what
+// it writes against what the library reads.
+type publish struct {
+	*bridge.Message
+	expiry uint32 // Message Expiry Interval to send, when the message has one; 0 counts as 1 (B97)
+	props  int    // bytes of the properties
+	body   int    // bytes behind the header
 }
 
-// firstByte is a PUBLISH's first byte. DUP is never set: what is sent again is
-// sent on a new session.
-func firstByte(p *packets.Publish) byte {
-	b := packets.PUBLISH<<4 | p.QoS<<1
-	if p.Retain {
-		b |= 1
+func publishOf(m *bridge.Message, expiry uint32) publish {
+	p := publish{Message: m, expiry: max(expiry, 1)}
+	if m.PayloadFormat != 0 {
+		p.props += 2
 	}
-	return b
+	if m.HasExpiry {
+		p.props += 5
+	}
+	if m.ContentType != "" {
+		p.props += 3 + len(m.ContentType)
+	}
+	if m.ResponseTopic != "" {
+		p.props += 3 + len(m.ResponseTopic)
+	}
+	if len(m.CorrelationData) > 0 {
+		p.props += 3 + len(m.CorrelationData)
+	}
+	for i := range m.User {
+		p.props += 5 + len(m.User[i].Key) + len(m.User[i].Value)
+	}
+	p.body = 2 + len(m.Topic) + digits(p.props) + p.props + len(m.Payload)
+	if m.QoS > 0 {
+		p.body += 2
+	}
+	return p
+}
+
+// size is the bytes of the packet on the wire.
+func (p *publish) size() int { return 1 + digits(p.body) + p.body }
+
+// append writes the packet behind out. DUP is never set: what is sent again is
+// sent on a new session. QoS 2 goes as 1.
+func (p *publish) append(out []byte, id uint16) []byte {
+	first := byte(packets.PUBLISH << 4)
+	if p.QoS > 0 {
+		first |= 1 << 1
+	}
+	if p.Retain {
+		first |= 1
+	}
+	out = appendLength(append(out, first), p.body)
+	out = appendString(out, p.Topic)
+	if p.QoS > 0 {
+		out = append(out, byte(id>>8), byte(id))
+	}
+	out = appendLength(out, p.props)
+	if p.PayloadFormat != 0 {
+		out = append(out, packets.PropPayloadFormat, p.PayloadFormat)
+	}
+	if p.HasExpiry {
+		out = binary.BigEndian.AppendUint32(append(out, packets.PropMessageExpiry), p.expiry)
+	}
+	if p.ContentType != "" {
+		out = appendString(append(out, packets.PropContentType), p.ContentType)
+	}
+	if p.ResponseTopic != "" {
+		out = appendString(append(out, packets.PropResponseTopic), p.ResponseTopic)
+	}
+	if len(p.CorrelationData) > 0 {
+		out = appendString(append(out, packets.PropCorrelationData), p.CorrelationData)
+	}
+	for i := range p.User {
+		out = appendString(append(out, packets.PropUser), p.User[i].Key)
+		out = appendString(out, p.User[i].Value)
+	}
+	return append(out, p.Payload...)
+}
+
+// tooLong reports whether a property is longer than MQTT can carry.
+func (p *publish) tooLong() bool {
+	if p.props <= maxString {
+		return false
+	}
+	for i := range p.User {
+		if max(len(p.User[i].Key), len(p.User[i].Value)) > maxString {
+			return true
+		}
+	}
+	return max(len(p.ContentType), len(p.ResponseTopic), len(p.CorrelationData)) > maxString
+}
+
+func appendString[S ~string | ~[]byte](out []byte, s S) []byte {
+	return append(binary.BigEndian.AppendUint16(out, uint16(len(s))), s...)
+}
+
+// appendLength appends a variable byte integer [MQTT-1.5.5].
+func appendLength(out []byte, n int) []byte {
+	for n > 0x7f {
+		out = append(out, byte(n)|0x80)
+		n >>= 7
+	}
+	return append(out, byte(n))
+}
+
+// digits is how many bytes appendLength appends.
+func digits(n int) int {
+	d := 1
+	for n >>= 7; n > 0; n >>= 7 {
+		d++
+	}
+	return d
 }
 
 // messageOf makes the message of a packet.
@@ -61,8 +144,7 @@ func messageOf(p *packets.Publish) *bridge.Message {
 	return m
 }
 
-// maxString is the longest string that MQTT can carry, in bytes; the library
-// would cut a longer one without a word.
+// maxString is the longest string that MQTT can carry, in bytes.
 const maxString = 65535
 
 // publishable reports whether a topic can be published to at all: a broker

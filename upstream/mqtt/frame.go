@@ -138,27 +138,9 @@ func appendPacket(out []byte, first byte, parts net.Buffers) []byte {
 	for _, p := range parts {
 		length += len(p)
 	}
-	out = append(out, first)
-	for length > 0x7f {
-		out = append(out, byte(length)|0x80)
-		length >>= 7
-	}
-	out = append(out, byte(length))
+	out = appendLength(append(out, first), length)
 	for _, p := range parts {
 		out = append(out, p...)
 	}
 	return out
-}
-
-// packetSize is the size on the wire of a packet with these parts.
-func packetSize(parts net.Buffers) int {
-	length := 0
-	for _, p := range parts {
-		length += len(p)
-	}
-	size := length + 2
-	for n := length >> 7; n > 0; n >>= 7 {
-		size++
-	}
-	return size
 }

@@ -89,10 +89,8 @@ func FuzzPublish(f *testing.F) {
 			User: []bridge.UserProperty{{Key: key, Value: value}},
 		}}
 		p := publishOf(m, expiry)
-		p.PacketID = 7
-		parts := p.Buffers()
-		wire := appendPacket(nil, firstByte(p), parts)
-		if got := packetSize(parts); got != len(wire) {
+		wire := p.append(nil, 7)
+		if got := p.size(); got != len(wire) {
 			t.Fatalf("size %d of a packet of %d bytes", got, len(wire))
 		}
 		in := frames{r: bufio.NewReader(bytes.NewReader(wire))}
@@ -117,8 +115,8 @@ func FuzzPublish(f *testing.F) {
 
 func TestSizesOnTheWire(t *testing.T) {
 	for length, want := range map[int]int{0: 2, 127: 129, 128: 131, 16383: 16386, 16384: 16388, 2097151: 2097155, 2097152: 2097157} {
-		if got := packetSize([][]byte{make([]byte, length)}); got != want {
-			t.Errorf("a body of %d makes %d bytes, want %d", length, got, want)
+		if p := (publish{body: length}); p.size() != want {
+			t.Errorf("a body of %d makes %d bytes, want %d", length, p.size(), want)
 		}
 		if got := len(appendPacket(nil, 0x30, [][]byte{make([]byte, length)})); got != want {
 			t.Errorf("a body of %d is written as %d bytes, want %d", length, got, want)

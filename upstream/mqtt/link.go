@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -40,25 +39,36 @@ func (l *link) Close() error {
 	return nil
 }
 
-// Send transmits d. It waits for a place in the window, for the rate limits,
-// and for the network to take what was sent before. What breaks a limit of the
-// broker is not sent; its outcome is ResultRefused.
+// Send gathers d for the next write, which comes with Flush, before every wait
+// and when there is much. It waits for a place in the window, for the rate
+// limits, and for the network to take what was sent before. What breaks a limit
+// of the broker is not sent; its outcome is ResultRefused.
 func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
-	m := bridge.Outgoing(d.Stored)
-	p := publishOf(&m, d.Remaining)
+	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining)
+	size := p.size()
+	if o, refused := l.c.server.refuse(&p, size); refused {
+		if l.c.reason() != nil {
+			return l.down()
+		}
+		report(o)
+		return nil
+	}
+	var id uint16
 	if p.QoS > 0 {
-		id, err := l.reserve(ctx)
-		if err != nil {
+		var err error
+		if id, err = l.reserve(ctx); err != nil {
 			return err
 		}
-		p.PacketID = id
 	}
-	sent, err := l.transmit(ctx, p, report)
-	if !sent && p.QoS > 0 {
-		l.window.giveBack(p.PacketID)
+	err := l.transmit(ctx, &p, id, size, report)
+	if err != nil && id != 0 {
+		l.window.giveBack(id)
 	}
 	return err
 }
+
+// Flush writes what Send has gathered.
+func (l *link) Flush() { l.c.flush() }
 
 // reserve awaits a packet identifier.
 func (l *link) reserve(ctx context.Context) (uint16, error) {
@@ -66,6 +76,7 @@ func (l *link) reserve(ctx context.Context) (uint16, error) {
 		if id := l.window.reserve(); id != 0 {
 			return id, nil
 		}
+		l.c.flush()
 		select {
 		case <-l.window.freed:
 		case <-ctx.Done():
@@ -76,53 +87,46 @@ func (l *link) reserve(ctx context.Context) (uint16, error) {
 	}
 }
 
-// transmit hands p to the writer, or its refusal to whoever awaits it.
-func (l *link) transmit(ctx context.Context, p *packets.Publish, report func(bridge.Outcome)) (sent bool, err error) {
-	parts := p.Buffers()
-	size := packetSize(parts)
-	if o, refused := l.c.server.refuse(p, size); refused {
-		return false, l.c.enqueue(nil, func(error) { report(o) })
-	}
-	if err := l.c.bucket.Wait(ctx, l.c.ending, size); err != nil {
+// transmit gathers p when the limits and the network let it.
+func (l *link) transmit(ctx context.Context, p *publish, id uint16, size int, report func(bridge.Outcome)) error {
+	if err := l.c.bucket.Wait(ctx, l.c.ending, size, l.c.flush); err != nil {
 		if errors.Is(err, upstream.ErrStopped) {
 			err = l.down()
 		}
-		return false, err
+		return err
 	}
-	for {
-		sent, err := l.put(p, parts, size, report)
-		if sent || err != nil {
-			return sent, err
-		}
+	for l.c.raw.waiting() >= outBuffer {
 		select {
 		case <-l.c.room:
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return ctx.Err()
 		case <-l.c.ending:
-			return false, l.down()
+			return l.down()
 		}
 	}
+	full, err := l.gather(p, id, size, report)
+	if full {
+		l.c.flush()
+	}
+	return err
 }
 
-// put hands the packet to the writer, when there is room for it.
-func (l *link) put(p *packets.Publish, parts net.Buffers, size int, report func(bridge.Outcome)) (bool, error) {
+// gather puts the packet behind those that wait to be written, and reports
+// whether these are many.
+func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcome)) (full bool, err error) {
 	c := l.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.err != nil:
+	if c.err != nil {
 		return false, fmt.Errorf("send: link is down: %w", c.err)
-	case len(c.out) >= outBuffer:
-		return false, nil
 	}
-	c.out = appendPacket(c.out, firstByte(p), parts)
-	if p.QoS > 0 {
-		l.window.send(p.PacketID, report, size)
-		c.queued(nil)
+	c.out = p.append(c.out, id)
+	if id != 0 {
+		l.window.send(id, report, size)
 	} else {
-		c.queued(func(err error) { report(written(size, err)) })
+		c.after = append(c.after, func(err error) { report(written(size, err)) })
 	}
-	return true, nil
+	return len(c.out) >= outBuffer, nil
 }
 
 // written is the outcome of a message of QoS 0.
@@ -136,7 +140,7 @@ func written(size int, err error) bridge.Outcome {
 func (l *link) down() error { return fmt.Errorf("send: link is down: %w", l.c.reason()) }
 
 func (l *link) acked(a puback, size int) error {
-	s, ok := l.window.take(a.id)
+	s, ok := l.window.take(a.id, l.c.heardAt())
 	if !ok {
 		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("an acknowledgement of packet %d, which is not outstanding", a.id)}
 	}
@@ -154,6 +158,9 @@ func (l *link) published(p *packets.Publish, _ int) error {
 	_ = l.c.enqueue(pubackFor(p.PacketID), nil) // fails only when it has ended
 	return nil
 }
+
+// awaited is what the window holds.
+func (l *link) awaited() int { return l.window.inFlight() }
 
 func (l *link) subscribed(*packets.Suback) error {
 	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a SUBACK, and nothing was subscribed to"}

@@ -239,17 +239,17 @@ func TestQoS0IsLostWhenItIsNotWritten(t *testing.T) {
 		b.accept(packets.Properties{})
 		b.drain()
 	})
-	l := connect(t, quick(s.addr), upstream.Hooks{}).(*link)
+	l := connect(t, quick(s.addr), upstream.Hooks{}).(eager).Link.(*link)
 	qos0 := delivery("a", nil, func(r *bridge.Record) { r.Receivers[0].QoS = 0 })
-	if o := send(t, l, qos0); o.Result != bridge.ResultAcked || o.Wire == 0 {
+	if o := send(t, eager{l}, qos0); o.Result != bridge.ResultAcked || o.Wire == 0 {
 		t.Errorf("outcome %+v", o)
 	}
 	outcome := make(chan bridge.Outcome, 1)
-	l.c.mu.Lock() // the writer cannot take it before the end comes
-	l.c.queued(func(err error) { outcome <- written(10, err) })
-	l.c.mu.Unlock()
-	l.c.end(errors.New("gone"), false, 0)
-	if o := receive(t, outcome, "the outcome comes"); o.Result == bridge.ResultAcked && l.Err() == nil {
+	if err := l.Send(t.Context(), qos0, func(o bridge.Outcome) { outcome <- o }); err != nil {
+		t.Fatal(err)
+	}
+	l.c.end(errors.New("gone"), false, 0) // before it is flushed
+	if o := receive(t, outcome, "the outcome comes"); o.Result != bridge.ResultLost {
 		t.Errorf("outcome %+v", o)
 	}
 }

@@ -45,6 +45,15 @@ func delivery(topic string, payload []byte, change ...func(*bridge.Record)) *bri
 	return &bridge.Delivery{Stored: &bridge.Stored{Seq: 1, Place: 1, Record: r, Receiver: &r.Receivers[0]}, Attempt: 1}
 }
 
+// eager flushes after each Send, for tests that await what they have sent.
+type eager struct{ bridge.Link }
+
+func (l eager) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
+	err := l.Link.Send(ctx, d, report)
+	l.Flush()
+	return err
+}
+
 // connect makes an uplink and its link, which the test closes.
 func connect(t testing.TB, o Options, hooks upstream.Hooks) bridge.Link {
 	t.Helper()
@@ -58,7 +67,7 @@ func connect(t testing.TB, o Options, hooks upstream.Hooks) bridge.Link {
 		_ = l.Close()
 		receive(t, l.Done(), "the link goes down")
 	})
-	return l
+	return eager{l}
 }
 
 // receive waits for a channel.

@@ -63,16 +63,18 @@ func serverOf(ca *packets.Connack) server {
 
 // refuse finds a limit of the broker, or of the protocol, that a packet of size
 // bytes breaks. Sending it would end the connection, again and again.
-func (s *server) refuse(p *packets.Publish, size int) (bridge.Outcome, bool) {
+func (s *server) refuse(p *publish, size int) (bridge.Outcome, bool) {
 	code, reason := byte(0), ""
 	switch {
 	case !publishable(p.Topic):
 		code, reason = packets.PubackTopicNameInvalid, fmt.Sprintf("%.64q is not a topic to publish to", p.Topic)
+	case p.tooLong():
+		code, reason = packets.PubackPayloadFormatInvalid, "a property is longer than MQTT can carry"
 	case size > maxOutgoing:
 		code, reason = packets.DisconnectPacketTooLarge, fmt.Sprintf("%d bytes are more than MQTT can carry", size)
 	case s.maximumPacket > 0 && size > s.maximumPacket:
 		code, reason = packets.DisconnectPacketTooLarge, fmt.Sprintf("%d bytes, and the broker takes %d", size, s.maximumPacket)
-	case p.QoS > s.maximumQoS:
+	case min(p.QoS, 1) > s.maximumQoS:
 		code, reason = packets.DisconnectQoSNotSupported, fmt.Sprintf("QoS %d, and the broker takes %d", p.QoS, s.maximumQoS)
 	case p.Retain && s.noRetain:
 		code, reason = packets.DisconnectRetainNotSupported, "the broker does not retain"

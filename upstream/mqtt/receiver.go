@@ -139,6 +139,8 @@ func (r *receiver) acked(puback, int) error {
 	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a PUBACK, and nothing was published"}
 }
 
+func (r *receiver) awaited() int { return 0 }
+
 func (r *receiver) due(time.Time) error { return nil }
 
 func (r *receiver) ended(error) {}

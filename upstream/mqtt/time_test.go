@@ -43,7 +43,7 @@ func virtual(t *testing.T, o Options, play func(*broker), f func(t *testing.T, l
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(t, l)
+		f(t, eager{l})
 		_ = l.Close()
 		<-l.Done()
 	})

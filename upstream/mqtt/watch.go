@@ -14,7 +14,7 @@ const minProbe = 5 * time.Millisecond
 
 // watch notices silence: an unanswered PINGREQ, and whatever role.due knows.
 // When the connection has ended, for whatever reason, it waits for the reader
-// and the writer and tells the rest.
+// and tells the rest.
 //
 // A PINGREQ is due after half a keep alive without a byte in either direction,
 // and its answer within another half. So a black hole is noticed within one
@@ -66,7 +66,7 @@ func (c *conn) ping(now time.Duration, pinged *time.Duration) error {
 
 // bury ends what is left when the connection has ended.
 func (c *conn) bury() {
-	c.pair.Wait()
+	c.reader.Wait()
 	c.mu.Lock()
 	after, err := c.after, c.err
 	c.after, c.out = nil, nil

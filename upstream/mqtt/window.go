@@ -50,6 +50,13 @@ func (w *window) reserve() uint16 {
 	return id
 }
 
+// inFlight is how many are sent, or about to be.
+func (w *window) inFlight() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.free) - w.unused
+}
+
 // giveBack returns an identifier that was reserved and not sent.
 func (w *window) giveBack(id uint16) {
 	w.mu.Lock()
@@ -70,15 +77,16 @@ func (w *window) send(id uint16, report func(bridge.Outcome), wire int) {
 	w.tail = id
 }
 
-// take removes what was sent with an identifier; ok is false when nothing was.
-func (w *window) take(id uint16) (s slot, ok bool) {
+// take removes what was sent with an identifier and acknowledged at a time; ok is
+// false when nothing was sent.
+func (w *window) take(id uint16, at time.Time) (s slot, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if id == 0 || int(id) > len(w.slots) || w.slots[id-1].report == nil {
 		return slot{}, false
 	}
 	if id == w.head {
-		w.progress = time.Now()
+		w.progress = at
 	}
 	s = w.unlink(id)
 	w.release(id)

@@ -40,7 +40,7 @@ func TestWindowAgainstAModel(t *testing.T) {
 				}
 			case 3: // an acknowledgement, of anything
 				id := rapid.Uint16Range(0, 10).Draw(t, "id")
-				s, ok := w.take(id)
+				s, ok := w.take(id, time.Now())
 				at := -1
 				for i := range model {
 					if model[i].id == id {
@@ -86,16 +86,16 @@ func TestOverdue(t *testing.T) {
 			t.Errorf("overdue by %v, want the age of the oldest", d)
 		}
 		time.Sleep(time.Second)
-		w.take(a)
+		w.take(a, time.Now())
 		time.Sleep(time.Second)
 		if d := due(); d != time.Second {
 			t.Errorf("overdue by %v, want the time since the one before it was acknowledged", d)
 		}
-		w.take(c)
+		w.take(c, time.Now())
 		if d := due(); d != time.Second {
 			t.Errorf("overdue by %v: being overtaken must not help", d)
 		}
-		w.take(b)
+		w.take(b, time.Now())
 		if d := due(); d != 0 {
 			t.Errorf("an empty window is overdue by %v", d)
 		}

@@ -72,12 +72,18 @@ func sendAll(t *testing.T, l bridge.Link, r *reports, first, end int) {
 	defer cancel()
 	slots := make(chan struct{}, l.Window())
 	for i := first; i < end; i++ {
-		slots <- struct{}{}
+		select {
+		case slots <- struct{}{}:
+		default:
+			l.Flush()
+			slots <- struct{}{}
+		}
 		report := r.of(payload(i))
 		if err := l.Send(ctx, delivery(i), func(o bridge.Outcome) { report(o); <-slots }); err != nil {
 			t.Fatalf("send %s: %v", payload(i), err)
 		}
 	}
+	l.Flush()
 }
 
 func inOrder(t *testing.T, setup Setup) {

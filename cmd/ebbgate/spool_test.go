@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+// spooled is a configuration whose route's queue up/cloud/all is empty, and
+// whose spool has a message in up/cloud/old.
+func spooled(t *testing.T) (config string, cfg *configs.Config) {
+	t.Helper()
+	config = filepath.Join(t.TempDir(), "ebbgate.yaml")
+	text := "gateway: {id: gw}\nspool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\nadmin: {address: \"\"}\n" +
+		"routes: {up: [{name: all, from: \"dt/#\", upstream: cloud}]}\nupstreams: {cloud: {endpoint: \"mqtt://127.0.0.1:1\"}}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := configs.Load(config, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openSpool(t, cfg)
+	var b bridge.Batch
+	b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a", Payload: []byte("x")}, Origin: bridge.Origin{Device: "pump"},
+		Receivers: []bridge.Receiver{{Queue: "up/cloud/old", Topic: "dt/a"}}})
+	done := make(chan error, 1)
+	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return config, cfg
+}
+
+func openSpool(t *testing.T, cfg *configs.Config) *spool.Spool {
+	t.Helper()
+	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A queue that does not exist is an error that names those that do, and not an
+// empty list. The queue of a route, and that of its dead letters, may be empty.
+func TestUnknownQueue(t *testing.T) {
+	config, _ := spooled(t)
+	run := func(args ...string) (code int, out, errs string) {
+		var stdout, stderr bytes.Buffer
+		code = execute(append([]string{"spool", "--config", config}, args...), &stdout, &stderr)
+		return code, stdout.String(), stderr.String()
+	}
+	const want = "ebbgate: there is no queue \"up/cloud/al\"; there are up/cloud/all, up/cloud/old\n"
+	for _, args := range [][]string{
+		{"ls", "up/cloud/al"}, {"ls", "up/cloud/al", "--json"}, {"peek", "up/cloud/al"}, {"export", "up/cloud/al"},
+		{"drop", "up/cloud/al", "--yes"}, {"requeue", "up/cloud/al", "--to", "up/cloud/all"},
+	} {
+		if code, out, errs := run(args...); code != exitFailed || out != "" || errs != want {
+			t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
+		}
+	}
+	for _, queue := range []string{"up/cloud/all", "dead/up/cloud/all"} {
+		if code, out, errs := run("ls", queue); code != exitOK || !strings.HasPrefix(out, "QUEUE ") || errs != "" {
+			t.Errorf("%s: exit %d, %q, %q", queue, code, out, errs)
+		}
+	}
+	if code, out, _ := run("ls", "up/cloud/old"); code != exitOK || !strings.Contains(out, "pump") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if code, out, _ := run("export"); code != exitOK || strings.Count(out, "\n") != 1 {
+		t.Errorf("all queues: exit %d, %q", code, out)
+	}
+}
+
+// A running gateway answers the same.
+func TestUnknownQueueOfARunningGateway(t *testing.T) {
+	_, cfg := spooled(t)
+	g := &gateway{cfg: cfg, spool: openSpool(t, cfg)}
+	defer func() {
+		if err := g.spool.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	server := httptest.NewServer(spoolHandler{g})
+	defer server.Close()
+	lines := 0
+	each := func(spoolLine) error { lines++; return nil }
+	address := server.Listener.Addr().String()
+	err := askSpool(t.Context(), address, spoolRequest{Op: "list", Queue: "down/x/y"}, each)
+	if want := `there is no queue "down/x/y"; there are up/cloud/all, up/cloud/old`; fmt.Sprint(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := askSpool(t.Context(), address, spoolRequest{Op: "list", Queue: "up/cloud/old"}, each); err != nil || lines != 1 {
+		t.Errorf("%d lines, %v", lines, err)
+	}
+}

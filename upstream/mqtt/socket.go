@@ -1,0 +1,149 @@
+package mqtt
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// socket is the network below TLS, for a sender that must not wait and a reader
+// that may.
+//
+// A Write never blocks: what the kernel does not take at once is kept, and a
+// goroutine that lives only as long as there is something writes it. So whoever
+// has a message writes it himself, and no other goroutine is woken for it.
+//
+// A Read may wait a little for more than the first byte, when more is sure to
+// come: acknowledgements arrive one by one, and to be woken for each costs more
+// than all the rest of a message's way.
+type socket struct {
+	net.Conn
+	fd descriptor
+
+	mu       sync.Mutex
+	pending  []byte // what the kernel has not taken
+	draining bool
+	broken   error
+	farewell bool            // close when nothing is pending
+	drained  func(err error) // told when pending has come to its end
+
+	worth   atomic.Int32 // bytes that a Read should wait for, if they come soon
+	lowMark int          // what the kernel has been told of it
+}
+
+// linger bounds how long a Read waits for more than one byte. It is far below
+// every round trip over which a window of 100 could matter.
+const linger = time.Millisecond
+
+func newSocket(c net.Conn) *socket {
+	return &socket{Conn: c, fd: descriptorOf(c), drained: func(error) {}}
+}
+
+// Write takes all of p, or fails because the connection has.
+func (s *socket) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return 0, s.broken
+	}
+	rest := p
+	if !s.draining {
+		n, err := s.fd.write(p)
+		if err != nil {
+			s.broken = err
+			return n, err
+		}
+		rest = p[n:]
+	}
+	if len(rest) == 0 {
+		return len(p), nil
+	}
+	s.pending = append(s.pending, rest...)
+	if !s.draining {
+		s.draining = true
+		go s.drain()
+	}
+	return len(p), nil
+}
+
+// drain writes what is pending until nothing is.
+func (s *socket) drain() {
+	var out []byte
+	for {
+		s.mu.Lock()
+		out, s.pending = s.pending, out[:0]
+		if len(out) == 0 || s.broken != nil {
+			s.draining, s.pending = false, nil
+			err, last := s.broken, s.farewell
+			s.mu.Unlock()
+			if last {
+				_ = s.Close() // nobody is left to care
+			}
+			s.drained(err)
+			return
+		}
+		s.mu.Unlock()
+		if _, err := s.Conn.Write(out); err != nil {
+			s.mu.Lock()
+			s.broken = err
+			s.mu.Unlock()
+		}
+	}
+}
+
+// waiting is how many bytes the kernel has not been given yet.
+func (s *socket) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
+}
+
+// finish closes the connection once everything is written, and at the latest
+// after d.
+func (s *socket) finish(d time.Duration) {
+	s.mu.Lock()
+	s.farewell = true
+	busy := s.draining
+	if busy {
+		_ = s.SetWriteDeadline(time.Now().Add(d)) // fails only when it is closed
+	}
+	s.mu.Unlock()
+	if !busy {
+		_ = s.Close()
+	}
+}
+
+// Read reads what there is; while there is nothing it waits, for more than a
+// byte if that is worth it.
+func (s *socket) Read(p []byte) (int, error) {
+	for {
+		s.mark(int(s.worth.Load()))
+		if s.lowMark > 1 {
+			_ = s.SetReadDeadline(time.Now().Add(linger)) // fails only when it is closed
+		}
+		n, err := s.Conn.Read(p)
+		if n > 0 || s.lowMark <= 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		// Less came than is worth waiting for, or nothing: take it, and then wait
+		// for a single byte.
+		s.worth.Store(0)
+	}
+}
+
+// mark tells the kernel for how many bytes to wake us.
+func (s *socket) mark(n int) {
+	if n = max(n, 1); n == s.lowMark || n == 1 && s.lowMark == 0 {
+		return
+	}
+	if s.fd.lowMark(n) != nil {
+		n = 1
+	}
+	if n == 1 && s.lowMark > 1 {
+		_ = s.SetReadDeadline(time.Time{}) // fails only when it is closed
+	}
+	s.lowMark = n
+}
