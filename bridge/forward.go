@@ -36,6 +36,7 @@ type Forwarder struct {
 	batch   Batch       // releases gathered, not committed yet
 	waiting []flightKey // what batch releases
 	flying  int         // commits of batches under way
+	closing int         // releases in these
 	failed  []settlement
 	retryAt time.Time
 	closes  suspect
@@ -64,12 +65,13 @@ type QueueRef struct {
 	Priority int
 }
 
-// Releases are gathered until there are as many as half of releaseBatch or the
-// oldest is releaseDelay old; the other half is what is being committed. What
-// is acknowledged by the cloud and not yet released is sent again after a
-// crash, so both are small.
+// Releases are gathered until there are as many as releaseGroup or the oldest is
+// releaseDelay old. What is acknowledged by the cloud and not yet released is
+// sent again after a crash, so what is gathered and what is being committed are
+// never more than releaseBatch together.
 const (
 	releaseBatch = 512
+	releaseGroup = 384
 	releaseDelay = 50 * time.Millisecond
 	defaultGrace = 24 * time.Hour
 	commitRetry  = time.Second
@@ -184,9 +186,7 @@ func (f *Forwarder) session(ctx context.Context, link Link) error {
 			f.land(link)
 			return ctx.Err()
 		}
-		if len(f.waiting) >= releaseBatch/2 {
-			f.flush()
-		}
+		f.keepReleasesFew(link)
 		select { // a send that waits for the limits must not keep releases back
 		case <-tick.C:
 			f.flush()
@@ -254,7 +254,8 @@ func (f *Forwarder) land(link Link) {
 
 // send transmits one flight.
 func (f *Forwarder) send(ctx context.Context, link Link, fl *flight) error {
-	d := &Delivery{Stored: fl.Stored, Attempt: fl.attempt}
+	d := &fl.delivery
+	*d = Delivery{Stored: fl.Stored, Attempt: fl.attempt}
 	if fl.HasExpiry {
 		left := time.Duration(fl.Expiry)*time.Second - (f.spool.Age() - fl.Age)
 		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))

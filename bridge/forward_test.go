@@ -64,7 +64,7 @@ func (l *cloudLink) Err() error            { return l.err }
 func (l *cloudLink) Close() error          { l.end(errors.New("closed by us")); return nil }
 func (l *cloudLink) end(err error)         { l.once.Do(func() { l.err = err; close(l.done) }) }
 
-func (l *cloudLink) Flush()                {}
+func (l *cloudLink) Flush() {}
 
 func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
 	select {

@@ -41,6 +41,8 @@ type flight struct {
 	source  *source
 	attempt int
 	probe   bool // sent while its queue was paused
+
+	delivery Delivery // as it was sent
 }
 
 // hold keeps one device (or topic) back after a refusal.

@@ -70,9 +70,10 @@ func (i Instant) Quality() string {
 // with its own layouts as with any other.
 func (i Instant) accepted() string {
 	t := i.Wall.UTC()
-	out := t.AppendFormat(make([]byte, 0, len(AcceptedLayout)+1), time.RFC3339)
+	var text, digits [len(AcceptedLayout)]byte
+	out := t.AppendFormat(text[:0], time.RFC3339)
 	out = append(out[:len(out)-1], '.') // the Z comes last
-	nanos := strconv.AppendInt(nil, int64(t.Nanosecond())+1e9, 10)
+	nanos := strconv.AppendInt(digits[:0], int64(t.Nanosecond())+1e9, 10)
 	return string(append(append(out, nanos[1:]...), 'Z'))
 }
 

@@ -76,12 +76,25 @@ func (f *Forwarder) flush() {
 	f.commit(s)
 }
 
+// keepReleasesFew holds what is acknowledged and not released to its bound.
+func (f *Forwarder) keepReleasesFew(link Link) {
+	if len(f.waiting) >= releaseGroup {
+		link.Flush() // the commit before may be under way
+		f.flush()
+	}
+	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch {
+		link.Flush()
+		f.confirm(<-f.settled)
+	}
+}
+
 // commit hands a batch to the spool, with a bound on how many are under way.
 func (f *Forwarder) commit(s settlement) {
 	for f.flying >= cap(f.settled) {
 		f.confirm(<-f.settled)
 	}
 	f.flying++
+	f.closing += len(s.keys)
 	b := s.batch // the spool owns what it is given; s keeps the same slices to try again
 	f.spool.Commit(&b, func(_ Seq, err error) {
 		s.err = err
@@ -93,6 +106,7 @@ func (f *Forwarder) commit(s settlement) {
 // until then it stays marked as done here and is not sent a second time.
 func (f *Forwarder) confirm(s settlement) {
 	f.flying--
+	f.closing -= len(s.keys)
 	code := "release-" + f.cfg.Upstream
 	if s.err != nil {
 		if f.health.Raise(Warning{Code: code, Severity: Critical,

@@ -42,7 +42,7 @@ func loadUsers(path string) (*users, error) {
 	for name, hash := range raw {
 		c, err := bcrypt.Cost([]byte(hash))
 		if err != nil {
-			return nil, bridge.Errorf("users", bridge.PayloadInvalid, "%s: user %q: not a bcrypt hash: make one with htpasswd -nbB %s PASSWORD", path, name, name)
+			return nil, bridge.Errorf("users", bridge.PayloadInvalid, "%s: user %q: not a bcrypt hash: make one with ebbgate user hash %s", path, name, name)
 		}
 		cost = max(cost, c)
 		u.hashes[name] = []byte(hash)

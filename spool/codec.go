@@ -113,21 +113,38 @@ type stored struct {
 	places []bridge.Place // parallel to Receivers
 }
 
+// single is a record with one receiver, as nearly all are, in one piece of
+// memory.
+type single struct {
+	stored
+	record   bridge.Record
+	receiver [1]bridge.Receiver
+	place    [1]bridge.Place
+}
+
 // decodeRecord decodes what appendRecord made into the commit that h
 // describes. With a queue other than "" it returns nil for a record that the
 // queue does not receive. The record shares no memory with b. Damage is an
 // error, never a panic.
 func decodeRecord(b []byte, h *commitHeader, queue string) (*stored, error) {
 	d := decoder{b: b}
-	out := &stored{Record: new(bridge.Record), seq: h.first + bridge.Seq(d.uvarint())}
-	r := out.Record
+	whole := new(single)
+	out, r := &whole.stored, &whole.record
+	out.Record, out.seq = r, h.first+bridge.Seq(d.uvarint())
 	wanted := queue == ""
 	n := d.count(4)
-	if n > 0 {
-		r.Receivers = make([]bridge.Receiver, n)
-		out.places = make([]bridge.Place, n)
+	switch n {
+	case 0:
+	case 1:
+		r.Receivers, out.places = whole.receiver[:], whole.place[:]
+	default:
+		r.Receivers, out.places = make([]bridge.Receiver, n), make([]bridge.Place, n)
 	}
-	ownTopic := make([]bool, n)
+	var few [4]bool
+	ownTopic := few[:min(n, len(few))]
+	if n > len(few) {
+		ownTopic = make([]bool, n)
+	}
 	for i := range r.Receivers {
 		out.places[i], ownTopic[i] = d.receiver(&r.Receivers[i], h)
 		wanted = wanted || r.Receivers[i].Queue == queue

@@ -136,23 +136,33 @@ func (h *commitHeader) framesOf(b []byte) []byte {
 // nil for a frame whose checksum is wrong. It reports whether all frames could
 // be walked.
 func eachFrame(frames []byte, fn func(kind byte, body []byte) bool) bool {
-	for len(frames) > 0 {
-		if len(frames) < frameHeader {
+	more := true
+	for more && len(frames) > 0 {
+		var whole bool
+		frames, whole = nextFrame(frames, func(kind byte, body []byte) { more = fn(kind, body) })
+		if !whole {
 			return false
 		}
-		n := uint64(binary.BigEndian.Uint32(frames))
-		if n > uint64(len(frames)-frameHeader) {
-			return false
-		}
-		end := frameHeader + int(n)
-		body := frames[frameHeader:end]
-		if crc32.Checksum(frames[8:end], castagnoli) != binary.BigEndian.Uint32(frames[4:]) {
-			body = nil
-		}
-		if !fn(frames[8], body) {
-			return true
-		}
-		frames = frames[end:]
 	}
 	return true
+}
+
+// nextFrame calls fn with the first of the frames and returns the others; body
+// is nil for a damaged one. whole is false, and fn is not called, when it is cut
+// short.
+func nextFrame(frames []byte, fn func(kind byte, body []byte)) (rest []byte, whole bool) {
+	if len(frames) < frameHeader {
+		return nil, false
+	}
+	n := uint64(binary.BigEndian.Uint32(frames))
+	if n > uint64(len(frames)-frameHeader) {
+		return nil, false
+	}
+	end := frameHeader + int(n)
+	body := frames[frameHeader:end]
+	if crc32.Checksum(frames[8:end], castagnoli) != binary.BigEndian.Uint32(frames[4:]) {
+		body = nil
+	}
+	fn(frames[8], body)
+	return frames[end:], true
 }

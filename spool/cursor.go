@@ -17,6 +17,14 @@ type cursor struct {
 	next  bridge.Seq   // the next commit to look at, when gen is set or pos is known
 	pos   *generation  // where to go on after the end
 	buf   []*bridge.Stored
+
+	// What is left of the commit that is being read. Its records are decoded as
+	// they are asked for: a commit of thousands, all at once, would keep the
+	// uplink waiting longer than a window lasts.
+	head   *commitHeader
+	copied []byte // of the commit, to be used again
+	frames []byte // its part that is not decoded yet
+
 	trail []mark // the latest commits read, so that going back a window is cheap
 }
 
@@ -41,7 +49,7 @@ func (c *cursor) Close() {
 
 // Seek implements [bridge.Cursor].
 func (c *cursor) Seek(p bridge.Place) {
-	c.want, c.buf = p, nil
+	c.want, c.buf, c.frames = p, nil, nil
 	for i := len(c.trail) - 1; i >= 0; i-- {
 		if c.trail[i].place <= p {
 			if g := c.s.generationOf(c.trail[i].key); g != nil {
@@ -71,6 +79,10 @@ func (c *cursor) Next() (*bridge.Stored, error) {
 			if !c.released(r.Place) {
 				return r, nil
 			}
+		}
+		if len(c.frames) > 0 {
+			c.decodeNext()
+			continue
 		}
 		end := c.s.endOf(c.queue)
 		more, err := c.fill()
@@ -252,8 +264,8 @@ func (g *generation) isSalvaged() bool {
 	return g.salvaged
 }
 
-// read decodes the queue's records of one commit into buf and moves on to the
-// next commit.
+// read copies the records of one commit into frames, when there are some for the
+// queue, and moves on to the next commit.
 func (c *cursor) read(key bridge.Seq) (found bool, err error) {
 	err = c.gen.view(key, func(b []byte) error {
 		h, err := parseHeader(b)
@@ -268,8 +280,11 @@ func (c *cursor) read(key bridge.Seq) (found bool, err error) {
 		if !ok || span.count == 0 || span.first+bridge.Place(span.count) <= c.want {
 			return nil
 		}
-		c.buf = c.s.decodeFor(h, b, c.queue)
-		found = len(c.buf) > 0
+		if cap(c.copied) > maxCopied {
+			c.copied = nil
+		}
+		c.copied = append(c.copied[:0], h.framesOf(b)...)
+		c.head, c.frames, found = h, c.copied, len(c.copied) > 0
 		if len(c.trail) == maxTrail {
 			c.trail = append(c.trail[:0], c.trail[maxTrail/2:]...)
 		}
@@ -279,23 +294,28 @@ func (c *cursor) read(key bridge.Seq) (found bool, err error) {
 	return found, err
 }
 
-// decodeFor decodes the records that a queue receives of one commit. Damaged
-// frames are passed over; the gap in the places tells.
-func (s *Spool) decodeFor(h *commitHeader, b []byte, queue string) (out []*bridge.Stored) {
-	eachFrame(h.framesOf(b), func(kind byte, body []byte) bool {
+// maxCopied is the largest copy of a commit that is kept to be used again.
+const maxCopied = 1 << 20
+
+// decodeNext decodes the next frame of the commit. A damaged one is passed over;
+// the gap in the places tells.
+func (c *cursor) decodeNext() {
+	c.buf = c.buf[:0]
+	rest, whole := nextFrame(c.frames, func(kind byte, body []byte) {
 		if kind != frameRecord || body == nil {
-			return true
+			return
 		}
-		r, err := decodeRecord(body, h, queue)
+		r, err := decodeRecord(body, c.head, c.queue)
 		if err != nil || r == nil {
-			return true
+			return
 		}
 		for i := range r.Receivers {
-			if r.Receivers[i].Queue == queue {
-				out = append(out, &bridge.Stored{Seq: r.seq, Place: r.places[i], Record: r.Record, Receiver: &r.Receivers[i]})
+			if r.Receivers[i].Queue == c.queue {
+				c.buf = append(c.buf, &bridge.Stored{Seq: r.seq, Place: r.places[i], Record: r.Record, Receiver: &r.Receivers[i]})
 			}
 		}
-		return true
 	})
-	return out
+	if c.frames = rest; !whole {
+		c.frames = nil
+	}
 }

@@ -90,7 +90,7 @@ func (s *Spool) recover() error {
 			carried = append(carried, c...)
 		}
 	}
-	if err := s.forgetGone(known); err != nil {
+	if err := s.forgetGone(); err != nil {
 		return err
 	}
 	kept, _ := filepath.Glob(filepath.Join(s.logDir(), "*"+keptSuffix))

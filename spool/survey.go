@@ -111,7 +111,7 @@ func (s *Spool) markRecovered(c rawCommit) {
 
 // forgetGone forgets generations that are gone and have no older one before
 // them, but not how far the numbers have gone.
-func (s *Spool) forgetGone(known map[uint64]*generationMeta) error {
+func (s *Spool) forgetGone() error {
 	var drop []uint64
 	for len(s.gens) > 0 && s.gens[0].gone {
 		drop = append(drop, s.gens[0].n)

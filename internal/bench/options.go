@@ -35,7 +35,7 @@ type scale struct {
 var (
 	whole = scale{
 		Runs: 7, Intake: 3 * time.Second, Paced: 10 * time.Second, Samples: 1000, SlowSamples: 200,
-		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: time.Minute,
+		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second,
 	}
 	quick = scale{
 		Runs: 3, Intake: 1500 * time.Millisecond, Paced: 4 * time.Second, Samples: 300, SlowSamples: 100,

@@ -109,7 +109,8 @@ func (g *Gate) serve(ctx context.Context, in *net.TCPConn) {
 		return
 	}
 	defer g.remove(l)
-	if _, ok := l.pass(ctx); !ok { // in a black hole there is no far side
+	sent, ok := l.wait(ctx)
+	if !ok {
 		l.reset()
 		return
 	}
@@ -120,6 +121,10 @@ func (g *Gate) serve(ctx context.Context, in *net.TCPConn) {
 		return
 	}
 	if !l.join(out.(*net.TCPConn)) {
+		return
+	}
+	if _, err := out.Write(sent); err != nil {
+		l.reset()
 		return
 	}
 	var pumps sync.WaitGroup

@@ -86,6 +86,47 @@ func TestBlackHolePassesTheEndOnAfterwards(t *testing.T) {
 	}
 }
 
+// A connection that was opened and given up in the black hole never reaches the
+// far side, as its SYN would not have: a late CONNECT would take over the link
+// that lives.
+func TestBlackHoleForgetsWhatWasGivenUp(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	g := openGate(t, target.Addr().String())
+	g.BlackHole()
+	for range 3 {
+		c := dial(t, g.Addr())
+		if _, err := io.WriteString(c, "given up"); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	c := dial(t, g.Addr())
+	if _, err := io.WriteString(c, "alive"); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(soon); g.Stats().Accepted < 4 || g.Stats().Live != 1; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v: want the last connection to live, alone", g.Stats())
+		}
+	}
+	g.Restore()
+	arrived, err := target.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer arrived.Close()
+	if err := answer(arrived, "alive", soon); err != nil {
+		t.Error(err)
+	}
+	if s := g.Stats(); s.Live != 1 {
+		t.Errorf("%+v: more than one connection arrived", s)
+	}
+}
+
 func TestRefuseResetsNewConnectionsOnly(t *testing.T) {
 	g := openGate(t, echo(t))
 	c := dial(t, g.Addr())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -86,6 +87,39 @@ func (l *link) push(queue chan<- chunk, c chunk) bool {
 	case <-l.ended:
 		return false
 	}
+}
+
+// wait holds a new connection while a black hole is there, where it has no far
+// side, and returns what it has sent meanwhile. It is false when the connection
+// ended before the black hole did: its SYN would never have arrived, so nothing
+// of it may.
+func (l *link) wait(ctx context.Context) (sent []byte, ok bool) {
+	if !l.gate.Fault().BlackHole {
+		_, ok = l.pass(ctx)
+		return nil, ok
+	}
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		buf := make([]byte, chunkBytes)
+		for len(sent) < chunkQueue*chunkBytes {
+			n, err := l.in.Read(buf)
+			sent = append(sent, buf[:n]...)
+			if err != nil {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					l.reset()
+				}
+				return
+			}
+		}
+	})
+	_, ok = l.pass(ctx)
+	_ = l.in.SetReadDeadline(time.Unix(1, 0)) // ends the reader
+	reader.Wait()
+	if ok {
+		_, ok = l.pass(ctx) // it may have ended with the black hole
+		_ = l.in.SetReadDeadline(time.Time{})
+	}
+	return sent, ok
 }
 
 // pass waits until no black hole holds the bytes, and returns the fault that

@@ -93,9 +93,13 @@ type conn struct {
 // farewell bounds what saying goodbye may take.
 const farewell = 250 * time.Millisecond
 
-// outBuffer is how many bytes may wait for the network before senders wait, and
-// how many are gathered before they are written.
-const outBuffer = 64 << 10
+// outBuffer is how many bytes may wait for the network before senders wait;
+// writeSize is how many are gathered for one write: twenty small messages, so
+// that the broker has something to do while the next twenty are prepared.
+const (
+	outBuffer = 64 << 10
+	writeSize = 8 << 10
+)
 
 func newConn(nc net.Conn, raw *socket, bucket *upstream.Bucket, log *slog.Logger) *conn {
 	c := &conn{
@@ -158,19 +162,14 @@ func (c *conn) start(r role, probe time.Duration, stable func()) {
 	go c.watch(probe, stable)
 }
 
-// enqueue writes a packet, and calls after, when not nil, with nil once it is
-// written or with the reason why not. It fails, and calls nothing, when the
-// connection has ended.
-func (c *conn) enqueue(packet []byte, after func(error)) error {
+// enqueue writes a packet. It fails when the connection has ended.
+func (c *conn) enqueue(packet []byte) error {
 	c.mu.Lock()
 	if c.err != nil {
 		defer c.mu.Unlock()
 		return c.err
 	}
 	c.out = append(c.out, packet...)
-	if after != nil {
-		c.after = append(c.after, after)
-	}
 	c.mu.Unlock()
 	c.flush()
 	return nil
@@ -221,7 +220,7 @@ func (c *conn) end(err error, say bool, code byte) {
 	}
 	d := &packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{}}
 	c.writing.Lock()
-	_, _ = c.net.Write(appendPacket(nil, packets.DISCONNECT<<4, d.Buffers())) // a courtesy
+	_, _ = c.net.Write(packetOf(packets.DISCONNECT<<4, d.Buffers())) // a courtesy
 	c.writing.Unlock()
 	c.raw.finish(farewell)
 }

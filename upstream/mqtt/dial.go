@@ -77,7 +77,7 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		nc = secure
 	}
 	c := newConn(nc, raw, upstream.NewBucket(d.o.Limits), d.log)
-	if _, err := nc.Write(appendPacket(nil, packets.CONNECT<<4, d.connect().Buffers())); err != nil {
+	if _, err := nc.Write(packetOf(packets.CONNECT<<4, d.connect().Buffers())); err != nil {
 		return nil, closedEarly(err, e.secure)
 	}
 	first, body, _, err := c.in.next()

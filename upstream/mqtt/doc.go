@@ -10,10 +10,13 @@
 // its own, acknowledged by hand. Both never give up: a login that is refused is
 // a warning with its remedy, and tried again.
 //
-// A connection (conn.go) is three goroutines, whatever the load: a reader, a
-// writer that puts all that has come together into one write, and a watch
-// (watch.go) that sees silence and buries the dead. Nothing runs per message,
-// and closing never needs the network.
+// A connection (conn.go) is two goroutines, whatever the load: a reader, and a
+// watch (watch.go) that sees silence and buries the dead. Whoever has something
+// to write writes it himself, many messages at once, without ever blocking, and
+// a reader that awaits many acknowledgements is woken for twenty at a time
+// (socket.go). Before that, two thirds of an uplink's processor time at full
+// speed were goroutines and threads that woke each other: 11.3 µs a message,
+// spool and metering included, became 6.0. Closing never needs the network.
 //
 // # Why the library's packets, and not its client
 //

@@ -54,7 +54,7 @@ func (p *publish) size() int { return 1 + digits(p.body) + p.body }
 // append writes the packet behind out. DUP is never set: what is sent again is
 // sent on a new session. QoS 2 goes as 1.
 func (p *publish) append(out []byte, id uint16) []byte {
-	first := byte(packets.PUBLISH << 4)
+	first := packets.PUBLISH << 4
 	if p.QoS > 0 {
 		first |= 1 << 1
 	}

@@ -132,13 +132,13 @@ func decodePuback(body []byte) (puback, error) {
 	return a, nil
 }
 
-// appendPacket appends a packet to out: its first byte, its length, its parts.
-func appendPacket(out []byte, first byte, parts net.Buffers) []byte {
+// packetOf is a packet: its first byte, its length, its parts.
+func packetOf(first byte, parts net.Buffers) []byte {
 	length := 0
 	for _, p := range parts {
 		length += len(p)
 	}
-	out = appendLength(append(out, first), length)
+	out := appendLength([]byte{first}, length)
 	for _, p := range parts {
 		out = append(out, p...)
 	}

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -107,7 +108,7 @@ func FuzzPublish(f *testing.F) {
 			got.ContentType != contentType || got.ResponseTopic != response || !bytes.Equal(got.CorrelationData, correlation) || len(got.User) != 1 || got.User[0] != m.User[0] {
 			t.Fatalf("got %+v back from %+v", got, m)
 		}
-		if _, _, _, err := in.next(); err != io.EOF {
+		if _, _, _, err := in.next(); !errors.Is(err, io.EOF) {
 			t.Fatalf("bytes left over: %v", err)
 		}
 	})
@@ -118,7 +119,7 @@ func TestSizesOnTheWire(t *testing.T) {
 		if p := (publish{body: length}); p.size() != want {
 			t.Errorf("a body of %d makes %d bytes, want %d", length, p.size(), want)
 		}
-		if got := len(appendPacket(nil, 0x30, [][]byte{make([]byte, length)})); got != want {
+		if got := len(packetOf(0x30, [][]byte{make([]byte, length)})); got != want {
 			t.Errorf("a body of %d is written as %d bytes, want %d", length, got, want)
 		}
 	}

@@ -126,7 +126,7 @@ func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcom
 	} else {
 		c.after = append(c.after, func(err error) { report(written(size, err)) })
 	}
-	return len(c.out) >= outBuffer, nil
+	return len(c.out) >= writeSize, nil
 }
 
 // written is the outcome of a message of QoS 0.
@@ -155,7 +155,7 @@ func (l *link) published(p *packets.Publish, _ int) error {
 	if p.QoS == 0 {
 		return nil
 	}
-	_ = l.c.enqueue(pubackFor(p.PacketID), nil) // fails only when it has ended
+	_ = l.c.enqueue(pubackFor(p.PacketID)) // fails only when it has ended
 	return nil
 }
 

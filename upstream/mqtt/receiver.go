@@ -42,7 +42,7 @@ func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.Su
 		o.Topic = f
 		p.Subscriptions = append(p.Subscriptions, o)
 	}
-	if err := r.c.enqueue(appendPacket(nil, packets.SUBSCRIBE<<4|2, p.Buffers()), nil); err != nil {
+	if err := r.c.enqueue(packetOf(packets.SUBSCRIBE<<4|2, p.Buffers())); err != nil {
 		return nil, err
 	}
 	late := time.NewTimer(r.d.dialer.o.AckTimeout)
@@ -131,7 +131,7 @@ func (r *receiver) ack(entry *owed) {
 		r.first++
 	}
 	if len(out) > 0 {
-		_ = r.c.enqueue(out, nil) // fails only when it has ended: the broker sends again
+		_ = r.c.enqueue(out) // fails only when it has ended: the broker sends again
 	}
 }
 

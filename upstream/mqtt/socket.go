@@ -30,13 +30,21 @@ type socket struct {
 	farewell bool            // close when nothing is pending
 	drained  func(err error) // told when pending has come to its end
 
-	worth   atomic.Int32 // bytes that a Read should wait for, if they come soon
-	lowMark int          // what the kernel has been told of it
+	worth    atomic.Int32 // bytes that a Read should wait for, if they come soon
+	lowMark  int          // what the kernel has been told of it
+	deadline time.Time    // of the Read that waits for them
+	lastRead time.Time
+	fast     bool // they came soon, the last time
 }
 
-// linger bounds how long a Read waits for more than one byte. It is far below
-// every round trip over which a window of 100 could matter.
-const linger = time.Millisecond
+// soon is how long it may take for what is worth waiting for to come: far below
+// every round trip over which a window of 100 could matter. linger bounds what
+// is lost when it does not come as it did before; a deadline is set anew when
+// half of it has passed, since setting one wakes the runtime's poller.
+const (
+	soon   = time.Millisecond
+	linger = 20 * time.Millisecond
+)
 
 func newSocket(c net.Conn) *socket {
 	return &socket{Conn: c, fd: descriptorOf(c), drained: func(error) {}}
@@ -120,17 +128,24 @@ func (s *socket) finish(d time.Duration) {
 // byte if that is worth it.
 func (s *socket) Read(p []byte) (int, error) {
 	for {
-		s.mark(int(s.worth.Load()))
-		if s.lowMark > 1 {
-			_ = s.SetReadDeadline(time.Now().Add(linger)) // fails only when it is closed
+		worth := int(s.worth.Load())
+		if !s.fast {
+			worth = 1
+		}
+		s.mark(worth)
+		if s.lowMark > 1 && s.deadline.Sub(s.lastRead) < linger/2 {
+			s.deadline = s.lastRead.Add(linger)
+			_ = s.SetReadDeadline(s.deadline) // fails only when it is closed
 		}
 		n, err := s.Conn.Read(p)
+		now := time.Now()
+		took := now.Sub(s.lastRead)
+		s.lastRead = now
+		s.fast = time.Duration(n)*soon >= time.Duration(s.worth.Load())*took
 		if n > 0 || s.lowMark <= 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		// Less came than is worth waiting for, or nothing: take it, and then wait
-		// for a single byte.
-		s.worth.Store(0)
+		s.fast = false // less came than is worth waiting for, or nothing: take it
 	}
 }
 
@@ -143,7 +158,8 @@ func (s *socket) mark(n int) {
 		n = 1
 	}
 	if n == 1 && s.lowMark > 1 {
-		_ = s.SetReadDeadline(time.Time{}) // fails only when it is closed
+		s.deadline = time.Time{}
+		_ = s.SetReadDeadline(s.deadline) // fails only when it is closed
 	}
 	s.lowMark = n
 }

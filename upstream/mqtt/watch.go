@@ -59,7 +59,7 @@ func (c *conn) ping(now time.Duration, pinged *time.Duration) error {
 		return fmt.Errorf("no answer to PINGREQ for %v", half)
 	case *pinged == 0 && (now-read >= half || now-wrote >= half):
 		*pinged = now
-		_ = c.enqueue([]byte{packets.PINGREQ << 4, 0}, nil) // fails only when it has ended
+		_ = c.enqueue([]byte{packets.PINGREQ << 4, 0}) // fails only when it has ended
 	}
 	return nil
 }
