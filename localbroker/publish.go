@@ -156,7 +156,7 @@ func (c *client) respond(answers []answer, acks []byte) []byte {
 		}
 	}
 	if len(acks) > 0 {
-		_, _ = c.wire.Write(acks) // fails only when the connection has ended
+		c.wire.writeNow(acks) // fails only when the connection has ended
 	}
 	for i := range answers {
 		if answers[i].action == actAccept {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,8 +36,9 @@ var (
 // is something to write, carries to the socket. A socket that does not take a
 // chunk in time, or a full buffer, ends the connection.
 type wire struct {
-	net.Conn          // the stream: TCP, TLS or WebSocket
-	raw      net.Conn // the socket below it, whose Close never blocks
+	net.Conn                 // the stream: TCP, TLS or WebSocket
+	raw      net.Conn        // the socket below it, whose Close never blocks
+	plain    syscall.RawConn // the socket, when nothing is between it and the stream
 	client   *client
 	timeout  time.Duration // for the peer to take one chunk
 
@@ -68,16 +70,24 @@ func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
 		frames: framer{largest: int(o.PacketSize), first: c.mayGreet},
 		done:   make(chan struct{}),
 	}
+	if sc, ok := raw.(syscall.Conn); ok && stream == raw {
+		w.plain, _ = sc.SyscallConn() // fails only when it is closed
+	}
 	return w
 }
 
 // Write takes p or fails; it never waits.
-func (w *wire) Write(p []byte) (int, error) { return w.write(p, false) }
+func (w *wire) Write(p []byte) (int, error) { return w.write(p, false, false) }
 
 // writeLast is Write of a packet that nothing may follow.
-func (w *wire) writeLast(p []byte) { _, _ = w.write(p, true) }
+func (w *wire) writeLast(p []byte) { _, _ = w.write(p, true, false) }
 
-func (w *wire) write(p []byte, last bool) (int, error) {
+// writeNow is Write for a goroutine of the connection's own, which may as well
+// go to the socket itself: the flusher is needed for what the kernel does not
+// take at once. A device that waits for its PUBACK has it one wake-up sooner.
+func (w *wire) writeNow(p []byte) { _, _ = w.write(p, false, true) }
+
+func (w *wire) write(p []byte, last, now bool) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead || w.sealed {
@@ -88,12 +98,31 @@ func (w *wire) write(p []byte, last bool) (int, error) {
 		return 0, errOverflow
 	}
 	w.sealed = last
-	w.out = append(w.out, p...)
+	rest := p
+	if now && !w.flushing && w.plain != nil {
+		if rest = rest[w.tryWrite(rest):]; len(rest) == 0 {
+			return len(p), nil
+		}
+	}
+	w.out = append(w.out, rest...)
 	if !w.flushing {
 		w.flushing = true
 		go w.flush()
 	}
 	return len(p), nil
+}
+
+// tryWrite gives the kernel what it takes without waiting. An error is left for
+// the flusher to meet.
+func (w *wire) tryWrite(p []byte) (n int) {
+	_ = w.plain.Write(func(fd uintptr) bool {
+		k, err := syscall.Write(int(fd), p)
+		if err == nil {
+			n = k
+		}
+		return true
+	})
+	return max(n, 0)
 }
 
 // room reports whether a delivery may be written now; if not, the client's
