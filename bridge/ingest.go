@@ -78,13 +78,19 @@ func (in *Ingest) Down(upstream string, m *Message, wire int, done func(error)) 
 	in.spool.Commit(&b, func(_ Seq, err error) { done(err) })
 }
 
+// The Op of the error that says which permission a PUBLISH lacks.
+const (
+	OpPublish = "publish"        // iot:Publish
+	OpRetain  = "retain-publish" // iot:RetainPublish, asked in addition
+)
+
 func authorizePublish(g Grants, m *Message) error {
 	if d := g.Decide(Request{Action: ActionPublish, Name: m.Topic}); !d.Allowed {
-		return Errorf("publish", NotAuthorized, "%s", d.Reason)
+		return Errorf(OpPublish, NotAuthorized, "%s", d.Reason)
 	}
 	if m.Retain {
 		if d := g.Decide(Request{Action: ActionRetainPublish, Name: m.Topic}); !d.Allowed {
-			return Errorf("publish", NotAuthorized, "%s", d.Reason)
+			return Errorf(OpRetain, NotAuthorized, "%s", d.Reason)
 		}
 	}
 	return nil

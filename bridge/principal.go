@@ -12,6 +12,10 @@ type Principal struct {
 	Listener string
 	Remote   netip.AddrPort
 
+	// ServerName is the endpoint that the client named in TLS (SNI), empty
+	// without: iot:DomainName of policies.
+	ServerName string
+
 	Thing         Thing // the thing named like the client id (or bound exclusively); zero when there is none
 	ThingAttached bool  // the thing is attached to the presented certificate
 
@@ -54,6 +58,10 @@ type Request struct {
 	Persistent bool   // clean session off, or session expiry over 0
 	Will       bool   // a will is present
 	WillTopic  string // its topic
+
+	// For ActionReceive only: the ShareName of the subscription through which
+	// the message would be delivered, empty for an ordinary one.
+	Share string
 }
 
 // Decision answers a Request. The zero Decision denies.
@@ -63,6 +71,10 @@ type Decision struct {
 	Policy   string // the document that decided, empty for an implicit deny
 	Index    int    // index of the deciding statement in it
 	Reason   string // one line for a person
+
+	// Missing are variables that the principal's documents name and that have
+	// no value for it. It is set on denials, shared and not written to.
+	Missing []string
 }
 
 // Grants is what one principal may do, ready to be asked per packet. It

@@ -1,12 +1,14 @@
 package localbroker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +33,10 @@ type Deps struct {
 	Log        *slog.Logger
 	Now        func() time.Time // nil: time.Now
 	Events     Events
+
+	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
+	// also when empty, "both".
+	WillCheck string
 }
 
 // Events are optional callbacks, for metrics. They run on the connection's
@@ -54,6 +60,7 @@ type Broker struct {
 	now        func() time.Time
 	events     Events
 	memory     MemoryOptions
+	willCheck  string
 
 	server    *mqtt.Server
 	listeners []*listener
@@ -66,6 +73,11 @@ type Broker struct {
 	holding     atomic.Int64 // connections that hold a message
 	greetings   atomic.Int64 // bytes of CONNECTs under way
 	connections atomic.Uint64
+
+	generation  atomic.Uint64 // of the policy: grants answered otherwise before it
+	enforcing   sync.Mutex    // one Enforce at a time
+	policyEnded atomic.Int64  // connections that a change of policy ended
+	authErrors  authErrors
 }
 
 const (
@@ -80,7 +92,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b := &Broker{
 		ingest: deps.Ingest, identities: deps.Identities, authorizer: deps.Authorizer,
 		drops: deps.DropLog, log: deps.Log, quiet: newQuietLog(deps.Log), now: deps.Now, events: deps.Events,
-		memory: opts.Broker,
+		memory: opts.Broker, willCheck: cmp.Or(deps.WillCheck, willBoth),
 	}
 	if b.now == nil {
 		b.now = time.Now
@@ -181,7 +193,8 @@ func (b *Broker) stop() error {
 }
 
 // Reload takes new certificates, users, policies and limits for the listeners,
-// all or none. Present connections keep what they have. Listeners cannot be
+// all or none. Present connections keep what they have, until
+// [Broker.Enforce] asks about their policies and users. Listeners cannot be
 // added, removed or moved: the error says which need a restart.
 func (b *Broker) Reload(opts Options) error {
 	opts = opts.withDefaults()

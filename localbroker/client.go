@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -36,17 +37,21 @@ type client struct {
 	id        string
 	version   byte
 	principal *bridge.Principal
-	grants    bridge.Grants
-	session   *session
-	present   bool // Session Present
-	alive     time.Duration
-	expiry    time.Duration // of the session once this connection has ended
-	adjusted  bool          // expiry is not what was asked: CONNACK says it
-	window    int           // unacknowledged deliveries
-	largest   int           // largest packet that the device takes
-	terse     bool          // Request Problem Information is 0
-	will      *will
-	rate      *rate.Limiter
+	may       *authority
+	asked     bridge.Request // what the CONNECT asked of the policy
+	decidedIn uint64         // the policy's generation that let it in
+
+	willRevoked atomic.Bool // a change of policy has taken the will away
+	session     *session
+	present     bool // Session Present
+	alive       time.Duration
+	expiry      time.Duration // of the session once this connection has ended
+	adjusted    bool          // expiry is not what was asked: CONNACK says it
+	window      int           // unacknowledged deliveries
+	largest     int           // largest packet that the device takes
+	terse       bool          // Request Problem Information is 0
+	will        *will
+	rate        *rate.Limiter
 
 	greeting int64       // bytes of the CONNECT, while they count
 	mochiID  string      // what mochi knows the connection by
@@ -62,6 +67,7 @@ type client struct {
 type cause struct {
 	reason string // kebab-case, for log and callbacks
 	code   byte   // v5 DISCONNECT, 0 for none
+	text   string // v5 Reason String; empty: the reason
 	clean  bool   // the will is discarded
 	err    error  // may be nil
 }
@@ -77,13 +83,15 @@ func newClient(b *Broker, l *listener, stream, raw net.Conn, p peer) *client {
 }
 
 // close ends the connection: a v5 device is told why, then the socket is not
-// read any more. It may be called by anybody and does not block.
-func (c *client) close(why cause) {
+// read any more. It may be called by anybody and does not block; it reports
+// whether this is what ended the connection.
+func (c *client) close(why cause) bool {
 	if !c.cause.CompareAndSwap(nil, &why) {
-		return
+		return false
 	}
 	c.goodbye(&why)
 	_ = c.wire.Close()
+	return true
 }
 
 // goodbye writes DISCONNECT, which MQTT 3.1.1 does not have for servers (B185,
@@ -92,11 +100,15 @@ func (c *client) goodbye(why *cause) {
 	if why.code == 0 || !c.open.Load() || c.version != 5 {
 		return
 	}
-	text := why.reason
+	text := cmp.Or(why.text, why.reason)
 	if why.code == 0xA1 {
 		text = "DISCONNECT: Subscription Id is not supported now" // B137
 	}
-	c.wire.writeLast(encodeDisconnect(why.code, text))
+	packet := encodeDisconnect(why.code, text)
+	if len(packet) > c.largest { // [MQTT-3.14.2-3]
+		packet = encodeDisconnect(why.code, "")
+	}
+	c.wire.writeLast(packet)
 }
 
 // fail records why the socket failed. It is called with the wire locked.
@@ -206,7 +218,7 @@ func (b *Broker) logPanic(c *client, v any) {
 // logEnd tells about an end that is worth a line, and the callbacks about all.
 func (b *Broker) logEnd(c *client, why *cause) {
 	if !why.clean {
-		text := ""
+		text := why.text
 		if why.err != nil {
 			text = why.err.Error()
 		}

@@ -72,7 +72,7 @@ func (c *client) admit() error {
 	if err := c.authorize(); err != nil {
 		return err
 	}
-	return c.broker.sessions.attach(c)
+	return c.broker.sessions.attach(c) // asks again if the policy changes meanwhile
 }
 
 // greetings bounds the bytes of all CONNECTs that are under way: anybody on the
@@ -118,6 +118,9 @@ func (c *client) form() error {
 	if err := p.topicName(h.Connect.WillTopic); err != nil {
 		return refuse("will-topic", 0x90, 0, err) // B28, B172
 	}
+	if p.aws && h.Connect.WillRetain && h.Connect.WillTopic[0] == '$' {
+		return refuse("will-topic", 0x90, 0, errReserved) // B83, for the PUBLISH that it becomes
+	}
 	c.will = newWill(h, p)
 	return nil
 }
@@ -150,20 +153,21 @@ func (c *client) negotiate() {
 
 // authorize asks the policy for the connection and for its will.
 func (c *client) authorize() error {
-	grants, err := c.broker.authorizer.Grants(c.principal)
+	c.decidedIn = c.broker.generation.Load()
+	may, err := c.authorityOf()
 	if err != nil {
 		return refuse("not-authorized", 0x87, 5, err)
 	}
-	c.grants = grants
-	ask := bridge.Request{Action: bridge.ActionConnect, Name: c.id, Persistent: c.expiry > 0}
+	c.may = may
+	c.asked = bridge.Request{Action: bridge.ActionConnect, Name: c.id, Persistent: c.expiry > 0}
 	if c.will != nil {
-		ask.Will, ask.WillTopic = true, c.will.message.Topic
+		c.asked.Will, c.asked.WillTopic = true, c.will.message.Topic
 	}
-	if d := grants.Decide(ask); !d.Allowed {
+	if d := may.Decide(c.asked); !d.Allowed {
 		return refuse("not-authorized", 0x87, 5, errors.New(d.Reason)) // B25
 	}
-	if c.will != nil {
-		if err := c.will.allowed(grants); err != nil {
+	if c.will != nil && c.broker.willCheck != willAtFire {
+		if err := c.will.allowed(may); err != nil {
 			return refuse("will-not-authorized", 0x87, 5, err) // B27
 		}
 	}
@@ -175,6 +179,10 @@ func (b *Broker) refused(c *client, why *connectError) {
 	text := ""
 	if why.err != nil {
 		text = why.err.Error()
+	}
+	switch why.reason {
+	case "not-authorized", "will-not-authorized", "certificate", "unknown-principal", "bad-login":
+		b.authErrors.count(authConnect)
 	}
 	b.quiet.warn(why.reason, "a CONNECT was refused", slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text))
 	if f := b.events.Refused; f != nil {

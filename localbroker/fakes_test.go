@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,9 @@ func (g grants) Decide(q bridge.Request) bridge.Decision {
 			continue
 		}
 		text := string(q.Action) + " " + q.Name
+		if q.Share != "" {
+			text = string(q.Action) + " $share/" + q.Share + "/" + q.Name
+		}
 		if prefix, ok := strings.CutSuffix(what, "*"); text == what || ok && strings.HasPrefix(text, prefix) {
 			return bridge.Decision{Reason: "denied by the test"}
 		}
@@ -66,6 +70,9 @@ func (p people) Certificate(c *x509.Certificate, clientID string, now time.Time)
 }
 
 func (p people) Named(user, _ string, policies []string) (bridge.Principal, error) {
+	if slices.Contains(policies, "missing") {
+		return bridge.Principal{}, bridge.Errorf("named", bridge.NotAuthorized, "denied: there is no policy missing")
+	}
 	return bridge.Principal{User: user, Policies: policies}, nil
 }
 
@@ -83,7 +90,11 @@ func (w *walk) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done 
 			continue
 		}
 		if !g.Decide(q).Allowed {
-			done(bridge.Errorf("publish", bridge.NotAuthorized, "denied"))
+			op := bridge.OpPublish
+			if q.Action == bridge.ActionRetainPublish {
+				op = bridge.OpRetain
+			}
+			done(bridge.Errorf(op, bridge.NotAuthorized, "denied"))
 			return
 		}
 	}
@@ -159,17 +170,25 @@ func plain(profile string) ListenerOptions {
 // open starts a broker with these listeners; the test's end stops it.
 func open(tb testing.TB, known people, ls ...ListenerOptions) *house {
 	tb.Helper()
+	return openWith(tb, known, func(*Deps) {}, ls...)
+}
+
+// openWith is open, with other dependencies.
+func openWith(tb testing.TB, known people, change func(*Deps), ls ...ListenerOptions) *house {
+	tb.Helper()
 	h := &house{tb: tb, rules: &rules{}, walk: &walk{}, drops: &bridge.DropLog{}, ended: make(chan string, 1000), no: make(chan string, 1000), clock: &clock{}}
 	opts := DefaultOptions()
 	opts.Listeners = ls
-	b, err := New(opts, Deps{
+	deps := Deps{
 		Ingest: h.walk, Identities: known, Authorizer: h.rules, DropLog: h.drops,
 		Log: slog.New(slog.DiscardHandler), Now: h.clock.now,
 		Events: Events{
 			Disconnected: func(_ SessionInfo, why string) { h.ended <- why },
 			Refused:      func(_, why string) { h.no <- why },
 		},
-	})
+	}
+	change(&deps)
+	b, err := New(opts, deps)
 	if err != nil {
 		tb.Fatal(err)
 	}

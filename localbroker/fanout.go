@@ -34,6 +34,8 @@ type receiver struct {
 	qos         byte
 	asRetained  bool
 	identifiers []int
+	share       string // ShareName of a shared subscription among them
+	shared      bool   // there is no ordinary one
 }
 
 // receivers finds who receives a topic: each session once, at the highest of
@@ -51,11 +53,16 @@ func (b *Broker) receivers(from, topic string) []receiver {
 			continue
 		}
 		if n := len(out); n == 0 || out[n-1].session != s.session {
-			out = append(out, receiver{session: s.session})
+			out = append(out, receiver{session: s.session, shared: true})
 		}
 		r := &out[len(out)-1]
 		r.qos = max(r.qos, s.qos)
 		r.asRetained = r.asRetained || s.asRetained
+		if s.filter.group == "" {
+			r.shared = false
+		} else {
+			r.share = s.filter.group
+		}
 		if s.identifier > 0 {
 			r.identifiers = append(r.identifiers, s.identifier)
 		}
@@ -68,5 +75,6 @@ func (r *receiver) delivery(m *bridge.Message, expires time.Time) *delivery {
 	d := newDelivery(m, min(m.QoS, r.qos))
 	d.retain = m.Retain && r.asRetained
 	d.identifiers, d.expires = r.identifiers, expires
+	d.share, d.shared = r.share, r.shared
 	return d
 }

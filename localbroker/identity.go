@@ -26,7 +26,8 @@ type Identities interface {
 
 // peer is what the transport knows about the other side.
 type peer struct {
-	cert *x509.Certificate // presented in the TLS handshake, or nil
+	cert       *x509.Certificate // presented in the TLS handshake, or nil
+	serverName string            // whom the other side wanted to reach (SNI), or empty
 }
 
 // identify finds out whom the connection speaks for. With certificates user
@@ -55,6 +56,7 @@ func (c *client) identify() (*bridge.Principal, error) {
 		return nil, refuse("unknown-principal", 0x87, 5, err)
 	}
 	p.ClientID, p.Listener, p.Remote, p.Protocol = c.id, c.listener.name, c.remote, c.version
+	p.ServerName = c.peer.serverName
 	return &p, nil
 }
 

@@ -29,6 +29,12 @@ type Status struct {
 	Holding     int64 // connections whose message cannot be stored now
 	QueuedBytes int64 // waiting for devices
 	Retained    int   // retained messages
+	PolicyEnded int64 // connections that a change of policy has ended
+
+	// AuthErrors counts what the policy refused since the start, by the names
+	// of AWS's metrics: "Connect.AuthError", "PublishIn.AuthError",
+	// "PublishOut.AuthError", "PublishRetained.AuthError", "Subscribe.AuthError".
+	AuthErrors map[string]int64
 }
 
 // Sessions lists all sessions by client id.
@@ -44,7 +50,8 @@ func (b *Broker) Sessions() []SessionInfo {
 
 // Status counts.
 func (b *Broker) Status() Status {
-	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.queued.Load()}
+	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.queued.Load(),
+		PolicyEnded: b.policyEnded.Load(), AuthErrors: b.authErrors.byName()}
 	for _, l := range b.listeners {
 		st.Sockets += int(l.active.Load())
 	}

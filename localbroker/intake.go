@@ -126,7 +126,7 @@ func (in *intake) submit(r *receipt, err error) {
 	}
 	in.mu.Unlock()
 	if err == nil {
-		r.client.broker.ingest.Up(r.client.principal, r.client.grants, &r.Message, r.done)
+		r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.done)
 	}
 	in.mu.Lock()
 	in.submitting = false

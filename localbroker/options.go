@@ -35,6 +35,8 @@ type ListenerOptions struct {
 	Limits      LimitOptions  `koanf:"limits" doc:"Bounds of each connection."`
 	HoldTimeout time.Duration `koanf:"hold_timeout" doc:"How long a message that cannot be stored is held, its socket not read, before it is refused, up to 10m."`
 	Denied      DeniedOptions `koanf:"denied_publish" doc:"What a device sees when the policy denies its QoS 1 publish."`
+
+	DeniedSubscribe DeniedSubscribeOptions `koanf:"denied_subscribe" doc:"What a device sees when the policy denies one of its subscriptions."`
 }
 
 // TLSOptions configure the transport security of one listener. TLS 1.2 is the
@@ -65,6 +67,20 @@ type DeniedOptions struct {
 	MQTT3 string `koanf:"mqtt3" enum:"close,ack" doc:"close ends the connection (B86), ack acknowledges and drops the message."`
 }
 
+// DeniedSubscribeOptions say what a device sees when a subscription is denied.
+type DeniedSubscribeOptions struct {
+	MQTT5 string `koanf:"mqtt5" enum:"ack,disconnect" doc:"ack answers 0x87 for that filter in the SUBACK (B129), disconnect ends the connection with 0x87."`
+	MQTT3 string `koanf:"mqtt3" enum:"ack,close" doc:"ack answers 0x80 for that filter in the SUBACK, close ends the connection, as AWS IoT Core did once (B130)."`
+}
+
+// disconnects reports whether a device of that version is disconnected.
+func (o DeniedSubscribeOptions) disconnects(version byte) bool {
+	if version == 5 {
+		return o.MQTT5 == deniedDisconnect
+	}
+	return o.MQTT3 == deniedClose
+}
+
 // The values of ListenerOptions.Type.
 const (
 	typeTCP = "tcp"
@@ -87,7 +103,7 @@ const (
 	clientBoth        = "both"
 )
 
-// The values of DeniedOptions.
+// The values of DeniedOptions and DeniedSubscribeOptions.
 const (
 	deniedAck        = "ack"
 	deniedDisconnect = "disconnect"
@@ -107,9 +123,10 @@ func DefaultOptions() Options {
 func DefaultListener() ListenerOptions {
 	return ListenerOptions{
 		Name: "lan", Type: typeTCP, Address: "127.0.0.1:1883", Profile: profileAWSEdge, Auth: authAnonymous,
-		TLS:         TLSOptions{ClientAuth: clientFingerprint},
-		HoldTimeout: 30 * time.Second,
-		Denied:      DeniedOptions{MQTT5: deniedAck, MQTT3: deniedClose},
+		TLS:             TLSOptions{ClientAuth: clientFingerprint},
+		HoldTimeout:     30 * time.Second,
+		Denied:          DeniedOptions{MQTT5: deniedAck, MQTT3: deniedClose},
+		DeniedSubscribe: DeniedSubscribeOptions{MQTT5: deniedAck, MQTT3: deniedAck},
 		Limits: LimitOptions{
 			Connections: 10_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
 			QueueMessages: 10_000, QueueSize: 16 << 20,
@@ -141,6 +158,8 @@ func (l ListenerOptions) withDefaults() ListenerOptions {
 	orDefault(&l.HoldTimeout, d.HoldTimeout)
 	orDefault(&l.Denied.MQTT5, d.Denied.MQTT5)
 	orDefault(&l.Denied.MQTT3, d.Denied.MQTT3)
+	orDefault(&l.DeniedSubscribe.MQTT5, d.DeniedSubscribe.MQTT5)
+	orDefault(&l.DeniedSubscribe.MQTT3, d.DeniedSubscribe.MQTT3)
 	orDefault(&l.Limits.Connections, d.Limits.Connections)
 	orDefault(&l.Limits.ConnectTimeout, d.Limits.ConnectTimeout)
 	orDefault(&l.Limits.WriteTimeout, d.Limits.WriteTimeout)

@@ -32,9 +32,11 @@ func TestValidate(t *testing.T) {
 		{"no name", func(l *ListenerOptions) { l.Name = "" }, []string{"listeners[0].name: not a name"}},
 		{"unknown words", func(l *ListenerOptions) {
 			l.Type, l.Profile, l.TLS.ClientAuth, l.Denied.MQTT5, l.Denied.MQTT3 = "udp", "azure", "x", "x", "x"
+			l.DeniedSubscribe = DeniedSubscribeOptions{"x", "disconnect"}
 		}, []string{
 			`listeners[0].type: "udp"`, `listeners[0].profile: "azure"`, "listeners[0].tls.client_auth: ",
 			"listeners[0].denied_publish.mqtt5: ", "listeners[0].denied_publish.mqtt3: ",
+			"listeners[0].denied_subscribe.mqtt5: ", `listeners[0].denied_subscribe.mqtt3: "disconnect"`,
 		}},
 		{"no port", func(l *ListenerOptions) { l.Address = "127.0.0.1" }, []string{"listeners[0].address: not a host and port", "listeners[0].auth: anonymous"}},
 		{"bad port", func(l *ListenerOptions) { l.Address = "127.0.0.1:99999" }, []string{"listeners[0].address: not a port"}},

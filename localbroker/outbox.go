@@ -17,6 +17,10 @@ type delivery struct {
 	id          uint16    // packet id, once sent
 	size        int
 
+	share     string // ShareName of a subscription that it goes through, or empty
+	shared    bool   // and through no ordinary one
+	decidedIn uint64 // the policy's generation that allowed it
+
 	await awaiter // who waits for what becomes of it; nil: nobody
 }
 

@@ -166,6 +166,19 @@ func (c *client) respond(answers []answer, acks []byte) []byte {
 	return acks
 }
 
+// countPublish counts a PUBLISH that the policy refused, by the permission that
+// it lacked.
+func (b *Broker) countPublish(err error) {
+	e, ok := errors.AsType[*bridge.Error](err)
+	switch {
+	case !ok || e.Kind != bridge.NotAuthorized:
+	case e.Op == bridge.OpRetain:
+		b.authErrors.count(authPublishRetained)
+	default:
+		b.authErrors.count(authPublishIn)
+	}
+}
+
 // count puts a refusal into the drop log, unless whoever refused has done so:
 // the walk for what the policy and the routes say, check for the topic and
 // size.
@@ -175,6 +188,7 @@ func (c *client) count(a *answer) {
 	}
 	kind := bridge.KindOf(a.err)
 	reason := kind.String()
+	c.broker.countPublish(a.err)
 	if r, ok := errors.AsType[*refusal](a.err); ok {
 		reason = r.reason
 		c.broker.drops.Count(reason, c.id, a.Topic)

@@ -31,6 +31,13 @@ func (r *registry) attach(c *client) error {
 	defer timeout.Stop()
 	for {
 		r.mu.Lock()
+		if c.decidedIn != r.broker.generation.Load() { // Enforce has not seen c, nor will
+			r.mu.Unlock()
+			if err := c.authorize(); err != nil {
+				return err
+			}
+			continue
+		}
 		s := r.byID[c.id]
 		if s == nil || s.current() == nil {
 			err := r.bindLocked(s, c)
@@ -78,8 +85,8 @@ func (r *registry) bindLocked(s *session, c *client) error {
 // leave takes c off its session.
 func (r *registry) leave(s *session, c *client, clean bool) {
 	var last *testament
-	if !clean && c.will != nil {
-		last = &testament{will: c.will, principal: c.principal, grants: c.grants}
+	if !clean && c.will != nil && !c.willRevoked.Load() {
+		last = &testament{will: c.will, principal: c.principal, may: c.may}
 	}
 	r.mu.Lock()
 	s.mu.Lock()

@@ -25,7 +25,7 @@ type session struct {
 	profile *profile
 	limits  LimitOptions
 	who     *bridge.Principal
-	grants  bridge.Grants
+	may     *authority
 	expires time.Time // while nobody is connected
 	ended   bool
 	subs    map[string]*subscription
@@ -40,7 +40,7 @@ func (s *session) bind(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client, s.version, s.profile, s.limits = c, c.version, c.profile, c.settings.Limits
-	s.who, s.grants = c.principal, c.grants
+	s.who, s.may = c.principal, c.may
 	s.will = nil // [MQTT-3.1.3-9]
 }
 
@@ -53,18 +53,30 @@ func (s *session) start(c *client) {
 	c.open.Store(true)
 	s.online.Store(true)
 	s.out.keep(func(d *delivery) bool {
-		if s.mayReceive(d.msg.Topic) {
+		if s.mayReceive(d) {
 			return true
 		}
-		s.broker.drops.Count("receive-denied", s.id, d.msg.Topic)
 		d.done(bridge.ResultAcked) // nobody may have it
 		return false
 	})
 	s.pumpLocked()
 }
 
-func (s *session) mayReceive(topic string) bool {
-	return s.grants.Decide(bridge.Request{Action: bridge.ActionReceive, Name: topic}).Allowed
+// mayReceive asks whether the session's device may have the message: through an
+// ordinary subscription, or through the shared one that it came by. A denial is
+// counted; the device hears nothing of it (§4).
+func (s *session) mayReceive(d *delivery) bool {
+	d.decidedIn = s.broker.generation.Load()
+	ask := bridge.Request{Action: bridge.ActionReceive, Name: d.msg.Topic}
+	if !d.shared && s.may.Decide(ask).Allowed {
+		return true
+	}
+	if ask.Share = d.share; d.share != "" && s.may.Decide(ask).Allowed {
+		return true
+	}
+	s.broker.authErrors.count(authPublishOut)
+	s.broker.drops.Count("receive-denied", s.id, d.msg.Topic)
+	return false
 }
 
 // leave takes the connection off the session, which ends with it or begins to
@@ -95,8 +107,7 @@ func (s *session) offerLocked(d *delivery) taken {
 		return takenNo
 	case s.client == nil && d.qos == 0: // B64
 		return takenNo
-	case !s.mayReceive(d.msg.Topic):
-		s.broker.drops.Count("receive-denied", s.id, d.msg.Topic)
+	case !s.mayReceive(d):
 		return takenNo
 	case !s.out.fits(d, s.limits, s.broker.memory.QueueSize):
 		if d.await == nil {
@@ -138,6 +149,11 @@ func (s *session) pumpLocked() {
 // sendLocked writes the front of the outbox, or drops it when it cannot be
 // sent any more. It reports whether the socket took it.
 func (s *session) sendLocked(c *client, d *delivery) bool {
+	if d.decidedIn != s.broker.generation.Load() && !s.mayReceive(d) {
+		s.out.pop(false)
+		d.done(bridge.ResultAcked) // nobody may have it
+		return true
+	}
 	var left time.Duration
 	if !d.expires.IsZero() {
 		if left = d.expires.Sub(s.broker.now()); left <= 0 { // B118

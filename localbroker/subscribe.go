@@ -30,7 +30,7 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 			return &cause{reason: "protocol-error", code: 0x82} // [MQTT-3.8.3-4]
 		}
 	}
-	plan := make([]grant, len(pk.Filters))
+	plan, generation := make([]grant, len(pk.Filters)), c.broker.generation.Load()
 	for i, f := range pk.Filters {
 		g, why := c.grant(f)
 		if why != nil {
@@ -38,7 +38,7 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 		}
 		plan[i] = g
 	}
-	c.session.subscribe(c, pk.PacketID, plan)
+	c.session.subscribe(c, pk.PacketID, plan, generation)
 	if f := c.broker.events.Subscribed; f != nil {
 		f(c.info())
 	}
@@ -68,10 +68,10 @@ func (c *client) grant(f packets.Subscription) (grant, *cause) {
 	if err != nil {
 		return grant{code: 0x8F}, nil // B131, B135, B136, B174
 	}
-	d := c.grants.Decide(bridge.Request{Action: bridge.ActionSubscribe, Name: f.Filter})
-	if !d.Allowed {
-		c.broker.drops.Count("subscribe-denied", c.id, f.Filter)
-		c.broker.quiet.warn("subscribe-denied", "a subscription was refused", slog.String("client", c.id), slog.String("filter", f.Filter), slog.String("error", d.Reason))
+	if !c.maySubscribe(f.Filter) {
+		if c.settings.DeniedSubscribe.disconnects(c.version) {
+			return grant{}, &cause{reason: bridge.NotAuthorized.String(), code: 0x87}
+		}
 		return grant{code: 0x87}, nil // B129, B130
 	}
 	parsed.text, parsed.topic, parsed.group = strings.Clone(parsed.text), strings.Clone(parsed.topic), strings.Clone(parsed.group)
@@ -83,12 +83,32 @@ func (c *client) grant(f packets.Subscription) (grant, *cause) {
 	return g, nil
 }
 
+// maySubscribe asks the policy about a filter as it was sent, $share included.
+func (c *client) maySubscribe(text string) bool {
+	d := c.may.Decide(bridge.Request{Action: bridge.ActionSubscribe, Name: text})
+	if d.Allowed {
+		return true
+	}
+	c.broker.authErrors.count(authSubscribe)
+	c.broker.drops.Count("subscribe-denied", c.id, text)
+	c.broker.quiet.warn("subscribe-denied", "a subscription was refused", slog.String("client", c.id), slog.String("filter", text), slog.String("error", d.Reason))
+	return false
+}
+
 // subscribe carries out what was granted, answers, and sends the retained
 // messages: all under the session's lock, so that whatever is published from
-// now on comes after them.
-func (s *session) subscribe(c *client, id uint16, plan []grant) {
+// now on comes after them. What another generation of the policy granted is
+// asked again: Enforce has looked at the session already.
+func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if generation != s.broker.generation.Load() {
+		for i, g := range plan {
+			if g.sub != nil && !c.maySubscribe(g.sub.filter.text) {
+				plan[i] = grant{code: 0x87}
+			}
+		}
+	}
 	codes := make([]byte, len(plan))
 	var due []*delivery
 	for i, g := range plan {

@@ -62,6 +62,7 @@ func (s *settings) handshake(raw net.Conn) (net.Conn, peer, error) {
 		if err := secure.HandshakeContext(context.Background()); err != nil { // the deadline is the socket's
 			return nil, p, err
 		}
+		p.serverName = secure.ConnectionState().ServerName
 		if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
 			p.cert = certs[0]
 		}

@@ -88,7 +88,7 @@ func TestCertificates(t *testing.T) {
 				d.send(publish(1, "t", "x"))
 				d.answered(0)
 				p := h.sessions.find("d").who
-				if p.CertificateID != tt.cert.Fingerprint || p.Certificate == nil || p.ClientID != "d" || p.Protocol != version || !p.Remote.IsValid() {
+				if p.CertificateID != tt.cert.Fingerprint || p.Certificate == nil || p.ClientID != "d" || p.ServerName != "localhost" || p.Protocol != version || !p.Remote.IsValid() {
 					t.Errorf("principal %+v", p)
 				}
 			})

@@ -56,6 +56,15 @@ func loadUsers(path string) (*users, error) {
 	return u, nil
 }
 
+// has reports whether there is a user of that name. Without users there is none.
+func (u *users) has(name string) bool {
+	if u == nil {
+		return false
+	}
+	_, known := u.hashes[name]
+	return known
+}
+
 // verify reports whether the password is the user's. It gives up when its turn
 // does not come in time, or the connection is done.
 func (u *users) verify(name string, password []byte, patience time.Duration, done <-chan struct{}) bool {

@@ -82,6 +82,8 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	ps.oneOf(at+"auth", l.Auth, authAnonymous, authPassword, authCertificate)
 	ps.oneOf(at+"denied_publish.mqtt5", l.Denied.MQTT5, deniedAck, deniedDisconnect)
 	ps.oneOf(at+"denied_publish.mqtt3", l.Denied.MQTT3, deniedClose, deniedAck)
+	ps.oneOf(at+"denied_subscribe.mqtt5", l.DeniedSubscribe.MQTT5, deniedAck, deniedDisconnect)
+	ps.oneOf(at+"denied_subscribe.mqtt3", l.DeniedSubscribe.MQTT3, deniedAck, deniedClose)
 	ps.durationBetween(at+"hold_timeout", l.HoldTimeout, time.Millisecond, 10*time.Minute)
 	l.validateAddress(at, ps)
 	l.validateAuth(at, ps)

@@ -32,15 +32,25 @@ func newWill(h *packets.Packet, p *profile) *will {
 	return w
 }
 
-// allowed asks the policy whether the will may be published, at CONNECT (B27)
-// and once more when it is.
+// The values of Deps.WillCheck: when the policy is asked about a will's topic.
+// AWS's own pages disagree (B27).
+const (
+	willBoth      = "both"
+	willAtConnect = "connect"
+	willAtFire    = "fire"
+)
+
+// allowed asks the policy whether the will may be published. It is an
+// *bridge.Error of Op OpPublish or OpRetain when not.
 func (w *will) allowed(g bridge.Grants) error {
-	d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: w.message.Topic})
-	if d.Allowed && w.message.Retain {
-		d = g.Decide(bridge.Request{Action: bridge.ActionRetainPublish, Name: w.message.Topic})
+	if d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: w.message.Topic}); !d.Allowed {
+		return bridge.Errorf(bridge.OpPublish, bridge.NotAuthorized, "%s", d.Reason)
 	}
-	if !d.Allowed {
-		return bridge.Errorf("will", bridge.NotAuthorized, "%s", d.Reason)
+	if !w.message.Retain {
+		return nil
+	}
+	if d := g.Decide(bridge.Request{Action: bridge.ActionRetainPublish, Name: w.message.Topic}); !d.Allowed {
+		return bridge.Errorf(bridge.OpRetain, bridge.NotAuthorized, "%s", d.Reason)
 	}
 	return nil
 }
@@ -50,7 +60,7 @@ func (w *will) allowed(g bridge.Grants) error {
 type testament struct {
 	*will
 	principal *bridge.Principal
-	grants    bridge.Grants
+	may       *authority
 }
 
 // publish sends a will through the walk (B166).
@@ -59,9 +69,12 @@ func (b *Broker) publish(t testament) {
 		b.drops.Count("will-refused", t.principal.ClientID, t.message.Topic)
 		b.quiet.warn("will-refused", "a will was not published", slog.String("client", t.principal.ClientID), slog.String("error", err.Error()))
 	}
-	if err := t.allowed(t.grants); err != nil {
-		drop(err)
-		return
+	if b.willCheck != willAtConnect {
+		if err := t.allowed(t.may); err != nil {
+			b.countPublish(err)
+			drop(err)
+			return
+		}
 	}
 	m := t.message
 	expires := b.expiry(&m) // B168: from now

@@ -6,11 +6,36 @@ import "strings"
 // empty in the requests, and in what documents say at its place.
 type gateway struct {
 	partition, region, account string
+	switches                   *Switches // nil: all have their defaults
+}
+
+// input is input.gateway of the rules.
+func (g gateway) input() map[string]any {
+	return map[string]any{"partition": g.partition, "region": g.region, "account": g.account}
+}
+
+// switched is input.switches of the rules.
+func (g gateway) switched() map[string]any {
+	if g.switches == nil {
+		return map[string]any{}
+	}
+	return g.switches.changed()
+}
+
+// bytewise reports whether a "?" in a policy stands for a byte.
+func (g gateway) bytewise() bool {
+	return g.switches != nil && g.switches.QuestionMark == "byte"
 }
 
 // prefix is what every ARN of the gateway starts with.
 func (g gateway) prefix() string {
 	return "arn:" + g.partition + ":iot:" + g.region + ":" + g.account + ":"
+}
+
+// of is the same gateway with other ARNs.
+func (g gateway) of(partition, region, account string) gateway {
+	g.partition, g.region, g.account = partition, region, account
+	return g
 }
 
 // compared is what a field of a document's ARN, counted from 0, is taken for.
@@ -40,15 +65,17 @@ type resource struct {
 	head  []step
 	at    []int // where in head one can be behind what all of the gateway's ARNs start with
 	name  []token
-	needs []string          // the variables in name
-	fixed map[string][]tail // by the kind of resource asked about, when there is no variable
+	bytes bool                 // it is run over bytes
+	needs []string             // the variables in name
+	fixed map[string][]tail    // by the kind of resource asked about, when there is no variable
+	open  map[string][][]token // what is behind the kind, variables in, where that can be said
 }
 
 // newResource prepares a resource. In the first five fields a wildcard stays
 // within its field, except that a "*" at the end of the field may run past the
 // colon; behind the fifth colon everything is one field.
 func newResource(text, version string, g gateway) *resource {
-	r := &resource{text: text}
+	r := &resource{text: text, bytes: g.bytewise()}
 	if text == "*" {
 		r.head = []step{{kind: anyRun}}
 		r.fix(g)
@@ -60,7 +87,10 @@ func newResource(text, version string, g gateway) *resource {
 			r.head = append(r.head, step{kind: one, char: ':'})
 		}
 		rest, star := strings.CutSuffix(field, "*")
-		r.head = appendSteps(r.head, tokenise(g.compared(i, rest), version2008), fieldOne, fieldRun)
+		if star && g.switches != nil && g.switches.ColonWildcard == "within" {
+			rest, star = field, false
+		}
+		r.head = appendSteps(r.head, g.literally(tokenise(g.compared(i, rest), version2008)), fieldOne, fieldRun)
 		if star {
 			r.head = append(r.head, step{kind: anyRun})
 		}
@@ -76,14 +106,16 @@ func newResource(text, version string, g gateway) *resource {
 // fix does once what needs no session; all of it when there is no variable.
 func (r *resource) fix(g gateway) {
 	r.at = run(r.head, []int{0}, g.prefix())
-	if r.needs = variables(r.name); len(r.needs) > 0 {
-		return
-	}
-	fixed := map[string][]tail{}
+	r.needs = variables(r.name)
+	fixed, open := map[string][]tail{}, map[string][][]token{}
 	for _, kind := range []string{"client/", "topic/", "topicfilter/"} {
-		fixed[kind] = r.tails(kind, nil)
+		if len(r.needs) == 0 {
+			fixed[kind] = r.tails(kind, nil)
+		} else if leads, ok := r.leads(kind); ok {
+			open[kind] = leads
+		}
 	}
-	r.fixed = fixed
+	r.fixed, r.open = fixed, open
 }
 
 // tails compiles the resource for the gateway's ARNs of one kind: what is left
@@ -96,9 +128,15 @@ func (r *resource) tails(kind string, v values) []tail {
 	if kind == "*" && r.text != "*" {
 		return nil // the request's resource is "*" itself, which no ARN fits
 	}
+	if leads, ok := r.open[kind]; ok {
+		return r.opened(leads, v)
+	}
 	name, ok := v.resolve(r.name)
 	if !ok {
 		return nil
+	}
+	if r.bytes {
+		name = widenAll(name)
 	}
 	size := len(r.head)
 	for _, t := range name {
@@ -107,7 +145,20 @@ func (r *resource) tails(kind string, v values) []tail {
 	steps := appendSteps(append(make([]step, 0, size), r.head...), name, anyOne, anyRun)
 	var out []tail
 	for _, at := range run(steps, r.at, kind) {
-		out = append(out, newTail(steps[at:]))
+		out = append(out, newTail(steps[at:], r.bytes))
+	}
+	return out
+}
+
+// opened puts the values into what is behind a kind.
+func (r *resource) opened(leads [][]token, v values) []tail {
+	var out []tail
+	for _, tokens := range leads {
+		resolved, ok := v.resolve(tokens)
+		if !ok {
+			return nil
+		}
+		out = append(out, globTail(resolved, false))
 	}
 	return out
 }
@@ -126,7 +177,7 @@ func newARNPattern(text, version string, g gateway) arnPattern {
 	}
 	var p arnPattern
 	for i, field := range fields[:5] {
-		p.head = append(p.head, newGlob(tokenise(g.compared(i, field), version2008)))
+		p.head = append(p.head, g.glob(tokenise(g.compared(i, field), version2008)))
 	}
 	p.name = tokenise(fields[5], version)
 	return p

@@ -39,7 +39,7 @@ func BenchmarkDecision(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		p := compileFor(b, h, documents, corpusGateway, s)
+		p := compileFor(b, h, documents, corpusGateway, s)[0]
 		topics := make([]string, 100_000)
 		for i := range topics {
 			topics[i] = fmt.Sprintf("dt/%d/dev1/t/%d", n-1, i)
@@ -77,14 +77,14 @@ func BenchmarkSession(b *testing.B) {
 		for _, d := range documents {
 			names = append(names, d.name)
 		}
-		answer, err := h.ask(b.Context(), names, s)
+		answer, err := h.ask(b.Context(), []holder{{s, names}})
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.Run(fmt.Sprintf("opa/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := h.ask(b.Context(), names, s); err != nil {
+				if _, err := h.ask(b.Context(), []holder{{s, names}}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -92,7 +92,7 @@ func BenchmarkSession(b *testing.B) {
 		b.Run(fmt.Sprintf("compile/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := newProgram(corpusGateway, documents, answer); err != nil {
+				if _, err := newProgram(corpusGateway, documents, answer[0]); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -7,40 +7,41 @@ import "sync"
 // own, and a bound where each device has a program of its own.
 const maxPrograms = 1024
 
-// cache keeps the programs asked for last. What was not asked for while limit
+// cache keeps what was asked for last. What was not asked for while limit
 // others were is forgotten.
-type cache struct {
+type cache[K comparable, V any] struct {
 	mu         sync.Mutex
 	limit      int
-	young, old map[string]*program
+	young, old map[K]V
 }
 
-func newCache(limit int) *cache {
-	return &cache{limit: max(limit/2, 1), young: map[string]*program{}}
+func newCache[K comparable, V any](limit int) *cache[K, V] {
+	return &cache[K, V]{limit: max(limit/2, 1), young: map[K]V{}}
 }
 
-func (c *cache) get(key string) *program {
+// get is what was put last, or the zero V.
+func (c *cache[K, V]) get(key K) V {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.young[key]; p != nil {
-		return p
+	v, ok := c.young[key]
+	if ok {
+		return v
 	}
-	if p := c.old[key]; p != nil {
-		c.add(key, p)
-		return p
+	if v, ok = c.old[key]; ok {
+		c.add(key, v)
 	}
-	return nil
+	return v
 }
 
-func (c *cache) put(key string, p *program) {
+func (c *cache[K, V]) put(key K, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.add(key, p)
+	c.add(key, v)
 }
 
-func (c *cache) add(key string, p *program) {
+func (c *cache[K, V]) add(key K, v V) {
 	if len(c.young) >= c.limit {
-		c.old, c.young = c.young, map[string]*program{}
+		c.old, c.young = c.young, map[K]V{}
 	}
-	c.young[key] = p
+	c.young[key] = v
 }

@@ -6,7 +6,7 @@ import (
 )
 
 func TestCacheIsBoundedAndKeepsWhatIsAsked(t *testing.T) {
-	c := newCache(8)
+	c := newCache[string, *program](8)
 	often := &program{}
 	c.put("often", often)
 	for i := range 1000 {
@@ -28,7 +28,7 @@ func TestProgramsAreShared(t *testing.T) {
 	s := loadExample(t).current.Load()
 	var first *program
 	for _, id := range []string{"a", "b"} {
-		p, err := s.program(t.Context(), standing{session{clientID: id, sourceIP: "10.0.0." + id}, []string{"operator"}})
+		p, err := s.program(t.Context(), standing{session: session{clientID: id, sourceIP: "10.0.0." + id}, policies: []string{"operator"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,6 +29,8 @@ type caseRow struct {
 			Subject, Issuer map[string][]string
 		}
 		SourceIP      string   `json:"source_ip"`
+		SourceVpc     string   `json:"source_vpc"`
+		VpcSourceIP   string   `json:"vpc_source_ip"`
 		SourceVpce    string   `json:"source_vpce"`
 		DomainName    string   `json:"domain_name"`
 		CurrentTime   string   `json:"current_time"`
@@ -41,6 +43,8 @@ type caseRow struct {
 		LastWillTopic     *string  `json:"last_will_topic"`
 	}
 	Expect, Why string
+
+	raw struct{ Context json.RawMessage }
 }
 
 var corpusGateway = gateway{partition: "aws", region: "us-east-1", account: "123456789012"}
@@ -52,7 +56,7 @@ func (c *caseRow) session() session {
 		clientID: x.ClientID, http: x.Protocol == "http",
 		thing: x.ThingName, thingType: x.ThingType, attribute: x.ThingAttributes,
 		attached: x.ThingAttached, exclusive: x.ThingExclusive,
-		sourceIP: x.SourceIP, domain: x.DomainName, vpce: x.SourceVpce,
+		sourceIP: x.SourceIP, domain: x.DomainName, vpc: x.SourceVpc, vpce: x.SourceVpce, vpcSourceIP: x.VpcSourceIP,
 	}
 	if cert := x.Certificate; cert != nil {
 		s.certificate = &certificateFacts{cert.ID, cert.Serial, cert.Subject, cert.Issuer}
@@ -60,7 +64,7 @@ func (c *caseRow) session() session {
 	return s
 }
 
-func (c *caseRow) request(t testing.TB) *request {
+func (c *caseRow) request(t testing.TB, g gateway) *request {
 	r := &request{action: c.Request.Action, attributes: c.Request.ConnectAttributes, source: c.Context.SourceIP, clock: at(time.Unix(1780000000, 0))}
 	if c.Request.LastWillTopic != nil {
 		r.hasWill, r.willTopic = true, *c.Request.LastWillTopic
@@ -76,7 +80,7 @@ func (c *caseRow) request(t testing.TB) *request {
 		r.kind = "*"
 		return r
 	}
-	name, ok := strings.CutPrefix(c.Request.Resource, corpusGateway.prefix())
+	name, ok := strings.CutPrefix(g.own(c.Request.Resource), g.prefix())
 	if !ok {
 		t.Fatalf("resource %s is not of the corpus's gateway", c.Request.Resource)
 	}
@@ -89,24 +93,32 @@ func (c *caseRow) request(t testing.TB) *request {
 
 func at(now time.Time) func() time.Time { return func() time.Time { return now } }
 
+// gateway is where the row's resource is: in one of AWS's partitions.
+func (c *caseRow) gateway(g gateway) gateway {
+	if fields := strings.SplitN(c.Request.Resource, ":", 6); len(fields) == 6 {
+		g.partition = fields[1]
+	}
+	return g
+}
+
 // documents parses the policies that apply: those of thing groups only when
 // the client id is the thing's name.
-func (c *caseRow) documents() ([]*document, Faults) {
+func (c *caseRow) documents(g gateway) ([]*document, Faults) {
 	var out []*document
 	var faults Faults
 	for i, raw := range c.Policies {
-		targets := c.Context.PolicyTargets
-		if i < len(targets) && targets[i] == "thinggroup" && c.Context.ClientID != c.Context.ThingName {
-			continue
-		}
 		if raw[0] == '"' {
 			var text string
 			_ = json.Unmarshal(raw, &text)
 			raw = json.RawMessage(text)
 		}
 		name := "p" + string(rune('0'+i))
-		d, fs := parseDocument(name, name+".json", raw, corpusGateway)
+		d, fs := parseDocument(name, name+".json", raw, g)
 		faults = append(faults, fs...)
+		targets := c.Context.PolicyTargets
+		if i < len(targets) && targets[i] == "thinggroup" && c.Context.ClientID != c.Context.ThingName {
+			continue
+		}
 		out = append(out, d)
 	}
 	return out, faults
@@ -125,6 +137,9 @@ func readCases(t testing.TB, path string) []*caseRow {
 		if err := json.Unmarshal(lines.Bytes(), row); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
+		if err := json.Unmarshal(lines.Bytes(), &row.raw); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
 		rows = append(rows, row)
 	}
 	return rows
@@ -132,7 +147,7 @@ func readCases(t testing.TB, path string) []*caseRow {
 
 // TestPolicyCases runs the corpus through both speeds.
 func TestPolicyCases(t *testing.T) {
-	paths := []string{"testdata/policy.jsonl", "testdata/policy_uncertain.jsonl"}
+	paths := []string{"testdata/policy.jsonl", "testdata/policy_uncertain.jsonl", "testdata/own.jsonl"}
 	if path := os.Getenv("EBBGATE_POLICY_CASES"); path != "" {
 		paths = []string{path}
 	}
@@ -173,13 +188,22 @@ func laterRows(t *testing.T) []string {
 	return ids
 }
 
-func runCase(t *testing.T, rules *rules, row *caseRow) (outcome, detail string) {
-	documents, faults := row.documents()
+func runCase(t *testing.T, rules *plainRules, row *caseRow) (outcome, detail string) {
+	return runCaseAt(t, rules, row, corpusGateway, "")
+}
+
+// runCaseAt runs a case at a gateway, and asks for a delivery through a share
+// group if one is named.
+func runCaseAt(t *testing.T, rules *plainRules, row *caseRow, g gateway, share string) (outcome, detail string) {
+	g = row.gateway(g)
+	documents, faults := row.documents(g)
 	if len(faults) > 0 {
 		return "invalid_policy", faults.Error()
 	}
-	fast, reason := fastDecision(t, rules, documents, corpusGateway, row.session(), row.request(t))
-	plain := plainDecision(t, rules, documents, corpusGateway, row.session(), row.request(t))
+	r := row.request(t, g)
+	r.share = share
+	fast, reason := fastDecision(t, rules, documents, g, row.session(), r)
+	plain := plainDecision(t, rules, documents, g, row.session(), r)
 	if fast != plain {
 		t.Errorf("compiled says %v, Rego says %v", fast, plain)
 	}

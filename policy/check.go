@@ -33,13 +33,13 @@ func (c *condition) operand(text, key string, g gateway, v values) (operand, boo
 		}
 		var tokens []token
 		if tokens, ok = v.resolve(tokenise(text, c.version)); ok {
-			o.text, o.glob = plain(tokens), newGlob(tokens)
+			o.text, o.glob = plain(tokens), g.glob(tokens)
 		}
 	case arnLike:
 		o.arn = newARNPattern(text, c.version, g)
 		var tokens []token
 		if tokens, ok = v.resolve(o.arn.name); ok {
-			o.glob = newGlob(tokens)
+			o.glob = g.glob(tokens)
 		}
 	case ipAddress:
 		o.network, ok = network(text)

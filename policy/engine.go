@@ -18,8 +18,12 @@ type Engine struct {
 	opts    Options
 	rules   *rules
 	current atomic.Pointer[snapshot]
-	reload  sync.Mutex // one Reload at a time
+	reload  sync.Mutex // one Stage or Apply at a time
+	staged  uint64     // states read so far
+	applied uint64     // the one of them in force
 	now     func() time.Time
+
+	connected connected
 
 	undated atomic.Int64
 }
@@ -29,11 +33,7 @@ var _ bridge.Authorizer = (*Engine)(nil)
 // Load reads documents and registry and compiles the rules. When anything is
 // wrong the error is [Faults] with all of it, or the problems of opts.
 func Load(opts Options) (*Engine, error) {
-	var wrong []error
-	for _, p := range opts.Validate() {
-		wrong = append(wrong, fmt.Errorf("policy.%s: %s; %s", p.Path, p.Text, p.Remedy))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := opts.problems(); err != nil {
 		return nil, err
 	}
 	rules, err := newRules(context.Background())
@@ -51,13 +51,11 @@ func Load(opts Options) (*Engine, error) {
 // decision, those of connected clients too; on an error, which is as in
 // [Load], the last good state stays.
 func (e *Engine) Reload() error {
-	e.reload.Lock()
-	defer e.reload.Unlock()
-	next, err := loadSnapshot(context.Background(), e.rules, e.opts)
+	next, err := e.Stage()
 	if err != nil {
 		return err
 	}
-	e.current.Store(next)
+	next.Apply()
 	return nil
 }
 
@@ -75,37 +73,63 @@ func (e *Engine) Things() int { return len(e.current.Load().registry.things) }
 type standing struct {
 	session  session
 	policies []string
+	groups   []string // of the thing
 }
 
 // errNoPolicy says that a principal names a document that is not there. It is
 // denied everything: the missing one could hold a Deny.
 var errNoPolicy = errors.New("there is no policy")
 
-// program finds or compiles what a principal holds.
-func (s *snapshot) program(ctx context.Context, st standing) (*program, error) {
+// attached finds the documents of these names, and what they ask for.
+func (s *snapshot) attached(names []string) ([]*document, uses, error) {
 	var documents []*document
 	var used uses
-	for _, name := range st.policies {
+	for _, name := range names {
 		d := s.documents[name]
 		if d == nil {
-			return nil, fmt.Errorf("%w %q: put %s.json into the policies folder", errNoPolicy, name, name)
+			return nil, used, fmt.Errorf("%w %q: put %s.json into the policies folder", errNoPolicy, name, name)
 		}
 		documents = append(documents, d)
 		used = used.and(d.uses)
 	}
+	return documents, used, nil
+}
+
+// wanted is what a program is compiled from.
+type wanted struct {
+	key       string // the same for those that share it
+	documents []*document
+	used      uses
+	holder    holder
+}
+
+func (s *snapshot) want(st standing) (wanted, error) {
+	documents, used, err := s.attached(st.policies)
+	if err != nil {
+		return wanted{}, err
+	}
 	projected := st.session.project(used)
 	key := strings.Join(st.policies, "\x00") + "\x00\x00" + projected.key()
-	if p := s.programs.get(key); p != nil {
+	return wanted{key, documents, used, holder{projected, st.policies}}, nil
+}
+
+// program finds or compiles what a principal holds.
+func (s *snapshot) program(ctx context.Context, st standing) (*program, error) {
+	w, err := s.want(st)
+	if err != nil {
+		return nil, err
+	}
+	if p := s.programs.get(w.key); p != nil {
 		return p, nil
 	}
-	held, err := s.holdings.ask(ctx, st.policies, projected)
+	held, err := s.holdings.ask(ctx, []holder{w.holder})
 	if err != nil {
 		return nil, err
 	}
-	p, err := newProgram(s.gateway, documents, held)
+	p, err := newProgram(s.gateway, w.documents, held[0])
 	if err != nil {
 		return nil, err
 	}
-	s.programs.put(key, p)
+	s.programs.put(w.key, p)
 	return p, nil
 }

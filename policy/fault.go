@@ -27,11 +27,20 @@ func (f Fault) Error() string {
 	if f.Where != "" {
 		b.WriteString(f.Where + ": ")
 	}
-	b.WriteString(f.Text)
+	b.WriteString(brief(f.Text))
 	if f.Remedy != "" {
-		b.WriteString("; " + f.Remedy)
+		b.WriteString("; " + brief(f.Remedy))
 	}
 	return strings.Map(printable, b.String())
+}
+
+// brief keeps a document's own text from making a fault endless.
+func brief(text string) string {
+	const most = 500
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 // Faults are all faults of one load, in the order of files and lines. No part

@@ -33,7 +33,7 @@ var generatedVariables = []string{
 
 // word is a short text of what may stand in topics and client ids.
 func (g generator) word() string {
-	return pick(g, "a", "b", "ab", "press-1", "A", "é", "😀", "", "x:y", "*", "?", "+", "#", "$aws", "${iot:ClientId}", "a.b", "[a]", "\\", "(", "^", "}", "topic", "a:topic")
+	return pick(g, "a", "b", "ab", "press-1", "A", "é", "😀", "", "x:y", "*", "?", "+", "#", "$aws", "${iot:ClientId}", "a.b", "[a]", "\\", "(", "^", "}", "topic", "a:topic", "\n", "\x00", "\u202e", "e\u0301", strings.Repeat("a/", 40))
 }
 
 func (g generator) name() string { return strings.Join(few(g, 4, g.word), pick(g, "/", "/", ":", "")) }
@@ -56,7 +56,7 @@ func (g generator) pattern() string {
 
 func (g generator) resource() string {
 	if g.IntN(8) == 0 {
-		return pick(g, "*", "arn:aws:iot:*", "arn:aws:iot:us-east-1:*", "arn:aws:iot:*:topic/a", "arn:*", "arn:aws:iot:us-east-1:123456789012", "arn:aws:iot:us-*2:topic/"+g.pattern(), "arn:?ws:iot:u*1:*:topic*/*")
+		return pick(g, "*", "arn:aws:iot:us-east-1:123456789012:topic*/$share/*/"+g.pattern(), "arn:aws:iot:us-east-1:123456789012:topic/$share/g/*", "arn:aws:iot:*", "arn:aws:iot:us-east-1:*", "arn:aws:iot:*:topic/a", "arn:*", "arn:aws:iot:us-east-1:123456789012", "arn:aws:iot:us-*2:topic/"+g.pattern(), "arn:?ws:iot:u*1:*:topic*/*")
 	}
 	return strings.Join([]string{
 		"arn", pick(g, "aws", "aws", "aws-cn", "aws*", "*", "a?s"), pick(g, "iot", "iot", "iot", "*", "i*t", "greengrass"),
@@ -139,6 +139,22 @@ func (g generator) statement() map[string]any {
 	return out
 }
 
+// gateway draws whose ARNs are asked about, and the switches: most of them have
+// their defaults.
+func (g generator) gateway() gateway {
+	out := pick(g, corpusGateway, corpusGateway, gateway{}, gateway{partition: "aws", account: "123456789012"})
+	var s Switches
+	for _, w := range AllSwitches() {
+		if g.IntN(8) == 0 {
+			if value := pick(g, w.Values...); value != "refuse" {
+				_ = s.Set(w.Name, value)
+			}
+		}
+	}
+	out.switches = &s
+	return out
+}
+
 // documents draws a set that the strict parser takes.
 func (g generator) documents(gw gateway) []*document {
 	var out []*document
@@ -175,6 +191,12 @@ func (g generator) request(documents []*document, s session) *request {
 	r := &request{action: pick(g, "iot:Publish", "iot:Publish", "iot:Subscribe", "iot:Connect", "iot:Receive", "iot:RetainPublish", "iot:ListRetainedMessages", "iot:Other")}
 	r.kind, r.name = pick(g, "topic/", "topic/", "topicfilter/", "client/", "*", ""), g.near(documents, s)
 	r.source = s.sourceIP
+	if r.action == "iot:Receive" && r.kind == "topic/" && g.IntN(2) == 0 {
+		r.share = pick(g, "g", "G:1", "*")
+	}
+	if r.kind == "topicfilter/" && g.IntN(4) == 0 {
+		r.name = pick(g, "$share/g/", "$share/", "$share/g", "$share//", "$share/*/") + r.name
+	}
 	now := time.Unix(1780000000+int64(g.IntN(3)-1), int64(g.IntN(1e9)))
 	r.clock = at(now)
 	if r.action == "iot:Connect" {

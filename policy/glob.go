@@ -10,6 +10,7 @@ import (
 // from left to right, each at its first place, which is as good as any other.
 type glob struct {
 	parts []part // what stands before, between and behind the stars: at least one
+	bytes bool   // "?" is a byte: the parts are widened, and so is what they match
 }
 
 // part is text without stars: literals, with one "?" between each two.
@@ -17,11 +18,16 @@ type part []string
 
 func newGlob(tokens []token) glob {
 	g := glob{parts: []part{{""}}}
-	for _, t := range tokens {
+	for i := 0; i < len(tokens); i++ {
 		last := &g.parts[len(g.parts)-1]
-		switch {
+		switch t := tokens[i]; {
 		case t.kind != wildcard:
-			(*last)[len(*last)-1] += t.text
+			text := t.text
+			for i+1 < len(tokens) && tokens[i+1].kind != wildcard {
+				i++
+				text += tokens[i].text
+			}
+			(*last)[len(*last)-1] = text
 		case t.text == "?":
 			*last = append(*last, "")
 		default:
@@ -34,6 +40,9 @@ func newGlob(tokens []token) glob {
 // match reports whether all of s fits. It is O(len(s) × length of the
 // pattern) at worst and allocates nothing.
 func (g glob) match(s string) bool {
+	if g.bytes {
+		s = widen(s)
+	}
 	if len(g.parts) == 1 {
 		end := g.parts[0].prefix(s)
 		return end == len(s)

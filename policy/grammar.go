@@ -17,7 +17,7 @@ func (p *parser) action(n *node) glob {
 		}
 		p.fault(n.offset, fmt.Sprintf("%q is not an action", n.text), remedy)
 	}
-	return newGlob(tokenise(strings.ToLower(n.text), version2008))
+	return p.gateway.glob(tokenise(strings.ToLower(n.text), version2008))
 }
 
 func (p *parser) resource(n *node, version string) *resource {
@@ -44,6 +44,7 @@ func (p *parser) conditions(s *statement, n *node) {
 			p.fault(block.offset, "the operator is here twice", "put its keys into one block")
 		case !known:
 			p.fault(block.offset, fmt.Sprintf("%q is not a condition operator", block.name), operatorRemedy(block.name))
+		case block.value.kind == '{' && len(block.value.fields) == 0 && p.gateway.switches != nil && p.gateway.switches.EmptyOperator == "ignore":
 		case block.value.kind != '{' || len(block.value.fields) == 0:
 			p.fault(block.value.offset, "an operator needs an object with at least one key", "write { \"iot:ClientId\": \"…\" }")
 		default:
@@ -80,6 +81,9 @@ func (p *parser) keys(s *statement, written string, o operator, block *node) {
 		seen[f.name] = true
 		if !strings.Contains(f.name, ":") {
 			p.fault(f.offset, fmt.Sprintf("%q is not a condition key", f.name), "write the service before it, such as \"iot:ClientId\"")
+		}
+		if o.quantifier == "" && o.test != null && manyValued(keyOf(f.name)) && p.gateway.refuses(func(s *Switches) string { return s.PlainOnList }) {
+			p.fault(f.offset, fmt.Sprintf("%s has several values", f.name), "write ForAnyValue: or ForAllValues: before "+written+", or set policy.plain_on_list to any")
 		}
 		c := &condition{operator: o, written: written, name: f.name, version: s.document.version}
 		for _, v := range asList(f.value) {
@@ -121,4 +125,16 @@ func (p *parser) operand(t test, n *node) {
 	if !ok {
 		p.fault(n.offset, fmt.Sprintf("%q is no value for this operator", n.text), remedy)
 	}
+}
+
+// refuses reports whether a switch says that documents are refused for
+// something.
+func (g gateway) refuses(which func(*Switches) string) bool {
+	return g.switches != nil && which(g.switches) == "refuse"
+}
+
+// manyValued reports whether a key, as keyOf writes it, may have several values.
+func manyValued(key string) bool {
+	return key == keyAttributes || key == "iot:certificate.availablekeys" ||
+		strings.HasPrefix(key, "iot:certificate.") && strings.HasSuffix(key, ".list")
 }

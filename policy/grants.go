@@ -2,9 +2,10 @@ package policy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -15,6 +16,7 @@ type grants struct {
 	engine    *Engine
 	principal bridge.Principal
 	bound     atomic.Pointer[bound]
+	ready     atomic.Pointer[bound] // for the snapshot that comes into force next
 	binding   sync.Mutex
 }
 
@@ -23,7 +25,9 @@ type bound struct {
 	snapshot *snapshot
 	program  *program // nil: everything is denied, for this reason
 	reason   string
-	source   string // aws:SourceIp
+	source   string         // aws:SourceIp
+	who      map[string]any // input.principal of the site's rules
+	recent   recent
 }
 
 // Grants compiles what a principal may do. They follow reloads: a certificate
@@ -34,6 +38,7 @@ func (e *Engine) Grants(p *bridge.Principal) (bridge.Grants, error) {
 	if b := g.bind(e.current.Load()); b.program == nil {
 		return nil, bridge.Errorf("authorize", bridge.NotAuthorized, "%s", b.reason)
 	}
+	e.connected.add(g)
 	return g, nil
 }
 
@@ -44,17 +49,39 @@ func (g *grants) bind(s *snapshot) *bound {
 	if b := g.bound.Load(); b != nil && b.snapshot == s {
 		return b
 	}
-	b := &bound{snapshot: s}
-	st, err := s.stand(&g.principal)
-	if err == nil {
-		b.source = st.session.sourceIP
-		b.program, err = s.program(context.Background(), st)
-	}
-	if err != nil {
-		b.program, b.reason = nil, "denied: "+err.Error()
+	b := g.ready.Swap(nil)
+	if b == nil || b.snapshot != s {
+		b = s.bind(&g.principal)
 	}
 	g.bound.Store(b)
 	return b
+}
+
+// bind finds what a principal may do.
+func (s *snapshot) bind(p *bridge.Principal) *bound {
+	st, err := s.stand(p)
+	if err != nil {
+		return s.refusal(err)
+	}
+	program, err := s.program(context.Background(), st)
+	if err != nil {
+		return s.refusal(err)
+	}
+	return s.bound(program, st, p)
+}
+
+// bound is what a principal may do, with what its requests bring along.
+func (s *snapshot) bound(p *program, st standing, who *bridge.Principal) *bound {
+	b := &bound{snapshot: s, program: p, source: st.session.sourceIP}
+	if s.site != nil {
+		b.who = sitePrincipal(st, who)
+	}
+	return b
+}
+
+// refusal denies everything.
+func (s *snapshot) refusal(why error) *bound {
+	return &bound{snapshot: s, reason: "denied: " + why.Error()}
 }
 
 // Decide answers one request.
@@ -67,17 +94,43 @@ func (g *grants) Decide(r bridge.Request) bridge.Decision {
 	if b.program == nil {
 		return bridge.Decision{Reason: b.reason}
 	}
+	answer, hash := b.recent.find(&r)
+	if answer != nil {
+		return *answer
+	}
+	ask, err := g.engine.request(&r, b.source)
+	if err != nil {
+		return bridge.Decision{Reason: "denied: " + err.Error()}
+	}
+	d, steady := b.program.decide(&ask), true
+	if d.Allowed && b.snapshot.site != nil {
+		d, steady = b.snapshot.site.narrow(b, &ask, d)
+	}
+	if steady {
+		b.recent.keep(b.program, &r, hash, d)
+	}
+	return d
+}
+
+var errName = errors.New("the name is not valid UTF-8")
+
+// request is a packet's question in the words of the rules; source is where
+// the client comes from.
+func (e *Engine) request(r *bridge.Request, source string) (request, error) {
 	kind := kindOf(r.Action)
 	if kind == "" {
-		return bridge.Decision{Reason: "denied: " + shorten(string(r.Action)) + " is no action of a policy"}
+		return request{}, fmt.Errorf("%s is no action of a policy", shorten(string(r.Action)))
 	}
-	if !utf8.ValidString(r.Name) || !utf8.ValidString(r.WillTopic) {
-		return bridge.Decision{Reason: "denied: the name is not valid UTF-8"}
+	if !validText(r.Name, r.WillTopic, r.Share) {
+		return request{}, errName
 	}
-	ask := request{
-		action: string(r.Action), kind: kind, name: r.Name,
-		attributes: attributesOf(&r), hasWill: r.Will && r.Action == bridge.ActionConnect, willTopic: r.WillTopic,
-		source: b.source, clock: g.engine.now,
+	share := r.Share
+	if r.Action != bridge.ActionReceive {
+		share = ""
 	}
-	return b.program.decide(&ask)
+	return request{
+		action: string(r.Action), kind: kind, name: r.Name, share: share,
+		attributes: attributesOf(r), hasWill: r.Will && r.Action == bridge.ActionConnect, willTopic: r.WillTopic,
+		source: source, clock: e.now,
+	}, nil
 }

@@ -89,6 +89,7 @@ func (s *snapshot) stand(p *bridge.Principal) (standing, error) {
 		}
 	}
 	st.session.http = p.Protocol == 0
+	st.session.domain = p.ServerName
 	st.session.sourceIP = addressText(p.Remote.Addr())
 	return st, err
 }
@@ -132,6 +133,7 @@ func (s *snapshot) attach(p *bridge.Principal, t *thing, policies ...[]string) s
 	if t != nil {
 		st.session.thing, st.session.thingType, st.session.attribute = t.Name, t.Type, t.Attributes
 		st.session.attached = true
+		st.groups = t.Groups
 	}
 	if p.Certificate != nil {
 		st.session.certificate = factsOf(p.Certificate, p.CertificateID)

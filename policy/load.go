@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -28,15 +29,19 @@ type snapshot struct {
 	documents map[string]*document
 	registry  *registry
 	holdings  *holdings
-	programs  *cache
+	programs  *cache[string, *program]
+	site      *siteRules // nil: the operator has no rules of its own
 }
 
 // loadSnapshot reads everything that opts names. Its error is Faults unless
 // the rules themselves failed.
-func loadSnapshot(ctx context.Context, r *rules, opts Options) (*snapshot, error) {
-	s := &snapshot{gateway: opts.gateway(), registry: newRegistry(), programs: newCache(maxPrograms)}
-	documents, faults := loadDocuments(opts.Policies, s.gateway)
+func loadSnapshot(ctx context.Context, r *rules, opts Options, now func() time.Time) (*snapshot, error) {
+	s := &snapshot{gateway: opts.gateway(), registry: newRegistry(), programs: newCache[string, *program](maxPrograms)}
+	documents, own, faults := loadDocuments(opts.Policies, s.gateway)
 	s.documents = documents
+	var wrong Faults
+	s.site, wrong = newSiteRules(ctx, own, opts.Site, now)
+	faults = append(faults, wrong...)
 	if opts.Things != "" {
 		registry, more := loadRegistry(opts.Things, documents)
 		s.registry = registry
@@ -58,25 +63,32 @@ func loadSnapshot(ctx context.Context, r *rules, opts Options) (*snapshot, error
 var policyName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 
 // loadDocuments reads the folder. All documents are parsed, whatever is wrong
-// with others, and a file that could be meant as one is never passed over.
-func loadDocuments(folder string, g gateway) (map[string]*document, Faults) {
-	documents := map[string]*document{}
+// with others, and a file that could be meant as one is never passed over. own
+// are the texts of the operator's own rules.
+func loadDocuments(folder string, g gateway) (documents map[string]*document, own map[string][]byte, faults Faults) {
+	documents, own = map[string]*document{}, map[string][]byte{}
 	if folder == "" {
-		return documents, nil
+		return documents, own, nil
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return nil, Faults{{File: folder, Text: reason(err), Remedy: "create the folder and put <name>.json files into it, or set policy.policies"}}
+		return nil, nil, Faults{{File: folder, Text: reason(err), Remedy: "create the folder and put <name>.json files into it, or set policy.policies"}}
 	}
-	var faults Faults
 	for _, e := range entries {
 		file := filepath.Join(folder, e.Name())
 		name, isJSON := strings.CutSuffix(e.Name(), ".json")
 		switch {
 		case passedOver(e.Name()):
 			continue
+		case !e.IsDir() && strings.HasSuffix(e.Name(), ".rego"):
+			text, err := readFile(file, maxFile)
+			if err != nil {
+				faults = append(faults, Fault{File: file, Text: reason(err), Remedy: "make it readable for the gateway"})
+			}
+			own[file] = text
+			continue
 		case e.IsDir() || !isJSON:
-			faults = append(faults, Fault{File: file, Text: "this is not a policy document", Remedy: "name it <policy>.json, or move it out of the folder"})
+			faults = append(faults, Fault{File: file, Text: "this is not a policy document", Remedy: "name it <policy>.json (rules of your own: <name>.rego), or move it out of the folder"})
 			continue
 		case !policyName.MatchString(name):
 			faults = append(faults, Fault{File: file, Text: "the name is not one of a policy", Remedy: "use up to 128 letters, digits and _+=,.@-"})
@@ -94,12 +106,12 @@ func loadDocuments(folder string, g gateway) (map[string]*document, Faults) {
 			documents[name] = &document{name: name}
 		}
 	}
-	return documents, faults
+	return documents, own, faults
 }
 
-// passedOver are notes and what editors and mounts leave behind.
+// passedOver are notes, tests of rules, and what editors and mounts leave behind.
 func passedOver(name string) bool {
-	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".md")
+	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".md") || strings.HasSuffix(name, "_test.rego")
 }
 
 func loadRegistry(file string, documents map[string]*document) (*registry, Faults) {

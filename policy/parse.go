@@ -14,6 +14,7 @@ import (
 const (
 	maxDocument = 2048      // characters, white space not counted (CreatePolicyVersion)
 	maxFile     = 256 << 10 // bytes of a document with its white space
+	manyTimes   = 16
 )
 
 // parser turns one file into a document and collects what is wrong with it.
@@ -43,8 +44,11 @@ func parseDocument(name, file string, raw []byte, g gateway) (*document, Faults)
 		return nil, p.faults
 	}
 	d := &document{name: name, file: file, version: version2008}
-	p.document(d, root)
-	if n := characters(raw); n > maxDocument {
+	n := characters(raw)
+	if n <= manyTimes*maxDocument { // a much longer one is not worth its other faults
+		p.document(d, root)
+	}
+	if n > maxDocument {
 		p.where = ""
 		p.fault(0, fmt.Sprintf("the document has %d characters without white space, AWS takes %d", n, maxDocument), "split it in two policies, or use variables and wildcards")
 	}
@@ -70,7 +74,16 @@ func characters(raw []byte) int {
 	return n
 }
 
+// maxFaults is how many faults of one document are told.
+const maxFaults = 50
+
 func (p *parser) fault(offset int, text, remedy string) {
+	switch n := len(p.faults); {
+	case n > maxFaults:
+		return
+	case n == maxFaults:
+		text, remedy = "there are more faults", "correct those above first"
+	}
 	line, column := position(p.raw, offset)
 	p.faults = append(p.faults, Fault{File: p.file, Line: line, Column: column, Where: p.where, Text: text, Remedy: remedy})
 }
@@ -83,9 +96,14 @@ func (p *parser) document(d *document, root *node) {
 	elements := p.elements(root, "Version", "Id", "Statement")
 	if n := elements["Version"]; n != nil {
 		d.version = n.text
-		if n.kind != 's' || (n.text != version2008 && n.text != version2012) {
+		if p.gateway.refuses(func(s *Switches) string { return s.OldVersion }) && n.text != version2012 {
+			p.fault(n.offset, "Version is not \"2012-10-17\"", "write \"2012-10-17\", or set policy.old_version to accept")
+		} else if n.kind != 's' || (n.text != version2008 && n.text != version2012) {
 			p.fault(n.offset, "Version is neither \"2012-10-17\" nor \"2008-10-17\"", "write \"2012-10-17\": it is the language's version, not the policy's")
 		}
+	}
+	if elements["Version"] == nil && p.gateway.refuses(func(s *Switches) string { return s.OldVersion }) {
+		p.fault(root.offset, "there is no Version", "add \"Version\": \"2012-10-17\", or set policy.old_version to accept")
 	}
 	if n := elements["Id"]; n != nil && n.kind != 's' {
 		p.fault(n.offset, "Id is not a string", "write it in quotes or leave it out")
@@ -128,6 +146,9 @@ func (p *parser) statement(d *document, index int, n *node, sids map[string]int)
 	}
 	var list *node
 	list, s.notAction = p.oneOf(n, elements, "Action", "NotAction")
+	if s.notAction && p.gateway.refuses(func(s *Switches) string { return s.NotAction }) {
+		p.fault(n.offset, "there is a NotAction", "list the actions under Action, or set policy.not_action to accept")
+	}
 	for _, a := range p.strings(list) {
 		s.actions = append(s.actions, p.action(a))
 	}

@@ -81,6 +81,9 @@ func plain(tokens []token) string {
 	return b.String()
 }
 
+// variablesIn lists the variables in policy text.
+func variablesIn(text, version string) []string { return variables(tokenise(text, version)) }
+
 // variables lists the variables in tokens.
 func variables(tokens []token) []string {
 	var out []string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -12,13 +13,16 @@ import (
 var asked = [...]bridge.Action{bridge.ActionPublish, bridge.ActionReceive, bridge.ActionSubscribe, bridge.ActionConnect, bridge.ActionRetainPublish}
 
 // program is what a session holds, compiled: for each action that the broker
-// asks about, the statements that may decide. Immutable.
+// asks about, the statements that may decide. What it says never changes.
 type program struct {
 	gateway  gateway
 	policies []string
 	live     []*live
-	tables   [len(asked)]*table // by the action's place in asked
-	missing  []string           // variables that have no value here
+	// What it was compiled from, for the program after it.
+	documents []*document
+	held      held
+	tables    [len(asked)]atomic.Pointer[table] // by the action's place in asked; made when first asked for
+	missing   []string                          // variables that have no value here
 }
 
 // live is a statement that may apply to the session.
@@ -42,7 +46,7 @@ type rule struct {
 // newProgram compiles the statements of the named documents for a session. It
 // fails when the answer of the rules does not fit the documents.
 func newProgram(g gateway, documents []*document, h held) (*program, error) {
-	p := &program{gateway: g}
+	p := &program{gateway: g, documents: documents, held: h}
 	for _, d := range documents {
 		p.policies = append(p.policies, d.name)
 		for _, s := range d.statements {
@@ -61,9 +65,6 @@ func newProgram(g gateway, documents []*document, h held) (*program, error) {
 			p.live = append(p.live, l)
 			p.note(s, h.values)
 		}
-	}
-	for i, action := range asked {
-		p.tables[i] = p.table(string(action), kindOf(action))
 	}
 	return p, nil
 }
@@ -88,6 +89,9 @@ func (p *program) table(action, kind string) *table {
 			continue
 		}
 		r := rule{negate: l.notResource, checks: l.checks, from: l.statement}
+		if action == "iot:connect" && p.gateway.attributesNamed() && !l.deny && !l.namesAttributes() {
+			r.checks = append(slices.Clip(r.checks), noAttributes)
+		}
 		for _, res := range l.resources {
 			r.tails = append(r.tails, res.tails(kind, l.values)...)
 		}
@@ -103,6 +107,19 @@ func (p *program) table(action, kind string) *table {
 	return t
 }
 
+// attributesNamed reports whether the attributes of a CONNECT have to be named
+// by what allows it.
+func (g gateway) attributesNamed() bool {
+	return g.switches != nil && g.switches.ConnectAttributesDefault == "none"
+}
+
+// noAttributes holds for a CONNECT that wants nothing in particular.
+var noAttributes = &check{operator: operator{test: null}, key: keyAttributes, operands: []operand{{text: "true"}}}
+
+func (s *statement) namesAttributes() bool {
+	return slices.ContainsFunc(s.conditions, func(c *condition) bool { return keyOf(c.name) == keyAttributes })
+}
+
 // covers reports whether the statement is about an action in lower case.
 func (s *statement) covers(action string) bool {
 	for _, g := range s.actions {
@@ -116,44 +133,46 @@ func (s *statement) covers(action string) bool {
 // decide answers a request: a Deny that applies wins, then an Allow.
 func (p *program) decide(r *request) bridge.Decision {
 	t := p.lookup(r)
-	name := r.name
-	if r.kind == "*" {
-		name = ""
-	}
-	colon := strings.IndexByte(name, ':') >= 0
+	var buffer [2]string
+	names := r.names(p.gateway, buffer[:0])
 	for i := range t.deny {
-		if t.deny[i].applies(r, name, colon, p.gateway) {
+		if t.deny[i].applies(r, names, p.gateway) {
 			return t.deny[i].from.decision
 		}
 	}
 	for i := range t.allow {
-		if t.allow[i].applies(r, name, colon, p.gateway) {
+		if t.allow[i].applies(r, names, p.gateway) {
 			return t.allow[i].from.decision
 		}
 	}
 	return p.refuse(r)
 }
 
-// lookup finds the table of an action, or makes it for one that no packet asks
-// about.
+// lookup finds the table of an action, or makes it: once for those that packets
+// ask about, each time for others.
 func (p *program) lookup(r *request) *table {
 	for i, action := range asked {
 		if string(action) == r.action && kindOf(action) == r.kind {
-			return p.tables[i]
+			t := p.tables[i].Load()
+			if t == nil {
+				t = p.table(r.action, r.kind)
+				p.tables[i].Store(t)
+			}
+			return t
 		}
 	}
 	return p.table(r.action, r.kind)
 }
 
-func (l *rule) applies(r *request, name string, colon bool, g gateway) bool {
-	listed := false
-	for i := range l.tails {
-		if l.tails[i].match(name, colon) {
-			listed = true
+func (l *rule) applies(r *request, names []string, g gateway) bool {
+	fits := false
+	for _, name := range names {
+		if l.lists(name) != l.negate {
+			fits = true
 			break
 		}
 	}
-	if listed == l.negate {
+	if !fits {
 		return false
 	}
 	for _, c := range l.checks {
@@ -162,6 +181,17 @@ func (l *rule) applies(r *request, name string, colon bool, g gateway) bool {
 		}
 	}
 	return true
+}
+
+// lists reports whether the name is one of the statement's resources.
+func (l *rule) lists(name string) bool {
+	colon := strings.IndexByte(name, ':') >= 0
+	for i := range l.tails {
+		if l.tails[i].match(name, colon) {
+			return true
+		}
+	}
+	return false
 }
 
 // refuse says why nothing allows a request.
@@ -173,7 +203,7 @@ func (p *program) refuse(r *request) bridge.Decision {
 	if len(p.missing) > 0 {
 		reason += "; without a value here: ${" + strings.Join(p.missing, "}, ${") + "}"
 	}
-	return bridge.Decision{Reason: reason}
+	return bridge.Decision{Reason: reason, Missing: p.missing}
 }
 
 // shorten keeps what a client sends out of long lines, and control characters

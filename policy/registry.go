@@ -29,6 +29,7 @@ type certificate struct {
 	policies  []string
 	things    []string
 	exclusive bool
+	crowded   bool // more policies than AWS attaches
 }
 
 type user struct {

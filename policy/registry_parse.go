@@ -32,6 +32,14 @@ var (
 // statuses are AWS's for certificates.
 var statuses = []string{active, "INACTIVE", "REVOKED", "PENDING_TRANSFER", "REGISTER_INACTIVE", "PENDING_ACTIVATION"}
 
+// AWS's limits.
+const (
+	maxPolicies          = 10 // attached to a certificate, or a user here
+	maxGroupPolicies     = 2  // attached to a thing group
+	maxAttributes        = 50 // of a thing
+	maxAttributesUntyped = 3  // of one without a type
+)
+
 // parseRegistry parses strictly. pem computes the certificate id of a file.
 func parseRegistry(file string, raw []byte, policies map[string]*document, pem func(path string) (string, error)) (*registry, Faults) {
 	p := &registryParser{yamlReader: yamlReader{file: file}, pem: pem, policies: policies, registry: newRegistry()}
@@ -75,8 +83,11 @@ func (p *registryParser) thing(key, value *yaml.Node, where string) {
 		p.form(value, where, text, valueForm, "an attribute's value has up to 800 letters, digits and _.,@/:#=[]-")
 		t.Attributes[name.Value] = text
 	})
-	if len(t.Attributes) > 50 {
-		p.fault(fields["attributes"], where+".attributes", "there are more than 50", "leave some out")
+	switch n := len(t.Attributes); {
+	case n > maxAttributes:
+		p.fault(fields["attributes"], where+".attributes", fmt.Sprintf("there are %d, AWS takes %d", n, maxAttributes), "leave some out")
+	case n > maxAttributesUntyped && t.Type == "":
+		p.fault(fields["attributes"], where+".attributes", fmt.Sprintf("there are %d, AWS takes %d without a thing type", n, maxAttributesUntyped), "give the thing a type, or leave some out")
 	}
 	for _, e := range p.texts(fields["groups"], where+".groups") {
 		t.Groups = append(t.Groups, e.text)
@@ -95,6 +106,7 @@ func (p *registryParser) thing(key, value *yaml.Node, where string) {
 			p.registry.certificates[id] = c
 		}
 		c.policies = distinct(c.policies, policies)
+		p.attachments(e.node, e.where, c)
 		c.things = distinct(c.things, []string{t.Name})
 		t.certificates = distinct(t.certificates, []string{id})
 	}
@@ -106,6 +118,9 @@ func (p *registryParser) group(key, value *yaml.Node, where string) {
 	fields := p.record(value, where, "parent", "policies")
 	g := &group{parent: p.text(fields["parent"], where+".parent"), policies: p.policyNames(fields["policies"], where+".policies")}
 	p.registry.groups[key.Value] = g
+	if len(g.policies) > maxGroupPolicies {
+		p.fault(fields["policies"], where+".policies", fmt.Sprintf("there are %d policies, AWS attaches %d to a thing group", len(g.policies), maxGroupPolicies), "put their statements into one policy, or use a parent group")
+	}
 	if n := fields["parent"]; n != nil {
 		p.later(func() {
 			e := entry{g.parent, n, where + ".parent"}
@@ -141,6 +156,7 @@ func (p *registryParser) certificate(key, value *yaml.Node, where string) {
 			p.fault(n, where+".status", fmt.Sprintf("%q is no status", shorten(c.status)), "possible are "+strings.Join(statuses, ", "))
 		}
 	}
+	p.attachments(fields["policies"], where+".policies", c)
 	id := p.id(entry{key.Value, key, where})
 	if p.registry.certificates[id] != nil {
 		p.fault(key, where, "the certificate is here twice, by its id or another file", "keep one of the two")
@@ -151,6 +167,15 @@ func (p *registryParser) certificate(key, value *yaml.Node, where string) {
 			p.fault(key, where, fmt.Sprintf("an exclusive certificate belongs to one thing, this one to %d", len(c.things)), "list it at exactly one thing, or take \"exclusive\" out")
 		}
 	})
+}
+
+// attachments compares the policies of a certificate with AWS's limit: it
+// refuses the one over it, so that what would be in force there is not known.
+func (p *registryParser) attachments(n *yaml.Node, where string, c *certificate) {
+	if len(c.policies) > maxPolicies && !c.crowded {
+		c.crowded = true // once is enough
+		p.fault(n, where, fmt.Sprintf("the certificate has %d policies, AWS attaches %d to one", len(c.policies), maxPolicies), "put their statements together, or use groups")
+	}
 }
 
 // id is a certificate's id: as written, or computed from the file named.
@@ -172,6 +197,9 @@ func (p *registryParser) id(e entry) string {
 func (p *registryParser) user(key, value *yaml.Node, where string) {
 	p.form(key, where, key.Value, userForm, "a user's name has up to 256 characters, no control characters")
 	fields := p.record(value, where, "policies", "thing")
+	if n := fields["policies"]; n != nil && len(n.Content) > maxPolicies {
+		p.fault(n, where+".policies", fmt.Sprintf("there are %d policies, AWS attaches %d to a principal", len(n.Content), maxPolicies), "put their statements together")
+	}
 	u := &user{policies: p.policyNames(fields["policies"], where+".policies"), thing: p.text(fields["thing"], where+".thing")}
 	if n := fields["thing"]; n != nil {
 		p.later(func() { p.known(entry{u.thing, n, where + ".thing"}, p.registry.things[u.thing] != nil, "thing") })

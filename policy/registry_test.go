@@ -121,11 +121,11 @@ func TestFilesThatAreNoDocuments(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, faults := loadDocuments(folder, gateway{}); len(faults) != 1 || !strings.Contains(faults.Error(), want) {
+		if _, _, faults := loadDocuments(folder, gateway{}); len(faults) != 1 || !strings.Contains(faults.Error(), want) {
 			t.Errorf("%s: %v", name, faults)
 		}
 	}
-	if _, faults := loadDocuments("testdata/none", gateway{}); !strings.Contains(faults.Error(), "no such file or directory; create the folder") {
+	if _, _, faults := loadDocuments("testdata/none", gateway{}); !strings.Contains(faults.Error(), "no such file or directory; create the folder") {
 		t.Error(faults)
 	}
 }

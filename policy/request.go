@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -17,6 +19,7 @@ type request struct {
 	attributes []string // iot:ConnectAttributes
 	hasWill    bool
 	willTopic  string
+	share      string           // the ShareName that an iot:Receive is for
 	source     string           // aws:SourceIp, or empty
 	clock      func() time.Time // aws:CurrentTime, to the second
 }
@@ -60,12 +63,16 @@ func (r *request) facts(key string, g gateway, buffer []fact) []fact {
 		if r.source != "" {
 			buffer = append(buffer, fact{text: r.source})
 		}
-	case keyCurrentTime:
+	case keyCurrentTime, keyEpochTime:
+		if g.switches != nil && g.switches.TimeKeys == "unknown" {
+			break
+		}
 		now := r.clock().Truncate(time.Second)
-		buffer = append(buffer, fact{text: now.UTC().Format(time.RFC3339), at: now.UnixNano(), timed: true})
-	case keyEpochTime:
-		now := r.clock().Truncate(time.Second)
-		buffer = append(buffer, fact{text: strconv.FormatInt(now.Unix(), 10), at: now.UnixNano(), timed: true})
+		text := now.UTC().Format(time.RFC3339)
+		if key == keyEpochTime {
+			text = strconv.FormatInt(now.Unix(), 10)
+		}
+		buffer = append(buffer, fact{text: text, at: now.UnixNano(), timed: true})
 	}
 	return buffer
 }
@@ -108,6 +115,39 @@ func attributesOf(r *bridge.Request) []string {
 		n |= 2
 	}
 	return connectAttributes[n]
+}
+
+// names are what the name may be in the resource: of a shared subscription
+// there are two forms, of which switches choose. One has to be allowed, and
+// none denied.
+func (r *request) names(g gateway, buffer []string) []string {
+	receive, subscribe := "either", "share"
+	if g.switches != nil {
+		receive, subscribe = cmp.Or(g.switches.ShareReceive, receive), cmp.Or(g.switches.ShareSubscribe, subscribe)
+	}
+	if r.kind == "*" {
+		return append(buffer, "")
+	}
+	if r.share != "" {
+		if receive != "share" {
+			buffer = append(buffer, r.name)
+		}
+		if receive != "topic" {
+			buffer = append(buffer, "$share/"+r.share+"/"+r.name)
+		}
+		return buffer
+	}
+	if r.action != string(bridge.ActionSubscribe) || r.kind != "topicfilter/" || subscribe == "share" || !strings.HasPrefix(r.name, "$share/") {
+		return append(buffer, r.name)
+	}
+	_, filter, ok := strings.Cut(strings.TrimPrefix(r.name, "$share/"), "/")
+	if !ok || subscribe == "either" {
+		buffer = append(buffer, r.name)
+	}
+	if ok {
+		buffer = append(buffer, filter)
+	}
+	return buffer
 }
 
 // arn is the resource of a request as a whole.

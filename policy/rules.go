@@ -8,11 +8,9 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/storage"
-	"github.com/open-policy-agent/opa/v1/storage/inmem"
 )
 
-//go:embed rego/statement.rego rego/pattern.rego rego/context.rego rego/condition.rego rego/decision.rego rego/session.rego
+//go:embed rego/statement.rego rego/pattern.rego rego/context.rego rego/condition.rego rego/decision.rego rego/explain.rego rego/session.rego
 var regoFiles embed.FS
 
 // rules are the compiled Rego modules with the queries that need no documents
@@ -20,7 +18,8 @@ var regoFiles embed.FS
 type rules struct {
 	compiler *ast.Compiler
 	prepared rego.PreparedEvalQuery
-	decision rego.PreparedEvalQuery
+	sessions rego.PreparedEvalQuery
+	explain  rego.PreparedEvalQuery
 }
 
 // newRules compiles the embedded modules. An error is a fault of this build.
@@ -29,15 +28,24 @@ func newRules(ctx context.Context) (*rules, error) {
 	if err != nil {
 		return nil, err
 	}
+	return compileRules(ctx, modules)
+}
+
+func compileRules(ctx context.Context, modules map[string]*ast.Module) (*rules, error) {
 	r := &rules{compiler: ast.NewCompiler().WithStrict(true)}
 	if r.compiler.Compile(modules); r.compiler.Failed() {
 		return nil, fmt.Errorf("compile the policy rules: %w", r.compiler.Errors)
 	}
-	if r.prepared, err = r.query(ctx, "data.ebbgate.iot.prepared", nil); err != nil {
-		return nil, err
+	for _, q := range []struct {
+		name  string
+		query *rego.PreparedEvalQuery
+	}{{"prepared", &r.prepared}, {"sessions", &r.sessions}, {"explanation", &r.explain}} {
+		var err error
+		if *q.query, err = r.query(ctx, "data.ebbgate.iot."+q.name); err != nil {
+			return nil, err
+		}
 	}
-	r.decision, err = r.query(ctx, "data.ebbgate.iot.decision", nil)
-	return r, err
+	return r, nil
 }
 
 // regoModules parses the Rego files of a tree.
@@ -61,64 +69,74 @@ func regoModules(files fs.FS) (map[string]*ast.Module, error) {
 	return modules, nil
 }
 
-func (r *rules) query(ctx context.Context, path string, store storage.Store) (rego.PreparedEvalQuery, error) {
-	options := []func(*rego.Rego){rego.Query(path), rego.Compiler(r.compiler)}
-	if store != nil {
-		options = append(options, rego.Store(store), rego.StoreReadAST(true))
-	}
-	query, err := rego.New(options...).PrepareForEval(ctx)
+// query prepares a query whose answer stays in OPA's own form.
+func (r *rules) query(ctx context.Context, path string) (rego.PreparedEvalQuery, error) {
+	query, err := rego.New(rego.Query(path), rego.Compiler(r.compiler), rego.GenerateJSON(asTerm)).PrepareForEval(ctx)
 	if err != nil {
 		return query, fmt.Errorf("prepare %s: %w", path, err)
 	}
 	return query, nil
 }
 
+func asTerm(term *ast.Term, _ *rego.EvalContext) (any, error) { return term, nil }
+
 // answer evaluates a query that has exactly one value.
-func answer(ctx context.Context, query rego.PreparedEvalQuery, input any) (any, error) {
-	value, err := ast.InterfaceToValue(input)
-	if err != nil {
-		return nil, fmt.Errorf("policy input: %w", err)
-	}
-	results, err := query.Eval(ctx, rego.EvalParsedInput(value))
+func answer(ctx context.Context, query rego.PreparedEvalQuery, input ast.Value) (*ast.Term, error) {
+	results, err := query.Eval(ctx, rego.EvalParsedInput(input))
 	if err != nil {
 		return nil, fmt.Errorf("evaluate the policy rules: %w", err)
 	}
 	if len(results) != 1 || len(results[0].Expressions) != 1 {
 		return nil, fmt.Errorf("evaluate the policy rules: no answer")
 	}
-	return results[0].Expressions[0].Value, nil
+	term, ok := results[0].Expressions[0].Value.(*ast.Term)
+	if !ok {
+		return nil, errAnswer
+	}
+	return term, nil
 }
 
-// documentsInput is input.documents and input.gateway.
+// object is an input of the rules, made of terms and of what becomes terms.
+func object(fields map[string]any) (ast.Object, error) {
+	out := ast.NewObject()
+	for name, value := range fields {
+		term, ok := value.(*ast.Term)
+		if !ok {
+			v, err := ast.InterfaceToValue(value)
+			if err != nil {
+				return nil, fmt.Errorf("policy input: %w", err)
+			}
+			term = ast.NewTerm(v)
+		}
+		out.Insert(ast.InternedTerm(name), term)
+	}
+	return out, nil
+}
+
+// documentsInput is input.documents, input.gateway and input.switches.
 func documentsInput(documents []*document, g gateway) map[string]any {
 	list := make([]any, len(documents))
 	for i, d := range documents {
 		list[i] = map[string]any{"name": d.name, "document": d.raw}
 	}
-	return map[string]any{
-		"documents": list,
-		"gateway":   map[string]any{"partition": g.partition, "region": g.region, "account": g.account},
-	}
+	return map[string]any{"documents": list, "gateway": g.input(), "switches": g.switched()}
 }
 
-// holdings answers what a session holds by one set of documents.
+// holdings answers what sessions hold by one set of documents.
 type holdings struct {
-	query rego.PreparedEvalQuery
+	query                       rego.PreparedEvalQuery
+	prepared, gateway, switches *ast.Term
 }
 
-// holdings lets the rules prepare the documents and keeps that as data.
+// holdings lets the rules prepare the documents and keeps that.
 func (r *rules) holdings(ctx context.Context, documents []*document, g gateway) (*holdings, error) {
-	prepared, err := answer(ctx, r.prepared, documentsInput(documents, g))
+	input, err := object(documentsInput(documents, g))
 	if err != nil {
 		return nil, err
 	}
-	store := inmem.NewFromObjectWithOpts(map[string]any{"documents": prepared},
-		inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
-	query, err := r.query(ctx, "data.ebbgate.iot.session", store)
-	if err != nil {
-		return nil, err
-	}
-	return &holdings{query: query}, nil
+	h := &holdings{query: r.sessions, gateway: input.Get(ast.InternedTerm("gateway")), switches: input.Get(ast.InternedTerm("switches"))}
+	h.prepared, err = answer(ctx, r.prepared, input)
+	return h, err
 }
 
 // held is what a session holds by some policies: what variables stand for, and
@@ -138,15 +156,36 @@ type conditionID struct {
 	operator, key string // as written
 }
 
-// ask evaluates session.rego.
-func (h *holdings) ask(ctx context.Context, policies []string, s session) (held, error) {
-	names := make([]any, len(policies))
-	for i, name := range policies {
-		names[i] = name
+// holder is a session with the policies that it holds by.
+type holder struct {
+	session  session
+	policies []string
+}
+
+// ask evaluates session.rego for several at once, which is much cheaper than
+// one by one.
+func (h *holdings) ask(ctx context.Context, holders []holder) ([]held, error) {
+	list := make([]any, len(holders))
+	for i, one := range holders {
+		list[i] = map[string]any{"policies": one.policies, "context": one.session.context()}
 	}
-	value, err := answer(ctx, h.query, map[string]any{"policies": names, "context": s.context()})
+	input, err := object(map[string]any{"prepared": h.prepared, "gateway": h.gateway, "switches": h.switches, "sessions": list})
 	if err != nil {
-		return held{}, err
+		return nil, err
 	}
-	return readHeld(value)
+	term, err := answer(ctx, h.query, input)
+	if err != nil {
+		return nil, err
+	}
+	answers, ok := term.Value.(*ast.Array)
+	if !ok || answers.Len() != len(holders) {
+		return nil, errAnswer
+	}
+	out := make([]held, len(holders))
+	for i := range out {
+		if out[i], err = readHeld(answers.Elem(i)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -1,7 +1,5 @@
 package policy
 
-import "strings"
-
 // A stepKind says what one step of a pattern takes.
 type stepKind byte
 
@@ -103,34 +101,15 @@ type tail struct {
 	colons bool   // matches only text with a colon
 }
 
-func newTail(steps []step) tail {
-	var t tail
-	var tokens []token
-	var text strings.Builder
-	flush := func() {
-		if text.Len() > 0 {
-			tokens = append(tokens, token{literal, text.String()})
-			text.Reset()
-		}
+func newTail(steps []step, bytes bool) tail {
+	if tokens, ok := asTokens(steps); ok {
+		return globTail(tokens, bytes)
 	}
+	t := tail{steps: steps}
+	t.glob.bytes = bytes
 	for _, s := range steps {
-		switch s.kind {
-		case one:
-			text.WriteRune(s.char)
-			t.colons = t.colons || s.char == ':'
-			continue
-		case fieldOne, fieldRun:
-			t.steps = steps
-		}
-		flush()
-		if s.kind == anyOne || s.kind == fieldOne {
-			tokens = append(tokens, token{wildcard, "?"})
-		} else {
-			tokens = append(tokens, token{wildcard, "*"})
-		}
+		t.colons = t.colons || s.kind == one && s.char == ':'
 	}
-	flush()
-	t.glob = newGlob(tokens)
 	return t
 }
 
@@ -140,6 +119,9 @@ func (t *tail) match(name string, colon bool) bool {
 		return false
 	}
 	if t.steps != nil {
+		if t.glob.bytes {
+			name = widen(name)
+		}
 		return ends(t.steps, run(t.steps, []int{0}, name))
 	}
 	return t.glob.match(name)

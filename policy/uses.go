@@ -15,7 +15,7 @@ func (s *statement) uses() uses {
 		u = u.and(asked)
 		if c.test.text() {
 			for _, v := range c.values {
-				u = u.and(usesOf(variables(tokenise(v, c.version))))
+				u = u.and(usesOf(variablesIn(v, c.version)))
 			}
 		}
 	}
@@ -31,7 +31,7 @@ func usesOf(keys []string) uses {
 		switch {
 		case strings.HasPrefix(key, "iot:clientid"):
 			u.client = true
-		case strings.HasPrefix(key, "iot:connection."):
+		case strings.HasPrefix(key, "iot:connection."), strings.HasPrefix(key, "iot:thing."):
 			u.thing = true
 		case strings.HasPrefix(key, "iot:certificate"):
 			u.certificate = true

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"time"
 
+	"github.com/ebbgate/ebbgate/internal/decisions"
 	"github.com/ebbgate/ebbgate/internal/telemetry"
 )
 
@@ -13,6 +14,9 @@ func (g *gateway) adminRoutes() telemetry.Routes {
 	return telemetry.Routes{
 		"GET /api/v1/bill":   g.ledger,
 		"POST /api/v1/spool": spoolHandler{g},
+
+		"GET /api/v1/policy/log":      g.asked,
+		"POST /api/v1/policy/dry-run": decisions.DryRunHandler{Log: g.asked, Load: g.candidate, Standing: g.broker.Standing},
 	}
 }
 

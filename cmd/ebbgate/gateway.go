@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/internal/decisions"
 	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/policy"
@@ -36,6 +37,7 @@ type gateway struct {
 	meter  *billing.Meter
 	ledger *billing.Ledger
 	engine *policy.Engine
+	asked  *decisions.Log // between broker and engine
 	router *rules.Router
 	ingest *bridge.Ingest
 	broker *localbroker.Broker
@@ -77,10 +79,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}
 	g.router = rules.NewRouter(g.table)
 	g.ingest = bridge.NewIngest(g.spool, g.router, g.clock, g.meter, g.drops)
+	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
-		Ingest: counted{g.ingest, &g.stats.accepted}, Identities: g.engine, Authorizer: g.engine, DropLog: g.drops, Log: log,
-		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
+		Ingest: counted{g.ingest, &g.stats.accepted}, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
+		WillCheck: cfg.Policy.WillCheck,
+		Events:    localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
@@ -14,17 +15,28 @@ import (
 	"github.com/ebbgate/ebbgate/rules"
 )
 
-// reloads reads everything again at each signal.
+// reloads reads everything again at each signal, and puts policies into force
+// that have waited for their time.
 func (g *gateway) reloads(ctx context.Context, hup <-chan os.Signal, load func() (*configs.Config, error)) {
+	var waiting []delayed
 	for {
+		var due <-chan time.Time
+		if len(waiting) > 0 {
+			due = time.After(time.Until(waiting[0].at))
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-due:
+			g.applyLater(waiting[0].staged, len(waiting) == 1)
+			waiting = waiting[1:]
+			continue
 		case <-hup:
 		}
 		cfg, err := load()
+		var staged *policy.Staged
 		if err == nil {
-			err = g.reload(cfg)
+			staged, err = g.reload(cfg)
 		}
 		if err != nil {
 			g.health.Raise(bridge.Warning{Code: "reload", Severity: bridge.Degraded, Text: fmt.Sprintf("the last reload was refused and changed nothing: %v", err)})
@@ -33,24 +45,65 @@ func (g *gateway) reloads(ctx context.Context, hup <-chan os.Signal, load func()
 		}
 		g.health.Clear("reload")
 		g.log.Info("reloaded")
+		if o := cfg.Policy.Changes; o.Change == policy.ChangeAWS {
+			waiting = append(waiting, delayed{time.Now().Add(o.Delay), staged})
+			g.announceDelay(o.Delay)
+		} else {
+			g.applyNow(staged)
+		}
 	}
 }
 
-// reload takes a new configuration: policies, things, users, certificates,
-// limits, routes and upstreams. The error names what only a restart can change.
-func (g *gateway) reload(cfg *configs.Config) error {
+// delayed are policies that take effect as AWS's do, after a while.
+type delayed struct {
+	at     time.Time
+	staged *policy.Staged
+}
+
+// applyNow puts policies into force, and ends what they no longer allow.
+func (g *gateway) applyNow(staged *policy.Staged) {
+	staged.Apply()
+	c := g.broker.Enforce()
+	g.log.Info(fmt.Sprintf("policy changed: %d of %d sessions ended", c.Ended, c.Sessions), "subscriptions", c.Subscriptions, "took", c.Took.Round(time.Millisecond))
+}
+
+// pendingPolicies is the warning that what is in the files is not in force yet.
+const pendingPolicies = "policy-pending"
+
+func (g *gateway) announceDelay(d time.Duration) {
+	text := fmt.Sprintf("policies and things that were reloaded take effect at %s (policy_change: aws)", time.Now().Add(d).Format(time.TimeOnly))
+	g.health.Raise(bridge.Warning{Code: pendingPolicies, Severity: bridge.Notice, Text: text})
+	g.log.Info(text)
+}
+
+// applyLater puts policies into force as AWS does: whoever is connected stays,
+// and meets them with the next message.
+func (g *gateway) applyLater(staged *policy.Staged, last bool) {
+	staged.Apply()
+	g.broker.PolicyChanged()
+	if last {
+		g.health.Clear(pendingPolicies)
+	}
+	g.log.Info("policy changed; connections and subscriptions stay (policy_change: aws)")
+}
+
+// reload takes a new configuration: users, certificates, limits, routes and
+// upstreams, and policies and things, which it returns: the caller puts them
+// into force. The error names what only a restart can change.
+func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if what := needsRestart(g.cfg, cfg); what != "" {
-		return fmt.Errorf("%s changed: restart the gateway", what)
+		return nil, fmt.Errorf("%s changed: restart the gateway", what)
 	}
 	// Everything that can be refused is tried before anything takes effect.
 	table, err := rules.Compile(cfg.Routes)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := policy.Load(cfg.Policy); err != nil {
-		return err
+	staged, err := g.engine.Stage()
+	if err != nil {
+		return nil, err
 	}
 	was, wasTable := g.cfg, g.table
 	same := reflect.DeepEqual(was.Upstreams, cfg.Upstreams) && reflect.DeepEqual(was.Routes, cfg.Routes)
@@ -64,7 +117,7 @@ func (g *gateway) reload(cfg *configs.Config) error {
 	}
 	if err != nil {
 		g.cfg, g.table = was, wasTable
-		return errors.Join(err, closeClouds(clouds, g.clouds))
+		return nil, errors.Join(err, closeClouds(clouds, g.clouds))
 	}
 	g.router.Swap(table)
 	if !same {
@@ -73,7 +126,7 @@ func (g *gateway) reload(cfg *configs.Config) error {
 		g.warnOrphans()
 		g.stats.changeClouds()
 	}
-	return g.engine.Reload() // it was valid a moment ago
+	return staged, nil
 }
 
 // closeClouds closes those that do not run.
@@ -102,7 +155,7 @@ func needsRestart(old, new *configs.Config) string {
 	case !reflect.DeepEqual(billingOf(old), billingOf(new)):
 		return "which upstreams there are, or how one bills,"
 	case old.Policy != new.Policy:
-		return "policy (its folders; their content may change)"
+		return "policy (its folders and switches; what is in the folders may change)"
 	}
 	return ""
 }

@@ -64,7 +64,7 @@ func TestReloadsCloseWhatTheyReplace(t *testing.T) {
 	count()
 	reload := func(inFlight int) {
 		t.Helper()
-		if err := g.reload(sandboxed(t, dir, inFlight, "good.yaml")); err != nil {
+		if _, err := g.reload(sandboxed(t, dir, inFlight, "good.yaml")); err != nil {
 			t.Fatal(err)
 		}
 		count()
@@ -80,7 +80,7 @@ func TestReloadsCloseWhatTheyReplace(t *testing.T) {
 
 	reload(2)
 	before := g.clouds
-	if err := g.reload(sandboxed(t, dir, 9, "bad.yaml")); err == nil {
+	if _, err := g.reload(sandboxed(t, dir, 9, "bad.yaml")); err == nil {
 		t.Fatal("a users file without hashes was taken")
 	}
 	if len(g.clouds) != 1 || g.clouds[0] != before[0] {

@@ -100,6 +100,7 @@ func (b *statusBuilder) status() telemetry.Status {
 		Spool:   telemetry.SpoolState{DiskUsed: usage.Disk, DiskFree: usage.Free, Full: usage.Full != ""},
 		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
 		Bill:    bill,
+		Policy:  telemetry.PolicyState{AuthErrors: local.AuthErrors, SessionsEnded: local.PolicyEnded},
 	}
 	acked := int64(0)
 	for _, c := range clouds {

@@ -102,6 +102,8 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partReplay}, b.measureReplay},
 		{[]string{partMemory, partStart, partFill, partSpace}, b.measureBacklog},
 		{[]string{partDay}, b.measureDay},
+		{[]string{partPolicy}, b.measureDecisions},
+		{[]string{partPolicyBroker}, b.measurePolicyBroker},
 	} {
 		if !b.wants(p.names...) || ctx.Err() != nil {
 			continue

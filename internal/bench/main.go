@@ -31,6 +31,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 3 && args[0] == probeMode {
 		return runProbe(args[1], args[2], os.Stdout)
 	}
+	if len(args) == 4 && args[0] == brokerMode {
+		return runBroker(ctx, args[1], args[2], args[3] == askPolicy)
+	}
 	o, err := parseOptions(args)
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ type scale struct {
 // the issue's; three seconds at full speed are a few hundred thousand.
 var (
 	whole = scale{
-		Runs: 7, Intake: 3 * time.Second, Paced: 10 * time.Second, Samples: 1000, SlowSamples: 200,
+		Runs: 7, Intake: 3 * time.Second, Paced: 6 * time.Second, Samples: 1000, SlowSamples: 200,
 		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second,
 	}
 	quick = scale{
@@ -54,10 +54,13 @@ const (
 	partFill    = "f-fill"
 	partDay     = "f-day"
 	partSpace   = "g"
+
+	partPolicy       = "policy"
+	partPolicyBroker = "policy-broker"
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partMemory, partStart, partFill, partDay, partSpace}
+	return []string{partRate, partLatency, partForward, partReplay, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker}
 }
 
 func parseOptions(args []string) (*options, error) {

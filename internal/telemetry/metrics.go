@@ -1,6 +1,9 @@
 package telemetry
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -67,6 +70,11 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 	for _, d := range s.Drops {
 		send(drops, float64(d.Count), d.Reason)
 	}
+	refused := counter("auth_errors_total", "Requests that the policy refused since the start, by the name of AWS IoT Core's metric.", "metric")
+	for _, name := range slices.Sorted(maps.Keys(s.Policy.AuthErrors)) {
+		send(refused, float64(s.Policy.AuthErrors[name]), name)
+	}
+	send(counter("policy_sessions_ended_total", "Connections that a change of policy ended since the start."), float64(s.Policy.SessionsEnded))
 	warnings := gauge("warning", "1 for each warning that is raised now.", "code", "severity")
 	for _, w := range s.Warnings {
 		send(warnings, 1, w.Code, w.Severity)

@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestServer(t *testing.T) {
 	present := Status{Gateway: "gw", Version: "v1", Ready: true, Clock: "synchronised",
 		Upstreams: []Upstream{{Name: "aws", Link: LinkUp, Depth: 7, OldestAge: 2.5, Units: 9}},
+		Policy:    PolicyState{AuthErrors: map[string]int64{"Connect.AuthError": 2}, SessionsEnded: 5},
 		Drops:     []Drop{{Reason: "not-authorized", Count: 3}},
 		Warnings:  []Warning{{Code: "spool-full", Severity: "critical", Text: "make room"}}}
 	s, err := Listen("127.0.0.1:0", func() Status { return present }, nil, slog.New(slog.DiscardHandler))
@@ -73,6 +74,8 @@ func TestServer(t *testing.T) {
 		`ebbgate_upstream_oldest_seconds{upstream="aws"} 2.5`,
 		`ebbgate_dropped_messages_total{reason="not-authorized"} 3`,
 		`ebbgate_warning{code="spool-full",severity="critical"} 1`,
+		`ebbgate_auth_errors_total{metric="Connect.AuthError"} 2`,
+		`ebbgate_policy_sessions_ended_total 5`,
 		`ebbgate_ready 0`,
 	} {
 		if !strings.Contains(body, want) {

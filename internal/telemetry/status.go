@@ -20,6 +20,8 @@ type Status struct {
 	Rates     Rates      `json:"rates"`
 	Bill      BillState  `json:"bill"`
 
+	Policy PolicyState `json:"policy"`
+
 	Warnings []Warning `json:"warnings"` // the worst first
 	Drops    []Drop    `json:"drops"`    // by falling count
 }
@@ -52,6 +54,12 @@ type Upstream struct {
 type Devices struct {
 	Connected int `json:"connected"`
 	Sessions  int `json:"sessions"` // persistent ones included, connected or not
+}
+
+// PolicyState is what the policy refused since the start.
+type PolicyState struct {
+	AuthErrors    map[string]int64 `json:"auth_errors"`    // by the names of AWS's metrics: "Connect.AuthError"
+	SessionsEnded int64            `json:"sessions_ended"` // connections that a change of policy ended
 }
 
 // SpoolState is the spool as a whole.

@@ -19,18 +19,32 @@ conditions(raw, version) := [condition |
 		`^(?:(ForAllValues|ForAnyValue):)?(\w+?)(IfExists)?$`,
 		operator, 1,
 	)
-	some key, values in keys
-	condition := {
+	some key, raw_values in keys
+	test := object.get(negations, base, base)
+	operands := [operand(family(base), key_of(key), text(value), version) | some value in list(raw_values)]
+	condition := object.union(without_variables(test, operands), {
 		"operator": operator,
 		"name": key,
 		"key": key_of(key),
+		"version": version,
 		"quantifier": quantifier,
-		"test": object.get(negations, base, base),
+		"test": test,
 		"negated": base in object.keys(negations),
 		"if_exists": exists != "",
-		"values": [operand(family(base), key_of(key), text(value), version) | some value in list(values)],
-	}
+		"values": operands,
+	})
 ]
+
+# without_variables(test, operands) is {"ready": …} when they are the same for
+# all sessions.
+without_variables(test, operands) := {"ready": ready_for(test, operands, {})} if not use_variables(test, operands)
+
+without_variables(test, operands) := {} if use_variables(test, operands)
+
+use_variables(test, operands) if {
+	some value in operands
+	has_variables(operand_tokens(test, value))
+}
 
 # Numbers and booleans may stand without quotes.
 text(value) := value if is_string(value)
@@ -48,102 +62,151 @@ family(base) := "string" if startswith(base, "String")
 
 family(base) := "arn" if startswith(base, "Arn")
 
-family(base) := "other" if not regex.match(`^(String|Arn)`, base)
+family(base) := "other" if {
+	not startswith(base, "String")
+	not startswith(base, "Arn")
+}
 
-satisfied(condition) if {
+# operand_tokens(test, value) are the parts of an operand that may be
+# variables.
+operand_tokens(test, value) := value if family(test) == "string"
+
+operand_tokens(test, value) := object.get(value, "name", []) if family(test) == "arn"
+
+operand_tokens(test, _) := [] if family(test) == "other"
+
+# satisfied(condition, request, who) says whether a condition holds for the
+# values that its key has.
+satisfied(condition, request, who) if {
+	have := values(condition.key, request, who)
+	holds(condition, have, who)
+}
+
+holds(condition, [], _) if {
 	condition.test == "Null"
-	some value in condition.values
-	null_test(lower(value), values(condition.key))
+	"true" in {lower(value) | some value in condition.values}
+}
+
+holds(condition, have, _) if {
+	condition.test == "Null"
+	count(have) > 0
+	"false" in {lower(value) | some value in condition.values}
 }
 
 # An absent key fails a positive operator and satisfies a negated one.
-satisfied(condition) if {
+holds(condition, [], _) if {
 	condition.test != "Null"
-	count(values(condition.key)) == 0
 	absent_passes(condition)
 }
 
-satisfied(condition) if {
-	condition.quantifier == "ForAllValues"
-	every have in values(condition.key) {
-		passes(condition, have)
-	}
-}
-
-# Without a quantifier a key has one value; where it has several, any will do.
-satisfied(condition) if {
+# The values of a positive operator are alternatives, those of a negated one
+# are all excluded. Without a quantifier a key has one value; where it has
+# several, any will do.
+holds(condition, have, who) if {
 	condition.test != "Null"
-	condition.quantifier != "ForAllValues"
-	some have in values(condition.key)
-	passes(condition, have)
+	count(have) > 0
+	fitting := {place |
+		some place, value in have
+		some want in wanted(condition, who)
+		compare(condition.test, value, want)
+	}
+	enough(condition.quantifier, condition.negated, count(fitting), count(have))
 }
 
-null_test("true", have) if count(have) == 0
+enough("ForAllValues", false, fitting, all) if fitting == all
 
-null_test("false", have) if count(have) > 0
+enough("ForAllValues", true, 0, _)
+
+enough(quantifier, false, fitting, _) if {
+	quantifier != "ForAllValues"
+	fitting > 0
+}
+
+enough(quantifier, true, fitting, all) if {
+	quantifier != "ForAllValues"
+	fitting < all
+}
 
 absent_passes(condition) if condition.if_exists
+
+absent_passes(condition) if condition.quantifier == "ForAllValues"
 
 absent_passes(condition) if {
 	condition.negated
 	condition.quantifier == ""
 }
 
-# The values of a positive operator are alternatives, those of a negated one
-# are all excluded.
-passes(condition, have) if {
-	not condition.negated
-	equal_to_one(condition, have)
-}
+# wanted(condition, who) are its operands for a session, ready to be compared.
+# One with a variable that has no value is not among them: it fits nothing.
+wanted(condition, who) := condition.ready if {
+	condition.ready
+} else := ready_for(condition.test, condition.values, who)
 
-passes(condition, have) if {
-	condition.negated
-	not equal_to_one(condition, have)
-}
+ready_for(test, operands, who) := [want |
+	some value in operands
+	want := ready(test, value, who)
+]
 
-equal_to_one(condition, have) if {
-	some want in condition.values
-	compare(condition.test, have, want)
-}
+ready("StringEquals", value, who) := plain(resolved(value, who))
 
-compare("StringEquals", have, want) if have == plain(resolved(want))
+ready("StringEqualsIgnoreCase", value, who) := lower(plain(resolved(value, who)))
 
-compare("StringEqualsIgnoreCase", have, want) if lower(have) == lower(plain(resolved(want)))
+ready("StringLike", value, who) := either_of([glob(resolved(value, who), any)])
 
-compare("StringLike", have, want) if like(resolved(want), have)
+ready("ArnEquals", value, who) := arn_pattern(value, who)
 
-compare("ArnEquals", have, want) if arn_like(want, have)
+ready("ArnLike", value, who) := arn_pattern(value, who)
 
-compare("ArnLike", have, want) if arn_like(want, have)
+ready("Bool", value, _) := lower(value)
 
-compare("Bool", have, want) if lower(have) == lower(want)
+ready("BinaryEquals", value, _) := base64.decode(value)
 
-compare("BinaryEquals", have, want) if base64.decode(have) == base64.decode(want)
+ready("IpAddress", value, _) := network(value)
+
+ready(test, value, _) := number(value) if startswith(test, "Numeric")
+
+ready(test, value, _) := instant(value) if startswith(test, "Date")
+
+arn_pattern(value, who) := either_of([concat("", [value.head, glob(resolved(value.name, who), any)])])
+
+compare("StringEquals", have, want) if have == want
+
+compare("StringEqualsIgnoreCase", have, want) if lower(have) == want
+
+compare("StringLike", have, want) if regex.match(want, subject(have))
+
+compare("ArnEquals", have, want) if regex.match(want, subject(have))
+
+compare("ArnLike", have, want) if regex.match(want, subject(have))
+
+compare("Bool", have, want) if lower(have) == want
+
+compare("BinaryEquals", have, want) if base64.decode(have) == want
 
 compare("IpAddress", have, want) if {
 	not contains(have, "/")
-	net.cidr_contains(network(want), have)
+	net.cidr_contains(want, have)
 }
 
-compare("NumericEquals", have, want) if number(have) == number(want)
+compare("NumericEquals", have, want) if number(have) == want
 
-compare("NumericLessThan", have, want) if number(have) < number(want)
+compare("NumericLessThan", have, want) if number(have) < want
 
-compare("NumericLessThanEquals", have, want) if number(have) <= number(want)
+compare("NumericLessThanEquals", have, want) if number(have) <= want
 
-compare("NumericGreaterThan", have, want) if number(have) > number(want)
+compare("NumericGreaterThan", have, want) if number(have) > want
 
-compare("NumericGreaterThanEquals", have, want) if number(have) >= number(want)
+compare("NumericGreaterThanEquals", have, want) if number(have) >= want
 
-compare("DateEquals", have, want) if instant(have) == instant(want)
+compare("DateEquals", have, want) if instant(have) == want
 
-compare("DateLessThan", have, want) if instant(have) < instant(want)
+compare("DateLessThan", have, want) if instant(have) < want
 
-compare("DateLessThanEquals", have, want) if instant(have) <= instant(want)
+compare("DateLessThanEquals", have, want) if instant(have) <= want
 
-compare("DateGreaterThan", have, want) if instant(have) > instant(want)
+compare("DateGreaterThan", have, want) if instant(have) > want
 
-compare("DateGreaterThanEquals", have, want) if instant(have) >= instant(want)
+compare("DateGreaterThanEquals", have, want) if instant(have) >= want
 
 network(text) := text if contains(text, "/")
 

@@ -6,11 +6,11 @@ holds(operator, key, values, request) if {
 	statement := {"Condition": {operator: {key: values}}}
 	conditions := iot.conditions(statement, "2012-10-17") with input.gateway as here
 	every condition in conditions {
-		iot.satisfied(condition) with input as {
-			"context": {"client_id": "dev1", "source_ip": "10.1.2.3", "current_time": "2026-06-01T12:00:00Z"},
-			"request": request,
-			"gateway": here,
-		}
+		iot.satisfied(condition, request, {
+			"client_id": "dev1",
+			"source_ip": "10.1.2.3",
+			"current_time": "2026-06-01T12:00:00Z",
+		}) with input.gateway as here
 	}
 }
 

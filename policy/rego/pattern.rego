@@ -18,40 +18,40 @@ token(part) := {"wildcard": part} if part in wildcards
 
 token(part) := {"literal": escapes[part]}
 
-token(part) := {"variable": name} if {
-	not part in object.keys(escapes)
-	name := reference(part)
+token(part) := reference(name) if {
+	not escapes[part]
+	name := braced(part)
 }
 
 token(part) := {"literal": part} if {
 	not part in wildcards
-	not reference(part)
+	not braced(part)
 }
 
 token_2008(part) := {"wildcard": part} if part in wildcards
 
 token_2008(part) := {"literal": part} if not part in wildcards
 
-# reference("${name}") is "name".
-reference(part) := trim_suffix(trim_prefix(part, "${"), "}") if {
+# braced("${name}") is "name".
+braced(part) := trim_suffix(trim_prefix(part, "${"), "}") if {
 	startswith(part, "${")
 	endswith(part, "}")
 }
 
-# resolved(tokens) puts the values of variables in as literals, in one pass:
+# resolved(tokens, who) puts the values of variables in as literals, in one pass:
 # what a value contains is never looked at again. Undefined when a variable
 # has no value; such an element matches nothing.
-resolved(parts) := result if {
+resolved(parts, who) := result if {
 	result := [literal |
 		some part in parts
-		literal := value_of(part)
+		literal := value_of(part, who)
 	]
 	count(result) == count(parts)
 }
 
-value_of(part) := {"literal": variable(part.variable)}
+value_of(part, who) := {"literal": referred(part, who)} if part.variable
 
-value_of(part) := part if not part.variable
+value_of(part, _) := part if not part.variable
 
 # plain(tokens) is the text in which wildcards are ordinary characters.
 plain(parts) := concat("", [text |
@@ -59,31 +59,73 @@ plain(parts) := concat("", [text |
 	text := object.get(part, "literal", object.get(part, "wildcard", ""))
 ])
 
-# glob(tokens) is the regular expression of a pattern; "any" is what one
-# wildcard character stands for. RE2 counts code points and never backtracks.
-glob(parts, any) := concat("", [expression(part, any) | some part in parts])
+# A pattern becomes a regular expression: RE2 counts code points and never
+# backtracks. Where a "?" is a byte, the expression is about hexadecimal.
+any := "." if not bytewise
+
+any := "(?:..)" if bytewise
+
+any_but_colon := "[^:]" if not bytewise
+
+any_but_colon := "(?:[^3].|3[^a])" if bytewise
+
+bytewise if input.switches.question_mark == "byte"
+
+# subject(text) is what an expression is compared with.
+subject(text) := text if not bytewise
+
+subject(text) := hex.encode(text) if bytewise
+
+quote(text) := regex.replace(text, `[\\.+*?()|\[\]{}^$]`, `\${0}`) if not bytewise
+
+quote(text) := hex.encode(text) if bytewise
+
+# glob(tokens, any) is the expression of a pattern; any is what one wildcard
+# character stands for.
+glob(parts, one) := concat("", [expression(part, one) | some part in parts])
 
 expression(part, _) := quote(part.literal)
 
-expression(part, any) := any if part.wildcard == "?"
+expression(part, one) := one if part.wildcard == "?"
 
-expression(part, any) := concat("", [any, "*"]) if part.wildcard == "*"
+expression(part, one) := concat("", [one, "*"]) if part.wildcard == "*"
 
-quote(text) := regex.replace(text, `[\\.+*?()|\[\]{}^$]`, `\${0}`)
-
-like(parts, text) if regex.match(concat("", ["(?s)^", glob(parts, "."), "$"]), text)
+# either_of(expressions) takes the whole of a text that one of them takes.
+either_of(expressions) := concat("", ["(?s)^(?:", concat("|", expressions), ")$"])
 
 # resource(text, version) prepares a Resource element: its first five fields
 # make an expression at once, variables are read only behind the fifth colon.
-resource("*", _) := {"head": ".*", "name": []}
+# Without variables it is one pattern.
+resource("*", _) := {"name": [], "pattern": concat("", [any, "*"])}
 
-resource(text, version) := {"head": concat(":", array.concat(heads, last)), "name": name} if {
+resource(text, version) := element if {
 	text != "*"
 	parts := fields(text)
 	heads := [run_on(index, part) | some index, part in array.slice(parts, 0, 5)]
 	last := ["" | count(parts) == 6] # the fifth colon
+	head := concat(quote(":"), array.concat(heads, last))
 	name := [t | count(parts) == 6; some t in tokens(parts[5], version)]
+	element := with_head(head, name)
 }
+
+with_head(head, name) := {"name": name, "pattern": concat("", [head, glob(name, any)])} if {
+	not has_variables(name)
+}
+
+with_head(head, name) := {"name": name, "head": head} if has_variables(name)
+
+has_variables(parts) if {
+	some part in parts
+	part.variable
+}
+
+# element_pattern(element, who) is its expression for a session. Undefined when
+# a variable has no value.
+element_pattern(element, _) := element.pattern
+
+element_pattern(element, who) := concat("", [element.head, glob(resolved(element.name, who), any)])
+
+covers(element, arn, who) if regex.match(either_of([element_pattern(element, who)]), subject(arn))
 
 # fields(text) cuts an ARN at its first five colons.
 fields(text) := array.concat(array.slice(parts, 0, 5), rest) if {
@@ -94,11 +136,16 @@ fields(text) := array.concat(array.slice(parts, 0, 5), rest) if {
 # run_on(index, part) is the expression of one of the first five fields of a
 # resource. A wildcard stays within its field, except that a "*" at the end of
 # the field may run past the colon.
-run_on(index, part) := field(compared(index, part)) if not endswith(part, "*")
+run_on(index, part) := field(compared(index, part)) if not runs_on(part)
 
-run_on(index, part) := concat("", [field(compared(index, trim_suffix(part, "*"))), ".*"]) if endswith(part, "*")
+run_on(index, part) := concat("", [field(compared(index, trim_suffix(part, "*"))), any, "*"]) if runs_on(part)
 
-field(part) := glob(tokens(part, "2008-10-17"), "[^:]")
+runs_on(part) if {
+	endswith(part, "*")
+	not input.switches.colon_wildcard == "within"
+}
+
+field(part) := glob(tokens(part, "2008-10-17"), any_but_colon)
 
 # compared(index, part) is empty where the gateway has no partition, region or
 # account of its own: the ARNs of its requests are empty there too.
@@ -108,25 +155,15 @@ compared(index, part) := part if not uncompared(index)
 
 uncompared(index) if input.gateway[{1: "partition", 3: "region", 4: "account"}[index]] == ""
 
-covers(element, arn) if {
-	name := glob(resolved(element.name), ".")
-	regex.match(concat("", ["(?s)^", element.head, name, "$"]), arn)
-}
-
 # arn(text, version) prepares the value of an ARN operator, which compares the
 # six fields one by one.
-arn(text, version) := {"head": concat(":", heads), "name": tokens(parts[5], version)} if {
+arn(text, version) := {"head": concat(quote(":"), array.concat(heads, [""])), "name": tokens(parts[5], version)} if {
 	parts := fields(text)
 	count(parts) == 6
 	heads := [field(compared(index, part)) | some index, part in array.slice(parts, 0, 5)]
 }
 
 arn(text, _) := {"never": true} if count(fields(text)) != 6
-
-arn_like(element, arn) if {
-	name := glob(resolved(element.name), ".")
-	regex.match(concat("", ["(?s)^", element.head, ":", name, "$"]), arn)
-}
 
 # local(key, text) is the value of a string operator. The will topic is an ARN
 # of this gateway and empty where its ARNs are.

@@ -24,21 +24,36 @@ prepared := result if {
 
 test_prepared if {
 	[statement.index | some statement in prepared.p.conditional] == [1, 2, 3, 4]
-	prepared.p.variables == {"iot:ClientId", "iot:CertificateId"}
-}
-
-test_session if {
-	session := iot.session with data.documents as prepared
-		with input as {"policies": ["p"], "context": {"client_id": "dev1"}}
-	session.variables == {"iot:ClientId": "dev1"}
-	session.statements == [
-		["p", 1, []],
-		["p", 3, [["IpAddress", "aws:SourceIp"]]],
-		["p", 4, [["ArnLike", "iot:LastWillTopic"]]],
+	[statement.left | some statement in prepared.p.conditional] == [
+		[], [],
+		[["IpAddress", "aws:SourceIp"]],
+		[["ArnLike", "iot:LastWillTopic"]],
 	]
+	{part.variable | some part in prepared.p.variables} == {"iot:ClientId", "iot:CertificateId"}
 }
 
-test_session_of_no_policy if {
-	session := iot.session with data.documents as prepared with input as {"policies": [], "context": {"client_id": "dev1"}}
-	session == {"variables": {}, "statements": []}
+held(sessions) := result if {
+	result := iot.sessions with input as {"prepared": prepared, "gateway": here, "switches": {}, "sessions": sessions}
+}
+
+test_sessions if {
+	held([
+		{"policies": ["p"], "context": {"client_id": "dev1"}},
+		{"policies": [], "context": {"client_id": "dev1"}},
+		{"policies": ["p"], "context": {"client_id": "dev2", "certificate": {"id": "c0ffee"}}},
+	]) == [
+		{
+			"variables": {"iot:ClientId": "dev1"},
+			"statements": [
+				["p", 1, []],
+				["p", 3, [["IpAddress", "aws:SourceIp"]]],
+				["p", 4, [["ArnLike", "iot:LastWillTopic"]]],
+			],
+		},
+		{"variables": {}, "statements": []},
+		{
+			"variables": {"iot:ClientId": "dev2", "iot:CertificateId": "c0ffee"},
+			"statements": [["p", 2, []], ["p", 4, [["ArnLike", "iot:LastWillTopic"]]]],
+		},
+	]
 }

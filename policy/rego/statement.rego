@@ -8,22 +8,33 @@
 #   context.rego    the values of keys and variables
 #   condition.rego  condition operators
 #   decision.rego   one request, decided whole, from the raw documents
+#   explain.rego    the same with its reasons
 #   session.rego    what a session holds, for the compiled path
+#
+#   input.gateway says whose ARNs are asked about, input.switches what the
+#   operator chose where AWS is not known for certain; a switch that is not
+#   there has its default.
 package ebbgate.iot
 
 # statements(name, document) are the statements of a document, which the
 # strict parser has accepted, with every "one or a list" made a list.
 statements(name, document) := [statement |
 	some index, raw in list(document.Statement)
+	resources := [resource(text, version(document)) |
+		some text in list(one_of(raw, "Resource", "NotResource"))
+	]
 	statement := {
 		"policy": name,
 		"index": index,
+		"raw": raw,
 		"effect": raw.Effect,
-		"actions": [lower(action) | some action in list(one_of(raw, "Action", "NotAction"))],
+		"action": either_of([glob(tokens(lower(action), "2008-10-17"), any) |
+			some action in list(one_of(raw, "Action", "NotAction"))
+		]),
 		"not_action": "NotAction" in object.keys(raw),
-		"resources": [resource(text, version(document)) |
-			some text in list(one_of(raw, "Resource", "NotResource"))
-		],
+		"resources": resources,
+		"fixed": [element.pattern | some element in resources],
+		"open": [element | some element in resources; not element.pattern],
 		"not_resource": "NotResource" in object.keys(raw),
 		"conditions": conditions(raw, version(document)),
 	}
