@@ -75,11 +75,7 @@ var generatedKeys = []string{
 }
 
 func (g generator) operator() string {
-	var names []string
-	for _, n := range sortedOperators() {
-		names = append(names, n)
-	}
-	name := pick(g, names...)
+	name := pick(g, sortedOperators()...)
 	if name == "Null" {
 		return name
 	}

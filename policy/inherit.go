@@ -67,8 +67,8 @@ func (h *holdings) inherits(before, after []*document) *inheritance {
 		for name := range v {
 			variables[name] = true
 		}
-		for index, print := range conditions {
-			sources[print] = statementID{d.name, index}
+		for index, key := range conditions {
+			sources[key] = statementID{d.name, index}
 		}
 	}
 	out := &inheritance{names: map[string]bool{}, from: map[statementID]statementID{}}
@@ -82,9 +82,9 @@ func (h *holdings) inherits(before, after []*document) *inheritance {
 				newVariables[name] = true
 			}
 		}
-		for index, print := range conditions {
+		for index, key := range conditions {
 			to := statementID{d.name, index}
-			if from, known := sources[print]; known {
+			if from, known := sources[key]; known {
 				out.from[to] = from
 			} else {
 				newStatements[to] = true

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // regoBugs are made by replacing text in a module. seen is the case that is

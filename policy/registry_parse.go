@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"gopkg.in/yaml.v3"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // registryParser turns things.yaml into a registry. References are kept until

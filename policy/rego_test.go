@@ -17,7 +17,7 @@ func TestRego(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := tester.NewRunner().SetCompiler(ast.NewCompiler()).RaiseBuiltinErrors(false).Run(t.Context(), modules)
+	results, err := tester.NewRunner().SetCompiler(ast.NewCompiler()).RaiseBuiltinErrors(false).SetModules(modules).RunTests(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // SiteOptions bound the operator's own Rego.

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // withRules is the example with rules of the site's own.

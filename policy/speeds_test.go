@@ -4,9 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // verdict is what both speeds must agree on: the outcome and the statement.

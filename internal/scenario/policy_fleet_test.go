@@ -204,7 +204,7 @@ func TestPolicyChangeOfAFleet(t *testing.T) {
 	began = time.Now()
 	g.reload()
 	victims := n / 10
-	for done := 0; done < victims; done++ {
+	for done := range victims {
 		select {
 		case i := <-c.ended:
 			if i%10 != 7 {

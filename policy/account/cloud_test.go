@@ -274,7 +274,7 @@ func (c *cloud) policy(r *http.Request, call, name string, p *cloudPolicy, args 
 	return listPage(c, r, "targets", "marker", "nextMarker", p.targets, func(t string) any { return t })
 }
 
-func (c *cloud) authorize(w http.ResponseWriter, r *http.Request) any {
+func (c *cloud) authorize(_ http.ResponseWriter, r *http.Request) any {
 	var in testAuthorization
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || len(in.AuthInfos) < 1 || len(in.AuthInfos) > 10 {
 		c.t.Errorf("TestAuthorization with %d questions: %v", len(in.AuthInfos), err)

@@ -89,7 +89,7 @@ func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"things.yaml": "users: {me: {}}\n"})
 	ctx, cancel := context.WithCancel(t.Context())
-	c.before = func(call string, _ *http.Request) (string, int) {
+	c.before = func(_ string, _ *http.Request) (string, int) {
 		if c.calls["ListThingPrincipalsV2"] == 15 {
 			cancel()
 		}

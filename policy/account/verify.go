@@ -65,7 +65,6 @@ type question struct {
 	principal string   // ARN; empty: nobody in particular
 	policies  []string // AWS's names: those that apply
 	attached  []string // AWS's names: what the principal has anyway
-	kind      string   // "PUBLISH"
 	ask       policy.Question
 }
 
