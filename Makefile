@@ -23,6 +23,7 @@ run: build ## the demo: gateway, sandbox cloud and 20 devices on this machine
 
 test: fmt peers ## format, vet, and all tests with the race detector (under 10 minutes)
 	go vet ./...
+	go test -count=1 -v -run '^TestSpeedsAgree$$' ./policy # 200,000 triples: without -race
 	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./...
 
 soak: fmt peers ## the long tests: power cuts, backlogs of a million, minutes of fuzzing a target

@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // gateway is whose ARNs requests have. An empty field is not compared: it is
 // empty in the requests, and in what documents say at its place.
@@ -40,20 +43,50 @@ func (g gateway) of(partition, region, account string) gateway {
 
 // compared is what a field of a document's ARN, counted from 0, is taken for.
 func (g gateway) compared(index int, field string) string {
-	if index == 1 && g.partition == "" || index == 3 && g.region == "" || index == 4 && g.account == "" {
+	if g.uncompared(index) && !strings.Contains(field, "/") {
+		return ""
+	}
+	return field
+}
+
+func (g gateway) uncompared(index int) bool {
+	return index == 1 && g.partition == "" || index == 3 && g.region == "" || index == 4 && g.account == ""
+}
+
+// What a region and an account look like, wildcards in.
+var (
+	regionForm  = regexp.MustCompile(`^[a-z]{2}[a-z]*-[a-z0-9*?-]*$`)
+	accountForm = regexp.MustCompile(`^[0-9?*]*[0-9][0-9?*]*$`)
+)
+
+// comparedBehind is compared for a field behind one that may run past its
+// colon: its place does not say what it is, only its look does.
+func (g gateway) comparedBehind(field string) string {
+	if g.region == "" && regionForm.MatchString(field) || g.account == "" && accountForm.MatchString(field) {
 		return ""
 	}
 	return field
 }
 
 // own makes an ARN in a document comparable with those of the gateway as text.
-func (g gateway) own(text string) string {
+// In a pattern a "*" at the end of a field may run past the colon.
+func (g gateway) own(text string, pattern bool) string {
 	fields := strings.SplitN(text, ":", 6)
-	if len(fields) < 6 {
-		return text
-	}
-	for i := range fields {
-		fields[i] = g.compared(i, fields[i])
+	behind := false
+	for i, field := range fields[:min(len(fields), 5)] {
+		rest, star := field, false
+		if pattern {
+			rest, star = strings.CutSuffix(field, "*")
+		}
+		if behind {
+			rest = g.comparedBehind(rest)
+		} else {
+			rest = g.compared(i, rest)
+		}
+		behind = behind || star
+		if fields[i] = rest; star {
+			fields[i] += "*"
+		}
 	}
 	return strings.Join(fields, ":")
 }
@@ -82,6 +115,7 @@ func newResource(text, version string, g gateway) *resource {
 		return r
 	}
 	fields := strings.SplitN(text, ":", 6)
+	behind := false // a field that may run past its colon
 	for i, field := range fields[:min(len(fields), 5)] {
 		if i > 0 {
 			r.head = append(r.head, step{kind: one, char: ':'})
@@ -90,7 +124,13 @@ func newResource(text, version string, g gateway) *resource {
 		if star && g.switches != nil && g.switches.ColonWildcard == "within" {
 			rest, star = field, false
 		}
-		r.head = appendSteps(r.head, g.literally(tokenise(g.compared(i, rest), version2008)), fieldOne, fieldRun)
+		if behind {
+			rest = g.comparedBehind(rest)
+		} else {
+			rest = g.compared(i, rest)
+		}
+		behind = behind || star
+		r.head = appendSteps(r.head, g.literally(tokenise(rest, version2008)), fieldOne, fieldRun)
 		if star {
 			r.head = append(r.head, step{kind: anyRun})
 		}

@@ -80,7 +80,7 @@ func (c *caseRow) request(t testing.TB, g gateway) *request {
 		r.kind = "*"
 		return r
 	}
-	name, ok := strings.CutPrefix(g.own(c.Request.Resource), g.prefix())
+	name, ok := strings.CutPrefix(g.own(c.Request.Resource, false), g.prefix())
 	if !ok {
 		t.Fatalf("resource %s is not of the corpus's gateway", c.Request.Resource)
 	}
@@ -116,7 +116,7 @@ func (c *caseRow) documents(g gateway) ([]*document, Faults) {
 		d, fs := parseDocument(name, name+".json", raw, g)
 		faults = append(faults, fs...)
 		targets := c.Context.PolicyTargets
-		if i < len(targets) && targets[i] == "thinggroup" && c.Context.ClientID != c.Context.ThingName {
+		if i < len(targets) && targets[i] == "thinggroup" && (c.Context.ClientID != c.Context.ThingName || !c.Context.ThingAttached || c.Context.Protocol == "http") {
 			continue
 		}
 		out = append(out, d)
@@ -147,7 +147,7 @@ func readCases(t testing.TB, path string) []*caseRow {
 
 // TestPolicyCases runs the corpus through both speeds.
 func TestPolicyCases(t *testing.T) {
-	paths := []string{"testdata/policy.jsonl", "testdata/policy_uncertain.jsonl", "testdata/own.jsonl"}
+	paths := []string{"testdata/policy.jsonl", "testdata/policy_uncertain.jsonl", "testdata/own.jsonl", "testdata/blind.jsonl"}
 	if path := os.Getenv("EBBGATE_POLICY_CASES"); path != "" {
 		paths = []string{path}
 	}

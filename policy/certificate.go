@@ -26,6 +26,20 @@ var nameWords = map[string]string{
 	"2.5.4.44": "GenerationQualifier",
 }
 
+// certificateName reports whether policies can ask about a name.
+func certificateName(name string) bool {
+	switch strings.TrimPrefix(name, "AlternativeName.") {
+	case "RFC822Name", "DNSName", "DirectoryName", "UniformResourceIdentifier", "IPAddress":
+		return strings.HasPrefix(name, "AlternativeName.")
+	}
+	for _, word := range nameWords {
+		if name == word {
+			return true
+		}
+	}
+	return false
+}
+
 // factsOf reads from a certificate what policies can ask about. The serial
 // number is in upper-case hex, two digits a byte.
 func factsOf(cert *x509.Certificate, id string) *certificateFacts {

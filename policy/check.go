@@ -29,7 +29,7 @@ func (c *condition) operand(text, key string, g gateway, v values) (operand, boo
 	switch c.test.kind() {
 	case stringEquals, stringEqualsIgnoreCase, stringLike:
 		if key == keyWillTopic {
-			text = g.own(text)
+			text = g.own(text, c.test.kind() == stringLike)
 		}
 		var tokens []token
 		if tokens, ok = v.resolve(tokenise(text, c.version)); ok {

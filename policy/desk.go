@@ -150,7 +150,7 @@ func (d *Desk) prepare(docs []Document, c Context, q Question) (*inquiry, error)
 		seen[label] = true
 		parsed, wrong := parseDocument(label, label, doc.Text, g)
 		faults = append(faults, wrong...)
-		if doc.Target == TargetThingGroup && (c.ThingName == "" || c.ThingName != c.ClientID) {
+		if doc.Target == TargetThingGroup && !c.InGroups() {
 			continue
 		}
 		a.documents = append(a.documents, parsed)

@@ -59,9 +59,22 @@ func (c Context) session() (session, error) {
 		return s, errName
 	}
 	if cert := c.Certificate; cert != nil {
+		for side, names := range map[string]map[string][]string{"subject": cert.Subject, "issuer": cert.Issuer} {
+			for name := range names {
+				if !certificateName(name) {
+					return s, fmt.Errorf("certificate.%s has %q, which is no name of AWS's; write one of docs/policy.md, such as CommonName", side, shorten(name))
+				}
+			}
+		}
 		s.certificate = &certificateFacts{cert.ID, cert.Serial, cert.Subject, cert.Issuer}
 	}
 	return s, nil
+}
+
+// InGroups reports whether the policies of the thing's groups apply: the client
+// is named like the thing, the thing is attached, and there is a client id.
+func (c Context) InGroups() bool {
+	return c.Protocol != "http" && c.ThingAttached && c.ThingName != "" && c.ThingName == c.ClientID
 }
 
 // valid reports whether all texts are UTF-8: the rules know no others.

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Fault is something wrong in a policy document or in the registry: where,
@@ -73,9 +74,10 @@ func (fs Faults) orNil() error {
 	return fs
 }
 
-// printable keeps control characters of a document out of logs and terminals.
+// printable keeps control characters of a document out of logs and terminals,
+// and what turns the order of text around.
 func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+	if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 		return '\uFFFD'
 	}
 	return r

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -147,6 +149,11 @@ func (e *policyEval) complete(opts *policy.Options) error {
 	}
 	q := &e.question
 	connect := strings.EqualFold(q.Action, "iot:Connect")
+	for flag, value := range map[string]string{"--action": q.Action, "--resource": q.Resource, "--client-id": e.client.ID, "--will-topic": e.will} {
+		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
+			return invalidf("%s %q has bytes that are no text; write it as plain UTF-8, without control characters", flag, value)
+		}
+	}
 	switch {
 	case len(e.files) == 0 && e.folder == "":
 		return invalidf("no policies are named; add --policies DIR, --policy FILE or --config FILE")

@@ -71,7 +71,7 @@ func (v *verification) ofCases() []question {
 func (v *verification) ofCase(c Case, ask policy.Question) (question, string) {
 	q := question{name: c.Name, clientID: c.Context.ClientID, ask: ask}
 	for i, d := range c.Documents {
-		if d.Target == policy.TargetThingGroup && (c.Context.ThingName == "" || c.Context.ThingName != c.Context.ClientID) {
+		if d.Target == policy.TargetThingGroup && !c.Context.InGroups() {
 			continue // does not apply
 		}
 		name, ok := v.nameOf(d.Text)

@@ -119,6 +119,10 @@ func (l *loader) file(path string) error {
 
 // readFile reads at most limit bytes of a regular file.
 func readFile(path string, limit int64) ([]byte, error) {
+	// A FIFO is found out before it is opened, which would wait for a writer.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file; name a policy document, or - for standard input", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/policy/policytest/explain"
@@ -147,9 +148,10 @@ func (t *Text) print(format string, args ...any) error {
 	return err
 }
 
-// printable keeps control characters of ids and reasons out of terminals.
+// printable keeps control characters of ids and reasons out of terminals, and
+// what turns the order of text around.
 func printable(r rune) rune {
-	if r != '\n' && r != '\t' && (r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0) {
+	if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)) {
 		return '\uFFFD'
 	}
 	return r

@@ -21,7 +21,7 @@ conditions(raw, version) := [condition |
 	)
 	some key, raw_values in keys
 	test := object.get(negations, base, base)
-	operands := [operand(family(base), key_of(key), text(value), version) | some value in list(raw_values)]
+	operands := [operand(family(base), key_of(key), text(value), version, test) | some value in list(raw_values)]
 	condition := object.union(without_variables(test, operands), {
 		"operator": operator,
 		"name": key,
@@ -52,11 +52,11 @@ text(value) := value if is_string(value)
 text(value) := json.marshal(value) if not is_string(value)
 
 # Variables are read by string and ARN operators only.
-operand("string", key, value, version) := tokens(local(key, value), version)
+operand("string", key, value, version, test) := tokens(local(key, value, test == "StringLike"), version)
 
-operand("arn", _, value, version) := arn(value, version)
+operand("arn", _, value, version, _) := arn(value, version)
 
-operand("other", _, value, _) := value
+operand("other", _, value, _, _) := value
 
 family(base) := "string" if startswith(base, "String")
 

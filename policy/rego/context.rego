@@ -66,6 +66,7 @@ known("aws:vpcsourceip", who) := [who.vpc_source_ip]
 
 known(key, who) := [attribute(name, who)] if {
 	startswith(key, "iot:connection.thing.attributes[")
+	endswith(key, "]")
 	name := trim_suffix(trim_prefix(key, "iot:connection.thing.attributes["), "]")
 	has_thing(who)
 }

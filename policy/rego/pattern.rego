@@ -101,7 +101,8 @@ resource("*", _) := {"name": [], "pattern": concat("", [any, "*"])}
 resource(text, version) := element if {
 	text != "*"
 	parts := fields(text)
-	heads := [run_on(index, part) | some index, part in array.slice(parts, 0, 5)]
+	behind := {index | some index, _ in parts; some before in array.slice(parts, 0, index); runs_on(before)}
+	heads := [run_on(index, part, index in behind) | some index, part in array.slice(parts, 0, 5)]
 	last := ["" | count(parts) == 6] # the fifth colon
 	head := concat(quote(":"), array.concat(heads, last))
 	name := [t | count(parts) == 6; some t in tokens(parts[5], version)]
@@ -136,9 +137,27 @@ fields(text) := array.concat(array.slice(parts, 0, 5), rest) if {
 # run_on(index, part) is the expression of one of the first five fields of a
 # resource. A wildcard stays within its field, except that a "*" at the end of
 # the field may run past the colon.
-run_on(index, part) := field(compared(index, part)) if not runs_on(part)
+run_on(index, part, behind) := field(place(index, part, behind)) if not runs_on(part)
 
-run_on(index, part) := concat("", [field(compared(index, trim_suffix(part, "*"))), any, "*"]) if runs_on(part)
+run_on(index, part, behind) := concat("", [field(place(index, trim_suffix(part, "*"), behind)), any, "*"]) if runs_on(part)
+
+# place(index, part, behind) is compared. Behind a field that may run past its
+# colon, not the place says what a field is, but its look.
+place(index, part, false) := compared(index, part)
+
+place(_, part, true) := "" if unplaced(part)
+
+place(_, part, true) := part if not unplaced(part)
+
+unplaced(part) if {
+	input.gateway.region == ""
+	regex.match(`^[a-z]{2}[a-z]*-[a-z0-9*?-]*$`, part)
+}
+
+unplaced(part) if {
+	input.gateway.account == ""
+	regex.match(`^[0-9?*]*[0-9][0-9?*]*$`, part)
+}
 
 runs_on(part) if {
 	endswith(part, "*")
@@ -149,9 +168,15 @@ field(part) := glob(tokens(part, "2008-10-17"), any_but_colon)
 
 # compared(index, part) is empty where the gateway has no partition, region or
 # account of its own: the ARNs of its requests are empty there too.
-compared(index, _) := "" if uncompared(index)
+# What has a slash is none of these.
+compared(index, part) := "" if {
+	uncompared(index)
+	not contains(part, "/")
+}
 
 compared(index, part) := part if not uncompared(index)
+
+compared(_, part) := part if contains(part, "/")
 
 uncompared(index) if input.gateway[{1: "partition", 3: "region", 4: "account"}[index]] == ""
 
@@ -165,13 +190,19 @@ arn(text, version) := {"head": concat(quote(":"), array.concat(heads, [""])), "n
 
 arn(text, _) := {"never": true} if count(fields(text)) != 6
 
-# local(key, text) is the value of a string operator. The will topic is an ARN
-# of this gateway and empty where its ARNs are.
-local(key, text) := concat(":", [compared(index, part) | some index, part in fields(text)]) if {
-	key == "iot:lastwilltopic"
-	count(fields(text)) == 6
+# local(key, text, pattern) is the value of a string operator. The will topic is
+# an ARN of this gateway and empty where its ARNs are. In a pattern a "*" at the
+# end of a field may run past the colon.
+local(key, text, _) := text if key != "iot:lastwilltopic"
+
+local("iot:lastwilltopic", text, pattern) := concat(":", array.concat(heads, array.slice(parts, 5, 6))) if {
+	parts := fields(text)
+	behind := {index | some index, _ in parts; some before in array.slice(parts, 0, index); open_ended(before, pattern)}
+	heads := [local_field(index, part, index in behind, pattern) | some index, part in array.slice(parts, 0, 5)]
 }
 
-local(key, text) := text if key != "iot:lastwilltopic"
+open_ended(part, true) if endswith(part, "*")
 
-local(_, text) := text if count(fields(text)) != 6
+local_field(index, part, behind, pattern) := place(index, part, behind) if not open_ended(part, pattern)
+
+local_field(index, part, behind, pattern) := concat("", [place(index, trim_suffix(part, "*"), behind), "*"]) if open_ended(part, pattern)
