@@ -200,6 +200,10 @@ func (f *Forwarder) session(ctx context.Context, link Link) error {
 			}
 			if fl != nil {
 				if err := f.send(ctx, link, fl); err != nil {
+					if ctx.Err() != nil && link.Err() == nil { // what was sent before may still land
+						f.land(link)
+						return ctx.Err()
+					}
 					return errors.Join(err, link.Err())
 				}
 				inFlight++

@@ -87,7 +87,9 @@ type conn struct {
 	room   chan struct{} // a token when the network has taken what was written
 	ending chan struct{} // closed with err set
 	done   chan struct{} // closed when all has ended and role knows
-	reader sync.WaitGroup
+
+	lastWords sync.Once // the broker is gone, and the reader reads what it said last
+	reader    sync.WaitGroup
 }
 
 // farewell bounds what saying goodbye may take.
@@ -109,7 +111,7 @@ func newConn(nc net.Conn, raw *socket, bucket *upstream.Bucket, log *slog.Logger
 	c.in.r = bufio.NewReaderSize(heard{c}, 16<<10)
 	raw.drained = func(err error) {
 		if err != nil {
-			c.fail(fmt.Errorf("write: %w", err))
+			c.writeFailed(fmt.Errorf("write: %w", err))
 			return
 		}
 		select {
@@ -195,7 +197,7 @@ func (c *conn) flush() {
 	c.writing.Unlock()
 	if err != nil {
 		err = fmt.Errorf("write: %w", err)
-		c.fail(err)
+		c.writeFailed(err)
 	}
 	for _, f := range after {
 		f(err)
@@ -223,6 +225,17 @@ func (c *conn) end(err error, say bool, code byte) {
 	_, _ = c.net.Write(packetOf(packets.DISCONNECT<<4, d.Buffers())) // a courtesy
 	c.writing.Unlock()
 	c.raw.finish(farewell)
+}
+
+// writeFailed ends the connection because a write failed. A broker that hangs up
+// may have said why, and have acknowledged what we sent: both may have come and
+// not be read yet. The reader meets the end by itself when it has read them.
+func (c *conn) writeFailed(err error) {
+	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		c.fail(err)
+		return
+	}
+	c.lastWords.Do(func() { time.AfterFunc(farewell, func() { c.fail(err) }) })
 }
 
 // fail ends the connection because of err.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // descriptor is the file descriptor of a connection that has one.
@@ -56,4 +58,18 @@ func (d descriptor) lowMark(n int) (err error) {
 	}
 	failed := d.raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, n) })
 	return errors.Join(failed, err)
+}
+
+// taken is how many bytes the other side's kernel has acknowledged; 0 when that
+// is not known.
+func (d descriptor) taken() (n uint64) {
+	if d.raw == nil {
+		return 0
+	}
+	_ = d.raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = info.Bytes_acked
+		}
+	})
+	return n
 }

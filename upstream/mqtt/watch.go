@@ -28,6 +28,7 @@ func (c *conn) watch(probe time.Duration, stable func()) {
 	lived := time.NewTimer(upstream.StableAfter)
 	defer lived.Stop()
 	var pinged time.Duration // since epoch; 0: no PINGREQ unanswered
+	var taken uint64         // bytes that had been taken when pinged was set
 	for {
 		select {
 		case <-c.ending:
@@ -38,14 +39,14 @@ func (c *conn) watch(probe time.Duration, stable func()) {
 		case now := <-tick.C:
 			if err := c.role.due(now); err != nil {
 				c.fail(err)
-			} else if err := c.ping(now.Sub(c.epoch), &pinged); err != nil {
+			} else if err := c.ping(now.Sub(c.epoch), &pinged, &taken); err != nil {
 				c.fail(err)
 			}
 		}
 	}
 }
 
-func (c *conn) ping(now time.Duration, pinged *time.Duration) error {
+func (c *conn) ping(now time.Duration, pinged *time.Duration, taken *uint64) error {
 	half := c.keepAlive / 2
 	if half == 0 {
 		return nil
@@ -56,9 +57,15 @@ func (c *conn) ping(now time.Duration, pinged *time.Duration) error {
 	}
 	switch {
 	case *pinged != 0 && now-*pinged >= half:
+		// On a slow link the PINGREQ waits behind what was written before it: as
+		// long as that goes, the link lives.
+		if n := c.raw.fd.taken(); n > *taken {
+			*pinged, *taken = now, n
+			return nil
+		}
 		return fmt.Errorf("no answer to PINGREQ for %v", half)
 	case *pinged == 0 && (now-read >= half || now-wrote >= half):
-		*pinged = now
+		*pinged, *taken = now, c.raw.fd.taken()
 		_ = c.enqueue([]byte{packets.PINGREQ << 4, 0}) // fails only when it has ended
 	}
 	return nil
