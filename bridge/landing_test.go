@@ -16,10 +16,8 @@ import (
 type pacedCloud struct{ sent, lost, acked atomic.Int64 }
 
 type pacedLink struct {
-	c       *pacedCloud
-	done    chan struct{}
-	reports chan func(bridge.Outcome)
-	out     []func()
+	c    *pacedCloud
+	done chan struct{}
 }
 
 func (c *pacedCloud) Connect(ctx context.Context) (bridge.Link, error) {

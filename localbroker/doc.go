@@ -17,6 +17,12 @@
 //   - Delivery: after the answer a message is retained and fanned out
 //     (fanout.go) into the ordered, bounded queue of each session (outbox.go).
 //     A session outlives its connections (session.go, registry.go).
+//   - Policy: grants are asked at CONNECT, PUBLISH, SUBSCRIBE, before each
+//     delivery and when a will fires. When they change, [Broker.Enforce] asks
+//     again about everything that sessions hold and ends what is no longer
+//     allowed (enforce.go); what is in between is asked again too, by a
+//     generation that counts the changes; changes of users and listeners end
+//     sessions in the same way (authority.go).
 //   - Downlink: [Local] is the same delivery as a bridge.Sender, whose outcome
 //     is the devices' own PUBACKs.
 //

@@ -21,7 +21,18 @@
 // to skip it could drop a Deny. Everything not allowed is denied, and a
 // principal whose policies cannot be found is denied everything.
 //
-// A set of documents and the registry make one immutable snapshot behind an
-// atomic pointer. [Engine.Reload] swaps it or leaves the old one; grants notice
-// at their next decision and follow.
+// Where AWS is not known for certain a switch decides ([Switches]); both speeds
+// read it. An operator's own Rego beside the documents (package ebbgate.site) is
+// asked about what they allow and can only narrow it; its answers are remembered
+// by principal, action and topic, and an error or a time-out denies.
+//
+// A set of documents, the registry and the operator's Rego make one immutable
+// snapshot behind an atomic pointer. [Engine.Stage] reads the next one and
+// [Staged.Apply] puts it into force, with the grants of those who are there made
+// ready before; [Engine.Reload] is both. A set that is wrong changes nothing.
+//
+// [Desk] asks the same rules without a gateway, whole or as a packet would be
+// decided ([Desk.Compiled]), and explains. Its users are the folders below:
+// lint finds mistakes in documents, policytest runs cases, account fetches from
+// and compares with an AWS account and is the house of its SDK.
 package policy

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // openTerminal makes a pseudo terminal: what is written to keys is typed, what
@@ -18,7 +20,7 @@ func openTerminal(t *testing.T, columns, rows uint16) (keys, screen *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("needs a pseudo terminal: %v", err)
+		peers.Missing(t, "a pseudo terminal: "+err.Error())
 	}
 	keys = os.NewFile(uintptr(fd), "ptmx")
 	t.Cleanup(func() { _ = keys.Close() })

@@ -59,7 +59,7 @@ func TestDiskUsageCountsBlocks(t *testing.T) {
 
 func TestRefusesMemory(t *testing.T) {
 	if _, err := os.Stat("/dev/shm"); err != nil {
-		t.Skip("needs /dev/shm")
+		peers.Missing(t, "/dev/shm")
 	}
 	if _, err := diskName("/dev/shm"); err == nil || !strings.Contains(err.Error(), "--dir") {
 		t.Errorf("error %v, want one with a remedy", err)
