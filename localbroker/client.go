@@ -150,8 +150,8 @@ func (c *client) finish(err error) {
 	}
 	c.session.leave(c, why.clean)
 	close(c.gone)
+	c.broker.connected.Add(-1)
 	if c.open.Load() {
-		c.broker.connected.Add(-1)
 		c.broker.logEnd(c, why)
 	}
 }

@@ -109,6 +109,7 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	if err := c.connect(strings.Clone(cl.ID)); err != nil {
 		return err
 	}
+	h.broker.connected.Add(1) // before CONNACK: who has it is counted
 	c.wire.keepAlive(c.alive)
 	// mochi knows the connection, not the client: its take-over races, its
 	// sessions outlive ours.
@@ -132,7 +133,6 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		return
 	}
 	c.greeted()
-	h.broker.connected.Add(1)
 	c.session.start(c)
 	if f := h.broker.events.Connected; f != nil {
 		f(c.info())
