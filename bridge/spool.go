@@ -1,6 +1,19 @@
 package bridge
 
-import "time"
+import (
+	"strings"
+	"time"
+)
+
+// ShelfPrefix begins the namespaces of the shelf: what the local broker keeps
+// for its devices (sessions, their queues, retained messages, wills). There may
+// be millions of keys, most of which live for seconds. A batch that puts
+// something on the shelf is committed through the log, with the group commit of
+// the messages and in their order, also when it appends nothing.
+const ShelfPrefix = "shelf/"
+
+// OnShelf reports whether a namespace is on the shelf.
+func OnShelf(namespace string) bool { return strings.HasPrefix(namespace, ShelfPrefix) }
 
 // Spool is the durable queue. All methods may be called concurrently.
 type Spool interface {
@@ -31,6 +44,14 @@ type Spool interface {
 	// fn's only until it returns. Adds and Puts committed before are seen. A
 	// counter's value is 8 bytes, big-endian; putting nil deletes it.
 	Scan(namespace, prefix string, fn func(key string, value []byte) bool) error
+
+	// Keys is Scan without the values, which it does not read.
+	Keys(namespace, prefix string, fn func(key string) bool) error
+
+	// Forget removes keys of a namespace of the shelf at leisure: they read as
+	// gone at once, and are gone for good within a second or so; a crash before
+	// that may bring them back. It neither blocks on the disk nor fails.
+	Forget(namespace string, keys ...string)
 
 	// Count reads a counter of Batch.Add, 0 when there is none.
 	Count(namespace, key string) (int64, error)

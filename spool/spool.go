@@ -136,7 +136,7 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	if done == nil {
 		done = func(bridge.Seq, error) {}
 	}
-	if len(b.Appends) == 0 {
+	if len(b.Appends) == 0 && !shelves(b) {
 		c := &change{Batch: b, done: done}
 		if n := c.size(); n > maxStateBatch {
 			done(0, bridge.Errorf("commit", bridge.TooLarge, "changes of %d bytes, the state takes %d at once", n, maxStateBatch))
@@ -152,6 +152,23 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	err := s.intake.put(b, committed)
 	if err != nil || s.opts.Durability == Memory {
 		done(0, err)
+	}
+}
+
+// shelves reports whether a batch puts something on the shelf.
+func shelves(b *bridge.Batch) bool {
+	return slices.ContainsFunc(b.Puts, func(p bridge.Put) bool { return bridge.OnShelf(p.Namespace) })
+}
+
+// Forget implements [bridge.Spool].
+func (s *Spool) Forget(namespace string, keys ...string) {
+	const most = maxStateBatch / 512 // keys of a transaction
+	for some := range slices.Chunk(keys, most) {
+		var b bridge.Batch
+		for _, k := range some {
+			b.Put(namespace, k, nil)
+		}
+		s.hand(&change{Batch: &b})
 	}
 }
 

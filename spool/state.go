@@ -237,5 +237,23 @@ func (s *Spool) Scan(namespace, prefix string, fn func(key string, value []byte)
 	})
 }
 
+// Keys implements [bridge.Spool].
+func (s *Spool) Keys(namespace, prefix string, fn func(key string) bool) error {
+	s.settle()
+	from := userKey(namespace, prefix)
+	return s.state.View(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.Prefix, o.PrefetchValues = from, false
+		it := txn.NewIterator(o)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if !fn(prefix + string(it.Item().Key()[len(from):])) {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
 // CounterValue decodes a counter that Scan returned.
 func CounterValue(v []byte) int64 { return counter(v) }
