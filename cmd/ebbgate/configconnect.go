@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
+	"os"
 	"slices"
+	"syscall"
 
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
@@ -20,9 +24,23 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 			continue // it is on this machine and takes everybody
 		}
 		if err := mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID); err != nil {
-			return fmt.Errorf("upstream %s at %s: %w", name, u.MQTT.Endpoint, err)
+			return fmt.Errorf("upstream %s at %s: %w%s", name, u.MQTT.Endpoint, err, wayOut(name, err))
 		}
 		_, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, u.MQTT.ClientID)
 	}
 	return nil
+}
+
+// wayOut is the remedy when there was nobody to refuse us.
+func wayOut(upstream string, err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Sprintf("; correct the host of upstreams.%s.endpoint, or this machine's name server: it does not know %s", upstream, dns.Name)
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("; start the broker there, or correct the port of upstreams.%s.endpoint", upstream)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "; check the cable, the route and the firewall between this machine and it"
+	}
+	return ""
 }

@@ -77,13 +77,15 @@ type misfortune struct {
 	lasts   time.Duration // of a cut
 }
 
-// troubles deals kills and cuts at random shares, in order.
+// troubles deals kills and cuts at random shares, in order, and each kind of
+// cut at least once.
 func troubles(rnd *rand.Rand, kills, cuts int) []misfortune {
 	var all []misfortune
 	for i := range kills + cuts {
 		m := misfortune{kind: "kill", share: 0.02 + 0.9*rnd.Float64(), arrived: rnd.IntN(2) == 0}
 		if i >= kills {
-			m.kind = []string{"reset", "black hole"}[rnd.IntN(2)]
+			kinds := []string{"reset", "black hole"}
+			m.kind = kinds[(i-kills)%len(kinds)]
 			m.lasts = time.Duration(200+rnd.IntN(4000)) * time.Millisecond
 		}
 		all = append(all, m)
