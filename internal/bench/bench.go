@@ -104,6 +104,7 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partDay}, b.measureDay},
 		{[]string{partPolicy}, b.measureDecisions},
 		{[]string{partPolicyBroker}, b.measurePolicyBroker},
+		{[]string{partCrowd}, b.measureCrowd},
 	} {
 		if !b.wants(p.names...) || ctx.Err() != nil {
 			continue

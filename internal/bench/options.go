@@ -57,10 +57,12 @@ const (
 
 	partPolicy       = "policy"
 	partPolicyBroker = "policy-broker"
+
+	partCrowd = "crowd"
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker}
+	return []string{partRate, partLatency, partForward, partReplay, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd}
 }
 
 func parseOptions(args []string) (*options, error) {
