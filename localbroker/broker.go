@@ -7,12 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -62,17 +59,16 @@ type Broker struct {
 	memory     MemoryOptions
 	willCheck  string
 
-	server    *mqtt.Server
 	listeners []*listener
+	serving   sync.WaitGroup // goroutines that accept
 	index     index
 	sessions  registry
 	retained  *retained
 
-	connected   atomic.Int64 // devices
-	queued      atomic.Int64 // bytes waiting in all sessions
-	holding     atomic.Int64 // connections that hold a message
-	greetings   atomic.Int64 // bytes of CONNECTs under way
-	connections atomic.Uint64
+	connected atomic.Int64 // devices
+	queued    atomic.Int64 // bytes waiting in all sessions
+	holding   atomic.Int64 // connections that hold a message
+	greetings atomic.Int64 // bytes of CONNECTs under way
 
 	generation  atomic.Uint64 // of the policy: grants answered otherwise before it
 	enforcing   sync.Mutex    // one Enforce at a time
@@ -106,36 +102,14 @@ func New(opts Options, deps Deps) (*Broker, error) {
 		}
 		b.listeners = append(b.listeners, l)
 	}
-	if err := b.newServer(); err != nil {
-		return nil, err
-	}
 	return b, nil
-}
-
-// newServer makes mochi's server. It is never told to Serve: that would start
-// its own timers for sessions, wills and $SYS, the last of which stops the
-// world every second.
-func (b *Broker) newServer() error {
-	caps := mqtt.NewDefaultServerCapabilities()
-	caps.MaximumClientWritesPending = 1   // we write past its queue
-	caps.MaximumMessageExpiryInterval = 0 // M10
-	caps.MinimumProtocolVersion = 4       // B16
-	b.server = mqtt.New(&mqtt.Options{
-		Capabilities:            caps,
-		ClientNetReadBufferSize: 4 << 10,
-		Logger:                  slog.New(slog.DiscardHandler), // our log has our reasons
-	})
-	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
-		return fmt.Errorf("local broker: %w", err)
-	}
-	return nil
 }
 
 // Listen opens the listeners' addresses. Devices may connect from then on, and
 // are served once Run runs.
 func (b *Broker) Listen() error {
 	for _, l := range b.listeners {
-		if err := b.server.AddListener(l); err != nil {
+		if err := l.open(); err != nil {
 			for _, l := range b.listeners {
 				l.stop()
 			}
@@ -149,7 +123,11 @@ func (b *Broker) Listen() error {
 // DISCONNECT 0x8B, B187), and returns when all connections have ended, within
 // seconds. Listen comes first.
 func (b *Broker) Run(ctx context.Context) error {
-	b.server.Listeners.ServeAll(b.server.EstablishConnection)
+	for _, l := range b.listeners {
+		if l.addr() != nil {
+			b.serving.Go(l.serve)
+		}
+	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -186,9 +164,7 @@ func (b *Broker) stop() error {
 	if late > 0 {
 		return fmt.Errorf("local broker: connections of %d listeners did not end in time", late)
 	}
-	if err := b.server.Close(); err != nil {
-		return fmt.Errorf("local broker: %w", err)
-	}
+	b.serving.Wait()
 	return nil
 }
 
@@ -228,11 +204,6 @@ func (b *Broker) Addrs() map[string]net.Addr {
 		}
 	}
 	return out
-}
-
-// connectionID is a name for mochi that no other connection has.
-func (b *Broker) connectionID() string {
-	return strconv.FormatUint(b.connections.Add(1), 10)
 }
 
 // guard runs fn, which no connection answers for; a panic is logged.

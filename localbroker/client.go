@@ -54,9 +54,9 @@ type client struct {
 	rate        *rate.Limiter
 
 	greeting int64       // bytes of the CONNECT, while they count
-	mochiID  string      // what mochi knows the connection by
 	open     atomic.Bool // CONNACK success was written
 	aliases  map[uint16]string
+	inbound  inbound
 	intake   intake
 
 	cause atomic.Pointer[cause]
@@ -79,6 +79,7 @@ func newClient(b *Broker, l *listener, stream, raw net.Conn, p peer) *client {
 	}
 	c.intake.init(c)
 	c.wire = newWire(stream, raw, c, c.settings.Limits)
+	c.inbound = inbound{src: c.wire, largest: int(c.settings.Limits.PacketSize), first: c.mayGreet}
 	return c
 }
 
@@ -134,16 +135,16 @@ func (c *client) resume() {
 	}
 }
 
-// finish runs once mochi has let go of the connection: it leaves the session,
-// fires the will and tells whoever waits to take the session over. err is what
-// mochi returned.
+// finish runs once nothing is read any more: it leaves the session, fires the
+// will and tells whoever waits to take the session over. err is what serve
+// returned.
 func (c *client) finish(err error) {
 	c.greeted()
 	why := c.ending(err)
 	_ = c.wire.Close()
 	c.intake.close()
 	if c.session == nil {
-		if !c.decided { // no CONNECT, or one that mochi refused
+		if !c.decided { // no CONNECT, or one that is not valid
 			c.broker.refused(c, &connectError{reason: why.reason, err: why.err})
 		}
 		return
@@ -157,11 +158,11 @@ func (c *client) finish(err error) {
 }
 
 // ending finds the cause when nobody has closed the connection on purpose, and
-// says goodbye for mochi, which does not for malformed packets (B103).
+// says goodbye (B103).
 func (c *client) ending(err error) *cause {
 	why := &cause{reason: "connection-lost", err: err}
 	var tooLarge *tooLargeError
-	var code packets.Code
+	var malformed *malformedError
 	var closed interface{ Normal() bool }
 	switch {
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrUnexpectedEOF):
@@ -177,10 +178,10 @@ func (c *client) ending(err error) *cause {
 		why.reason = "protocol-error"
 	case errors.Is(err, errGreetings):
 		why.reason = "connect-memory"
-	case errors.As(err, &code) && code.Code >= 0x80:
-		why.reason, why.code = "malformed", code.Code
-	case !c.wire.broken: // mochi could not make sense of it
+	case errors.Is(err, errLength):
 		why.reason, why.code = "malformed", 0x81
+	case errors.As(err, &malformed):
+		why.reason, why.code = "malformed", malformed.code()
 	}
 	if c.cause.CompareAndSwap(nil, why) {
 		c.goodbye(why)

@@ -1,9 +1,8 @@
 // Package localbroker is the LAN side of the gateway: MQTT 3.1.1 and 5 over
-// TCP, TLS and WebSocket, on mochi-mqtt.
+// TCP, TLS and WebSocket, on the packets of mochi-mqtt.
 //
-// mochi reads and decodes packets, validates CONNECT and drives the life of a
-// connection. What a gateway is trusted for is ours, and mochi never sees it:
-// the hook (hook.go) answers every packet itself and hands mochi an inert one.
+// A connection is one goroutine (serve.go), which reads a packet (inbound.go),
+// answers it, and waits for the next with as little memory as it can.
 //
 //   - Socket: a [Broker]'s connections are wires (wire.go). A write never
 //     blocks, so one stalled device stops nobody else; whoever does not read

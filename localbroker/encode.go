@@ -31,6 +31,17 @@ func encodeDisconnect(code byte, reason string) []byte {
 	return buf.Bytes()
 }
 
+// encodeConnack makes a CONNACK that accepts.
+func encodeConnack(version byte, present bool, p packets.Properties) []byte {
+	var buf bytes.Buffer
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Connack},
+		ProtocolVersion: version, SessionPresent: present, Properties: p,
+	}
+	_ = pk.ConnackEncode(&buf)
+	return buf.Bytes()
+}
+
 // encodeRefusal makes a CONNACK that refuses.
 func encodeRefusal(version, code byte, reason string) []byte {
 	var buf bytes.Buffer

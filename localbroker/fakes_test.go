@@ -210,7 +210,7 @@ func openWith(tb testing.TB, known people, change func(*Deps), ls ...ListenerOpt
 }
 
 // addr is the address of the first listener.
-func (h *house) addr() string { return h.listeners[0].Address() }
+func (h *house) addr() string { return h.listeners[0].addr().String() }
 
 // dropped is the drop log's count of a reason.
 func (h *house) dropped(reason string) int64 {

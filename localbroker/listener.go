@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mochi-mqtt/server/v2/listeners"
-
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
@@ -44,8 +42,7 @@ func loadSettings(o ListenerOptions) (*settings, error) {
 	return s, nil
 }
 
-// listener is one address where devices connect. It implements mochi's
-// listeners.Listener; the sockets that it hands over are wires.
+// listener is one address where devices connect.
 type listener struct {
 	broker   *Broker
 	name     string
@@ -55,7 +52,7 @@ type listener struct {
 
 	mu      sync.Mutex
 	socket  net.Listener
-	raws    map[net.Conn]*client // open sockets; nil before they reach mochi
+	raws    map[net.Conn]*client // open sockets; nil before their handshake
 	stopped bool
 	idle    chan struct{} // closed when stopped and no socket is left
 }
@@ -74,20 +71,6 @@ func newListener(b *Broker, o ListenerOptions) (*listener, error) {
 	return l, nil
 }
 
-// ID implements listeners.Listener.
-func (l *listener) ID() string { return l.name }
-
-// Protocol implements listeners.Listener.
-func (l *listener) Protocol() string { return l.settings.Load().Type }
-
-// Address implements listeners.Listener.
-func (l *listener) Address() string {
-	if a := l.addr(); a != nil {
-		return a.String()
-	}
-	return l.settings.Load().Address
-}
-
 func (l *listener) addr() net.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,8 +80,8 @@ func (l *listener) addr() net.Addr {
 	return l.socket.Addr()
 }
 
-// Init implements listeners.Listener: it opens the address.
-func (l *listener) Init(*slog.Logger) error {
+// open opens the address.
+func (l *listener) open() error {
 	address := l.settings.Load().Address
 	socket, err := net.Listen("tcp", address)
 	if err != nil {
@@ -125,8 +108,8 @@ func listenError(name, address string, err error) error {
 	}
 }
 
-// Serve implements listeners.Listener: it accepts until the listener stops.
-func (l *listener) Serve(establish listeners.EstablishFn) {
+// serve accepts until the listener stops.
+func (l *listener) serve() {
 	var pause time.Duration
 	for {
 		raw, err := l.socket.Accept()
@@ -148,7 +131,7 @@ func (l *listener) Serve(establish listeners.EstablishFn) {
 			_ = raw.Close()
 			continue
 		}
-		go l.handle(raw, establish)
+		go l.handle(raw)
 	}
 }
 
@@ -202,7 +185,7 @@ func (l *listener) idleLocked() {
 }
 
 // handle serves one socket from handshake to end.
-func (l *listener) handle(raw net.Conn, establish listeners.EstablishFn) {
+func (l *listener) handle(raw net.Conn) {
 	defer l.leave(raw)
 	s := l.settings.Load()
 	deadline := time.Now().Add(s.Limits.ConnectTimeout)
@@ -221,17 +204,15 @@ func (l *listener) handle(raw net.Conn, establish listeners.EstablishFn) {
 	if stopped {
 		return
 	}
-	c.run(establish)
+	c.run()
 }
 
-// run gives the connection to mochi until it ends, by whatever cause.
-func (c *client) run(establish listeners.EstablishFn) {
+// run serves the connection until it ends, by whatever cause.
+func (c *client) run() {
 	var err error
-	c.guard(func() { err = establish(c.listener.name, c.wire) })
+	c.guard(func() { err = c.serve() })
+	c.inbound.giveBack()
 	c.finish(err)
-	if c.mochiID != "" {
-		c.broker.server.Clients.Delete(c.mochiID)
-	}
 	c.wire.shutdown()
 }
 
@@ -248,9 +229,6 @@ func (l *listener) stop() {
 	}
 	l.idleLocked()
 }
-
-// Close implements listeners.Listener. Clients are closed by Broker.stop.
-func (l *listener) Close(listeners.CloseFn) { l.stop() }
 
 // closeAll ends all connections; sockets that have none are closed.
 func (l *listener) closeAll(why cause) {

@@ -8,10 +8,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// registry is the sessions by client id. mochi's own map cannot be: an old
-// connection that ends late removes the entry of the one that took it over, and
-// two CONNECTs of one client id at once both get in. So mochi sees a unique id
-// for each connection, and take-over happens here (B19).
+// registry is the sessions by client id, and where one is taken over (B19).
 type registry struct {
 	broker *Broker
 

@@ -9,8 +9,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// will is what a device leaves behind. mochi never sees it: it keeps only part
-// of a will's properties, and publishes it unasked (M12).
+// will is what a device leaves behind, with all of its properties (M12, B170).
 type will struct {
 	message bridge.Message
 	delay   time.Duration // 0 in the AWS profiles (B169)

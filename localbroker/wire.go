@@ -31,7 +31,7 @@ var (
 	errStalled  = errors.New("stopped reading")
 )
 
-// wire is the socket of one connection as mochi sees it. A Write never blocks:
+// wire is the socket of one connection. A Write never blocks:
 // it appends to a bounded buffer that a goroutine, which lives only while there
 // is something to write, carries to the socket. A socket that does not take a
 // chunk in time, or a full buffer, ends the connection.
@@ -41,14 +41,12 @@ type wire struct {
 	plain    syscall.RawConn // the socket, when nothing is between it and the stream
 	client   *client
 	timeout  time.Duration // for the peer to take one chunk
+	largest  int           // bytes of an answer
 
 	// Of the reading goroutine.
-	frames   framer
-	frameErr error
-	broken   bool          // the socket itself failed, or ended
-	alive    time.Duration // read deadline from one packet to the next; 0 for none
-	slack    time.Duration // by which the deadline may be late
-	armed    time.Time
+	alive time.Duration // read deadline from one packet to the next; 0 for none
+	slack time.Duration // by which the deadline may be late
+	armed time.Time
 
 	mu       sync.Mutex
 	out      []byte // waits for the flusher
@@ -66,9 +64,8 @@ type wire struct {
 
 func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
 	w := &wire{
-		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout,
-		frames: framer{largest: int(o.PacketSize), first: c.mayGreet},
-		done:   make(chan struct{}),
+		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout, largest: int(o.PacketSize),
+		done: make(chan struct{}),
 	}
 	if sc, ok := raw.(syscall.Conn); ok && stream == raw {
 		w.plain, _ = sc.SyscallConn() // fails only when it is closed
@@ -93,7 +90,7 @@ func (w *wire) write(p []byte, last, now bool) (int, error) {
 	if w.dead || w.sealed {
 		return 0, net.ErrClosed
 	}
-	if len(w.out)+w.writing+len(p) > roomLow+writeSlack+w.frames.largest {
+	if len(w.out)+w.writing+len(p) > roomLow+writeSlack+w.largest {
 		w.failLocked(errOverflow)
 		return 0, errOverflow
 	}
@@ -207,24 +204,9 @@ func (w *wire) failLocked(err error) {
 	_ = w.raw.Close()
 }
 
-// Read reads, and hides from mochi what is too large or out of place.
-func (w *wire) Read(p []byte) (int, error) {
-	if w.frameErr != nil {
-		return 0, w.frameErr
-	}
-	n, err := w.Conn.Read(p)
-	w.broken = err != nil
-	n, w.frameErr = w.frames.pass(p[:n])
-	if n == 0 && w.frameErr != nil {
-		return 0, w.frameErr
-	}
-	return n, err
-}
-
-// SetDeadline is how mochi says that it is about to read the next packet. The
-// deadline is ours: mochi's wraps at 43,690 s (M18), and it counts from the
-// packet rather than setting a timer for each.
-func (w *wire) SetDeadline(time.Time) error {
+// renew is called before the next packet is read. The deadline counts from it
+// (B37), without a timer being set for each packet.
+func (w *wire) renew() error {
 	now := time.Now()
 	if !w.armed.IsZero() && now.Sub(w.armed) < w.slack {
 		return nil

@@ -1,0 +1,226 @@
+package localbroker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// inbound reads the packets of one connection. A packet's size is refused from
+// its header, before anything is allocated for it.
+//
+// Most connections are silent most of the time, so one that waits holds no more
+// than a small buffer; who sends much borrows a larger one.
+type inbound struct {
+	src     io.Reader
+	largest int            // bytes of a packet, fixed header included
+	first   func(int) bool // whether a first packet of this size may come now
+	started bool           // the first packet is through
+	version byte           // of MQTT, once it is known
+
+	buf      []byte // small, or a borrowed one
+	at, end  int    // buf[at:end] has been read and not taken
+	borrowed *[lentBuffer]byte
+	small    [idleBuffer]byte
+}
+
+const (
+	idleBuffer = 256
+	lentBuffer = 8 << 10
+)
+
+var lent = sync.Pool{New: func() any { return new([lentBuffer]byte) }}
+
+var (
+	errFirstPacket = errors.New("the first packet is not CONNECT")
+	errLength      = errors.New("malformed packet length")
+	errGreetings   = errors.New("too many large CONNECTs at once")
+)
+
+// tooLargeError is a packet above the limit.
+type tooLargeError struct{ size, limit int }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("packet of %d bytes, at most %d", e.size, e.limit)
+}
+
+// malformedError is a packet that cannot be made sense of.
+type malformedError struct{ err error }
+
+func (e *malformedError) Error() string { return e.err.Error() }
+
+func (e *malformedError) Unwrap() error { return e.err }
+
+// code is the reason code of a DISCONNECT for it (B103).
+func (e *malformedError) code() byte {
+	if code, ok := errors.AsType[packets.Code](e.err); ok && code.Code >= packets.ErrUnspecifiedError.Code {
+		return code.Code
+	}
+	return packets.ErrMalformedPacket.Code
+}
+
+// await waits until there is something to read.
+func (in *inbound) await() error {
+	if in.at < in.end {
+		return nil
+	}
+	return in.fill()
+}
+
+// next reads one packet. Errors are the source's own, or say what is wrong with
+// the packet.
+func (in *inbound) next() (pk packets.Packet, err error) {
+	first, remaining, err := in.header()
+	if err != nil {
+		return pk, err
+	}
+	if err := pk.FixedHeader.Decode(first); err != nil {
+		return pk, &malformedError{err}
+	}
+	pk.FixedHeader.Remaining = remaining
+	pk.ProtocolVersion = in.version
+	body, err := in.body(remaining, pk.FixedHeader.Type != packets.Puback)
+	if err != nil {
+		return pk, err
+	}
+	if err := decode(&pk, body); err != nil {
+		return pk, &malformedError{err}
+	}
+	return pk, nil
+}
+
+// header reads the fixed header.
+func (in *inbound) header() (first byte, remaining int, err error) {
+	if first, err = in.octet(); err != nil {
+		return 0, 0, err
+	}
+	if !in.started && first>>4 != packets.Connect {
+		return 0, 0, errFirstPacket
+	}
+	digits := 0
+	for more := true; more; digits++ {
+		if digits == 4 {
+			return 0, 0, errLength
+		}
+		b, err := in.octet()
+		if err != nil {
+			return 0, 0, err
+		}
+		remaining |= int(b&0x7f) << (7 * digits)
+		more = b&0x80 != 0
+	}
+	size := 1 + digits + remaining
+	if size > in.largest {
+		return 0, 0, &tooLargeError{size, in.largest}
+	}
+	if !in.started && !in.first(size) {
+		return 0, 0, errGreetings
+	}
+	in.started = true
+	return first, remaining, nil
+}
+
+func (in *inbound) octet() (byte, error) {
+	if in.at == in.end {
+		if err := in.fill(); err != nil {
+			return 0, err
+		}
+	}
+	b := in.buf[in.at]
+	in.at++
+	return b, nil
+}
+
+// body reads n bytes. What the packet keeps (topic, payload) are parts of them,
+// so they are its own, unless nothing is kept.
+func (in *inbound) body(n int, kept bool) ([]byte, error) {
+	if have := in.buf[in.at:in.end]; !kept && len(have) >= n {
+		in.at += n
+		return have[:n], nil
+	}
+	b := make([]byte, n)
+	held := copy(b, in.buf[in.at:in.end])
+	in.at += held
+	if n-held > idleBuffer {
+		_, err := io.ReadFull(in.src, b[held:])
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return b, err
+	}
+	for held < n { // what follows is likely to be there already
+		if err := in.fill(); errors.Is(err, io.EOF) {
+			return nil, io.ErrUnexpectedEOF
+		} else if err != nil {
+			return nil, err
+		}
+		k := copy(b[held:], in.buf[:in.end])
+		in.at, held = k, held+k
+	}
+	return b, nil
+}
+
+// fill reads into the empty buffer: a borrowed one as long as there is more to
+// be read than fits into the small one.
+func (in *inbound) fill() error {
+	switch {
+	case in.borrowed == nil && in.end == idleBuffer:
+		in.borrowed = lent.Get().(*[lentBuffer]byte)
+	case in.borrowed != nil && in.end <= idleBuffer:
+		in.giveBack()
+	}
+	if in.buf = in.small[:]; in.borrowed != nil {
+		in.buf = in.borrowed[:]
+	}
+	in.at, in.end = 0, 0
+	n, err := in.src.Read(in.buf)
+	in.end = n
+	if n > 0 {
+		return nil // err comes again
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// giveBack returns the borrowed buffer.
+func (in *inbound) giveBack() {
+	if in.borrowed != nil {
+		lent.Put(in.borrowed)
+		in.borrowed, in.buf, in.at, in.end = nil, nil, 0, 0
+	}
+}
+
+// decode makes sense of the body. mochi's decoder may panic on a packet that is
+// cut short; whoever reads is guarded.
+func decode(pk *packets.Packet, body []byte) error {
+	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		return pk.ConnectDecode(body)
+	case packets.Publish:
+		return pk.PublishDecode(body)
+	case packets.Puback:
+		return pk.PubackDecode(body)
+	case packets.Subscribe:
+		return pk.SubscribeDecode(body)
+	case packets.Unsubscribe:
+		return pk.UnsubscribeDecode(body)
+	case packets.Pingreq, packets.Connack, packets.Suback, packets.Unsuback, packets.Pingresp:
+		return nil // nothing in it matters: the last four only a server sends
+	case packets.Disconnect:
+		return pk.DisconnectDecode(body)
+	case packets.Pubrec:
+		return pk.PubrecDecode(body)
+	case packets.Pubrel:
+		return pk.PubrelDecode(body)
+	case packets.Pubcomp:
+		return pk.PubcompDecode(body)
+	case packets.Auth:
+		return pk.AuthDecode(body)
+	}
+	return packets.ErrMalformedPacket
+}

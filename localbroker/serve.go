@@ -1,0 +1,148 @@
+package localbroker
+
+import (
+	"errors"
+
+	"github.com/google/uuid"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// serve is the life of a connection on its reading goroutine, from CONNECT to
+// its end, whose cause it returns.
+//
+// The packets are mochi's; its server, which would drive a connection, is not
+// used: see ADR 6. While nothing comes, serve waits as few frames deep as it
+// can, so that the stacks of ten thousand silent devices stay small.
+func (c *client) serve() error {
+	if err := c.greet(); err != nil {
+		return err
+	}
+	for {
+		if err := c.wire.renew(); err != nil {
+			return err
+		}
+		if err := c.inbound.await(); err != nil {
+			return err
+		}
+		if more, err := c.take(); !more {
+			return err
+		}
+	}
+}
+
+// greet reads CONNECT and answers it.
+func (c *client) greet() error {
+	pk, err := c.inbound.next()
+	if err != nil {
+		return err
+	}
+	c.hello = &pk
+	c.inbound.version = pk.ProtocolVersion
+	if err := c.valid(); err != nil {
+		return err
+	}
+	id := pk.Connect.ClientIdentifier
+	if id == "" {
+		id = uuid.NewString() // B21
+	}
+	if err := c.connect(id); err != nil {
+		return err
+	}
+	c.broker.connected.Add(1) // before CONNACK: who has it is counted
+	c.wire.keepAlive(c.alive)
+	connack := encodeConnack(c.version, c.present, c.connack())
+	if len(connack) > c.largest { // [MQTT-3.1.2-24]
+		return &tooLargeError{len(connack), c.largest}
+	}
+	if _, err := c.wire.Write(connack); err != nil {
+		return err
+	}
+	c.greeted()
+	c.session.start(c)
+	if f := c.broker.events.Connected; f != nil {
+		f(c.info())
+	}
+	return nil
+}
+
+// valid checks the form of the CONNECT that MQTT itself asks for, and answers
+// one that is not. The will and the login are checked by us: mochi refuses legal
+// ones (an empty payload, an empty password).
+func (c *client) valid() error {
+	bare := *c.hello
+	bare.Connect.WillFlag, bare.Connect.WillRetain = false, false
+	bare.Connect.UsernameFlag, bare.Connect.Username, bare.Connect.PasswordFlag, bare.Connect.Password = false, nil, false, nil
+	code, version := bare.ConnectValidate(), c.hello.ProtocolVersion
+	if code == packets.CodeSuccess {
+		switch {
+		case version < 4: // B16
+			code = packets.ErrUnsupportedProtocolVersion
+		case version < 5 && !bare.Connect.Clean && bare.Connect.ClientIdentifier == "": // B22
+			code = packets.ErrClientIdentifierNotValid
+		default:
+			return nil
+		}
+	}
+	answer := code.Code
+	switch {
+	case version == 5:
+	case version != 4:
+		answer = 1 // unacceptable protocol level (B16)
+	case code == packets.ErrClientIdentifierNotValid:
+		answer = 2
+	default:
+		return &malformedError{code} // 3.1.1 has no code for it
+	}
+	c.wire.writeLast(encodeRefusal(version, answer, code.Reason))
+	return &malformedError{code}
+}
+
+// take reads one packet and answers it; more says whether to go on.
+func (c *client) take() (more bool, err error) {
+	pk, err := c.inbound.next()
+	if err != nil || !c.intake.ready() {
+		return false, err
+	}
+	var why *cause
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		why = c.publish(&pk)
+	case packets.Puback:
+		c.session.acked(pk.PacketID)
+	case packets.Subscribe:
+		why = c.subscribe(&pk)
+	case packets.Unsubscribe:
+		why = c.unsubscribe(&pk)
+	case packets.Pingreq:
+		_, err = c.wire.Write([]byte{packets.Pingresp << 4, 0}) // B38
+		return err == nil, err
+	case packets.Disconnect:
+		if why = c.farewell(&pk); why == nil {
+			return false, nil
+		}
+	default: // a second CONNECT (B18), AUTH (B47), the packets of QoS 2 (B77)
+		why = &cause{reason: "protocol-error", code: 0x82}
+	}
+	if why != nil {
+		c.close(*why)
+		return false, errClosed
+	}
+	return true, nil
+}
+
+// errClosed says that the connection's cause is known.
+var errClosed = errors.New("closed")
+
+// farewell takes a DISCONNECT: the will is discarded unless the device wants it
+// published (B164, B165), the session expiry may be changed (B60-B62).
+func (c *client) farewell(pk *packets.Packet) *cause {
+	if p := &pk.Properties; p.SessionExpiryIntervalFlag {
+		if p.SessionExpiryInterval > 0 && c.expiry == 0 {
+			return &cause{reason: "protocol-error", code: 0x82} // B60
+		}
+		c.expiry = min(seconds(p.SessionExpiryInterval), c.settings.Limits.SessionExpiry)
+	}
+	clean := pk.ReasonCode != packets.CodeDisconnectWillMessage.Code
+	c.cause.CompareAndSwap(nil, &cause{reason: "client-disconnect", clean: clean})
+	return nil
+}
