@@ -74,23 +74,46 @@ func TestMappedAddress(t *testing.T) {
 	}
 }
 
+// TestInstant reads dates in the W3C forms, up to 9999-12-31, which people write
+// for "never". A bare year is seconds.
 func TestInstant(t *testing.T) {
 	for text, want := range map[string]string{
 		"2027-06-01":                     "2027-06-01T00:00:00Z",
+		"2027-06":                        "2027-06-01T00:00:00Z",
 		"2027-06-01T12:00+02:00":         "2027-06-01T10:00:00Z",
 		"2027-06-01T12:00:00.000000001Z": "2027-06-01T12:00:00.000000001Z",
 		"1811851200":                     "2027-06-01T12:00:00Z",
+		"2027":                           "1970-01-01T00:33:47Z",
+		"9999-12-31":                     "9999-12-31T00:00:00Z",
+		"9999-12-31T23:59:59.999999999Z": "9999-12-31T23:59:59.999999999Z",
+		"0000-02-29":                     "0000-02-29T00:00:00Z",
+		"1600-02-29T00:00:00.5Z":         "1600-02-29T00:00:00.5Z",
+		"9999999999":                     "2286-11-20T17:46:39Z",
+		"253402300799":                   "9999-12-31T23:59:59Z",
+		"253402300800":                   "",
 		"2027-06-01 12:00:00Z":           "",
 		"2027-06-01T12:00:00":            "",
 		"2027-13-01":                     "",
-		"9999-01-01":                     "",
-		"0001-01-01":                     "",
-		"9999999999":                     "",
+		"1900-02-29":                     "",
+		"10000-01-01":                    "",
+		"2027-6":                         "",
 		"":                               "",
 	} {
 		at, ok := instant(text)
-		if ok != (want != "") || ok && time.Unix(0, at).UTC().Format(time.RFC3339Nano) != want {
-			t.Errorf("%q: %v %v", text, time.Unix(0, at).UTC(), ok)
+		if ok != (want != "") || ok && time.Unix(at.seconds, int64(at.nanos)).UTC().Format(time.RFC3339Nano) != want {
+			t.Errorf("%q: %v %v", text, at, ok)
+		}
+	}
+}
+
+// TestInstantsAreOrdered: far ones, too, to the nanosecond.
+func TestInstantsAreOrdered(t *testing.T) {
+	sorted := []string{"0000-01-01", "0001-01-01", "1969-12-31T23:59:59.999999999Z", "1970-01-01", "1970-01-01T00:00:00.000000001Z", "2262-04-12", "9999-12-31", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000000001Z", "9999-12-31T23:59-00:01"}
+	for i := 1; i < len(sorted); i++ {
+		a, okA := instant(sorted[i-1])
+		b, okB := instant(sorted[i])
+		if !okA || !okB || a.compare(b) >= 0 || b.compare(a) <= 0 || b.compare(b) != 0 {
+			t.Errorf("%s is not before %s", sorted[i-1], sorted[i])
 		}
 	}
 }

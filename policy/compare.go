@@ -47,8 +47,20 @@ func allDigits(s string) bool {
 	return s != ""
 }
 
-// dateForms are the W3C forms of ISO 8601 that are taken; time.Parse alone
-// takes more.
+// moment is an instant to the nanosecond; nanoseconds alone would end in 2262.
+type moment struct {
+	seconds int64 // since 1970
+	nanos   int
+}
+
+func momentOf(t time.Time) moment { return moment{t.Unix(), t.Nanosecond()} }
+
+func (m moment) compare(o moment) int {
+	return cmp.Or(cmp.Compare(m.seconds, o.seconds), cmp.Compare(m.nanos, o.nanos))
+}
+
+// dateForms are the W3C forms of ISO 8601 that are taken, but for the bare year;
+// time.Parse alone takes more.
 var dateForms = []struct {
 	text   *regexp.Regexp
 	layout string
@@ -56,23 +68,26 @@ var dateForms = []struct {
 	{regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`), time.RFC3339Nano},
 	{regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d(Z|[+-]\d\d:\d\d)$`), "2006-01-02T15:04Z07:00"},
 	{regexp.MustCompile(`^\d{4}-\d\d-\d\d$`), time.DateOnly},
+	{regexp.MustCompile(`^\d{4}-\d\d$`), "2006-01"},
 }
 
-// instant reads a date, a time with its zone, or seconds since 1970, between
-// the years 1678 and 2261, which nanoseconds can count.
-func instant(text string) (int64, bool) {
-	if len(text) <= 10 && allDigits(text) && text[0] != '0' {
+// lastSecond is the end of the year 9999.
+const lastSecond = 253402300799
+
+// instant reads a date, a month, a time with its zone, or seconds since 1970.
+func instant(text string) (moment, bool) {
+	if len(text) <= 12 && allDigits(text) && text[0] != '0' {
 		seconds, err := strconv.ParseInt(text, 10, 64)
-		return seconds * int64(time.Second), err == nil && seconds < 9e9
+		return moment{seconds: seconds}, err == nil && seconds <= lastSecond
 	}
 	for _, form := range dateForms {
 		if !form.text.MatchString(text) {
 			continue
 		}
 		t, err := time.Parse(form.layout, text)
-		return t.UnixNano(), err == nil && t.Year() >= 1678 && t.Year() <= 2261
+		return momentOf(t), err == nil
 	}
-	return 0, false
+	return moment{}, false
 }
 
 // network reads an address or a CIDR block.
@@ -94,7 +109,7 @@ type operand struct {
 	glob    glob
 	arn     arnPattern
 	number  float64
-	instant int64
+	instant moment
 	network netip.Prefix
 }
 
@@ -123,7 +138,7 @@ func (t test) compare(have fact, want *operand) bool {
 		return ok && t.relates(cmp.Compare(n, want.number))
 	case date:
 		at, ok := have.time()
-		return ok && t.relates(cmp.Compare(at, want.instant))
+		return ok && t.relates(at.compare(want.instant))
 	}
 	return false
 }

@@ -52,7 +52,7 @@ var outcomes = map[string]string{"allow": Allowed, "explicit_deny": ExplicitDeny
 // ARN is taken at its word. Its reasons fit its outcome.
 func TestDesk(t *testing.T) {
 	d := newDesk(t, Options{})
-	for _, path := range []string{"testdata/policy.jsonl", "testdata/policy_uncertain.jsonl", "testdata/own.jsonl"} {
+	for _, path := range []string{"testdata/policy.jsonl", "testdata/policy_uncertain.jsonl", "testdata/own.jsonl", "testdata/spec.jsonl"} {
 		for _, row := range readCases(t, path) {
 			t.Run(row.ID, func(t *testing.T) {
 				docs, x, q := row.question(t)

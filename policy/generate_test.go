@@ -33,7 +33,7 @@ var generatedVariables = []string{
 
 // word is a short text of what may stand in topics and client ids.
 func (g generator) word() string {
-	return pick(g, "a", "b", "ab", "press-1", "A", "é", "😀", "", "x:y", "*", "?", "+", "#", "$aws", "${iot:ClientId}", "a.b", "[a]", "\\", "(", "^", "}", "topic", "a:topic", "\n", "\x00", "\u202e", "e\u0301", strings.Repeat("a/", 40))
+	return pick(g, "a", "b", "ab", "press-1", "A", "é", "😀", "", "x:y", "*", "?", "+", "#", "$aws", "${iot:ClientId}", "a.b", "[a]", "\\", "(", "^", "}", "topic", "a:topic", "9999-12-31", "1000-01-01T00:00:00.000000001Z", "\n", "\x00", "\u202e", "e\u0301", strings.Repeat("a/", 40))
 }
 
 func (g generator) name() string { return strings.Join(few(g, 4, g.word), pick(g, "/", "/", ":", "")) }
@@ -56,7 +56,7 @@ func (g generator) pattern() string {
 
 func (g generator) resource() string {
 	if g.IntN(8) == 0 {
-		return pick(g, "*", "arn:aws:iot:us-east-1:123456789012:topic*/$share/*/"+g.pattern(), "arn:aws:iot:us-east-1:123456789012:topic/$share/g/*", "arn:aws:iot:*", "arn:aws:iot:us-east-1:*", "arn:aws:iot:*:topic/a", "arn:*", "arn:aws:iot:us-east-1:123456789012", "arn:aws:iot:us-*2:topic/"+g.pattern(), "arn:?ws:iot:u*1:*:topic*/*")
+		return pick(g, "*", "arn:aws:iot:us-east-1:123456789012:topic*/$share/*/"+g.pattern(), "arn:aws:iot:us-east-1:123456789012:topic/$share/g/*", "arn:aws:iot:*", "arn:aws:iot:us-east-1:*", "arn:aws:iot:*:topic/a", "arn:*", "arn:aws:iot:us-east-1:?", "arn:aws:iot:us-*2:topic/"+g.pattern(), "arn:?ws:iot:u*1:*:topic*/*")
 	}
 	return strings.Join([]string{
 		"arn", pick(g, "aws", "aws", "aws-cn", "aws*", "*", "a?s"), pick(g, "iot", "iot", "iot", "*", "i*t", "greengrass"),
@@ -93,14 +93,14 @@ func (g generator) operand(operator string) any {
 	case numeric:
 		return pick[any](g, "1780000000", "10", 7, "-1.5", "007", json.Number("1.0"), "999999999999999")
 	case date:
-		return pick[any](g, "2026-05-28T20:26:40Z", "2026-05-28", "2026-05-28T22:26+02:00", "1780000000", 1780000001, "2030-01-01T00:00:00.5Z")
+		return pick[any](g, "2026-05-28T20:26:40Z", "2026-05-28", "2026-05-28T22:26+02:00", "1780000000", 1780000001, "2030-01-01T00:00:00.5Z", "2026-05", "9999-12-31", "0001-01-01T00:00:00Z", "253402300799")
 	case binaryEquals:
 		return pick(g, "YQ==", "UGVyc2lzdGVudENvbm5lY3Q=", "")
 	case arnLike:
 		return pick(g, g.resource(), "arn:aws:iot:us-east-1:123456789012:topic/"+pick(g, "a", "*", g.pattern()), "*")
 	default:
 		return pick(g, "PersistentConnect", "LastWill", "persistentconnect", "*", "P*", "arn:aws:iot:us-east-1:123456789012:topic/"+pick(g, "a", "*", g.pattern()),
-			"10.1.2.3", "1*", "2026-05-28T20:26:40Z", "1780000000", g.word(), g.pattern(), "${iot:ClientId}")
+			"10.1.2.3", "1*", "2026-05-28T20:26:40Z", "9999-12-31", "1780000000", g.word(), g.pattern(), "${iot:ClientId}")
 	}
 }
 

@@ -21,10 +21,21 @@ func (p *parser) action(n *node) glob {
 }
 
 func (p *parser) resource(n *node, version string) *resource {
-	if n.text != "*" && !strings.HasPrefix(n.text, "arn:") {
-		p.fault(n.offset, fmt.Sprintf("%q is neither an ARN nor \"*\"", n.text), "write it out, such as \"arn:aws:iot:*:*:topic/"+strings.TrimPrefix(n.text, "topic/")+"\"")
+	if n.text != "*" && !arnForm(n.text) {
+		remedy := "write it out, such as \"arn:aws:iot:*:*:topic/" + strings.TrimPrefix(n.text, "topic/") + "\""
+		if strings.HasPrefix(n.text, "arn:") {
+			remedy = "write all six fields, such as \"arn:aws:iot:*:*:topic/a\""
+		}
+		p.fault(n.offset, fmt.Sprintf("%q is neither an ARN nor \"*\"", n.text), remedy)
 	}
 	return newResource(n.text, version, p.gateway)
+}
+
+// arnForm reports whether a text has the six fields of an ARN, or wildcards, of
+// which §5.7 of the language leaves open how far they run. Any other could fit
+// nothing: a Deny on it would deny nothing.
+func arnForm(text string) bool {
+	return strings.HasPrefix(text, "arn:") && (strings.Count(text, ":") >= 5 || strings.ContainsAny(text, "*?"))
 }
 
 func (p *parser) conditions(s *statement, n *node) {

@@ -38,6 +38,9 @@ func (e *syntaxError) Error() string { return e.text }
 
 // readJSON reads one JSON value and nothing else.
 func readJSON(raw []byte) (*node, error) {
+	if text := wrongEncoding(raw); text != "" {
+		return nil, &syntaxError{0, text}
+	}
 	if i := invalidUTF8(raw); i >= 0 {
 		return nil, &syntaxError{i, "the text is not valid UTF-8"}
 	}
@@ -55,6 +58,18 @@ func readJSON(raw []byte) (*node, error) {
 	r := &jsonReader{raw: raw, decoder: json.NewDecoder(bytes.NewReader(raw))}
 	r.decoder.UseNumber()
 	return r.value(0)
+}
+
+// wrongEncoding names what editors put before a text, and JSON does not have:
+// what follows would be told as a strange character otherwise.
+func wrongEncoding(raw []byte) string {
+	switch {
+	case bytes.HasPrefix(raw, []byte("\uFEFF")):
+		return "the text begins with a byte order mark: save the file as UTF-8 without one"
+	case bytes.HasPrefix(raw, []byte{0xff, 0xfe}), bytes.HasPrefix(raw, []byte{0xfe, 0xff}):
+		return "the text is UTF-16: save the file as UTF-8 without a byte order mark"
+	}
+	return ""
 }
 
 func invalidUTF8(raw []byte) int {

@@ -28,6 +28,8 @@ func readRegistry(text string) (*registry, Faults) {
 func TestBadRegistries(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"no YAML":            {"things:\n  a: [", "things.yaml:2:1: not YAML: did not find expected node content"},
+		"second document":    {"things: {a: {certificates: [" + someID + "]}}\n---\ncertificates: {" + someID + ": {status: REVOKED}}", "things.yaml:3:1: a second YAML document begins here"}, // its revocation must not be passed over
+		"Latin-1":            {"things:\n  a: {type: \"gr\xfcn\"}", "things.yaml:2:16: the text is not valid UTF-8; save the file as UTF-8"},
 		"list":               {"[a]", ":1:1: names with values are needed here"},
 		"unknown section":    {"thing: {}", "thing: the key is not known; possible are things, groups, certificates, users"},
 		"section twice":      {"things: {}\nthings: {}", ":2:1: things: it is here twice"},

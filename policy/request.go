@@ -27,12 +27,12 @@ type request struct {
 // fact is one value of a key.
 type fact struct {
 	text  string
-	at    int64 // nanoseconds since 1970, when timed
+	at    moment // when timed
 	timed bool
 }
 
 // time reads the fact as an instant.
-func (f fact) time() (int64, bool) {
+func (f fact) time() (moment, bool) {
 	if f.timed {
 		return f.at, true
 	}
@@ -72,7 +72,7 @@ func (r *request) facts(key string, g gateway, buffer []fact) []fact {
 		if key == keyEpochTime {
 			text = strconv.FormatInt(now.Unix(), 10)
 		}
-		buffer = append(buffer, fact{text: text, at: now.UnixNano(), timed: true})
+		buffer = append(buffer, fact{text: text, at: momentOf(now), timed: true})
 	}
 	return buffer
 }

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,6 +50,12 @@ func (e *syntaxError) Error() string { return e.text }
 
 // readJSON reads one value of RFC 8259 and nothing behind it.
 func readJSON(raw []byte) (*node, error) {
+	switch {
+	case bytes.HasPrefix(raw, []byte("\uFEFF")):
+		return nil, &syntaxError{0, "the text begins with a byte order mark: save the file as UTF-8 without one"}
+	case bytes.HasPrefix(raw, []byte{0xff, 0xfe}), bytes.HasPrefix(raw, []byte{0xfe, 0xff}):
+		return nil, &syntaxError{0, "the text is UTF-16: save the file as UTF-8 without a byte order mark"}
+	}
 	for i := 0; i < len(raw); {
 		r, size := utf8.DecodeRune(raw[i:])
 		if r == utf8.RuneError && size == 1 {

@@ -151,21 +151,21 @@ func (p *parser) operand(o operator, n *node) {
 // timeForms are the W3C forms of ISO 8601, and seconds since 1970; time.Parse
 // alone takes more, and a bare year would count as seconds.
 var (
-	secondsForm = regexp.MustCompile(`^[1-9][0-9]{8,9}$`)
-	timeForm    = regexp.MustCompile(`^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$`)
+	secondsForm = regexp.MustCompile(`^[1-9][0-9]{8,11}$`)
+	timeForm    = regexp.MustCompile(`^\d{4}-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?)?$`)
 )
 
-// instant reports whether a text is a time that nanoseconds can count.
+// instant reports whether a text is a time of the years 0 to 9999.
 func instant(text string) bool {
 	if secondsForm.MatchString(text) {
-		return text < "9000000000" || len(text) == 9
+		return len(text) < 12 || text <= "253402300799"
 	}
 	if !timeForm.MatchString(text) {
 		return false
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.Year() >= 1678 && t.Year() <= 2261
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", time.DateOnly, "2006-01"} {
+		if _, err := time.Parse(layout, text); err == nil {
+			return true
 		}
 	}
 	return false

@@ -145,8 +145,12 @@ func (p *parser) statement(index int, n *node, sids map[string]int) *statement {
 	list = p.oneOf(n, elements, "Resource", "NotResource")
 	s.notResource = names["NotResource"]
 	for _, r := range p.strings(list) {
-		if r.text != "*" && !strings.HasPrefix(r.text, "arn:") {
-			p.fault(r.offset, fmt.Sprintf("%q is neither an ARN nor \"*\"", r.text), `write it out, such as "arn:aws:iot:us-east-1:123456789012:topic/`+strings.TrimPrefix(r.text, "topic/")+`"`)
+		if r.text != "*" && !arnForm(r.text) {
+			remedy := `write it out, such as "arn:aws:iot:us-east-1:123456789012:topic/` + strings.TrimPrefix(r.text, "topic/") + `"`
+			if strings.HasPrefix(r.text, "arn:") {
+				remedy = `write all six fields, such as "arn:aws:iot:us-east-1:123456789012:topic/a"`
+			}
+			p.fault(r.offset, fmt.Sprintf("%q is neither an ARN nor \"*\"", r.text), remedy)
 		}
 		s.resources = append(s.resources, newResource(r, p.document.language()))
 	}
@@ -244,4 +248,10 @@ func (p *parser) action(n *node) {
 		remedy = "write it out: variables stand in Resource and Condition only"
 	}
 	p.fault(n.offset, fmt.Sprintf("%q is not an action", n.text), remedy)
+}
+
+// arnForm reports whether a text has the six fields of an ARN, or wildcards,
+// which may run past a colon.
+func arnForm(text string) bool {
+	return strings.HasPrefix(text, "arn:") && (strings.Count(text, ":") >= 5 || strings.ContainsAny(text, "*?"))
 }

@@ -14,7 +14,7 @@ import (
 
 // odd are documents that are wrong, or nearly so.
 var odd = []string{
-	``, `  `, `[]`, `null`, `"x"`, `{`, `{}`, `{"Statement":[]}`, `{"Version":"2012-10-17"}`, "\xff{}", `{"a":1,}`, `{"a":01}`, `{"a":"\x"}`, `{"a":"\ud800"}`,
+	``, `  `, `[]`, `null`, `"x"`, `{`, `{}`, `{"Statement":[]}`, `{"Version":"2012-10-17"}`, "\xff{}", "\uFEFF{}", "\xff\xfe{\x00}\x00", "\xfe\xff\x00{", `{"a":1,}`, `{"a":01}`, `{"a":"\x"}`, `{"a":"\ud800"}`,
 	`{"a":"\ud83d\ude00"}`, `{"a":tru}`, `{"a":1}{}`, "{\"a\":\"\n\"}", strings.Repeat("[", 40), strings.Repeat(`{"a":`, 40),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*"`),
 	st(`"effect":"Allow","Action":"iot:Publish","Resource":"*"`),
@@ -28,6 +28,10 @@ var odd = []string{
 	st(`"Effect":"Allow","Action":"iot:${iot:ClientId}","Resource":"*"`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"topic/a"`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot"`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:i*t:us*1:topic/a"`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":["arn:*","arn:aws:iot:us-east-1:*","arn:aws:iot:*:topic/a"]`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"arn*"`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:us-east-1:123456789012"`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Principal":"*"`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":[]`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{}`),
@@ -48,6 +52,9 @@ var odd = []string{
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"NumericLessThan":{"aws:EpochTime":"1234567890123456"}}`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2026-12-31T23:59:59Z"}}`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2026"}}`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":["9999-12-31","9999-12-31T23:59:59Z","0000-01","253402300799"]}}`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"253402300800"}}`),
+	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2026-1"}}`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"2026-12-31T23:59+02:00"}}`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"1767225600"}}`),
 	st(`"Effect":"Allow","Action":"iot:Publish","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"9767225600"}}`),

@@ -48,8 +48,8 @@ const (
 // parseRegistry reads a registry file.
 func parseRegistry(file string, raw []byte) (*registry, error) {
 	var sections map[string]yaml.Node
-	if err := yaml.Unmarshal(raw, &sections); err != nil {
-		return nil, fmt.Errorf("%s: %w; docs/policy.md has an example of a registry", file, err)
+	if err := decodeYAML(raw, &sections); err != nil {
+		return nil, fmt.Errorf("%s:%w", file, err)
 	}
 	r := &registry{file: file, certificates: map[string]*registryCertificate{}}
 	read := func(section string, into any) error {

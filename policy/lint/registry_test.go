@@ -56,7 +56,8 @@ func TestRegistryErrors(t *testing.T) {
 	document := strings.Replace(open, "%ID%", "", 1)
 	write(t, filepath.Join(dir, "p.json"), document)
 	tests := []struct{ name, yaml, want string }{
-		{"no YAML", "things: [", "docs/policy.md"},
+		{"no YAML", "things: [", ":1:1: not YAML: "},
+		{"a second document", "users: {u: {policies: [p]}}\n---\nusers: {}", ":3:1: a second YAML document begins here"},
 		{"things as a list", "things: [a]", "things"},
 		{"certificates as text", "certificates: x", "certificates"},
 	}

@@ -72,8 +72,8 @@ func (s *sidecar) parse() (out []*suppression, wrong []Finding) {
 	var file struct {
 		Suppressions []yaml.Node `yaml:"suppressions"`
 	}
-	if err := yaml.Unmarshal(s.raw, &file); err != nil {
-		complain(1, 1, strings.ReplaceAll(err.Error(), "\n", " "), "write suppressions: and a list of policy, rule, statement and reason")
+	if err := decodeYAML(s.raw, &file); err != nil {
+		complain(err.line, err.column, err.text, err.remedy)
 		return nil, wrong
 	}
 	for _, n := range file.Suppressions {

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ebbgate/ebbgate/policy"
+	"github.com/ebbgate/ebbgate/policy/strictyaml"
 )
 
 // The keys of a YAML file, as schema.json describes them.
@@ -35,24 +36,27 @@ func ReadYAML(file string, text []byte) ([]*Case, policy.Faults) {
 }
 
 func readYAML(d disk, file string, text []byte) ([]*Case, policy.Faults) {
-	s := &suite{yamlReader: yamlReader{file: file}, disk: d, things: map[string]*thing{}}
-	top := s.record(s.document(text), "", suiteKeys)
-	s.switches = s.values(top["switches"], "switches")
-	g := s.record(top["gateway"], "gateway", gatewayKeys)
+	s := &suite{file: file, disk: d, things: map[string]*thing{}}
+	s.Report = func(line, column int, where, text, remedy string) {
+		s.faults = append(s.faults, policy.Fault{File: file, Line: line, Column: column, Where: where, Text: text, Remedy: remedy})
+	}
+	top := s.Record(s.Document(text), "", suiteKeys...)
+	s.switches = s.Values(top["switches"], "switches")
+	g := s.Record(top["gateway"], "gateway", gatewayKeys...)
 	s.gateway = Gateway{
-		Partition: s.text(g["partition"], "gateway.partition"),
-		Region:    s.text(g["region"], "gateway.region"),
-		Account:   s.text(g["account"], "gateway.account"),
+		Partition: s.Text(g["partition"], "gateway.partition"),
+		Region:    s.Text(g["region"], "gateway.region"),
+		Account:   s.Text(g["account"], "gateway.account"),
 	}
 	s.open(top["policies"], top["things"])
 	s.attach = s.policyNames(top["attach"], "attach")
 	tests := top["tests"]
 	switch {
 	case len(s.faults) > 0: // what the tests stand on is wrong
-	case isNull(tests):
+	case strictyaml.IsNull(tests):
 		s.faults = append(s.faults, policy.Fault{File: file, Line: 1, Column: 1, Text: "there are no tests", Remedy: "add tests:, a list such as - {client: sensor1, may: publish a/b}"})
 	case tests.Kind != yaml.SequenceNode:
-		s.fault(tests, "tests", "a list is needed here", "write - client: … for each test")
+		s.Fault(tests, "tests", "a list is needed here", "write - client: … for each test")
 	default:
 		for i, n := range tests.Content {
 			s.test(n, fmt.Sprintf("tests[%d]", i))
@@ -64,7 +68,9 @@ func readYAML(d disk, file string, text []byte) ([]*Case, policy.Faults) {
 
 // suite is a YAML file while it is read.
 type suite struct {
-	yamlReader
+	strictyaml.Reader
+	file     string
+	faults   policy.Faults
 	disk     disk
 	site     *Site
 	things   map[string]*thing
@@ -94,13 +100,13 @@ func (s *suite) open(policies, things *yaml.Node) {
 	if policies != nil && policies.Kind == yaml.MappingNode {
 		s.inline(policies)
 	} else {
-		for _, e := range s.texts(policies, "policies") {
-			paths = append(paths, s.path(e.text))
+		for _, e := range s.Texts(policies, "policies") {
+			paths = append(paths, s.path(e.Text))
 		}
 	}
 	registry := ""
 	switch {
-	case isNull(things):
+	case strictyaml.IsNull(things):
 	case things.Kind == yaml.ScalarNode:
 		registry = s.path(things.Value)
 		if policies == nil {
@@ -116,7 +122,7 @@ func (s *suite) open(policies, things *yaml.Node) {
 		s.site = site
 	}
 	if things != nil && things.Kind != yaml.ScalarNode {
-		s.mapping(things, "things", s.thing)
+		s.Mapping(things, "things", s.thing)
 	}
 }
 
@@ -138,12 +144,12 @@ func (s *suite) wrong(err error, n *yaml.Node, remedy string) {
 	if i := strings.LastIndex(text, "; "); i >= 0 {
 		text, remedy = text[:i], text[i+2:]
 	}
-	s.fault(n, "", text, remedy)
+	s.Fault(n, "", text, remedy)
 }
 
 // inline reads documents from the file itself: as text, as YAML, or by path.
 func (s *suite) inline(n *yaml.Node) {
-	s.mapping(n, "policies", func(key, value *yaml.Node, where string) {
+	s.Mapping(n, "policies", func(key, value *yaml.Node, where string) {
 		d := Source{Document: policy.Document{Name: key.Value}, File: s.file}
 		switch {
 		case value.Kind != yaml.ScalarNode:
@@ -157,7 +163,7 @@ func (s *suite) inline(n *yaml.Node) {
 				d.Line++ // the text begins below its |
 			}
 		default:
-			read, err := readDocument(s.disk, s.path(s.text(value, where)))
+			read, err := readDocument(s.disk, s.path(s.Text(value, where)))
 			if err != nil {
 				s.wrong(err, value, pathRemedy)
 				return
@@ -169,13 +175,13 @@ func (s *suite) inline(n *yaml.Node) {
 }
 
 func (s *suite) thing(key, value *yaml.Node, where string) {
-	f := s.record(value, where, thingKeys)
+	f := s.Record(value, where, thingKeys...)
 	t := &thing{
 		context: policy.Context{
-			ThingName: key.Value, ThingType: s.text(f["type"], where+".type"),
-			ThingAttributes: s.values(f["attributes"], where+".attributes"),
-			ThingAttached:   s.flag(f["attached"], where+".attached", true),
-			ThingExclusive:  s.flag(f["exclusive"], where+".exclusive", false),
+			ThingName: key.Value, ThingType: s.Text(f["type"], where+".type"),
+			ThingAttributes: s.Values(f["attributes"], where+".attributes"),
+			ThingAttached:   s.Flag(f["attached"], where+".attached", true),
+			ThingExclusive:  s.Flag(f["exclusive"], where+".exclusive", false),
 			Certificate:     s.certificate(f["certificate"], where+".certificate"),
 		},
 		policies: s.policyNames(f["policies"], where+".policies"),
@@ -186,14 +192,14 @@ func (s *suite) thing(key, value *yaml.Node, where string) {
 
 // certificate reads what is known about one: a mapping, an id or a file.
 func (s *suite) certificate(n *yaml.Node, where string) *policy.CertificateContext {
-	if isNull(n) {
+	if strictyaml.IsNull(n) {
 		return nil
 	}
 	if n.Kind != yaml.ScalarNode {
-		f := s.record(n, where, certificateForm)
+		f := s.Record(n, where, certificateForm...)
 		return &policy.CertificateContext{
-			ID: s.text(f["id"], where+".id"), Serial: s.text(f["serial"], where+".serial"),
-			Subject: s.lists(f["subject"], where+".subject"), Issuer: s.lists(f["issuer"], where+".issuer"),
+			ID: s.Text(f["id"], where+".id"), Serial: s.Text(f["serial"], where+".serial"),
+			Subject: s.Lists(f["subject"], where+".subject"), Issuer: s.Lists(f["issuer"], where+".issuer"),
 		}
 	}
 	text := n.Value
@@ -219,11 +225,11 @@ func (s *suite) policyNames(n *yaml.Node, where string) []string {
 		return nil
 	}
 	out := []string{}
-	for _, e := range s.texts(n, where) {
-		if s.site.find(e.text) == nil {
-			s.fault(e.node, e.where, fmt.Sprintf("there is no policy %q", e.text), "there are "+s.site.names()+"; correct the name, or add it under policies")
+	for _, e := range s.Texts(n, where) {
+		if s.site.find(e.Text) == nil {
+			s.Fault(e.Node, e.Where, fmt.Sprintf("there is no policy %q", e.Text), "there are "+s.site.names()+"; correct the name, or add it under policies")
 		}
-		out = append(out, e.text)
+		out = append(out, e.Text)
 	}
 	return out
 }

@@ -44,7 +44,9 @@ func TestSuitesThatAreWrong(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":                {"", "f.yaml:1:1: there are no tests; add tests:"},
 		"no YAML":              {"a: [", "f.yaml:1:1: not YAML: did not find expected node content; check indentation"},
-		"two documents":        {"tests: []\n---\na: b\n", "there is more behind the end of the document"},
+		"two documents":        {"tests: []\n---\na: b\n", "a second YAML document begins here"},
+		"Latin-1":              {"# gr\xfcn\n" + tests, "f.yaml:1:5: the text is not valid UTF-8; save the file as UTF-8"},
+		"UTF-16":               {"\xff\xfet\x00", "f.yaml:1:1: the text is UTF-16; save the file as UTF-8"},
 		"unknown key":          {"polices: p" + tests, "f.yaml:1:1: polices: the key is not known; possible are policies, things"},
 		"key twice":            {"tests: []" + tests, "f.yaml:2:1: tests: it is here twice"},
 		"no list":              {"tests: {a: b}", "f.yaml:1:8: tests: a list is needed here"},

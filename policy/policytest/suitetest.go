@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ebbgate/ebbgate/policy"
+	"github.com/ebbgate/ebbgate/policy/strictyaml"
 )
 
 // saying is one test of a YAML file while it is read.
@@ -24,23 +25,23 @@ type saying struct {
 	switches  map[string]string
 }
 
-// test reads one entry of the list of tests, which makes a case of each thing
+// test reads one strictyaml.Entry of the list of tests, which makes a case of each thing
 // that the client may or may not do.
 func (s *suite) test(n *yaml.Node, where string) {
 	before := len(s.faults)
-	t := &saying{suite: s, node: n, where: where, fields: s.record(n, where, testKeys)}
+	t := &saying{suite: s, node: n, where: where, fields: s.Record(n, where, testKeys...)}
 	if n.Kind != yaml.MappingNode {
-		if isNull(n) {
-			s.fault(n, where, "the test is empty", "write client: and may:, or take it out")
+		if strictyaml.IsNull(n) {
+			s.Fault(n, where, "the test is empty", "write client: and may:, or take it out")
 		}
 		return
 	}
 	if t.fields["client"] == nil && t.get("protocol") != "http" {
-		s.fault(n, where, "there is no client", "add client: with the client id")
+		s.Fault(n, where, "there is no client", "add client: with the client id")
 	}
 	t.client = t.get("client")
 	t.switches = maps.Clone(s.switches)
-	maps.Copy(t.switches, s.values(t.fields["switches"], where+".switches"))
+	maps.Copy(t.switches, s.Values(t.fields["switches"], where+".switches"))
 	t.connect()
 	if len(s.faults) == before {
 		t.stand()
@@ -51,24 +52,24 @@ func (s *suite) test(n *yaml.Node, where string) {
 	}
 }
 
-func (t *saying) get(key string) string { return t.text(t.fields[key], t.where+"."+key) }
+func (t *saying) get(key string) string { return t.Text(t.fields[key], t.where+"."+key) }
 
 func (t *saying) wrongAt(key, text, remedy string) {
-	t.fault(t.fields[key], t.where+"."+key, text, remedy)
+	t.Fault(t.fields[key], t.where+"."+key, text, remedy)
 }
 
 func (t *saying) connect() {
 	where := t.where + ".with"
-	f := t.record(t.fields["with"], where, withKeys)
+	f := t.Record(t.fields["with"], where, withKeys...)
 	t.with = connecting{
-		persistent: t.flag(f["persistent"], where+".persistent", false),
-		will:       t.text(f["will"], where+".will"),
+		persistent: t.Flag(f["persistent"], where+".persistent", false),
+		will:       t.Text(f["will"], where+".will"),
 		hasWill:    f["will"] != nil,
-		retain:     t.flag(f["will_retain"], where+".will_retain", false),
+		retain:     t.Flag(f["will_retain"], where+".will_retain", false),
 		fire:       t.switches["will_check"] == "fire",
 	}
 	if t.with.retain && !t.with.hasWill {
-		t.fault(f["will_retain"], where+".will_retain", "there is no will to be retained", "add will: with its topic")
+		t.Fault(f["will_retain"], where+".will_retain", "there is no will to be retained", "add will: with its topic")
 	}
 }
 
@@ -156,39 +157,39 @@ func (t *saying) surroundings() {
 // cases makes the cases of what may, may not and is asked.
 func (t *saying) cases() {
 	before := len(t.suite.cases) + len(t.faults)
-	for _, e := range t.texts(t.fields["may"], t.where+".may") {
-		t.one(e, "may "+e.text, Allow)
+	for _, e := range t.Texts(t.fields["may"], t.where+".may") {
+		t.one(e, "may "+e.Text, Allow)
 	}
 	for _, key := range []string{"may not", "may_not"} {
-		for _, e := range t.texts(t.fields[key], t.where+"."+key) {
-			t.one(e, "may not "+e.text, Deny)
+		for _, e := range t.Texts(t.fields[key], t.where+"."+key) {
+			t.one(e, "may not "+e.Text, Deny)
 		}
 	}
 	expect, ask := t.fields["expect"], t.fields["ask"]
 	if expect != nil {
-		want, ok := readWant(t.text(expect, t.where+".expect"))
+		want, ok := readWant(t.Text(expect, t.where+".expect"))
 		if !ok {
 			t.wrongAt("expect", fmt.Sprintf("%q cannot be expected", expect.Value), wantRemedy)
 			return
 		}
 		if ask == nil && want == Invalid {
-			t.one(entry{"connect", expect, t.where + ".expect"}, "is invalid_policy", want)
+			t.one(strictyaml.Entry{Text: "connect", Node: expect, Where: t.where + ".expect"}, "is invalid_policy", want)
 		}
-		for _, e := range t.texts(ask, t.where+".ask") {
-			t.one(e, fmt.Sprintf("%s is %s", e.text, want), want)
+		for _, e := range t.Texts(ask, t.where+".ask") {
+			t.one(e, fmt.Sprintf("%s is %s", e.Text, want), want)
 		}
 	} else if ask != nil {
 		t.wrongAt("ask", "there is no expect", "add expect: explicit_deny, or write may: or may not: in place of ask:")
 	}
 	if before == len(t.suite.cases)+len(t.faults) {
-		t.fault(t.node, t.where, "the test asks nothing", "add may: or \"may not\": with what the client does, such as publish a/b")
+		t.Fault(t.node, t.where, "the test asks nothing", "add may: or \"may not\": with what the client does, such as publish a/b")
 	}
 }
 
-func (t *saying) one(e entry, id string, want Want) {
-	questions, err := phrase(e.text, t.client, t.with)
+func (t *saying) one(e strictyaml.Entry, id string, want Want) {
+	questions, err := phrase(e.Text, t.client, t.with)
 	if wrong, ok := err.(*phraseError); ok { //nolint:errorlint // phrase returns no other
-		t.fault(e.node, e.where, wrong.text, wrong.remedy)
+		t.Fault(e.Node, e.Where, wrong.text, wrong.remedy)
 		return
 	}
 	name := t.get("name")
@@ -196,7 +197,7 @@ func (t *saying) one(e entry, id string, want Want) {
 		name = t.client
 	}
 	t.suite.cases = append(t.suite.cases, &Case{
-		ID: name + "/" + id, Why: t.get("why"), File: t.file, Line: e.node.Line, Skip: t.get("skip"),
+		ID: name + "/" + id, Why: t.get("why"), File: t.file, Line: e.Node.Line, Skip: t.get("skip"),
 		Documents: t.documents, Site: t.site.documents, Context: t.context, Questions: questions,
 		Want: want, Switches: t.switches, Gateway: t.gateway,
 	})

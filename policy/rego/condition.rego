@@ -226,21 +226,30 @@ number(text) := to_number(regex.replace(text, `^(-?)0+([0-9])`, `${1}${2}`)) if 
 	count(trim_prefix(text, "-")) <= 15
 }
 
-# instant reads a date, a time of day with its zone, or seconds since 1970,
-# and gives nanoseconds.
-instant(text) := time.parse_rfc3339_ns(text) if {
+# instant reads a date, a month, a time of day with its zone, or seconds since
+# 1970. It gives seconds and nanoseconds: pairs are ordered as instants are.
+instant(text) := moment(text) if {
 	regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`, text)
 }
 
-instant(text) := time.parse_rfc3339_ns(concat("", [minute, ":00", zone])) if {
+instant(text) := moment(concat("", [minute, ":00", zone])) if {
 	[[_, minute, zone]] := regex.find_all_string_submatch_n(`^(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:\d\d)$`, text, 1)
 }
 
-instant(text) := time.parse_rfc3339_ns(concat("", [text, "T00:00:00Z"])) if {
-	regex.match(`^\d{4}-\d\d-\d\d$`, text)
+instant(text) := moment(concat("", [text, "T00:00:00Z"])) if regex.match(`^\d{4}-\d\d-\d\d$`, text)
+
+instant(text) := moment(concat("", [text, "-01T00:00:00Z"])) if regex.match(`^\d{4}-\d\d$`, text)
+
+instant(text) := [to_number(text), 0] if {
+	regex.match(`^[1-9][0-9]{0,11}$`, text)
+	to_number(text) <= 253402300799 # the end of the year 9999
 }
 
-instant(text) := to_number(text) * 1000000000 if {
-	regex.match(`^[1-9][0-9]{0,9}$`, text)
-	to_number(text) < 9000000000
+# The calendar repeats every 400 years, and nanoseconds count 584 years only: a
+# time is read in its place between 1700 and 2099, and moved.
+moment(text) := [((ns - rest) / 1000000000) + (cycles * 12622780800), rest] if {
+	year := to_number(concat("", ["1", substring(text, 0, 4)])) - 10000
+	cycles := floor((year - 1700) / 400)
+	ns := time.parse_rfc3339_ns(concat("", [sprintf("%d", [year - (cycles * 400)]), substring(text, 4, -1)]))
+	rest := ((ns % 1000000000) + 1000000000) % 1000000000
 }

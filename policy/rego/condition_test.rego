@@ -77,3 +77,17 @@ test_will_topic if {
 	holds("ArnNotLike", "iot:LastWillTopic", arn("topic/wills/*"), {})
 	holds("ArnNotLikeIfExists", "iot:LastWillTopic", arn("topic/wills/*"), {})
 }
+
+test_instants if {
+	iot.instant("1970-01-01T00:00:00.000000001Z") == [0, 1]
+	iot.instant("1969-12-31T23:59:59.999999999Z") == [-1, 999999999]
+	iot.instant("2027-06") == [1811808000, 0]
+	iot.instant("2027-06-01T12:00+02:00") == [1811844000, 0]
+	iot.instant("0000-03-01") == [-62162035200, 0]
+	iot.instant("9999-12-31T23:59:59.5Z") == [253402300799, 500000000]
+	iot.instant("253402300799") == [253402300799, 0]
+	not iot.instant("253402300800")
+	not iot.instant("1900-02-29")
+	not iot.instant("10000-01-01")
+	iot.instant("9999-12-31T23:59:59.000000001Z") > iot.instant("9999-12-31T23:59:59Z")
+}

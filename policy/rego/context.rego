@@ -115,7 +115,7 @@ asked("aws:sourceip", _, who) := [who.source_ip]
 
 asked("aws:currenttime", request, who) := [now(request, who)] if not timeless
 
-asked("aws:epochtime", request, who) := [sprintf("%d", [floor(time.parse_rfc3339_ns(now(request, who)) / 1000000000)])] if {
+asked("aws:epochtime", request, who) := [sprintf("%d", [instant(now(request, who))[0]])] if {
 	not timeless
 }
 
