@@ -27,6 +27,7 @@ const maxReason = 1 << 10
 type settlement struct {
 	batch Batch
 	keys  []flightKey
+	marks []mark
 	err   error
 }
 
@@ -72,6 +73,7 @@ func (f *Forwarder) flush() {
 		return
 	}
 	s := settlement{batch: f.batch, keys: f.waiting}
+	s.marks = f.advanceMarks(&s.batch)
 	f.batch, f.waiting = Batch{}, nil
 	f.commit(s)
 }
@@ -107,6 +109,7 @@ func (f *Forwarder) commit(s settlement) {
 func (f *Forwarder) confirm(s settlement) {
 	f.flying--
 	f.closing -= len(s.keys)
+	s.confirmMarks()
 	code := "release-" + f.cfg.Upstream
 	if s.err != nil {
 		if f.health.Raise(Warning{Code: code, Severity: Critical,
@@ -247,74 +250,3 @@ func (f *Forwarder) suspectOldest(oldest *flight, err error) {
 	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", f.closes.closes, err))
 	f.closes, f.takes = suspect{}, false
 }
-
-// Before a place is sent its mark is durable, so that after a crash the bill
-// knows what may have been sent. Marks run ahead in strides.
-const markStride = 1024
-
-// marked makes sure that the mark covers the head of a source; false means that
-// the commit is under way.
-func (f *Forwarder) marked(s *source) bool {
-	p := s.head.Place
-	if s.unmarked.Load() && time.Now().After(s.askAgain) {
-		s.unmarked.Store(false)
-		s.asked, s.askAgain = 0, time.Now().Add(commitRetry)
-	}
-	if p+markStride/2 >= s.asked {
-		to := p + markStride
-		s.asked = to
-		var b Batch
-		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))
-		f.spool.Commit(&b, func(_ Seq, err error) {
-			if err != nil {
-				s.unmarked.Store(true) // asked again with the next tick
-				return
-			}
-			s.durable.Store(uint64(to))
-			select {
-			case f.wake <- struct{}{}:
-			default:
-			}
-		})
-	}
-	return uint64(p) < s.durable.Load()
-}
-
-// forgetMarks says that nothing is on its way: what was lost is in the batch.
-func (f *Forwarder) forgetMarks() {
-	f.sources(func(s *source) {
-		if s.asked > 0 {
-			f.batch.Put(nsSent, s.queue, nil)
-			s.asked = 0
-			s.durable.Store(0)
-		}
-	})
-}
-
-// accountForCrash meters what a crash has left on the way: of each queue the
-// oldest records below the mark, as many as can have been in flight or
-// acknowledged without being released.
-func (f *Forwarder) accountForCrash() {
-	f.sources(func(s *source) {
-		v, err := f.spool.Get(nsSent, s.queue)
-		mark, parsed := strconv.ParseUint(string(v), 10, 64)
-		if err != nil || parsed != nil {
-			return
-		}
-		c := f.spool.Cursor(s.queue)
-		defer c.Close()
-		for range maxUnconfirmed {
-			r, err := c.Next()
-			if err != nil || r == nil || uint64(r.Place) >= mark {
-				break
-			}
-			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
-		}
-		f.batch.Put(nsSent, s.queue, nil)
-	})
-	f.flush()
-}
-
-// maxUnconfirmed bounds what a crash can leave sent and not released: AWS's
-// window and a release batch.
-const maxUnconfirmed = 100 + releaseBatch

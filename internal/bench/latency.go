@@ -29,7 +29,8 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		s.p50 = b.report.add(figure{What: "  median", Unit: "ms", With: "one sync, median"})
 	}
 	loose := b.report.add(figure{What: "  mosquitto's PUBACK p99, not durable", Unit: "ms", Note: "for comparison"})
-	b.note("a: one sync is sampled right before and right after each of the gateway's runs; it is slowed, as the gateway's syncs are, by strace -f --seccomp-bpf -e inject=fsync,fdatasync,msync:delay_exit=…")
+	b.note("a: one sync is an fdatasync of %d bytes in reserved space, as a commit is one; it is sampled right before and right after each of the gateway's runs, at the same instants as messages come (%s a second), together for as long as the run lasts. It is slowed, as the gateway's syncs are, by strace -f --seccomp-bpf -e inject=fsync,fdatasync,msync:delay_exit=…",
+		syncSize, number(pacedRate))
 	return b.eachRun(ctx, partLatency, func(run string) error {
 		for _, s := range settings {
 			if err := b.latencyOf(ctx, run, s); err != nil {
@@ -52,7 +53,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 
 // latencyOf makes one run of one setting.
 func (b *bench) latencyOf(ctx context.Context, run string, s latency) error {
-	samples := b.Samples
+	samples := int(b.Paced.Seconds() * pacedRate) // as many as the run has messages: a second more or less of a disk tells little of its p99
 	if s.delay > 0 {
 		samples = b.SlowSamples
 	}

@@ -53,6 +53,15 @@ func diskName(dir string) (string, error) {
 // reading it needs.
 func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
+// reserve gives a file n bytes of the disk, for what will be written to it.
+func reserve(f *os.File, n int64) error {
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, n)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // the gateway does without as well
+	}
+	return err
+}
+
 // syncFileSystem writes everything of dir's file system to its device.
 func syncFileSystem(dir string) error {
 	f, err := os.Open(dir)

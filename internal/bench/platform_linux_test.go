@@ -69,8 +69,12 @@ func TestRefusesMemory(t *testing.T) {
 func TestProbeTellsEverySample(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
+	start := time.Now()
 	if err := runProbe(dir, "5", &out); err != nil {
 		t.Fatal(err)
+	}
+	if ran := time.Since(start); ran < 4*time.Second/pacedRate { // the fifth begins no sooner
+		t.Errorf("5 samples in %v: they are taken as messages come, %d a second", ran, pacedRate)
 	}
 	var took []time.Duration
 	if err := json.Unmarshal(out.Bytes(), &took); err != nil || len(took) != 5 || took[0] <= 0 {

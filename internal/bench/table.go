@@ -20,8 +20,8 @@ func (r *report) print(w io.Writer) {
 	}
 	_, _ = fmt.Fprintln(w)
 	if len(r.Syncs) > 0 {
-		say("one sync", "fdatasync of a 4 KiB append: median %s ms, p99 %s ms (%d samples, taken between the runs)",
-			number(median(r.Syncs)), number(quantile(r.Syncs, 0.99)), len(r.Syncs))
+		say("one sync", "fdatasync of %d bytes in reserved space, %s a second: median %s ms, p99 %s ms (%d samples, taken between the runs)",
+			syncSize, number(pacedRate), number(median(r.Syncs)), number(quantile(r.Syncs, 0.99)), len(r.Syncs))
 	}
 	say("runs", "medians of %d, interleaved: gateway, mosquitto, gateway, …; payloads of %d bytes, QoS 1", r.Scale.Runs, payloadSize)
 	say("machine", "%s", r.Machine)

@@ -16,6 +16,7 @@ type Meter struct {
 
 	mu   sync.Mutex
 	book *hourBook
+	mark hourMark         // when book was last found to be of the present hour
 	pace map[string]*pace // by upstream
 }
 
@@ -31,6 +32,12 @@ func NewMeter(spool bridge.Spool, upstreams map[string]Options, now func() bridg
 		return nil, fmt.Errorf("billing: reading this hour's ledger: %w", err)
 	}
 	return m, nil
+}
+
+// hourMark tells hours apart without naming them.
+type hourMark struct {
+	hour   int64 // since 1970
+	synced bool
 }
 
 var _ bridge.Meter = (*Meter)(nil)
@@ -104,8 +111,11 @@ func (m *Meter) count(s series, units int64) *counters {
 	s.device, s.prefix = bound(s.device, maxDeviceName), prefixOf(s.prefix, o.PrefixLevels)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if hour := hourOf(at.Wall, at.Synced); hour != m.book.hour {
-		m.book = newHourBook(hour)
+	if mark := (hourMark{at.Wall.Unix() / 3600, at.Synced}); mark != m.mark {
+		m.mark = mark
+		if hour := hourOf(at.Wall, at.Synced); hour != m.book.hour {
+			m.book = newHourBook(hour)
+		}
 	}
 	p := m.pace[s.upstream]
 	if p == nil {

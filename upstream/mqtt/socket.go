@@ -137,7 +137,7 @@ func (s *socket) Read(p []byte) (int, error) {
 			s.deadline = s.lastRead.Add(linger)
 			_ = s.SetReadDeadline(s.deadline) // fails only when it is closed
 		}
-		n, err := s.Conn.Read(p)
+		n, err := s.read(p)
 		now := time.Now()
 		took := now.Sub(s.lastRead)
 		s.lastRead = now
@@ -147,6 +147,13 @@ func (s *socket) Read(p []byte) (int, error) {
 		}
 		s.fast = false // less came than is worth waiting for, or nothing: take it
 	}
+}
+
+func (s *socket) read(p []byte) (int, error) {
+	if s.fd.raw == nil {
+		return s.Conn.Read(p)
+	}
+	return s.fd.read(p)
 }
 
 // mark tells the kernel for how many bytes to wake us.
