@@ -27,7 +27,7 @@ func NewIngest(spool Spool, router Router, clock *Clock, meter Meter, drops *Dro
 // complete at once, so the giver's acknowledgements need their own queue.
 func (in *Ingest) Up(p *Principal, g Grants, m *Message, done func(error)) {
 	if err := authorizePublish(g, m); err != nil {
-		in.drops.CountError(err, p.ClientID, m.Topic)
+		in.drops.CountError(err, p.Name(), m.Topic)
 		done(err)
 		return
 	}
@@ -38,7 +38,7 @@ func (in *Ingest) Up(p *Principal, g Grants, m *Message, done func(error)) {
 func (in *Ingest) Authorized(p *Principal, m *Message, done func(error)) {
 	to, err := in.router.Up(p, m)
 	if err != nil {
-		in.drops.CountError(err, p.ClientID, m.Topic)
+		in.drops.CountError(err, p.Name(), m.Topic)
 		done(err)
 		return
 	}
@@ -49,7 +49,7 @@ func (in *Ingest) Authorized(p *Principal, m *Message, done func(error)) {
 	var b Batch
 	b.Append(&Record{
 		Message:   *m,
-		Origin:    Origin{Device: p.ClientID, Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)},
+		Origin:    Origin{Device: p.Name(), Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)},
 		Receivers: to,
 	})
 	in.spool.Commit(&b, func(_ Seq, err error) { done(err) })

@@ -1,13 +1,14 @@
 package bridge
 
 import (
+	"cmp"
 	"crypto/x509"
 	"net/netip"
 )
 
 // Principal is who a connection speaks for. It is immutable once made.
 type Principal struct {
-	ClientID string
+	ClientID string // empty over HTTP
 	User     string // authenticated user name, or the listener's name for anonymous clients
 	Listener string
 	Remote   netip.AddrPort
@@ -29,6 +30,10 @@ type Principal struct {
 	ListenerPolicies []string
 }
 
+// Name is who a message is from, in records and logs: the client id, or the
+// user or certificate of one who speaks HTTP and has no client id.
+func (p *Principal) Name() string { return cmp.Or(p.ClientID, p.User, p.CertificateID) }
+
 // Thing is a registry entry.
 type Thing struct {
 	Name       string
@@ -40,13 +45,21 @@ type Thing struct {
 // Action is an AWS IoT policy action.
 type Action string
 
-// The actions that the broker itself asks about.
+// The actions that the broker itself asks about. Those of HTTP are about a
+// topic's retained message, about all of them, or about another client.
 const (
 	ActionConnect       Action = "iot:Connect"
 	ActionPublish       Action = "iot:Publish"
 	ActionRetainPublish Action = "iot:RetainPublish"
 	ActionSubscribe     Action = "iot:Subscribe"
 	ActionReceive       Action = "iot:Receive"
+
+	ActionGetRetained       Action = "iot:GetRetainedMessage"
+	ActionListRetained      Action = "iot:ListRetainedMessages" // Name is empty
+	ActionDeleteConnection  Action = "iot:DeleteConnection"
+	ActionGetConnection     Action = "iot:GetConnection"
+	ActionListSubscriptions Action = "iot:ListSubscriptions"
+	ActionSendDirect        Action = "iot:SendDirectMessage"
 )
 
 // Request is one question to the policy.
@@ -62,6 +75,10 @@ type Request struct {
 	// For ActionReceive only: the ShareName of the subscription through which
 	// the message would be delivered, empty for an ordinary one.
 	Share string
+
+	// For ActionSendDirect only: the topic of the message. Name is the client
+	// that it is for.
+	Topic string
 }
 
 // Decision answers a Request. The zero Decision denies.

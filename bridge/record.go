@@ -24,7 +24,7 @@ func (id MessageID) String() string { return hex.EncodeToString(id[:]) }
 // travels as user properties or in an envelope, because the cloud sees one
 // principal and the arrival time only.
 type Origin struct {
-	Device string // MQTT client id; for messages from the cloud the upstream's name
+	Device string // Principal.Name: the MQTT client id, or who published over HTTP; for messages from the cloud the upstream's name
 	Thing  string // thing name, or empty
 	ID     MessageID
 	Instant

@@ -112,6 +112,9 @@ func (a *inquiry) input() map[string]any {
 	if a.request.hasWill {
 		request["last_will_topic"] = a.gateway.prefix() + "topic/" + a.request.willTopic
 	}
+	if a.request.topic != nil {
+		request["topic"] = *a.request.topic
+	}
 	if a.request.share != "" {
 		request["share"] = a.request.share
 	}

@@ -30,6 +30,7 @@ type Question struct {
 	Resource          string   `json:"resource"` // a whole ARN, or the short form "topic/a/b", or "*"
 	ConnectAttributes []string `json:"connect_attributes,omitempty"`
 	LastWillTopic     *string  `json:"last_will_topic,omitempty"` // the plain topic; nil without a will
+	Topic             *string  `json:"topic,omitempty"`           // of iot:SendDirectMessage: the message's; nil leaves iot:Topic without a value
 	Share             string   `json:"share,omitempty"`           // of iot:Receive: the ShareName of the subscription it is for
 }
 
@@ -108,7 +109,7 @@ type inquiry struct {
 }
 
 func (d *Desk) prepare(docs []Document, c Context, q Question) (*inquiry, error) {
-	if !validText(q.Action, q.Resource, q.Share) || !validText(q.ConnectAttributes...) || q.LastWillTopic != nil && !validText(*q.LastWillTopic) {
+	if !validText(q.Action, q.Resource, q.Share) || !validText(q.ConnectAttributes...) || q.LastWillTopic != nil && !validText(*q.LastWillTopic) || q.Topic != nil && !validText(*q.Topic) {
 		return nil, errName
 	}
 	g, kind, name, err := d.resource(q)
@@ -130,6 +131,12 @@ func (d *Desk) prepare(docs []Document, c Context, q Question) (*inquiry, error)
 		action: q.Action, kind: kind, name: name,
 		share:      q.Share,
 		attributes: q.ConnectAttributes, source: a.session.sourceIP, clock: now,
+	}
+	if q.Topic != nil {
+		if bridge.Action(q.Action) != bridge.ActionSendDirect {
+			return nil, errors.New("a topic beside the resource is for iot:SendDirectMessage; leave it out")
+		}
+		a.request.topic = q.Topic
 	}
 	if q.LastWillTopic != nil {
 		a.request.hasWill, a.request.willTopic = true, *q.LastWillTopic

@@ -121,15 +121,19 @@ func (e *Engine) request(r *bridge.Request, source string) (request, error) {
 	if kind == "" {
 		return request{}, fmt.Errorf("%s is no action of a policy", shorten(string(r.Action)))
 	}
-	if !validText(r.Name, r.WillTopic, r.Share) {
+	if !validText(r.Name, r.WillTopic, r.Share, r.Topic) {
 		return request{}, errName
 	}
 	share := r.Share
 	if r.Action != bridge.ActionReceive {
 		share = ""
 	}
+	var topic *string
+	if r.Action == bridge.ActionSendDirect {
+		topic = &r.Topic
+	}
 	return request{
-		action: string(r.Action), kind: kind, name: r.Name, share: share,
+		action: string(r.Action), kind: kind, name: r.Name, share: share, topic: topic,
 		attributes: attributesOf(r), hasWill: r.Will && r.Action == bridge.ActionConnect, willTopic: r.WillTopic,
 		source: source, clock: e.now,
 	}, nil

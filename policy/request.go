@@ -20,6 +20,7 @@ type request struct {
 	hasWill    bool
 	willTopic  string
 	share      string           // the ShareName that an iot:Receive is for
+	topic      *string          // of a direct message; nil for what is none
 	source     string           // aws:SourceIp, or empty
 	clock      func() time.Time // aws:CurrentTime, to the second
 }
@@ -43,6 +44,7 @@ func (f fact) time() (moment, bool) {
 const (
 	keyAttributes  = "iot:connectattributes"
 	keyWillTopic   = "iot:lastwilltopic"
+	keyTopic       = "iot:topic"
 	keySourceIP    = "aws:sourceip"
 	keyCurrentTime = "aws:currenttime"
 	keyEpochTime   = "aws:epochtime"
@@ -58,6 +60,10 @@ func (r *request) facts(key string, g gateway, buffer []fact) []fact {
 	case keyWillTopic:
 		if r.hasWill {
 			buffer = append(buffer, fact{text: g.prefix() + "topic/" + r.willTopic})
+		}
+	case keyTopic:
+		if r.topic != nil {
+			buffer = append(buffer, fact{text: *r.topic})
 		}
 	case keySourceIP:
 		if r.source != "" {
@@ -81,18 +87,18 @@ func (r *request) facts(key string, g gateway, buffer []fact) []fact {
 // before the name; "*" for actions on all at once; "" for what is no action.
 func kindOf(action bridge.Action) string {
 	switch action {
-	case bridge.ActionPublish, bridge.ActionReceive, bridge.ActionRetainPublish, "iot:GetRetainedMessage":
+	case bridge.ActionPublish, bridge.ActionReceive, bridge.ActionRetainPublish, bridge.ActionGetRetained:
 		return "topic/"
 	case bridge.ActionSubscribe:
 		return "topicfilter/"
-	case bridge.ActionConnect, "iot:DeleteConnection", "iot:SendDirectMessage", "iot:GetConnection", "iot:ListSubscriptions":
+	case bridge.ActionConnect, bridge.ActionDeleteConnection, bridge.ActionSendDirect, bridge.ActionGetConnection, bridge.ActionListSubscriptions:
 		return "client/"
 	case "iot:GetThingShadow", "iot:UpdateThingShadow", "iot:DeleteThingShadow",
 		"iot:DescribeJobExecution", "iot:GetPendingJobExecutions", "iot:StartNextPendingJobExecution", "iot:UpdateJobExecution":
 		return "thing/"
 	case "iot:AssumeRoleWithCertificate":
 		return "rolealias/"
-	case "iot:ListRetainedMessages", "iot:ListNamedShadowsForThing":
+	case bridge.ActionListRetained, "iot:ListNamedShadowsForThing":
 		return "*"
 	default:
 		return ""

@@ -65,7 +65,7 @@ type siteKey struct {
 	action string
 	name   string
 	share  string
-	will   string // and what else a CONNECT brings
+	will   string // and what else a CONNECT or a direct message brings
 }
 
 // siteAnswer is why the site denies; none when it does not.
@@ -83,6 +83,9 @@ func (s *siteRules) narrow(b *bound, r *request, d bridge.Decision) (bridge.Deci
 	key := siteKey{b, r.action, r.name, r.share, ""}
 	if r.action == string(bridge.ActionConnect) {
 		key.will = strings.Join(r.attributes, ",") + " " + r.willTopic
+	}
+	if r.topic != nil {
+		key.will = *r.topic
 	}
 	a := s.answers.get(key)
 	if a == nil || !a.until.IsZero() && !s.now().Before(a.until) {
@@ -142,6 +145,9 @@ func siteInput(principal map[string]any, r *request) map[string]any {
 	input := map[string]any{"principal": principal, "action": r.action, "resource": r.kind + r.name, "name": r.name}
 	if r.share != "" {
 		input["share"] = r.share
+	}
+	if r.topic != nil {
+		input["topic"] = *r.topic
 	}
 	if r.action == string(bridge.ActionConnect) {
 		connect := map[string]any{"persistent": slices.Contains(r.attributes, "PersistentConnect"), "will": r.hasWill}

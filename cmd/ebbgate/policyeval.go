@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/policy/policytest"
 	"github.com/ebbgate/ebbgate/policy/policytest/explain"
@@ -31,6 +32,7 @@ type policyEval struct {
 	detached bool
 	question policy.Question
 	will     string
+	topic    string
 	persist  bool
 	explain  bool
 	json     bool
@@ -88,6 +90,7 @@ Exit codes: 0 allowed; 1 denied; 2 a wrong command line, policy or registry.`,
 	f.StringVar(&e.question.Resource, "resource", "", "the resource, such as topic/a/b; that of iot:Connect is the client")
 	f.BoolVar(&e.persist, "persistent", false, "iot:Connect: clean session off, or a session expiry over 0")
 	f.StringVar(&e.will, "will-topic", "", "iot:Connect: with a will to this topic")
+	f.StringVar(&e.topic, "topic", "", "iot:SendDirectMessage: the message's topic; the resource is the client that it is for")
 	f.StringVar(&e.question.Share, "share", "", "iot:Receive: through a shared subscription of this group")
 	f.BoolVar(&e.explain, "explain", false, "say why")
 	f.BoolVar(&e.json, "json", false, "print one JSON object")
@@ -149,7 +152,7 @@ func (e *policyEval) complete(opts *policy.Options) error {
 	}
 	q := &e.question
 	connect := strings.EqualFold(q.Action, "iot:Connect")
-	for flag, value := range map[string]string{"--action": q.Action, "--resource": q.Resource, "--client-id": e.client.ID, "--will-topic": e.will} {
+	for flag, value := range map[string]string{"--action": q.Action, "--resource": q.Resource, "--client-id": e.client.ID, "--will-topic": e.will, "--topic": e.topic} {
 		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
 			return invalidf("%s %q has bytes that are no text; write it as plain UTF-8, without control characters", flag, value)
 		}
@@ -167,6 +170,8 @@ func (e *policyEval) complete(opts *policy.Options) error {
 		return invalidf("there is no --client-id; write the id that the client connects with")
 	case (e.persist || e.will != "") && !connect:
 		return invalidf("--persistent and --will-topic belong to iot:Connect; take them out, or ask about iot:Connect")
+	case e.topic != "" && q.Action != string(bridge.ActionSendDirect):
+		return invalidf("--topic belongs to iot:SendDirectMessage; ask about a publish by --resource topic/%s", e.topic)
 	case q.Share != "" && !strings.EqualFold(q.Action, "iot:Receive"):
 		return invalidf("--share belongs to iot:Receive; ask about a subscription by --resource 'topicfilter/$share/%s/…'", q.Share)
 	case q.Resource == "" && connect:
@@ -176,6 +181,9 @@ func (e *policyEval) complete(opts *policy.Options) error {
 	}
 	if e.persist {
 		q.ConnectAttributes = append(q.ConnectAttributes, "PersistentConnect")
+	}
+	if e.topic != "" {
+		q.Topic = &e.topic
 	}
 	if e.will != "" {
 		q.ConnectAttributes = append(q.ConnectAttributes, "LastWill")

@@ -124,7 +124,7 @@ no value.`,
 	f.register(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as decisions are made, until interrupted")
 	cmd.Flags().BoolVar(&denied, "denied", false, "only what was denied")
-	cmd.Flags().StringVar(&client, "client", "", "only this client id")
+	cmd.Flags().StringVar(&client, "client", "", "only this client id; of HTTP this certificate id")
 	cmd.Flags().StringVar(&action, "action", "", "only this action, such as iot:Publish")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return cmd
@@ -137,9 +137,12 @@ func decisionText(e *decisions.Entry) string {
 	if e.Outcome != decisions.Allowed {
 		word = "DENIED "
 	}
-	text := fmt.Sprintf("%s %s %s %s %s", e.Time.Local().Format("15:04:05.000"), word, cmp.Or(e.ClientID, "-"), strings.TrimPrefix(e.Action, "iot:"), e.Resource)
+	text := fmt.Sprintf("%s %s %s %s %s", e.Time.Local().Format("15:04:05.000"), word, cmp.Or(e.ClientID, e.Principal, "-"), strings.TrimPrefix(e.Action, "iot:"), e.Resource)
 	if e.Share != "" {
 		text += " ($share/" + e.Share + ")"
+	}
+	if e.Topic != "" {
+		text += " (" + e.Topic + ")"
 	}
 	if e.Outcome == decisions.Allowed {
 		return text + "  by " + by(&e.Verdict) + "\n"

@@ -63,9 +63,9 @@ type run struct {
 // subjectKey tells differences apart.
 type subjectKey struct {
 	subject
-	action            bridge.Action
-	name, share, will string
-	allowed           bool
+	action             bridge.Action
+	name, share, topic string // topic: of the will, or of a direct message
+	allowed            bool
 }
 
 // offer gives a question to the dry run, unless too many wait.
@@ -141,7 +141,7 @@ func (r *run) compare(q question, at time.Time) {
 	}
 	r.progress.Differ++
 	who := subjectOf(q.who)
-	key := subjectKey{who, q.ask.Action, q.ask.Name, q.ask.Share, q.ask.WillTopic, q.answer.Allowed}
+	key := subjectKey{who, q.ask.Action, q.ask.Name, q.ask.Share, q.ask.WillTopic + q.ask.Topic, q.answer.Allowed}
 	d := r.found[key]
 	if d == nil {
 		if len(r.found) >= maxDifferences {

@@ -1,6 +1,7 @@
 package decisions
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type Subject struct {
 	Resource  string `json:"resource"`        // as in an ARN: "topic/a/b"
 	Share     string `json:"share,omitempty"` // ShareName of the subscription, for iot:Receive
 	WillTopic string `json:"will_topic,omitempty"`
+	Topic     string `json:"topic,omitempty"` // of a direct message
 }
 
 // Verdict is what a policy answered.
@@ -47,7 +49,7 @@ func (x *record) entry() Entry {
 }
 
 func (w subject) asks(r *bridge.Request) Subject {
-	s := Subject{ClientID: w.client, Thing: w.thing, Principal: w.name, Action: string(r.Action), Resource: resource(r), Share: r.Share}
+	s := Subject{ClientID: w.client, Thing: w.thing, Principal: w.name, Action: string(r.Action), Resource: resource(r), Share: r.Share, Topic: r.Topic}
 	if r.Will {
 		s.WillTopic = r.WillTopic
 	}
@@ -58,8 +60,10 @@ func (w subject) asks(r *bridge.Request) Subject {
 // an ARN.
 func resource(r *bridge.Request) string {
 	switch r.Action {
-	case bridge.ActionConnect:
+	case bridge.ActionConnect, bridge.ActionDeleteConnection, bridge.ActionGetConnection, bridge.ActionListSubscriptions, bridge.ActionSendDirect:
 		return "client/" + r.Name
+	case bridge.ActionListRetained:
+		return "*"
 	case bridge.ActionSubscribe:
 		return "topicfilter/" + r.Name
 	default:
@@ -85,12 +89,12 @@ func verdictOf(d bridge.Decision) Verdict {
 // Filter says which decisions a reader wants.
 type Filter struct {
 	Denied bool   // none that was allowed
-	Client string // of this client id only; empty: of all
+	Client string // of this client id only, over HTTP of this certificate id or user; empty: of all
 	Action string // of this action only, "iot:Publish" or "Publish"; empty: all
 }
 
 func (f *Filter) wants(x *record) bool {
-	if f.Denied && x.answer.Allowed || f.Client != "" && f.Client != x.who.client {
+	if f.Denied && x.answer.Allowed || f.Client != "" && f.Client != cmp.Or(x.who.client, x.who.name) {
 		return false
 	}
 	return f.Action == "" || strings.EqualFold(strings.TrimPrefix(string(x.ask.Action), "iot:"), strings.TrimPrefix(f.Action, "iot:"))

@@ -124,7 +124,7 @@ func subjectOf(p *bridge.Principal) subject {
 
 // copied is a request that shares nothing with the packet that brought it.
 func copied(r bridge.Request) bridge.Request {
-	r.Name, r.WillTopic = strings.Clone(r.Name), strings.Clone(r.WillTopic)
+	r.Name, r.WillTopic, r.Topic = strings.Clone(r.Name), strings.Clone(r.WillTopic), strings.Clone(r.Topic)
 	return r
 }
 
@@ -135,7 +135,7 @@ func (l *Log) add(p *bridge.Principal, r bridge.Request, d bridge.Decision) {
 	if l.entries == 0 {
 		return
 	}
-	r.Name, r.WillTopic = keep(r.Name), keep(r.WillTopic)
+	r.Name, r.WillTopic, r.Topic = keep(r.Name), keep(r.WillTopic), keep(r.Topic)
 	at := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -295,4 +296,26 @@ func BenchmarkDecide(b *testing.B) {
 	b.Run("unwatched", run(table{}))
 	b.Run("watched", run(watched))
 	b.Run("denied", run(denied))
+}
+
+// TestHTTPIsNamed: who speaks HTTP has no client id, and is found by what it
+// has; what is asked about other clients, topics and lists reads as in an ARN.
+func TestHTTPIsNamed(t *testing.T) {
+	l := NewLog(table{}, Options{Entries: 10})
+	g, err := l.Grants(&bridge.Principal{CertificateID: "c0ffee"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Decide(bridge.Request{Action: bridge.ActionSendDirect, Name: "press-1", Topic: "cmd/go"})
+	g.Decide(bridge.Request{Action: bridge.ActionListRetained})
+	g.Decide(bridge.Request{Action: bridge.ActionGetRetained, Name: "state/a"})
+	ask(t, l, "press-1", bridge.ActionPublish, "t")
+	var got []string
+	for _, x := range read(t, l, "client=c0ffee") {
+		got = append(got, x.Action+" "+x.Resource+" "+x.Topic)
+	}
+	want := []string{"iot:SendDirectMessage client/press-1 cmd/go", "iot:ListRetainedMessages * ", "iot:GetRetainedMessage topic/state/a "}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
 }

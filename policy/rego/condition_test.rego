@@ -68,6 +68,16 @@ test_operators[note] if {
 	count(results) == count([true | want])
 }
 
+test_topic_of_a_direct_message if {
+	request := {"topic": "commands/reboot"}
+	holds("StringEquals", "iot:Topic", "commands/reboot", request)
+	holds("StringLike", "iot:Topic", "commands/*", request)
+	not holds("StringEquals", "iot:Topic", "commands/*", request)
+	not holds("StringLike", "iot:Topic", "*", {})
+	holds("StringNotLike", "iot:Topic", "*", {})
+	holds("StringLikeIfExists", "iot:Topic", "commands/*", {})
+}
+
 test_will_topic if {
 	request := {"last_will_topic": arn("topic/wills/dev1")}
 	holds("ArnEquals", "iot:LastWillTopic", arn("topic/wills/*"), request)

@@ -111,6 +111,9 @@ asked("iot:connectattributes", request, _) := request.connect_attributes
 
 asked("iot:lastwilltopic", request, _) := [request.last_will_topic]
 
+# The topic of a direct message, as it is, not as an ARN.
+asked("iot:topic", request, _) := [request.topic]
+
 asked("aws:sourceip", _, who) := [who.source_ip]
 
 asked("aws:currenttime", request, who) := [now(request, who)] if not timeless
@@ -127,7 +130,7 @@ now(request, _) := request.current_time
 now(request, who) := who.current_time if not request.current_time
 
 per_request := {
-	"iot:connectattributes", "iot:lastwilltopic", "aws:sourceip", "aws:currenttime", "aws:epochtime",
+	"iot:connectattributes", "iot:lastwilltopic", "iot:topic", "aws:sourceip", "aws:currenttime", "aws:epochtime",
 }
 
 # values(key, request, who) is empty for a key that is absent.

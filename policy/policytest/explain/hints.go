@@ -190,6 +190,8 @@ func (h *hinter) conditions(s *policy.StatementTrace) {
 			h.add("The client connects with %s, and %s lists %s for iot:ConnectAttributes: have it ask for less, or list what it asks for.", strings.Join(c.Have, " and "), s.StatementRef, orNothing(c.Want))
 		case key == "iot:lastwilltopic" && len(c.Have) == 0:
 			h.add("%s wants a will, and the client connects without one.", s.StatementRef)
+		case key == "iot:topic" && len(c.Have) == 0:
+			h.add("%s wants the topic of a direct message: iot:SendDirectMessage alone has iot:Topic.", s.StatementRef)
 		}
 	}
 }
