@@ -34,6 +34,10 @@ type Deps struct {
 	Now        func() time.Time // nil: time.Now
 	Events     Events
 
+	// Cloud says whether a route takes a topic to an upstream, and whether
+	// that is connected now. It must not block. nil: there is no cloud.
+	Cloud func(topic string) (routed, connected bool)
+
 	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
 	// also when empty, "both".
 	WillCheck string
@@ -61,6 +65,10 @@ type Broker struct {
 	events     Events
 	memory     MemoryOptions
 	willCheck  string
+
+	cloud     func(topic string) (routed, connected bool)
+	announcer *announcer
+	lifecycle *lifecycle
 
 	server    *mqtt.Server
 	listeners []*listener
@@ -99,6 +107,11 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
+	if b.cloud = deps.Cloud; b.cloud == nil {
+		b.cloud = func(string) (bool, bool) { return false, false }
+	}
+	b.announcer = &announcer{broker: b, queue: make(chan announcement, announcements)}
+	b.lifecycle = newLifecycle(b, opts.Broker.Sessions)
 	for _, o := range opts.Listeners {
 		l, err := newListener(b, o)
 		if err != nil {
@@ -150,6 +163,7 @@ func (b *Broker) Listen() error {
 // seconds. Listen comes first.
 func (b *Broker) Run(ctx context.Context) error {
 	b.server.Listeners.ServeAll(b.server.EstablishConnection)
+	defer b.announcer.start()()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -159,6 +173,7 @@ func (b *Broker) Run(ctx context.Context) error {
 				now := b.now()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
+				b.lifecycle.sweep(now)
 			})
 		case <-ctx.Done():
 			return b.stop()

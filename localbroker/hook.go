@@ -134,6 +134,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 	c.greeted()
 	c.session.start(c)
+	h.broker.lifecycle.connected(c)
 	if f := h.broker.events.Connected; f != nil {
 		f(c.info())
 	}

@@ -29,7 +29,7 @@ func (p *profile) topicName(t string) error {
 // whatever is not the broker's own (MQTT 4.7.2).
 func (p *profile) mayPublish(t string) bool {
 	if p.aws {
-		return strings.HasPrefix(t, "$aws/")
+		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t, eventsRoot) // B197
 	}
 	return t != "$SYS" && !strings.HasPrefix(t, "$SYS/")
 }
