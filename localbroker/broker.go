@@ -38,6 +38,8 @@ type Deps struct {
 	// that is connected now. It must not block. nil: there is no cloud.
 	Cloud func(topic string) (routed, connected bool)
 
+	Health *bridge.Health // nil: nobody is warned
+
 	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
 	// also when empty, "both".
 	WillCheck string
@@ -67,6 +69,8 @@ type Broker struct {
 	willCheck  string
 
 	cloud     func(topic string) (routed, connected bool)
+	hasCloud  bool
+	health    *bridge.Health
 	announcer *announcer
 	lifecycle *lifecycle
 
@@ -107,7 +111,8 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
-	if b.cloud = deps.Cloud; b.cloud == nil {
+	b.cloud, b.hasCloud, b.health = deps.Cloud, deps.Cloud != nil, deps.Health
+	if !b.hasCloud {
 		b.cloud = func(string) (bool, bool) { return false, false }
 	}
 	b.announcer = &announcer{broker: b, queue: make(chan announcement, announcements)}
