@@ -20,6 +20,8 @@ type Principal struct {
 	Thing         Thing // the thing named like the client id (or bound exclusively); zero when there is none
 	ThingAttached bool  // the thing is attached to the presented certificate
 
+	ThingExclusive bool // and the certificate to no other thing
+
 	CertificateID string            // lower-case hex SHA-256 of the DER, or empty
 	Certificate   *x509.Certificate // nil without mTLS
 	Policies      []string          // names of the policies attached to certificate, user and groups

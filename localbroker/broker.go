@@ -31,6 +31,12 @@ type Deps struct {
 	Now        func() time.Time // nil: time.Now
 	Events     Events
 
+	// Cloud says whether a route takes a topic to an upstream, and whether
+	// that is connected now. It must not block. nil: there is no cloud.
+	Cloud func(topic string) (routed, connected bool)
+
+	Health *bridge.Health // nil: nobody is warned
+
 	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
 	// also when empty, "both".
 	WillCheck string
@@ -58,6 +64,12 @@ type Broker struct {
 	events     Events
 	memory     MemoryOptions
 	willCheck  string
+
+	cloud     func(topic string) (routed, connected bool)
+	hasCloud  bool
+	health    *bridge.Health
+	announcer *announcer
+	lifecycle *lifecycle
 
 	listeners []*listener
 	serving   sync.WaitGroup // goroutines that accept
@@ -95,6 +107,12 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
+	b.cloud, b.hasCloud, b.health = deps.Cloud, deps.Cloud != nil, deps.Health
+	if !b.hasCloud {
+		b.cloud = func(string) (bool, bool) { return false, false }
+	}
+	b.announcer = &announcer{broker: b, queue: make(chan announcement, announcements)}
+	b.lifecycle = newLifecycle(b, opts.Broker.Sessions)
 	for _, o := range opts.Listeners {
 		l, err := newListener(b, o)
 		if err != nil {
@@ -128,6 +146,7 @@ func (b *Broker) Run(ctx context.Context) error {
 			b.serving.Go(l.serve)
 		}
 	}
+	defer b.announcer.start()()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -137,6 +156,7 @@ func (b *Broker) Run(ctx context.Context) error {
 				now := b.now()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
+				b.lifecycle.sweep(now)
 			})
 		case <-ctx.Done():
 			return b.stop()

@@ -53,6 +53,8 @@ type client struct {
 	will        *will
 	rate        *rate.Limiter
 
+	presence *presence // what its lifecycle events say; nil: it has none
+
 	greeting int64       // bytes of the CONNECT, while they count
 	open     atomic.Bool // CONNACK success was written
 	aliases  map[uint16]string
@@ -150,6 +152,7 @@ func (c *client) finish(err error) {
 		return
 	}
 	c.session.leave(c, why.clean)
+	c.broker.lifecycle.disconnected(c, why)
 	close(c.gone)
 	c.broker.connected.Add(-1)
 	if c.open.Load() {

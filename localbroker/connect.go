@@ -185,6 +185,7 @@ func (b *Broker) refused(c *client, why *connectError) {
 		b.authErrors.count(authConnect)
 	}
 	b.quiet.warn(why.reason, "a CONNECT was refused", slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text))
+	b.lifecycle.refused(c, why)
 	if f := b.events.Refused; f != nil {
 		f(c.listener.name, why.reason)
 	}

@@ -16,6 +16,9 @@
 //   - Delivery: after the answer a message is retained and fanned out
 //     (fanout.go) into the ordered, bounded queue of each session (outbox.go).
 //     A session outlives its connections (session.go, registry.go).
+//   - Events: who comes, goes and subscribes is told to subscribers
+//     (lifecycle.go), by one goroutine that no connection waits for
+//     (announcer.go).
 //   - Policy: grants are asked at CONNECT, PUBLISH, SUBSCRIBE, before each
 //     delivery and when a will fires. When they change, [Broker.Enforce] asks
 //     again about everything that sessions hold and ends what is no longer

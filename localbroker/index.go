@@ -146,6 +146,9 @@ func (x *index) match(topic string, out []*subscription) []*subscription {
 	return x.root.match(topic, topic[0] == '$', out)
 }
 
+// any reports whether somebody subscribes to a topic.
+func (x *index) any(topic string) bool { return len(x.match(topic, nil)) > 0 }
+
 // match walks the levels; reserved keeps leading wildcards from "$" topics
 // [MQTT-4.7.2-1].
 func (l *level) match(topic string, reserved bool, out []*subscription) []*subscription {

@@ -159,7 +159,7 @@ func (c *client) respond(answers []answer, acks []byte) []byte {
 		c.wire.writeNow(acks) // fails only when the connection has ended
 	}
 	for i := range answers {
-		if answers[i].action == actAccept {
+		if answers[i].action == actAccept && !c.handedOver(&answers[i].Message) {
 			c.broker.accepted(c.id, &answers[i].Message, answers[i].expires)
 		}
 	}

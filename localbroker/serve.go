@@ -59,6 +59,7 @@ func (c *client) greet() error {
 	}
 	c.greeted()
 	c.session.start(c)
+	c.broker.lifecycle.connected(c)
 	if f := c.broker.events.Connected; f != nil {
 		f(c.info())
 	}

@@ -39,6 +39,7 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 		plan[i] = g
 	}
 	c.session.subscribe(c, pk.PacketID, plan, generation)
+	c.broker.lifecycle.subscribed(c, eventSubscribed, granted(plan))
 	if f := c.broker.events.Subscribed; f != nil {
 		f(c.info())
 	}
@@ -57,6 +58,17 @@ type grant struct {
 	sub      *subscription // nil: refused
 	code     byte          // v5 reason code of a refusal
 	handling byte          // Retain Handling, 0 in the AWS profiles (B141)
+}
+
+// granted lists the filters of a plan that was carried out.
+func granted(plan []grant) []string {
+	var out []string
+	for _, g := range plan {
+		if g.sub != nil {
+			out = append(out, g.sub.filter.text)
+		}
+	}
+	return out
 }
 
 // grant decides on one filter; a denied one never enters the index (M14).
@@ -119,6 +131,7 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 		existed, ok := s.addLocked(g.sub)
 		if !ok {
 			codes[i] = c.subackCode(0x97) // B127, B128
+			plan[i].sub = nil
 			continue
 		}
 		codes[i] = g.sub.qos
@@ -179,9 +192,11 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 		return nil // B126: no UNSUBACK, the subscriptions stay
 	}
 	codes := make([]byte, len(pk.Filters))
+	var removed []string
 	for i, f := range pk.Filters {
 		switch {
 		case c.session.unsubscribe(f.Filter):
+			removed = append(removed, strings.Clone(f.Filter))
 		case c.profile.aws: // B143
 			if _, err := c.profile.parseFilter(f.Filter); err != nil && !errors.Is(err, errReserved) {
 				codes[i] = 0x8F // B144
@@ -191,6 +206,7 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 		}
 	}
 	_, _ = c.wire.Write(encodeCodes(packets.Unsuback, c.version, pk.PacketID, codes))
+	c.broker.lifecycle.subscribed(c, eventUnsubscribed, removed)
 	return nil
 }
 

@@ -6,10 +6,7 @@ import (
 	"strings"
 )
 
-const (
-	shareRoot   = "$share/"
-	basicIngest = "$aws/rules/"
-)
+const shareRoot = "$share/"
 
 // topicName checks a topic that a device publishes to (B79-B82). The codec has
 // checked that it is UTF-8 without NUL.
@@ -29,7 +26,8 @@ func (p *profile) topicName(t string) error {
 // whatever is not the broker's own (MQTT 4.7.2).
 func (p *profile) mayPublish(t string) bool {
 	if p.aws {
-		return strings.HasPrefix(t, "$aws/")
+		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t, eventsRoot) && // B197
+			t != basicIngest && !strings.HasPrefix(t, basicIngest+"/") // no rule has no name
 	}
 	return t != "$SYS" && !strings.HasPrefix(t, "$SYS/")
 }

@@ -33,7 +33,7 @@ func (e *Engine) Certificate(cert *x509.Certificate, clientID string, now time.T
 	}
 	p.Policies = st.policies
 	if t != nil {
-		p.Thing, p.ThingAttached = t.Thing, true
+		p.Thing, p.ThingAttached, p.ThingExclusive = t.Thing, true, st.session.exclusive
 	}
 	return p, nil
 }

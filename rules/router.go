@@ -36,6 +36,22 @@ func (r *Router) Down(upstream string, m *bridge.Message) ([]bridge.Receiver, er
 	return r.table.Load().Down(upstream, m)
 }
 
+// Takes names the upstream that a topic of the site goes up to, see
+// [Table.Takes].
+func (r *Router) Takes(topic string) (upstream string, ok bool) { return r.table.Load().Takes(topic) }
+
+// Takes names the upstream that a topic of the site goes up to, that of the
+// first route when several take it. Nothing is looked at but the topic.
+func (t *Table) Takes(topic string) (upstream string, ok bool) {
+	var hit idSet
+	t.up.trie.match(topic, &hit)
+	first := hit.next(1)
+	if first < 0 || hit.has(localOnly) {
+		return "", false
+	}
+	return t.up.routes[first-1].upstream, true
+}
+
 // Up lists the receivers of what p published: none when no route takes it or
 // it is local-only. It fails with kind TopicInvalid, for all receivers, when
 // one route cannot make its topic or the message has passed bridge.MaxHops

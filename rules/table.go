@@ -30,14 +30,15 @@ const localOnly = 0
 
 // route is one route, ready for messages.
 type route struct {
-	name   string
-	queue  string
-	topic  *template
-	limits limits
-	qos    qos
-	keep   bool // the retain flag
-	ttl    time.Duration
-	origin bridge.OriginMode
+	name     string
+	queue    string
+	upstream string
+	topic    *template
+	limits   limits
+	qos      qos
+	keep     bool // the retain flag
+	ttl      time.Duration
+	origin   bridge.OriginMode
 }
 
 // Queue is the durable queue of one route.
@@ -71,7 +72,7 @@ func Compile(o Options) (*Table, error) {
 	for _, u := range o.Up {
 		t.queue("up", u.Upstream, u.Name, u.Priority)
 		t.up.add(u.From, route{
-			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name),
+			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
 			topic: mustTemplate(u.Topic, true), limits: limitsOf(o.TopicLimits, true),
 			qos: parseQoS(u.QoS), keep: u.Retain == "keep", ttl: u.TTL, origin: originModes[u.Origin],
 		})
@@ -83,7 +84,7 @@ func Compile(o Options) (*Table, error) {
 		}
 		t.subscribe(d)
 		t.down[d.Upstream].add(d.From, route{
-			name: d.Name, queue: bridge.QueueName("down", d.Upstream, d.Name),
+			name: d.Name, queue: bridge.QueueName("down", d.Upstream, d.Name), upstream: d.Upstream,
 			topic: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
 			qos: parseQoS(d.QoS), keep: d.Retain == "keep", ttl: d.TTL,
 		})

@@ -22,6 +22,9 @@ func (o Options) Validate() []bridge.Problem {
 	local := v.localOnly()
 	ups, downs := v.ups(), v.downs()
 	v.unreachable(local, ups, downs)
+	if v.options.TopicLimits == "aws" {
+		v.problems = append(v.problems, reserved(local, ups, downs)...)
+	}
 	return append(v.problems, loops(local, ups, downs)...)
 }
 

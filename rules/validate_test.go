@@ -61,7 +61,7 @@ func TestValidate(t *testing.T) {
 		{"shadowed", pair("dt/#", "dt/a"), `up[1].from: route "b" ("dt/a") takes nothing: route "a" ("dt/#") stands before it`},
 		{"same filter", pair("dt/+", "dt/+"), "takes nothing"},
 		{"narrow first", pair("dt/a", "dt/#"), ""},
-		{"$ is not shadowed", pair("#", "$aws/#"), ""},
+		{"$ is not shadowed", pair("#", "$aws/things/#"), ""},
 		{"shadowed is fine with all", func(o *Options) { pair("dt/#", "dt/a")(o); o.Match = "all" }, ""},
 		{"all local", func(o *Options) { pair("dt/a", "x")(o); o.LocalOnly = []string{"dt/#"}; o.Match = "all" }, `up[0].from: route "a" ("dt/a") takes nothing: its topics are all local_only`},
 		{"shadowed down", func(o *Options) { o.Down = []DownRoute{down("a", "#", ""), down("b", "cmd/#", "")} }, `down[1].from: route "b"`},

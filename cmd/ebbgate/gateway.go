@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,7 @@ type gateway struct {
 	broker *localbroker.Broker
 	admin  *telemetry.Server
 	stats  *statusBuilder
+	links  atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
 
 	mu      sync.Mutex // reload replaces what follows
 	cfg     *configs.Config
@@ -83,8 +85,8 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
 		Ingest: counted{g.ingest, &g.stats.accepted}, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
-		WillCheck: cfg.Policy.WillCheck,
-		Events:    localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
+		WillCheck: cfg.Policy.WillCheck, Cloud: g.cloudOf, Health: g.health,
+		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
 	if err != nil {
 		return nil, err
@@ -92,6 +94,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.clouds, err = g.openClouds(); err != nil {
 		return nil, err
 	}
+	g.link()
 	g.warnOrphans()
 	if cfg.Admin.Address != "" {
 		if g.admin, err = telemetry.Listen(cfg.Admin.Address, g.stats.status, g.adminRoutes(), log); err != nil {

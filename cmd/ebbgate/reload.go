@@ -11,6 +11,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 )
@@ -120,9 +121,11 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		return nil, errors.Join(err, closeClouds(clouds, g.clouds))
 	}
 	g.router.Swap(table)
+	g.health.Clear(localbroker.WarningNoRuleRoute)
 	if !same {
 		g.retired = append(g.retired, g.clouds...)
 		g.clouds = clouds
+		g.link()
 		g.warnOrphans()
 		g.stats.changeClouds()
 	}
