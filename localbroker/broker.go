@@ -24,7 +24,8 @@ type Ingester interface {
 	Authorized(p *bridge.Principal, m *bridge.Message, done func(error))
 }
 
-// Deps are what the broker works with. All but Now and Events are required.
+// Deps are what the broker works with. All but Now, Events and Health are
+// required.
 type Deps struct {
 	Ingest     Ingester
 	Identities Identities
@@ -33,6 +34,7 @@ type Deps struct {
 	Log        *slog.Logger
 	Now        func() time.Time // nil: time.Now
 	Events     Events
+	Health     *bridge.Health // nil: nobody looks; warnings go to the log
 
 	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
 	// also when empty, "both".
@@ -60,6 +62,8 @@ type Broker struct {
 	now        func() time.Time
 	events     Events
 	memory     MemoryOptions
+	quotas     *quotas
+	health     *bridge.Health
 	willCheck  string
 
 	server    *mqtt.Server
@@ -69,6 +73,7 @@ type Broker struct {
 	retained  *retained
 
 	connected   atomic.Int64 // devices
+	sockets     atomic.Int64 // open ones of all listeners
 	queued      atomic.Int64 // bytes waiting in all sessions
 	holding     atomic.Int64 // connections that hold a message
 	greetings   atomic.Int64 // bytes of CONNECTs under way
@@ -78,6 +83,7 @@ type Broker struct {
 	enforcing   sync.Mutex    // one Enforce at a time
 	policyEnded atomic.Int64  // connections that a change of policy ended
 	authErrors  authErrors
+	silences    silences
 }
 
 const (
@@ -92,11 +98,12 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b := &Broker{
 		ingest: deps.Ingest, identities: deps.Identities, authorizer: deps.Authorizer,
 		drops: deps.DropLog, log: deps.Log, quiet: newQuietLog(deps.Log), now: deps.Now, events: deps.Events,
-		memory: opts.Broker, willCheck: cmp.Or(deps.WillCheck, willBoth),
+		memory: opts.Broker, health: deps.Health, willCheck: cmp.Or(deps.WillCheck, willBoth),
 	}
 	if b.now == nil {
 		b.now = time.Now
 	}
+	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
 	for _, o := range opts.Listeners {
@@ -159,6 +166,8 @@ func (b *Broker) Run(ctx context.Context) error {
 				now := b.now()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
+				b.quotas.sweep(now, b.health, b.quiet)
+				b.endWebSockets(now)
 			})
 		case <-ctx.Done():
 			return b.stop()

@@ -133,6 +133,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		return
 	}
 	c.greeted()
+	c.listener.finished(c.wire.raw)
 	c.session.start(c)
 	if f := h.broker.events.Connected; f != nil {
 		f(c.info())
@@ -173,7 +174,7 @@ func (c *client) farewell(pk *packets.Packet) *cause {
 		if p.SessionExpiryInterval > 0 && c.expiry == 0 {
 			return &cause{reason: "protocol-error", code: 0x82} // B60
 		}
-		c.expiry = min(seconds(p.SessionExpiryInterval), c.settings.Limits.SessionExpiry)
+		c.expiry = min(seconds(p.SessionExpiryInterval), c.profile.sessionExpiry)
 	}
 	clean := pk.ReasonCode != packets.CodeDisconnectWillMessage.Code
 	c.cause.CompareAndSwap(nil, &cause{reason: "client-disconnect", clean: clean})

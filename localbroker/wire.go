@@ -41,6 +41,7 @@ type wire struct {
 	plain    syscall.RawConn // the socket, when nothing is between it and the stream
 	client   *client
 	timeout  time.Duration // for the peer to take one chunk
+	throttle throttle
 
 	// Of the reading goroutine.
 	frames   framer
@@ -64,11 +65,12 @@ type wire struct {
 	closed bool
 }
 
-func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
+func newWire(stream, raw net.Conn, c *client) *wire {
 	w := &wire{
-		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout,
-		frames: framer{largest: int(o.PacketSize), first: c.mayGreet},
-		done:   make(chan struct{}),
+		Conn: stream, raw: raw, client: c, timeout: c.settings.Limits.WriteTimeout,
+		frames:   framer{largest: c.profile.packetSize, first: c.mayGreet},
+		throttle: newThrottle(c),
+		done:     make(chan struct{}),
 	}
 	if sc, ok := raw.(syscall.Conn); ok && stream == raw {
 		w.plain, _ = sc.SyscallConn() // fails only when it is closed
@@ -191,6 +193,7 @@ func (w *wire) carry(buf []byte) error {
 			}
 			return err
 		}
+		w.throttle.wrote(n, w.done)
 		buf = buf[n:]
 	}
 	return nil
@@ -212,8 +215,11 @@ func (w *wire) Read(p []byte) (int, error) {
 	if w.frameErr != nil {
 		return 0, w.frameErr
 	}
-	n, err := w.Conn.Read(p)
+	n, err := w.Conn.Read(w.throttle.part(p))
 	w.broken = err != nil
+	if w.throttle.read(n, w.done) && w.alive > 0 {
+		_ = w.arm(time.Now()) // the device is not to blame for the wait; it fails only when the connection has ended
+	}
 	n, w.frameErr = w.frames.pass(p[:n])
 	if n == 0 && w.frameErr != nil {
 		return 0, w.frameErr
