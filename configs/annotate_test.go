@@ -68,7 +68,7 @@ func (a *annotated) field(name string, v reflect.Value, f field, path, indent st
 		a.WriteString(indent + name + ":\n")
 		a.fields(v, path, indent+"  ")
 	case isScalar(f.typ.Elem()):
-		a.WriteString(indent + name + ": []\n")
+		a.WriteString(indent + name + ": " + flow(v) + "\n")
 	case v.Len() > 0: // the default listener
 		a.WriteString(indent + name + ":\n")
 		a.entry(v.Index(0), path, indent+"  ", "")
@@ -79,6 +79,15 @@ func (a *annotated) field(name string, v reflect.Value, f field, path, indent st
 		a.WriteString(indent + name + ": " + map[reflect.Kind]string{reflect.Slice: "[]", reflect.Map: "{}"}[v.Kind()] + "\n")
 		a.sample(f, path, indent+"  ", "# ")
 	}
+}
+
+// flow is a list of texts in one line.
+func flow(v reflect.Value) string {
+	items := make([]string, v.Len())
+	for i := range items {
+		items[i] = scalarText(v.Index(i))
+	}
+	return "[" + strings.Join(items, ", ") + "]"
 }
 
 // sample writes an entry of an empty list or map, each line after prefix.

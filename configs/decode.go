@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/rules"
 )
 
@@ -94,12 +95,30 @@ func (d *decoder) named(m map[string]any, v reflect.Value, path string, tag refl
 
 func (d *decoder) list(l []any, v reflect.Value, path string, tag reflect.StructTag) {
 	out := reflect.Zero(v.Type())
+	if !v.IsNil() { // where the default has entries, or says so, [] is not silence
+		out = reflect.MakeSlice(v.Type(), 0, len(l))
+	}
 	for i, n := range l {
-		elem := fresh(v.Type().Elem())
+		elem := d.entry(v.Type().Elem(), n)
 		d.value(n, elem, indexed(path, i), tag)
 		out = reflect.Append(out, elem)
 	}
 	v.Set(out)
+}
+
+// entry is fresh; a listener has the defaults of the profile that it names.
+func (d *decoder) entry(t reflect.Type, n any) reflect.Value {
+	elem := fresh(t)
+	l, ok := elem.Addr().Interface().(*localbroker.ListenerOptions)
+	if !ok {
+		return elem
+	}
+	keys, _ := n.(map[string]any)
+	text, _ := keys["profile"].(string)
+	if name, faults := d.refs.expand(text, false); name != "" && len(faults) == 0 {
+		*l = localbroker.DefaultListenerOf(name)
+	}
+	return elem
 }
 
 // scalar decodes one text, references first.

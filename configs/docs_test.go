@@ -46,7 +46,7 @@ func keyRows(b *strings.Builder, path string, t reflect.Type, s *schema) {
 	case t.Kind() == reflect.Map:
 		keyRows(b, path+".NAME", t.Elem(), s.Additional.(*schema))
 	case isScalar(t.Elem()):
-		keyRow(b, path, "list of "+kindOf(t.Elem(), s.Items), "`[]`", s.Description)
+		keyRow(b, path, "list of "+kindOf(t.Elem(), s.Items), fmt.Sprintf("`%v`", listOf(s.Default)), s.Description)
 	default:
 		keyRows(b, path+"[]", t.Elem(), s.Items)
 	}
@@ -90,6 +90,12 @@ func kindOf(t reflect.Type, s *schema) string {
 		return fmt.Sprintf("%d to %d", *own.Minimum, *own.Maximum)
 	}
 	return "integer"
+}
+
+// listOf is a list's default as one writes it.
+func listOf(v any) string {
+	items, _ := v.([]string)
+	return "[" + strings.Join(items, ", ") + "]"
 }
 
 func defaultOf(v any) string {

@@ -77,6 +77,9 @@ func schemaOf(t reflect.Type, v reflect.Value, tag reflect.StructTag) *schema {
 		s.Items = schemaOf(t.Elem(), fresh(t.Elem()), inner)
 		if isScalar(t.Elem()) {
 			s.Items.Default = nil
+			if v.IsValid() && v.Len() > 0 {
+				s.Default = plainList(v)
+			}
 		} else {
 			s.Items.Description = ""
 		}
@@ -127,6 +130,15 @@ func number(s string) *int {
 		return nil
 	}
 	return &n
+}
+
+// plainList is a list's default as JSON shows it.
+func plainList(v reflect.Value) []string {
+	out := make([]string, v.Len())
+	for i := range out {
+		out[i] = scalarText(v.Index(i))
+	}
+	return out
 }
 
 // plainValue is a default as JSON shows it.

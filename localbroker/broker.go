@@ -21,7 +21,8 @@ type Ingester interface {
 	Authorized(p *bridge.Principal, m *bridge.Message, done func(error))
 }
 
-// Deps are what the broker works with. All but Now and Events are required.
+// Deps are what the broker works with. All but Now, Events and Health are
+// required.
 type Deps struct {
 	Ingest     Ingester
 	Identities Identities
@@ -30,12 +31,11 @@ type Deps struct {
 	Log        *slog.Logger
 	Now        func() time.Time // nil: time.Now
 	Events     Events
+	Health     *bridge.Health // nil: nobody looks; warnings go to the log
 
 	// Cloud says whether a route takes a topic to an upstream, and whether
 	// that is connected now. It must not block. nil: there is no cloud.
 	Cloud func(topic string) (routed, connected bool)
-
-	Health *bridge.Health // nil: nobody is warned
 
 	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
 	// also when empty, "both".
@@ -63,11 +63,12 @@ type Broker struct {
 	now        func() time.Time
 	events     Events
 	memory     MemoryOptions
+	quotas     *quotas
+	health     *bridge.Health
 	willCheck  string
 
 	cloud     func(topic string) (routed, connected bool)
 	hasCloud  bool
-	health    *bridge.Health
 	announcer *announcer
 	lifecycle *lifecycle
 
@@ -78,6 +79,7 @@ type Broker struct {
 	retained  *retained
 
 	connected atomic.Int64 // devices
+	sockets   atomic.Int64 // open ones of all listeners
 	queued    atomic.Int64 // bytes waiting in all sessions
 	holding   atomic.Int64 // connections that hold a message
 	greetings atomic.Int64 // bytes of CONNECTs under way
@@ -86,6 +88,7 @@ type Broker struct {
 	enforcing   sync.Mutex    // one Enforce at a time
 	policyEnded atomic.Int64  // connections that a change of policy ended
 	authErrors  authErrors
+	silences    silences
 }
 
 const (
@@ -100,14 +103,15 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b := &Broker{
 		ingest: deps.Ingest, identities: deps.Identities, authorizer: deps.Authorizer,
 		drops: deps.DropLog, log: deps.Log, quiet: newQuietLog(deps.Log), now: deps.Now, events: deps.Events,
-		memory: opts.Broker, willCheck: cmp.Or(deps.WillCheck, willBoth),
+		memory: opts.Broker, health: deps.Health, willCheck: cmp.Or(deps.WillCheck, willBoth),
 	}
 	if b.now == nil {
 		b.now = time.Now
 	}
+	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
-	b.cloud, b.hasCloud, b.health = deps.Cloud, deps.Cloud != nil, deps.Health
+	b.cloud, b.hasCloud = deps.Cloud, deps.Cloud != nil
 	if !b.hasCloud {
 		b.cloud = func(string) (bool, bool) { return false, false }
 	}
@@ -157,6 +161,8 @@ func (b *Broker) Run(ctx context.Context) error {
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
 				b.lifecycle.sweep(now)
+				b.quotas.sweep(now, b.health, b.quiet)
+				b.endWebSockets(now)
 			})
 		case <-ctx.Done():
 			return b.stop()

@@ -75,13 +75,14 @@ type cause struct {
 }
 
 func newClient(b *Broker, l *listener, stream, raw net.Conn, p peer) *client {
-	c := &client{broker: b, listener: l, settings: l.settings.Load(), profile: l.profile, peer: p, since: b.now(), gone: make(chan struct{})}
+	s := l.settings.Load()
+	c := &client{broker: b, listener: l, settings: s, profile: s.profile, peer: p, since: b.now(), gone: make(chan struct{})}
 	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()
 	}
 	c.intake.init(c)
-	c.wire = newWire(stream, raw, c, c.settings.Limits)
-	c.inbound = inbound{src: c.wire, largest: int(c.settings.Limits.PacketSize), first: c.mayGreet}
+	c.wire = newWire(stream, raw, c)
+	c.inbound = inbound{src: c.wire, largest: c.profile.packetSize, first: c.mayGreet}
 	return c
 }
 
@@ -226,7 +227,11 @@ func (b *Broker) logEnd(c *client, why *cause) {
 		if why.err != nil {
 			text = why.err.Error()
 		}
-		b.quiet.warn(why.reason, "a device's connection ended", slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text))
+		attrs := []slog.Attr{slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text)}
+		if said := c.unsaid(why); said != "" {
+			attrs = append(attrs, slog.String("mqtt5_would_say", said))
+		}
+		b.quiet.warn(why.reason, "a device's connection ended", attrs...)
 	}
 	if f := b.events.Disconnected; f != nil {
 		f(c.info(), why.reason)

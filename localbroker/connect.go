@@ -72,6 +72,9 @@ func (c *client) admit() error {
 	if err := c.authorize(); err != nil {
 		return err
 	}
+	if err := c.paceConnect(); err != nil {
+		return err
+	}
 	return c.broker.sessions.attach(c) // asks again if the policy changes meanwhile
 }
 
@@ -103,7 +106,7 @@ func (c *client) form() error {
 		return refuse("enhanced-authentication", 0x8C, 0, nil) // B47
 	case len(c.id) > p.clientIDSize:
 		return refuse("client-id", 0x85, 2, fmt.Errorf("%d bytes, at most %d", len(c.id), p.clientIDSize)) // B20
-	case p.aws && h.Properties.MaximumPacketSize > 0 && h.Properties.MaximumPacketSize < 512:
+	case h.Properties.MaximumPacketSize > 0 && h.Properties.MaximumPacketSize < p.smallestPacket:
 		return refuse("maximum-packet-size", 0x80, 0, nil) // B40
 	}
 	if !h.Connect.WillFlag {
@@ -129,7 +132,7 @@ func (c *client) form() error {
 func (c *client) negotiate() {
 	h, p := c.hello, c.profile
 	c.alive = p.keepAlive(h.Connect.Keepalive)
-	longest := c.settings.Limits.SessionExpiry
+	longest := p.sessionExpiry
 	if c.version == 5 {
 		asked := time.Duration(h.Properties.SessionExpiryInterval) * time.Second
 		c.expiry = min(asked, longest) // B43
@@ -141,7 +144,7 @@ func (c *client) negotiate() {
 	if n := int(h.Properties.ReceiveMaximum); n > 0 {
 		c.window = min(n, p.window) // B39
 	}
-	c.largest = int(c.settings.Limits.PacketSize)
+	c.largest = p.packetSize
 	if n := h.Properties.MaximumPacketSize; n > 0 && int64(n) < int64(c.largest) {
 		c.largest = int(n) // B41
 	}
@@ -184,7 +187,11 @@ func (b *Broker) refused(c *client, why *connectError) {
 	case "not-authorized", "will-not-authorized", "certificate", "unknown-principal", "bad-login":
 		b.authErrors.count(authConnect)
 	}
-	b.quiet.warn(why.reason, "a CONNECT was refused", slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text))
+	attrs := []slog.Attr{slog.String("client", c.id), slog.String("listener", c.listener.name), slog.String("remote", c.remote.String()), slog.String("error", text)}
+	if said := c.unsaidRefusal(why); said != "" {
+		attrs = append(attrs, slog.String("mqtt5_would_say", said))
+	}
+	b.quiet.warn(why.reason, "a CONNECT was refused", attrs...)
 	b.lifecycle.refused(c, why)
 	if f := b.events.Refused; f != nil {
 		f(c.listener.name, why.reason)
@@ -198,7 +205,7 @@ func (c *client) connack() packets.Properties {
 		ReceiveMaximum:    uint16(p.receiveMaximum),
 		MaximumQosFlag:    true,
 		MaximumQos:        1,
-		MaximumPacketSize: uint32(c.settings.Limits.PacketSize),
+		MaximumPacketSize: uint32(p.packetSize),
 		TopicAliasMaximum: p.aliasMaximum,
 	}
 	if p.aws {

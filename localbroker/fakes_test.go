@@ -160,11 +160,31 @@ func (c *clock) advance(d time.Duration) {
 	c.shift += d
 }
 
-// plain is an anonymous listener on a free port.
+// plain is an anonymous listener on a free port. In profile aws its quotas of
+// pace are off: they would refuse a test's devices that come back within a
+// second. paced has them.
 func plain(profile string) ListenerOptions {
-	o := DefaultListener()
-	o.Address, o.Profile = "127.0.0.1:0", profile
+	o := paced(profile)
+	if profile == profileAWS {
+		o.Quotas.Pace = paceIgnore
+	}
 	return o
+}
+
+// paced is plain with the quotas of its profile as they are.
+func paced(profile string) ListenerOptions {
+	o := DefaultListenerOf(profile)
+	o.Address = "127.0.0.1:0"
+	return o
+}
+
+// profiles are the profiles with their own quotas.
+func profiles() map[string]*profile {
+	out := map[string]*profile{}
+	for _, name := range []string{profileAWSEdge, profileAWS, profileMQTT} {
+		out[name] = profileOf(DefaultListenerOf(name))
+	}
+	return out
 }
 
 // open starts a broker with these listeners; the test's end stops it.

@@ -23,8 +23,10 @@ type subscription struct {
 // merges subscriptions of different profiles before anyone can decide, and
 // makes four maps for each message.
 type index struct {
-	mu   sync.RWMutex
-	root level
+	mu    sync.RWMutex
+	root  level
+	total int            // subscriptions
+	share map[string]int // members of each share group, by name and filter
 }
 
 // level is one level of the filters.
@@ -43,9 +45,20 @@ func (l *level) empty() bool {
 }
 
 // add puts s in, replacing the session's subscription to the same filter.
-func (x *index) add(s *subscription) {
+func (x *index) add(s *subscription) { x.tryAdd(s, subscriptionBounds{}) }
+
+// tryAdd is add, unless s would be one too many.
+func (x *index) tryAdd(s *subscription, most subscriptionBounds) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if !x.fitsLocked(s, most) {
+		return false
+	}
+	x.addLocked(s)
+	return true
+}
+
+func (x *index) addLocked(s *subscription) {
 	l, hash := &x.root, false
 	for part := range strings.SplitSeq(s.filter.topic, "/") {
 		if hash = part == "#"; hash {
@@ -61,47 +74,56 @@ func (x *index) add(s *subscription) {
 		}
 		l = n
 	}
-	l.members(s.filter.group, hash, true)[s.session] = s
+	m := l.members(s.filter.group, hash, true)
+	if m[s.session] == nil {
+		x.countLocked(s.filter, 1)
+	}
+	m[s.session] = s
 }
 
 // remove takes a session's subscription out.
 func (x *index) remove(s *session, f filter) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.root.remove(s, f, f.topic)
+	if x.root.remove(s, f, f.topic) {
+		x.countLocked(f, -1)
+	}
 }
 
-func (l *level) remove(s *session, f filter, path string) {
+// remove reports whether there was something to remove.
+func (l *level) remove(s *session, f filter, path string) (was bool) {
 	part, rest, more := strings.Cut(path, "/")
 	if part != "#" {
 		n := l.next[part]
 		if n == nil {
-			return
+			return false
 		}
 		if more {
-			n.remove(s, f, rest)
+			was = n.remove(s, f, rest)
 		} else {
-			n.drop(s, f.group, false)
+			was = n.drop(s, f.group, false)
 		}
 		if n.empty() {
 			delete(l.next, part)
 		}
-		return
+		return was
 	}
-	l.drop(s, f.group, true)
+	return l.drop(s, f.group, true)
 }
 
-func (l *level) drop(s *session, group string, hash bool) {
+func (l *level) drop(s *session, group string, hash bool) bool {
 	m := l.members(group, hash, false)
+	_, was := m[s]
 	delete(m, s)
 	if len(m) > 0 || group == "" {
-		return
+		return was
 	}
 	if hash {
 		delete(l.shared, group)
 	} else {
 		delete(l.groups, group)
 	}
+	return was
 }
 
 // members finds the set of a filter that ends at l.

@@ -35,6 +35,9 @@ type Status struct {
 	// of AWS's metrics: "Connect.AuthError", "PublishIn.AuthError",
 	// "PublishOut.AuthError", "PublishRetained.AuthError", "Subscribe.AuthError".
 	AuthErrors map[string]int64
+
+	Quotas       []QuotaCount  // what was above AWS's quotas of pace, by quota
+	SilentCloses []SilentClose // MQTT 3.1.1 connections closed for what MQTT 5 is told, by reason
 }
 
 // Sessions lists all sessions by client id.
@@ -51,7 +54,7 @@ func (b *Broker) Sessions() []SessionInfo {
 // Status counts.
 func (b *Broker) Status() Status {
 	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.queued.Load(),
-		PolicyEnded: b.policyEnded.Load(), AuthErrors: b.authErrors.byName()}
+		PolicyEnded: b.policyEnded.Load(), AuthErrors: b.authErrors.byName(), Quotas: b.quotas.list(), SilentCloses: b.silences.list()}
 	for _, l := range b.listeners {
 		st.Sockets += int(l.active.Load())
 	}

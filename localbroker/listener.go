@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,14 +20,20 @@ import (
 // those that it came in with.
 type settings struct {
 	ListenerOptions
-	tls   *tls.Config // nil without TLS
-	users *users      // nil without auth password
+	profile *profile
+	tls     *tls.Config // nil without TLS
+	users   *users      // nil without auth password
 }
 
 func loadSettings(o ListenerOptions) (*settings, error) {
-	s := &settings{ListenerOptions: o}
+	s := &settings{ListenerOptions: o, profile: profileOf(o)}
 	if o.Auth == authAnonymous && !loopback(o.Address) {
 		return nil, bridge.Errorf("auth", bridge.Unavailable, "anonymous, and %s can be reached from the network: listen on 127.0.0.1, or use auth: password or certificate", o.Address)
+	}
+	var ps problems
+	o.Quotas.validate("quotas.", &ps)
+	if len(ps.list) > 0 {
+		return nil, bridge.Errorf(ps.list[0].Path, bridge.Unavailable, "%s: %s", ps.list[0].Text, ps.list[0].Remedy)
 	}
 	var err error
 	if o.secure() {
@@ -46,27 +53,26 @@ func loadSettings(o ListenerOptions) (*settings, error) {
 type listener struct {
 	broker   *Broker
 	name     string
-	profile  *profile
 	settings atomic.Pointer[settings]
 	active   atomic.Int64 // sockets
 
 	mu      sync.Mutex
 	socket  net.Listener
 	raws    map[net.Conn]*client // open sockets; nil before their handshake
+	early   unfinished           // those that have not finished their CONNECT
 	stopped bool
 	idle    chan struct{} // closed when stopped and no socket is left
 }
 
 func newListener(b *Broker, o ListenerOptions) (*listener, error) {
-	p, ok := profiles()[o.Profile]
-	if !ok {
+	if !slices.Contains([]string{profileAWSEdge, profileAWS, profileMQTT}, o.Profile) {
 		return nil, bridge.Errorf("listener "+o.Name, bridge.Unavailable, "profile %q is unknown: write aws-edge, aws or mqtt", o.Profile)
 	}
 	s, err := loadSettings(o)
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", o.Name, err)
 	}
-	l := &listener{broker: b, name: o.Name, profile: p, raws: map[net.Conn]*client{}, idle: make(chan struct{})}
+	l := &listener{broker: b, name: o.Name, raws: map[net.Conn]*client{}, idle: make(chan struct{})}
 	l.settings.Store(s)
 	return l, nil
 }
@@ -135,24 +141,6 @@ func (l *listener) serve() {
 	}
 }
 
-// enter counts a socket, unless there are too many: as many as connections are
-// allowed and a tenth more, so that those above the limit can still be told so.
-func (l *listener) enter(raw net.Conn) bool {
-	most := l.settings.Load().Limits.Connections
-	l.mu.Lock()
-	room := len(l.raws) < most+most/10+16
-	taken := room && !l.stopped
-	if taken {
-		l.raws[raw] = nil
-		l.active.Add(1)
-	}
-	l.mu.Unlock()
-	if !room {
-		l.refuse(raw, "socket-count", "a socket was refused", nil)
-	}
-	return taken
-}
-
 // refuse tells log and callbacks about a socket that never became a connection.
 func (l *listener) refuse(raw net.Conn, reason, msg string, err error) {
 	text := ""
@@ -170,7 +158,9 @@ func (l *listener) leave(raw net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.raws, raw)
+	l.early.remove(raw)
 	l.active.Add(-1)
+	l.broker.sockets.Add(-1)
 	l.idleLocked()
 }
 

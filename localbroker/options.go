@@ -9,16 +9,19 @@ import (
 // Options configure the broker.
 type Options struct {
 	Listeners []ListenerOptions `koanf:"listeners" doc:"Where devices connect, each with its own profile, policies and limits."`
-	Broker    MemoryOptions     `koanf:"broker" doc:"What all listeners share: bounds of memory."`
+	Broker    MemoryOptions     `koanf:"broker" doc:"What all listeners share: bounds of memory and sockets, and AWS's quotas of an account."`
 }
 
 // MemoryOptions bound what sessions and retained messages may hold in memory,
-// over all listeners.
+// over all listeners, and what AWS IoT Core bounds for an account.
 type MemoryOptions struct {
+	Sockets          int         `koanf:"sockets" doc:"Most open sockets of all listeners together, those before CONNECT included, 1 to 2000000; above it a socket is closed at once."`
 	Sessions         int         `koanf:"sessions" doc:"Most sessions, connected and held ones, 1 to 1000000; above it a CONNECT is refused."`
 	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all sessions together."`
 	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
 	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`
+
+	Quotas AccountQuotas `koanf:"quotas" doc:"AWS IoT Core's quotas of an account and region, which all listeners but those of profile mqtt share."`
 }
 
 // ListenerOptions configure one listener.
@@ -26,13 +29,15 @@ type ListenerOptions struct {
 	Name        string        `koanf:"name" doc:"Name of the listener in logs, metrics and policies; unique."`
 	Type        string        `koanf:"type" enum:"tcp,tls,ws,wss" doc:"Transport: tcp, tls, ws (WebSocket) or wss (WebSocket over TLS)."`
 	Address     string        `koanf:"address" doc:"Host and port to listen on, such as 0.0.0.0:8883; port 0 takes a free one."`
-	Profile     string        `koanf:"profile" enum:"aws-edge,aws,mqtt" doc:"Which broker devices meet: aws-edge (AWS IoT Core's semantics, with answers where AWS is silent), aws (AWS IoT Core as it is) or mqtt (plain MQTT)."`
+	Profile     string        `koanf:"profile" enum:"aws-edge,aws,mqtt" doc:"Which broker devices meet: aws-edge (AWS IoT Core's semantics, with answers where AWS is silent and warnings where AWS throttles), aws (AWS IoT Core as it is) or mqtt (plain MQTT)."`
 	Auth        string        `koanf:"auth" enum:"anonymous,password,certificate" doc:"How devices prove who they are; anonymous only on a loopback address."`
 	Policies    []string      `koanf:"policies" doc:"Policies attached to the anonymous clients, password users and chain certificates of this listener."`
 	Users       string        `koanf:"users" doc:"With auth password: YAML file of user names and bcrypt hashes."`
 	TLS         TLSOptions    `koanf:"tls" doc:"Certificates of a tls or wss listener."`
 	Origins     []string      `koanf:"origins" doc:"Web origins beside the listener's own that browsers may connect from (ws, wss), such as https://console.example."`
-	Limits      LimitOptions  `koanf:"limits" doc:"Bounds of each connection."`
+	Limits      LimitOptions  `koanf:"limits" doc:"Our own bounds of this listener and of each connection, in every profile."`
+	Quotas      QuotaOptions  `koanf:"quotas" doc:"AWS IoT Core's quotas of a packet, a client, a connection and a session. The defaults are the profile's: AWS's in aws and aws-edge, what MQTT itself allows in mqtt."`
+	Reserved    []string      `koanf:"reserved_extra" doc:"Names that topics and filters may begin with besides $aws/, such as $file; each covers all topics below it. The default is the profile's: none in aws. Nobody but the broker publishes to $SYS."`
 	HoldTimeout time.Duration `koanf:"hold_timeout" doc:"How long a message that cannot be stored is held, its socket not read, before it is refused, up to 10m."`
 	Denied      DeniedOptions `koanf:"denied_publish" doc:"What a device sees when the policy denies its QoS 1 publish."`
 
@@ -48,17 +53,17 @@ type TLSOptions struct {
 	ClientAuth string `koanf:"client_auth" enum:"fingerprint,chain,both" doc:"What makes a device certificate good: fingerprint (registered and ACTIVE in the things file, whoever issued it), chain (issued by client_ca; its common name is the user, with the listener's policies) or both (registered, and issued by client_ca)."`
 }
 
-// LimitOptions bound one connection. A zero takes the default.
+// LimitOptions are guard rails: bounds that keep a stalled or hostile client
+// from costing others anything. A zero takes the default.
 type LimitOptions struct {
 	Connections     int           `koanf:"connections" doc:"Most connections of this listener, 1 to 1000000."`
+	Unfinished      int           `koanf:"unfinished" doc:"Most sockets of this listener that have not finished their CONNECT, 1 to 1000000; above it a new one takes the place of the oldest."`
 	ConnectTimeout  time.Duration `koanf:"connect_timeout" doc:"Time from accepting a socket to its complete CONNECT, TLS handshake included, 1s to 5m."`
 	WriteTimeout    time.Duration `koanf:"write_timeout" doc:"Time in which a device must read the next 32 KiB sent to it, 1s to 10m; a stalled device is closed."`
-	PacketSize      bridge.Size   `koanf:"packet_size" doc:"Largest MQTT packet, 512B to 16MiB; 0 takes the profile's (AWS: 149504B)."`
-	Subscriptions   int           `koanf:"subscriptions" doc:"Most subscriptions of a session; 0 takes the profile's (AWS: 50)."`
 	QueueMessages   int           `koanf:"queue_messages" doc:"Most messages waiting for one session; newer ones are dropped and counted."`
 	QueueSize       bridge.Size   `koanf:"queue_size" doc:"Most bytes waiting for one session; newer messages are dropped and counted."`
-	SessionExpiry   time.Duration `koanf:"session_expiry" doc:"How long the session of an absent device is kept at most, up to 168h; 0 takes the profile's (AWS: 1h)."`
-	PublishesPerSec int           `koanf:"publishes_per_second" doc:"Most PUBLISHes a second of one connection, excess is discarded (AWS: 100); 0 means no limit."`
+	PublishesPerSec int           `koanf:"publishes_per_second" doc:"Most PUBLISHes a second that are taken from one connection in any profile, up to 1000000; excess is discarded; 0 means no limit."`
+	BytesPerSec     bridge.Size   `koanf:"bytes_per_second" doc:"Most bytes a second that are read from one connection in any profile, 1KiB to 16GiB; its socket is not read faster; 0 means no limit."`
 }
 
 // DeniedOptions say what a device sees when its QoS 1 publish is denied.
@@ -115,28 +120,38 @@ const (
 func DefaultOptions() Options {
 	return Options{
 		Listeners: []ListenerOptions{DefaultListener()},
-		Broker:    MemoryOptions{Sessions: 20_000, QueueSize: 64 << 20, RetainedMessages: 10_000, RetainedSize: 32 << 20},
+		Broker: MemoryOptions{
+			Sockets: 20_000, Sessions: 20_000, QueueSize: 64 << 20, RetainedMessages: 10_000, RetainedSize: 32 << 20,
+			Quotas: DefaultAccountQuotas(),
+		},
 	}
 }
 
 // DefaultListener is what a listener is that says nothing.
-func DefaultListener() ListenerOptions {
+func DefaultListener() ListenerOptions { return DefaultListenerOf(profileAWSEdge) }
+
+// DefaultListenerOf is what a listener is that says nothing but its profile. An
+// unknown one has the defaults of aws-edge.
+func DefaultListenerOf(profile string) ListenerOptions {
 	return ListenerOptions{
-		Name: "lan", Type: typeTCP, Address: "127.0.0.1:1883", Profile: profileAWSEdge, Auth: authAnonymous,
+		Name: "lan", Type: typeTCP, Address: "127.0.0.1:1883", Profile: profile, Auth: authAnonymous,
 		TLS:             TLSOptions{ClientAuth: clientFingerprint},
 		HoldTimeout:     30 * time.Second,
 		Denied:          DeniedOptions{MQTT5: deniedAck, MQTT3: deniedClose},
 		DeniedSubscribe: DeniedSubscribeOptions{MQTT5: deniedAck, MQTT3: deniedAck},
 		Limits: LimitOptions{
-			Connections: 10_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
+			Connections: 10_000, Unfinished: 2_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
 			QueueMessages: 10_000, QueueSize: 16 << 20,
 		},
+		Quotas: DefaultQuotas(profile), Reserved: defaultReserved(profile),
 	}
 }
 
 // withDefaults fills what is zero.
 func (o Options) withDefaults() Options {
 	d := DefaultOptions().Broker
+	orDefault(&o.Broker.Sockets, d.Sockets)
+	orDefault(&o.Broker.Quotas, d.Quotas)
 	orDefault(&o.Broker.Sessions, d.Sessions)
 	orDefault(&o.Broker.QueueSize, d.QueueSize)
 	orDefault(&o.Broker.RetainedMessages, d.RetainedMessages)
@@ -161,14 +176,14 @@ func (l ListenerOptions) withDefaults() ListenerOptions {
 	orDefault(&l.DeniedSubscribe.MQTT5, d.DeniedSubscribe.MQTT5)
 	orDefault(&l.DeniedSubscribe.MQTT3, d.DeniedSubscribe.MQTT3)
 	orDefault(&l.Limits.Connections, d.Limits.Connections)
+	orDefault(&l.Limits.Unfinished, d.Limits.Unfinished)
 	orDefault(&l.Limits.ConnectTimeout, d.Limits.ConnectTimeout)
 	orDefault(&l.Limits.WriteTimeout, d.Limits.WriteTimeout)
 	orDefault(&l.Limits.QueueMessages, d.Limits.QueueMessages)
 	orDefault(&l.Limits.QueueSize, d.Limits.QueueSize)
-	if p, ok := profiles()[l.Profile]; ok {
-		orDefault(&l.Limits.PacketSize, bridge.Size(p.packetSize))
-		orDefault(&l.Limits.Subscriptions, p.subscriptions)
-		orDefault(&l.Limits.SessionExpiry, p.sessionExpiry)
+	orDefault(&l.Quotas, DefaultQuotas(l.Profile))
+	if l.Reserved == nil {
+		l.Reserved = defaultReserved(l.Profile)
 	}
 	return l
 }

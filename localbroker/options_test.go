@@ -15,9 +15,9 @@ func TestDefaultsAreValid(t *testing.T) {
 	if ps := o.Validate(); len(ps) > 0 {
 		t.Errorf("a listener that says nothing else: %+v", ps)
 	}
-	got := o.withDefaults().Listeners[0].Limits
-	if got.PacketSize != 149_504 || got.Subscriptions != 50 || got.SessionExpiry != time.Hour {
-		t.Errorf("limits %+v", got)
+	got := o.withDefaults().Listeners[0].Quotas
+	if got != DefaultQuotas(profileAWSEdge) || got.PacketSize != 149_504 || got.Subscriptions != 50 {
+		t.Errorf("quotas %+v", got)
 	}
 }
 
@@ -59,11 +59,11 @@ func TestValidate(t *testing.T) {
 			l.Type, l.Auth, l.TLS = typeTLS, authCertificate, TLSOptions{Cert: "c", Key: "k", ClientCA: "ca"}
 		}, []string{"listeners[0].tls.client_ca: no effect"}},
 		{"limits", func(l *ListenerOptions) {
-			l.Limits = LimitOptions{Connections: -1, ConnectTimeout: time.Millisecond, WriteTimeout: time.Hour, PacketSize: 100, Subscriptions: -1, QueueMessages: -1, QueueSize: 1, SessionExpiry: 1, PublishesPerSec: -1}
+			l.Limits = LimitOptions{Connections: -1, ConnectTimeout: time.Millisecond, WriteTimeout: time.Hour, Unfinished: -1, QueueMessages: -1, QueueSize: 1, PublishesPerSec: -1, BytesPerSec: 1}
 		}, []string{
-			"listeners[0].limits.connections: ", "listeners[0].limits.subscriptions: ", "listeners[0].limits.queue_messages: ",
+			"listeners[0].limits.connections: ", "listeners[0].limits.unfinished: ", "listeners[0].limits.queue_messages: ",
 			"listeners[0].limits.publishes_per_second: ", "listeners[0].limits.connect_timeout: ", "listeners[0].limits.write_timeout: ",
-			"listeners[0].limits.session_expiry: ", "listeners[0].limits.packet_size: ", "listeners[0].limits.queue_size: ",
+			"listeners[0].limits.bytes_per_second: ", "listeners[0].limits.queue_size: ",
 		}},
 		{"hold", func(l *ListenerOptions) { l.HoldTimeout = time.Hour }, []string{"listeners[0].hold_timeout: out of range"}},
 		{"origin", func(l *ListenerOptions) { l.Origins = []string{"https://a.example", "example.com"} }, []string{"listeners[0].origins[1]: not a web origin"}},
@@ -108,6 +108,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, change := range []func(*ListenerOptions){
 		func(l *ListenerOptions) { l.Address = "0.0.0.0:0" },
 		func(l *ListenerOptions) { l.Profile = "azure" },
+		func(l *ListenerOptions) { l.Quotas.Subscriptions = -1 },
 		func(l *ListenerOptions) { l.Auth, l.Users = authPassword, "/nowhere/users.yaml" },
 	} {
 		o := plain(profileAWS)

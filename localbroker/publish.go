@@ -108,6 +108,11 @@ func (c *client) check(r *receipt) error {
 		return errRate
 	case c.version == 5 && r.QoS > 0 && c.intake.inUse(r.id):
 		return errIDInUse
+	}
+	if refused := c.pacePublish(r); refused != nil {
+		return refused
+	}
+	switch {
 	case r.Retain && len(r.Payload) > 0 && !c.broker.retained.fits(&r.Message):
 		if c.version == 5 && r.QoS > 0 {
 			return errRetainedFull

@@ -58,6 +58,7 @@ func (c *client) greet() error {
 		return err
 	}
 	c.greeted()
+	c.listener.finished(c.wire.raw)
 	c.session.start(c)
 	c.broker.lifecycle.connected(c)
 	if f := c.broker.events.Connected; f != nil {
@@ -141,7 +142,7 @@ func (c *client) farewell(pk *packets.Packet) *cause {
 		if p.SessionExpiryInterval > 0 && c.expiry == 0 {
 			return &cause{reason: "protocol-error", code: 0x82} // B60
 		}
-		c.expiry = min(seconds(p.SessionExpiryInterval), c.settings.Limits.SessionExpiry)
+		c.expiry = min(seconds(p.SessionExpiryInterval), c.profile.sessionExpiry)
 	}
 	clean := pk.ReasonCode != packets.CodeDisconnectWillMessage.Code
 	c.cause.CompareAndSwap(nil, &cause{reason: "client-disconnect", clean: clean})

@@ -30,6 +30,7 @@ type session struct {
 	ended   bool
 	subs    map[string]*subscription
 	out     outbox
+	pacer   *pacer // nil: nothing is paced
 
 	will    *testament // waits for its delay, while nobody is connected
 	willDue time.Time
@@ -39,6 +40,7 @@ type session struct {
 func (s *session) bind(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pacer = s.bucketsOf(c.profile)
 	s.client, s.version, s.profile, s.limits = c, c.version, c.profile, c.settings.Limits
 	s.who, s.may = c.principal, c.may
 	s.will = nil // [MQTT-3.1.3-9]
@@ -116,6 +118,10 @@ func (s *session) offerLocked(d *delivery) taken {
 		return takenFull
 	case s.client == nil && !d.parks():
 		return takenFull
+	case s.client == nil && !s.mayStoreLocked(d): // Q23
+		return s.throttledLocked(d, "queued-rate")
+	case s.client != nil && !s.mayDeliverLocked(d): // Q06, Q21
+		return s.throttledLocked(d, "delivery-rate")
 	}
 	s.out.push(d)
 	s.pumpLocked()

@@ -75,7 +75,7 @@ func granted(plan []grant) []string {
 func (c *client) grant(f packets.Subscription) (grant, *cause) {
 	parsed, err := c.profile.parseFilter(f.Filter)
 	if errors.Is(err, errReserved) && c.version < 5 && c.profile.aws {
-		return grant{}, &cause{reason: "reserved-filter"} // B132
+		return grant{}, &cause{reason: "reserved-filter", code: 0x8F} // B132
 	}
 	if err != nil {
 		return grant{code: 0x8F}, nil // B131, B135, B136, B174
@@ -85,6 +85,9 @@ func (c *client) grant(f packets.Subscription) (grant, *cause) {
 			return grant{}, &cause{reason: bridge.NotAuthorized.String(), code: 0x87}
 		}
 		return grant{code: 0x87}, nil // B129, B130
+	}
+	if !c.paceSubscribe(parsed, true) {
+		return grant{code: 0x97}, nil // B139, B183
 	}
 	parsed.text, parsed.topic, parsed.group = strings.Clone(parsed.text), strings.Clone(parsed.topic), strings.Clone(parsed.group)
 	g := grant{sub: &subscription{session: c.session, filter: parsed, qos: min(f.Qos, 1), parent: !c.profile.aws}}
@@ -149,14 +152,20 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 // addLocked adds or replaces a subscription, unless there are too many.
 func (s *session) addLocked(sub *subscription) (existed, ok bool) {
 	_, existed = s.subs[sub.filter.text]
-	if !existed && len(s.subs) >= s.limits.Subscriptions {
+	if !existed && len(s.subs) >= s.profile.subscriptions {
 		return false, false
+	}
+	var bounds subscriptionBounds // none: it is there already
+	if !existed {
+		bounds = s.broker.subscriptionBounds(s.profile)
+	}
+	if !s.broker.index.tryAdd(sub, bounds) {
+		return existed, false // Q19, Q32, Q33
 	}
 	if s.subs == nil {
 		s.subs = map[string]*subscription{}
 	}
 	s.subs[sub.filter.text] = sub
-	s.broker.index.add(sub)
 	return existed, true
 }
 
@@ -194,11 +203,16 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 	codes := make([]byte, len(pk.Filters))
 	var removed []string
 	for i, f := range pk.Filters {
+		parsed, err := c.profile.parseFilter(f.Filter)
+		if err == nil && parsed.group != "" && !c.paceSubscribe(parsed, false) && c.version == 5 {
+			codes[i] = 0x97 // B183; an UNSUBACK of 3.1.1 has no way to say it
+			continue
+		}
 		switch {
 		case c.session.unsubscribe(f.Filter):
 			removed = append(removed, strings.Clone(f.Filter))
 		case c.profile.aws: // B143
-			if _, err := c.profile.parseFilter(f.Filter); err != nil && !errors.Is(err, errReserved) {
+			if err != nil && !errors.Is(err, errReserved) {
 				codes[i] = 0x8F // B144
 			}
 		default:

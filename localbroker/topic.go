@@ -22,14 +22,17 @@ func (p *profile) topicName(t string) error {
 	return p.size(t)
 }
 
-// mayPublish decides on "$" topics: AWS's reserved ones, and in profile mqtt
-// whatever is not the broker's own (MQTT 4.7.2).
+// mayPublish decides on "$" topics: AWS's reserved ones and those that the
+// listener takes besides (reserved_extra), and in profile mqtt whatever is not
+// the broker's own (MQTT 4.7.2).
 func (p *profile) mayPublish(t string) bool {
-	if p.aws {
-		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t, eventsRoot) && // B197
-			t != basicIngest && !strings.HasPrefix(t, basicIngest+"/") // no rule has no name
+	switch {
+	case t == "$SYS" || strings.HasPrefix(t, "$SYS/"): // the broker's own
+		return false
+	case p.aws && (strings.HasPrefix(t, eventsRoot) || t == basicIngest || strings.HasPrefix(t, basicIngest+"/")):
+		return false // B197; no rule has no name
 	}
-	return t != "$SYS" && !strings.HasPrefix(t, "$SYS/")
+	return !p.aws || strings.HasPrefix(t, "$aws/") || p.takesReserved(t)
 }
 
 // size checks length and depth. Basic Ingest's first three levels are free
@@ -60,7 +63,7 @@ type filter struct {
 func (p *profile) parseFilter(text string) (filter, error) {
 	f := filter{text: text, topic: text}
 	if rest, ok := strings.CutPrefix(text, shareRoot); ok {
-		if f.group, f.topic, ok = strings.Cut(rest, "/"); !ok || f.group == "" || strings.ContainsAny(f.group, "+#") || len(f.group) > 128 {
+		if f.group, f.topic, ok = strings.Cut(rest, "/"); !ok || f.group == "" || strings.ContainsAny(f.group, "+#") || len(f.group) > p.shareName {
 			return f, errors.New("share name")
 		}
 	}
@@ -78,6 +81,9 @@ func (p *profile) parseFilter(text string) (filter, error) {
 	if i := strings.IndexByte(f.topic, '#'); i >= 0 && i != len(f.topic)-1 {
 		return f, errors.New("# is not last")
 	}
+	if f.group != "" && len(f.topic) > p.shareFilter {
+		return f, fmt.Errorf("shared filter of %d bytes, at most %d", len(f.topic), p.shareFilter) // Q36
+	}
 	return f, p.size(f.topic)
 }
 
@@ -85,7 +91,7 @@ var errReserved = errors.New("reserved filter")
 
 func (p *profile) maySubscribe(t string) bool {
 	if p.aws {
-		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t, basicIngest)
+		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t, basicIngest) || p.takesReserved(t)
 	}
 	return t != "$share" && !strings.HasPrefix(t, shareRoot)
 }

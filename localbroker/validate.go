@@ -33,10 +33,12 @@ func (o Options) Validate() []bridge.Problem {
 		}
 		addresses[l.Address] = true
 	}
+	ps.between("broker.sockets", o.Broker.Sockets, 1, 2_000_000)
 	ps.between("broker.sessions", o.Broker.Sessions, 1, 1_000_000)
 	ps.between("broker.retained_messages", o.Broker.RetainedMessages, 0, 1_000_000)
 	ps.sizeBetween("broker.queue_size", o.Broker.QueueSize, 1<<20, 64<<30)
 	ps.sizeBetween("broker.retained_size", o.Broker.RetainedSize, 1<<20, 64<<30)
+	validateQuotas("broker.quotas.", o.Broker.Quotas, &ps)
 	return ps.list
 }
 
@@ -88,9 +90,9 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	l.validateAddress(at, ps)
 	l.validateAuth(at, ps)
 	l.validateTLS(at, ps)
-	if profiles()[l.Profile] != nil { // else the limits have no defaults yet
-		l.Limits.validate(at+"limits.", ps)
-	}
+	l.Limits.validate(at+"limits.", ps)
+	l.Quotas.validate(at+"quotas.", ps)
+	validateReserved(at, l.Reserved, ps)
 	for i, o := range l.Origins {
 		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" {
 			ps.add(fmt.Sprintf("%sorigins[%d]", at, i), fmt.Sprintf("%q is not a web origin", o), "write scheme and host, such as https://console.example")
@@ -157,13 +159,14 @@ func (l ListenerOptions) validateTLS(at string, ps *problems) {
 
 func (l LimitOptions) validate(at string, ps *problems) {
 	ps.between(at+"connections", l.Connections, 1, 1_000_000)
-	ps.between(at+"subscriptions", l.Subscriptions, 1, 100_000)
+	ps.between(at+"unfinished", l.Unfinished, 1, 1_000_000)
 	ps.between(at+"queue_messages", l.QueueMessages, 1, 10_000_000)
 	ps.between(at+"publishes_per_second", l.PublishesPerSec, 0, 1_000_000)
 	ps.durationBetween(at+"connect_timeout", l.ConnectTimeout, time.Second, 5*time.Minute)
 	ps.durationBetween(at+"write_timeout", l.WriteTimeout, time.Second, 10*time.Minute)
-	ps.durationBetween(at+"session_expiry", l.SessionExpiry, time.Second, 168*time.Hour)
-	ps.sizeBetween(at+"packet_size", l.PacketSize, 512, 16<<20)
+	if l.BytesPerSec != 0 {
+		ps.sizeBetween(at+"bytes_per_second", l.BytesPerSec, 1<<10, 16<<30)
+	}
 	ps.sizeBetween(at+"queue_size", l.QueueSize, 1<<10, 16<<30)
 }
 

@@ -35,10 +35,12 @@ func (r *refusal) Error() string { return r.reason }
 
 // The broker's own refusals.
 var (
-	errIDInUse      = &refusal{"packet-id-in-use", 0x91} // B87
-	errRate         = &refusal{"publish-rate", 0x97}     // B90, B91
-	errRetainedFull = &refusal{"retained-full", 0x97}    // B154
-	errQoS2         = &refusal{"qos2", 0x9B}             // B75
+	errIDInUse      = &refusal{"packet-id-in-use", 0x91}     // B87
+	errRate         = &refusal{"publish-rate", 0x97}         // B90, B91
+	errAccountRate  = &refusal{"account-publish-rate", 0x97} // Q20
+	errRetainedRate = &refusal{"retained-rate", 0x97}        // B155
+	errRetainedFull = &refusal{"retained-full", 0x97}        // B154
+	errQoS2         = &refusal{"qos2", 0x9B}                 // B75
 )
 
 // judge is the table of verdicts: what a giver sees for an outcome of the walk,

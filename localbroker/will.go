@@ -86,9 +86,9 @@ func (b *Broker) publish(t testament) {
 	})
 }
 
-// clampExpiry keeps Message Expiry in the profile's bounds (B98).
+// clampExpiry keeps Message Expiry in the profile's bounds (B97, B98).
 func (p *profile) clampExpiry(m *bridge.Message) {
-	if p.messageExpiryMax > 0 && m.HasExpiry {
-		m.Expiry = min(m.Expiry, p.messageExpiryMax)
+	if m.HasExpiry {
+		m.Expiry = min(max(m.Expiry, p.messageExpiryMin), p.messageExpiryMax)
 	}
 }

@@ -42,6 +42,7 @@ type wire struct {
 	client   *client
 	timeout  time.Duration // for the peer to take one chunk
 	largest  int           // bytes of an answer
+	throttle throttle
 
 	// Of the reading goroutine.
 	alive time.Duration // read deadline from one packet to the next; 0 for none
@@ -62,10 +63,11 @@ type wire struct {
 	closed bool
 }
 
-func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
+func newWire(stream, raw net.Conn, c *client) *wire {
 	w := &wire{
-		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout, largest: int(o.PacketSize),
-		done: make(chan struct{}),
+		Conn: stream, raw: raw, client: c, timeout: c.settings.Limits.WriteTimeout, largest: c.profile.packetSize,
+		throttle: newThrottle(c),
+		done:     make(chan struct{}),
 	}
 	if sc, ok := raw.(syscall.Conn); ok && stream == raw {
 		w.plain, _ = sc.SyscallConn() // fails only when it is closed
@@ -188,6 +190,7 @@ func (w *wire) carry(buf []byte) error {
 			}
 			return err
 		}
+		w.throttle.wrote(n, w.done)
 		buf = buf[n:]
 	}
 	return nil
@@ -202,6 +205,15 @@ func (w *wire) failLocked(err error) {
 	w.client.fail(err)
 	w.closeLocked()
 	_ = w.raw.Close()
+}
+
+// Read reads as much as the quota of bytes lets it.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(w.throttle.part(p))
+	if w.throttle.read(n, w.done) && w.alive > 0 {
+		_ = w.arm(time.Now()) // the device is not to blame for the wait; it fails only when the connection has ended
+	}
+	return n, err
 }
 
 // renew is called before the next packet is read. The deadline counts from it

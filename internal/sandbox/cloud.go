@@ -17,7 +17,7 @@ import (
 // Options describe a sandbox cloud.
 type Options struct {
 	Address  string // where the gate listens; empty: a free port of 127.0.0.1
-	NoLimits bool   // take as much as comes; sizes and topics stay limited
+	NoLimits bool   // take as much as comes (no quota of pace); sizes and topics stay limited
 
 	// Identify finds the identity of a message in its payload; nil: none has
 	// one.
@@ -25,10 +25,6 @@ type Options struct {
 	// Units is how many metered messages a message is; nil counts none.
 	Units func(*bridge.Message) int64
 }
-
-// publishRate is AWS's limit of PUBLISHes a second on one connection (Q06);
-// what is above is discarded, without an answer on MQTT 3.1.1.
-const publishRate = 100
 
 // listenerName names the broker's only listener.
 const listenerName = "sandbox"
@@ -54,10 +50,10 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 		o.Identify = func([]byte) (string, uint64, bool) { return "", 0, false }
 	}
 	c := &Cloud{arrivals: NewArrivals(o.Identify, o.Units), drops: &bridge.DropLog{}}
-	l := localbroker.DefaultListener()
-	l.Name, l.Address, l.Profile = listenerName, "127.0.0.1:0", "aws"
-	if !o.NoLimits {
-		l.Limits.PublishesPerSec = publishRate
+	l := localbroker.DefaultListenerOf("aws")
+	l.Name, l.Address = listenerName, "127.0.0.1:0"
+	if o.NoLimits {
+		l.Quotas.Pace = "ignore"
 	}
 	options := localbroker.DefaultOptions()
 	options.Listeners = []localbroker.ListenerOptions{l}
