@@ -58,6 +58,7 @@ type Broker struct {
 	log        *slog.Logger
 	quiet      *quietLog
 	now        func() time.Time
+	made       time.Time // by now
 	events     Events
 	memory     MemoryOptions
 	willCheck  string
@@ -97,6 +98,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	if b.now == nil {
 		b.now = time.Now
 	}
+	b.made = b.now()
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
 	for _, o := range opts.Listeners {
@@ -156,6 +158,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			b.guard(func() {
+				b.endSilent()
 				now := b.now()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)

@@ -48,6 +48,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	if c.session == nil { // and so before OnConnect
 		return c.greet(pk)
 	}
+	c.wire.heard()
 	if !c.intake.ready() {
 		return pk, packets.ErrRejectPacket
 	}
@@ -110,7 +111,9 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 		return err
 	}
 	h.broker.connected.Add(1) // before CONNACK: who has it is counted
-	c.wire.keepAlive(c.alive)
+	if err := c.wire.keepAlive(c.alive); err != nil {
+		return err
+	}
 	// mochi knows the connection, not the client: its take-over races, its
 	// sessions outlive ours.
 	cl.ID = h.broker.connectionID()
@@ -155,6 +158,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		switch {
 		case version != 4:
 			pk.ReasonCode = 1 // unacceptable protocol level (B16)
+		case c.settings.Switches.RefusedConnectV3 == switchClose:
+			pk.FixedHeader.Type = packets.Reserved
 		case pk.ReasonCode == packets.ErrUnspecifiedError.Code:
 			pk.ReasonCode = 2 // no client id, and not clean (B22)
 		case pk.ReasonCode > 5:

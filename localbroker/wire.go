@@ -45,10 +45,9 @@ type wire struct {
 	// Of the reading goroutine.
 	frames   framer
 	frameErr error
-	broken   bool          // the socket itself failed, or ended
-	alive    time.Duration // read deadline from one packet to the next; 0 for none
-	slack    time.Duration // by which the deadline may be late
-	armed    time.Time
+	broken   bool // the socket itself failed, or ended
+
+	silence silence
 
 	mu       sync.Mutex
 	out      []byte // waits for the flusher
@@ -64,10 +63,10 @@ type wire struct {
 	closed bool
 }
 
-func newWire(stream, raw net.Conn, c *client, o LimitOptions) *wire {
+func newWire(stream, raw net.Conn, c *client, s *settings) *wire {
 	w := &wire{
-		Conn: stream, raw: raw, client: c, timeout: o.WriteTimeout,
-		frames: framer{largest: int(o.PacketSize), first: c.mayGreet},
+		Conn: stream, raw: raw, client: c, timeout: s.Limits.WriteTimeout,
+		frames: framer{largest: int(s.Limits.PacketSize), first: c.mayGreet, alone: s.closesEarly(c.profile)},
 		done:   make(chan struct{}),
 	}
 	if sc, ok := raw.(syscall.Conn); ok && stream == raw {
@@ -219,43 +218,6 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, w.frameErr
 	}
 	return n, err
-}
-
-// SetDeadline is how mochi says that it is about to read the next packet. The
-// deadline is ours: mochi's wraps at 43,690 s (M18), and it counts from the
-// packet rather than setting a timer for each.
-func (w *wire) SetDeadline(time.Time) error {
-	now := time.Now()
-	if !w.armed.IsZero() && now.Sub(w.armed) < w.slack {
-		return nil
-	}
-	return w.arm(now)
-}
-
-func (w *wire) arm(now time.Time) error {
-	w.armed = now
-	var deadline time.Time
-	if w.alive > 0 {
-		deadline = now.Add(w.alive + w.slack)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return net.ErrClosed
-	}
-	return w.SetReadDeadline(deadline)
-}
-
-// keepAlive sets the time that may pass between two packets: one and a half
-// times the keep-alive [MQTT-3.1.2-22] (B37), never early, late by at most a
-// second.
-func (w *wire) keepAlive(d time.Duration) {
-	w.alive = d + d/2
-	w.slack = min(w.alive/16, time.Second)
-	w.armed = time.Time{}
-	if d == 0 {
-		w.slack = time.Hour // nothing to renew
-	}
 }
 
 // Close ends reading; what was written still leaves. It may be called by
