@@ -30,6 +30,7 @@ var (
 	errFirstPacket = errors.New("the first packet is not CONNECT")
 	errEarlyPacket = errors.New("another packet came with CONNECT: a device must wait for CONNACK")
 	errLength      = errors.New("malformed packet length")
+	errQoS3        = errors.New("PUBLISH of QoS 3") // malformed [MQTT-3.3.1-4], where mochi sees a protocol error
 	errGreetings   = errors.New("too many large CONNECTs at once")
 )
 
@@ -58,6 +59,9 @@ func (f *framer) pass(p []byte) (int, error) {
 				}
 			}
 		case !f.inside:
+			if p[i]>>4 == packets.Publish && p[i]>>1&3 == 3 {
+				return i, errQoS3
+			}
 			start, f.header, f.inside = i, p[i], true
 			f.digits, f.length = 0, 0
 			i++

@@ -19,6 +19,7 @@ func TestFramer(t *testing.T) {
 		{"two packets", append(bytes.Clone(connect), 0xC0, 0), 6, nil},
 		{"not CONNECT first", []byte{0x30, 2, 0, 0}, 0, errFirstPacket},
 		{"too large after a good one", append(bytes.Clone(connect), big...), 4, &tooLargeError{}},
+		{"QoS 3", append(bytes.Clone(connect), 0x36, 2, 0, 0), 4, errQoS3},
 		{"the length never ends", append(bytes.Clone(connect), 0x30, 0xff, 0xff, 0xff, 0xff), 4, errLength},
 		{"a CONNECT that may not come now", append([]byte{0x10, 0x80, 0x08}, make([]byte, 1024)...), 0, errGreetings},
 	}
