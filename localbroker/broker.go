@@ -61,6 +61,7 @@ type Broker struct {
 	log        *slog.Logger
 	quiet      *quietLog
 	now        func() time.Time
+	made       time.Time // by now
 	events     Events
 	memory     MemoryOptions
 	quotas     *quotas
@@ -109,6 +110,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 		b.now = time.Now
 	}
 	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
+	b.made = b.now()
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.retained = newRetained(opts.Broker, b.now)
 	b.cloud, b.hasCloud = deps.Cloud, deps.Cloud != nil
@@ -157,6 +159,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			b.guard(func() {
+				b.endSilent()
 				now := b.now()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)

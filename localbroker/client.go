@@ -108,6 +108,9 @@ func (c *client) goodbye(why *cause) {
 	if why.code == 0xA1 {
 		text = "DISCONNECT: Subscription Id is not supported now" // B137
 	}
+	if c.terse {
+		text = "" // B45
+	}
 	packet := encodeDisconnect(why.code, text)
 	if len(packet) > c.largest { // [MQTT-3.14.2-3]
 		packet = encodeDisconnect(why.code, "")
@@ -172,14 +175,14 @@ func (c *client) ending(err error) *cause {
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrUnexpectedEOF):
 	case errors.As(err, &closed):
 		why.clean = closed.Normal() && c.profile.aws // WebSocket Close (B164)
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.session == nil:
-		why.reason = "connect-timeout"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		why.reason, why.code = "keep-alive-timeout", 0x8D // B37
+		why.reason = "connect-timeout"
 	case errors.As(err, &tooLarge):
 		why.reason, why.code = "too-large", c.profile.tooLargeCode // B84
 	case errors.Is(err, errFirstPacket):
 		why.reason = "protocol-error"
+	case errors.Is(err, errEarlyPacket):
+		why.reason, why.code = "early-packet", 0x82 // B17
 	case errors.Is(err, errGreetings):
 		why.reason = "connect-memory"
 	case errors.Is(err, errLength):
@@ -213,7 +216,7 @@ func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 
 // judge asks the table of verdicts.
 func (c *client) judge(err error, qos byte) verdict {
-	return judge(err, c.version, qos, c.profile, c.settings.Denied)
+	return judge(err, c.version, qos, c.profile, &c.settings.ListenerOptions)
 }
 
 func (b *Broker) logPanic(c *client, v any) {

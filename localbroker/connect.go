@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -45,15 +46,27 @@ func (c *client) connect(clientID string) error {
 	if !errors.As(err, &refused) {
 		refused = &connectError{"internal", 0x80, 3, err}
 	}
-	code := refused.v3
-	if c.version == 5 {
-		code = refused.v5
-	}
-	if code != 0 {
-		c.wire.writeLast(encodeRefusal(c.version, code, refused.reason))
+	if code := c.refusal(refused); code != 0 {
+		reason := refused.reason
+		if h := c.hello.Properties; h.RequestProblemInfoFlag && h.RequestProblemInfo == 0 {
+			reason = "" // B45
+		}
+		c.wire.writeLast(encodeRefusal(c.version, code, reason))
 	}
 	c.broker.refused(c, refused)
 	return err
+}
+
+// refusal is the CONNACK code of a refused CONNECT, 0 for none: 3.1.1 has few
+// codes, and on AWS none for a quota (B32).
+func (c *client) refusal(why *connectError) byte {
+	switch {
+	case c.version == 5:
+		return why.v5
+	case c.settings.Switches.RefusedConnectV3 == switchClose, c.profile.silent && why.v3 == 3:
+		return 0
+	}
+	return why.v3
 }
 
 func (c *client) admit() error {
@@ -106,6 +119,10 @@ func (c *client) form() error {
 		return refuse("enhanced-authentication", 0x8C, 0, nil) // B47
 	case len(c.id) > p.clientIDSize:
 		return refuse("client-id", 0x85, 2, fmt.Errorf("%d bytes, at most %d", len(c.id), p.clientIDSize)) // B20
+	case strings.HasPrefix(c.id, "$") && c.settings.Switches.DollarClientID == switchRefuse:
+		return refuse("client-id", 0x85, 2, errors.New("begins with $")) // B23
+	case userSize(h.Properties.User) > p.userProperties:
+		return refuse("user-properties", 0x97, 0, nil) // B48
 	case h.Properties.MaximumPacketSize > 0 && h.Properties.MaximumPacketSize < p.smallestPacket:
 		return refuse("maximum-packet-size", 0x80, 0, nil) // B40
 	}
@@ -118,14 +135,26 @@ func (c *client) form() error {
 	case len(h.Connect.WillPayload) > p.payloadSize:
 		return refuse("will-size", 0x97, 0, nil)
 	}
+	will := bridge.Message{Properties: properties(&h.Connect.WillProperties)}
+	if err := p.propertySizes(&will); err != nil {
+		return refuse("will-size", 0x97, 0, err) // Q39-Q41
+	}
 	if err := p.topicName(h.Connect.WillTopic); err != nil {
 		return refuse("will-topic", 0x90, 0, err) // B28, B172
 	}
 	if p.aws && h.Connect.WillRetain && h.Connect.WillTopic[0] == '$' {
 		return refuse("will-topic", 0x90, 0, errReserved) // B83, for the PUBLISH that it becomes
 	}
-	c.will = newWill(h, p)
+	c.will = newWill(h, p, c.settings.honoursDelay(p))
 	return nil
+}
+
+// userSize is the bytes of a packet's user properties (Q39).
+func userSize(user []packets.UserProperty) (n int) {
+	for _, u := range user {
+		n += len(u.Key) + len(u.Val)
+	}
+	return n
 }
 
 // negotiate settles keep-alive, session expiry and windows.

@@ -72,8 +72,7 @@ func encodeCodes(kind, version byte, id uint16, codes []byte) []byte {
 }
 
 // encodePublish makes the PUBLISH of a delivery; remaining is its Message
-// Expiry Interval. The codec cannot write an interval of 0, so that one with
-// less than a second left carries 1.
+// Expiry Interval, 0 in the last second (B117).
 func encodePublish(d *delivery, version byte, dup bool, remaining uint32) ([]byte, error) {
 	m := d.msg
 	pk := packets.Packet{
@@ -97,7 +96,36 @@ func encodePublish(d *delivery, version byte, dup bool, remaining uint32) ([]byt
 	var buf bytes.Buffer
 	buf.Grow(len(m.Topic) + len(m.Payload) + 64)
 	err := pk.PublishEncode(&buf)
+	if version == 5 && m.HasExpiry && remaining == 0 && err == nil {
+		lastSecond(buf.Bytes(), &pk)
+	}
 	return buf.Bytes(), err
+}
+
+// lastSecond makes the Message Expiry Interval of an encoded PUBLISH 0. The
+// codec leaves out one of 0, so that it was given 1.
+func lastSecond(packet []byte, pk *packets.Packet) {
+	at := 1 + lengthSize(packet[1:]) + 2 + len(pk.TopicName)
+	if pk.FixedHeader.Qos > 0 {
+		at += 2
+	}
+	at += lengthSize(packet[at:])
+	if pk.Properties.PayloadFormatFlag { // the codec's first; the interval is its second
+		at += 2
+	}
+	if interval := packet[at : at+5]; interval[0] == packets.PropMessageExpiryInterval {
+		interval[4] = 0
+	}
+}
+
+// lengthSize is the bytes of a variable byte integer.
+func lengthSize(b []byte) int {
+	for i, c := range b {
+		if c&0x80 == 0 {
+			return i + 1
+		}
+	}
+	return len(b)
 }
 
 // properties takes the end-to-end properties of a v5 packet.

@@ -52,7 +52,7 @@ func (b *Broker) receivers(from, topic string) []receiver {
 		if s.noLocal && s.session.id == from {
 			continue
 		}
-		if n := len(out); n == 0 || out[n-1].session != s.session {
+		if n := len(out); n == 0 || out[n-1].session != s.session || s.each {
 			out = append(out, receiver{session: s.session, shared: true})
 		}
 		r := &out[len(out)-1]

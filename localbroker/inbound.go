@@ -18,7 +18,7 @@ type inbound struct {
 	src     io.Reader
 	largest int            // bytes of a packet, fixed header included
 	first   func(int) bool // whether a first packet of this size may come now
-	started bool           // the first packet is through
+	started bool           // the header of the first packet is through
 	version byte           // of MQTT, once it is known
 
 	buf      []byte // small, or a borrowed one
@@ -36,6 +36,8 @@ var lent = sync.Pool{New: func() any { return new([lentBuffer]byte) }}
 
 var (
 	errFirstPacket = errors.New("the first packet is not CONNECT")
+	errEarlyPacket = errors.New("another packet came with CONNECT: a device must wait for CONNACK")
+	errQoS3        = errors.New("PUBLISH of QoS 3") // malformed [MQTT-3.3.1-4], where mochi sees a protocol error
 	errLength      = errors.New("malformed packet length")
 	errGreetings   = errors.New("too many large CONNECTs at once")
 )
@@ -70,12 +72,18 @@ func (in *inbound) await() error {
 	return in.fill()
 }
 
+// more reports whether more has been read than was taken.
+func (in *inbound) more() bool { return in.at < in.end }
+
 // next reads one packet. Errors are the source's own, or say what is wrong with
 // the packet.
 func (in *inbound) next() (pk packets.Packet, err error) {
 	first, remaining, err := in.header()
 	if err != nil {
 		return pk, err
+	}
+	if first>>4 == packets.Publish && first>>1&3 == 3 {
+		return pk, &malformedError{errQoS3}
 	}
 	if err := pk.FixedHeader.Decode(first); err != nil {
 		return pk, &malformedError{err}
@@ -85,6 +93,9 @@ func (in *inbound) next() (pk packets.Packet, err error) {
 	body, err := in.body(remaining, pk.FixedHeader.Type != packets.Puback)
 	if err != nil {
 		return pk, err
+	}
+	if in.version == 5 && pk.FixedHeader.Type == packets.Publish {
+		leastExpiry(first, body)
 	}
 	if err := decode(&pk, body); err != nil {
 		return pk, &malformedError{err}

@@ -16,6 +16,7 @@ type subscription struct {
 	noLocal    bool
 	asRetained bool // keep the RETAIN flag of what is delivered
 	identifier int  // Subscription Identifier, 0 for none
+	each       bool // has deliveries of its own beside those of the session's others (B114)
 }
 
 // index finds the subscriptions that match a topic. It is our own and not

@@ -42,6 +42,8 @@ type ListenerOptions struct {
 	Denied      DeniedOptions `koanf:"denied_publish" doc:"What a device sees when the policy denies its QoS 1 publish."`
 
 	DeniedSubscribe DeniedSubscribeOptions `koanf:"denied_subscribe" doc:"What a device sees when the policy denies one of its subscriptions."`
+
+	Switches SwitchOptions `koanf:"switches" doc:"What the listener does where nobody outside knows for certain what AWS IoT Core does."`
 }
 
 // TLSOptions configure the transport security of one listener. TLS 1.2 is the
@@ -50,6 +52,7 @@ type TLSOptions struct {
 	Cert       string `koanf:"cert" doc:"PEM file with the server's certificate, followed by its chain."`
 	Key        string `koanf:"key" doc:"PEM file with the server's private key."`
 	ClientCA   string `koanf:"client_ca" doc:"PEM file with the CAs of device certificates; for client_auth chain and both."`
+	RequireSNI bool   `koanf:"require_sni" doc:"Whether a device must name the server in TLS (SNI); AWS's own pages disagree (B03)."`
 	ClientAuth string `koanf:"client_auth" enum:"fingerprint,chain,both" doc:"What makes a device certificate good: fingerprint (registered and ACTIVE in the things file, whoever issued it), chain (issued by client_ca; its common name is the user, with the listener's policies) or both (registered, and issued by client_ca)."`
 }
 
@@ -139,6 +142,7 @@ func DefaultListenerOf(profile string) ListenerOptions {
 		HoldTimeout:     30 * time.Second,
 		Denied:          DeniedOptions{MQTT5: deniedAck, MQTT3: deniedClose},
 		DeniedSubscribe: DeniedSubscribeOptions{MQTT5: deniedAck, MQTT3: deniedAck},
+		Switches:        defaultSwitches(),
 		Limits: LimitOptions{
 			Connections: 10_000, Unfinished: 2_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
 			QueueMessages: 10_000, QueueSize: 16 << 20,
@@ -175,6 +179,7 @@ func (l ListenerOptions) withDefaults() ListenerOptions {
 	orDefault(&l.Denied.MQTT3, d.Denied.MQTT3)
 	orDefault(&l.DeniedSubscribe.MQTT5, d.DeniedSubscribe.MQTT5)
 	orDefault(&l.DeniedSubscribe.MQTT3, d.DeniedSubscribe.MQTT3)
+	l.Switches = l.Switches.withDefaults()
 	orDefault(&l.Limits.Connections, d.Limits.Connections)
 	orDefault(&l.Limits.Unfinished, d.Limits.Unfinished)
 	orDefault(&l.Limits.ConnectTimeout, d.Limits.ConnectTimeout)

@@ -78,7 +78,7 @@ func (c *client) resolve(pk *packets.Packet) *cause {
 // (B75), the other profiles close so that the device's log shows it.
 func (c *client) refuseQoS2(pk *packets.Packet) *cause {
 	c.broker.drops.Count(errQoS2.reason, c.id, pk.TopicName)
-	if c.version < 5 && c.profile.silent {
+	if c.version < 5 && c.settings.ignoresQoS2(c.profile) {
 		return nil
 	}
 	return &cause{reason: errQoS2.reason, code: errQoS2.code}

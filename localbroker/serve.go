@@ -14,13 +14,15 @@ import (
 // used: see ADR 6. While nothing comes, serve waits as few frames deep as it
 // can, so that the stacks of ten thousand silent devices stay small.
 func (c *client) serve() error {
-	if err := c.greet(); err != nil {
+	early, err := c.greet()
+	if err != nil {
 		return err
 	}
+	if early && c.settings.closesEarly(c.profile) {
+		return errEarlyPacket
+	}
 	for {
-		if err := c.wire.renew(); err != nil {
-			return err
-		}
+		c.wire.await()
 		if err := c.inbound.await(); err != nil {
 			return err
 		}
@@ -30,32 +32,36 @@ func (c *client) serve() error {
 	}
 }
 
-// greet reads CONNECT and answers it.
-func (c *client) greet() error {
+// greet reads CONNECT and answers it; early says that more had come with it
+// (B17).
+func (c *client) greet() (early bool, err error) {
 	pk, err := c.inbound.next()
 	if err != nil {
-		return err
+		return false, err
 	}
+	early = c.inbound.more()
 	c.hello = &pk
 	c.inbound.version = pk.ProtocolVersion
 	if err := c.valid(); err != nil {
-		return err
+		return early, err
 	}
 	id := pk.Connect.ClientIdentifier
 	if id == "" {
 		id = uuid.NewString() // B21
 	}
 	if err := c.connect(id); err != nil {
-		return err
+		return early, err
 	}
 	c.broker.connected.Add(1) // before CONNACK: who has it is counted
-	c.wire.keepAlive(c.alive)
+	if err := c.wire.keepAlive(c.alive); err != nil {
+		return early, err
+	}
 	connack := encodeConnack(c.version, c.present, c.connack())
 	if len(connack) > c.largest { // [MQTT-3.1.2-24]
-		return &tooLargeError{len(connack), c.largest}
+		return early, &tooLargeError{len(connack), c.largest}
 	}
 	if _, err := c.wire.Write(connack); err != nil {
-		return err
+		return early, err
 	}
 	c.greeted()
 	c.listener.finished(c.wire.raw)
@@ -64,7 +70,7 @@ func (c *client) greet() error {
 	if f := c.broker.events.Connected; f != nil {
 		f(c.info())
 	}
-	return nil
+	return early, nil
 }
 
 // valid checks the form of the CONNECT that MQTT itself asks for, and answers
@@ -90,6 +96,8 @@ func (c *client) valid() error {
 	case version == 5:
 	case version != 4:
 		answer = 1 // unacceptable protocol level (B16)
+	case c.settings.Switches.RefusedConnectV3 == switchClose:
+		return &malformedError{code}
 	case code == packets.ErrClientIdentifierNotValid:
 		answer = 2
 	default:
@@ -102,8 +110,12 @@ func (c *client) valid() error {
 // take reads one packet and answers it; more says whether to go on.
 func (c *client) take() (more bool, err error) {
 	pk, err := c.inbound.next()
-	if err != nil || !c.intake.ready() {
+	if err != nil {
 		return false, err
+	}
+	c.wire.heard()
+	if !c.intake.ready() {
+		return false, nil
 	}
 	var why *cause
 	switch pk.FixedHeader.Type {

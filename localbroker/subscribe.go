@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
@@ -30,6 +31,10 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 			return &cause{reason: "protocol-error", code: 0x82} // [MQTT-3.8.3-4]
 		}
 	}
+	if c.version == 5 && c.intake.inUse(pk.PacketID) {
+		c.answerInUse(packets.Suback, pk)
+		return nil
+	}
 	plan, generation := make([]grant, len(pk.Filters)), c.broker.generation.Load()
 	for i, f := range pk.Filters {
 		g, why := c.grant(f)
@@ -46,8 +51,14 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 	return nil
 }
 
+// answerInUse refuses all of a packet whose id a PUBLISH of the device still has
+// (B138).
+func (c *client) answerInUse(kind byte, pk *packets.Packet) {
+	_, _ = c.wire.Write(encodeCodes(kind, c.version, pk.PacketID, bytes.Repeat([]byte{errIDInUse.code}, len(pk.Filters))))
+}
+
 func (c *client) refuseSubscribeQoS2() *cause {
-	if c.version < 5 && c.profile.silent {
+	if c.version < 5 && c.settings.ignoresQoS2(c.profile) {
 		return nil
 	}
 	return &cause{reason: "subscribe-qos2", code: 0x9B}
@@ -57,7 +68,7 @@ func (c *client) refuseSubscribeQoS2() *cause {
 type grant struct {
 	sub      *subscription // nil: refused
 	code     byte          // v5 reason code of a refusal
-	handling byte          // Retain Handling, 0 in the AWS profiles (B141)
+	handling byte          // Retain Handling, 0 where it does not count (B141)
 }
 
 // granted lists the filters of a plan that was carried out.
@@ -78,6 +89,9 @@ func (c *client) grant(f packets.Subscription) (grant, *cause) {
 		return grant{}, &cause{reason: "reserved-filter", code: 0x8F} // B132
 	}
 	if err != nil {
+		if !errors.Is(err, errReserved) && c.settings.endsOnFilter(c.version) {
+			return grant{}, &cause{reason: "filter-invalid", code: 0x8F, text: err.Error()} // B191
+		}
 		return grant{code: 0x8F}, nil // B131, B135, B136, B174
 	}
 	if !c.maySubscribe(f.Filter) {
@@ -90,10 +104,13 @@ func (c *client) grant(f packets.Subscription) (grant, *cause) {
 		return grant{code: 0x97}, nil // B139, B183
 	}
 	parsed.text, parsed.topic, parsed.group = strings.Clone(parsed.text), strings.Clone(parsed.topic), strings.Clone(parsed.group)
-	g := grant{sub: &subscription{session: c.session, filter: parsed, qos: min(f.Qos, 1), parent: !c.profile.aws}}
+	g := grant{sub: &subscription{session: c.session, filter: parsed, qos: min(f.Qos, 1), parent: !c.profile.aws,
+		each: c.settings.Switches.Overlapping == switchEach}}
 	if !c.profile.aws {
-		g.sub.noLocal, g.sub.asRetained, g.sub.identifier = f.NoLocal, f.RetainAsPublished, f.Identifier
-		g.handling = f.RetainHandling
+		g.sub.noLocal, g.sub.identifier = f.NoLocal, f.Identifier
+	}
+	if c.settings.honoursRetain(c.profile) { // B141
+		g.sub.asRetained, g.handling = f.RetainAsPublished, f.RetainHandling
 	}
 	return g, nil
 }
@@ -199,6 +216,10 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 	if len(pk.Filters) > c.profile.filters {
 		c.broker.quiet.warn("filter-count", "an UNSUBSCRIBE was ignored", slog.String("client", c.id))
 		return nil // B126: no UNSUBACK, the subscriptions stay
+	}
+	if c.version == 5 && c.intake.inUse(pk.PacketID) {
+		c.answerInUse(packets.Unsuback, pk)
+		return nil
 	}
 	codes := make([]byte, len(pk.Filters))
 	var removed []string

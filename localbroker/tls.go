@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
 const pemSize = 1 << 20
+
+var errNoServerName = errors.New("the device names no server (SNI), which tls.require_sni asks for") // B03
 
 // loadTLS reads a listener's certificates.
 func loadTLS(o ListenerOptions) (*tls.Config, error) {
@@ -63,6 +66,9 @@ func (s *settings) handshake(raw net.Conn) (net.Conn, peer, error) {
 			return nil, p, err
 		}
 		p.serverName = secure.ConnectionState().ServerName
+		if s.TLS.RequireSNI && p.serverName == "" {
+			return nil, p, errNoServerName
+		}
 		if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
 			p.cert = certs[0]
 		}

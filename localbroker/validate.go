@@ -86,6 +86,7 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	ps.oneOf(at+"denied_publish.mqtt3", l.Denied.MQTT3, deniedClose, deniedAck)
 	ps.oneOf(at+"denied_subscribe.mqtt5", l.DeniedSubscribe.MQTT5, deniedAck, deniedDisconnect)
 	ps.oneOf(at+"denied_subscribe.mqtt3", l.DeniedSubscribe.MQTT3, deniedAck, deniedClose)
+	l.Switches.validate(at+"switches.", ps)
 	ps.durationBetween(at+"hold_timeout", l.HoldTimeout, time.Millisecond, 10*time.Minute)
 	l.validateAddress(at, ps)
 	l.validateAuth(at, ps)
@@ -137,7 +138,7 @@ func (l ListenerOptions) validateAuth(at string, ps *problems) {
 func (l ListenerOptions) validateTLS(at string, ps *problems) {
 	ps.oneOf(at+"tls.client_auth", l.TLS.ClientAuth, clientFingerprint, clientChain, clientBoth)
 	if !l.secure() {
-		if l.TLS.Cert != "" || l.TLS.Key != "" || l.TLS.ClientCA != "" {
+		if l.TLS.Cert != "" || l.TLS.Key != "" || l.TLS.ClientCA != "" || l.TLS.RequireSNI {
 			ps.add(at+"tls", "has no effect on a listener of type "+l.Type, "use type: tls or wss, or remove it")
 		}
 		return

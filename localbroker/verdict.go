@@ -35,7 +35,7 @@ func (r *refusal) Error() string { return r.reason }
 
 // The broker's own refusals.
 var (
-	errIDInUse      = &refusal{"packet-id-in-use", 0x91}     // B87
+	errIDInUse      = &refusal{"packet-id-in-use", 0x91}     // B87, B138
 	errRate         = &refusal{"publish-rate", 0x97}         // B90, B91
 	errAccountRate  = &refusal{"account-publish-rate", 0x97} // Q20
 	errRetainedRate = &refusal{"retained-rate", 0x97}        // B155
@@ -46,7 +46,7 @@ var (
 // judge is the table of verdicts: what a giver sees for an outcome of the walk,
 // by protocol version, QoS and the listener's settings. It is pure. Only a nil
 // error accepts; what it does not know it holds.
-func judge(err error, version, qos byte, p *profile, denied DeniedOptions) verdict {
+func judge(err error, version, qos byte, p *profile, o *ListenerOptions) verdict {
 	if err == nil {
 		return verdict{action: actAccept}
 	}
@@ -64,19 +64,25 @@ func judge(err error, version, qos byte, p *profile, denied DeniedOptions) verdi
 	switch kind {
 	case bridge.NotAuthorized:
 		switch {
-		case v5 && denied.MQTT5 == deniedAck:
+		case v5 && o.Denied.MQTT5 == deniedAck:
 			return verdict{action: actAck, code: 0x87} // B85
-		case !v5 && denied.MQTT3 == deniedAck:
+		case !v5 && o.Denied.MQTT3 == deniedAck:
 			return verdict{action: actPretend}
 		}
 		return verdict{action: actDisconnect, code: 0x87} // B86
 	case bridge.TopicInvalid:
-		if v5 {
+		switch {
+		case v5 && o.Switches.RefusedTopicV5 == switchAck:
 			return verdict{action: actAck, code: 0x90} // B80
+		case !v5 && o.Switches.RefusedTopicV3 == switchAck:
+			return verdict{action: actPretend}
 		}
 		return verdict{action: actDisconnect, code: 0x90} // B81
 	case bridge.PayloadInvalid:
-		if v5 {
+		switch {
+		case v5 && p.silent:
+			return verdict{action: actAck, code: 0x80} // AWS has no 0x99 (§1.13)
+		case v5:
 			return verdict{action: actAck, code: 0x99}
 		}
 		return verdict{action: actPretend}

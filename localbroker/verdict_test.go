@@ -18,6 +18,7 @@ func TestVerdicts(t *testing.T) {
 
 	kind := func(k bridge.Kind) error { return bridge.Errorf("op", k, "x") }
 	normal := DefaultListener().Denied
+	listener := DefaultListener()
 	turned := DeniedOptions{MQTT5: deniedDisconnect, MQTT3: deniedAck}
 	tests := []struct {
 		name    string
@@ -32,7 +33,8 @@ func TestVerdicts(t *testing.T) {
 		{"NotAuthorized, profile mqtt", kind(bridge.NotAuthorized), profileMQTT, normal, [4]verdict{ack(0x87), end(0x87), pretend, pretend}},
 		{"TopicInvalid", kind(bridge.TopicInvalid), profileAWSEdge, normal, [4]verdict{ack(0x90), end(0x90), end(0x90), end(0x90)}},
 		{"TopicInvalid, profile mqtt", kind(bridge.TopicInvalid), profileMQTT, normal, [4]verdict{ack(0x90), end(0x90), pretend, pretend}},
-		{"PayloadInvalid", kind(bridge.PayloadInvalid), profileAWS, normal, [4]verdict{ack(0x99), pretend, pretend, pretend}},
+		{"PayloadInvalid", kind(bridge.PayloadInvalid), profileAWSEdge, normal, [4]verdict{ack(0x99), pretend, pretend, pretend}},
+		{"PayloadInvalid, on AWS", kind(bridge.PayloadInvalid), profileAWS, normal, [4]verdict{ack(0x80), pretend, pretend, pretend}},
 		{"Full", kind(bridge.Full), profileAWS, normal, [4]verdict{hold(actAck), hold(actDisconnect), pretend, pretend}},
 		{"TooLarge", kind(bridge.TooLarge), profileAWS, normal, [4]verdict{end(0x97), end(0x97), end(0x97), end(0x97)}},
 		{"TooLarge, profile mqtt", kind(bridge.TooLarge), profileMQTT, normal, [4]verdict{end(0x95), end(0x95), end(0x95), end(0x95)}},
@@ -49,9 +51,10 @@ func TestVerdicts(t *testing.T) {
 		version, qos byte
 	}{{"v5 QoS 1", 5, 1}, {"v3.1.1 QoS 1", 4, 1}, {"v5 QoS 0", 5, 0}, {"v3.1.1 QoS 0", 4, 0}}
 	for _, tt := range tests {
+		listener.Denied = tt.denied
 		for i, col := range columns {
 			t.Run(tt.name+"/"+col.name, func(t *testing.T) {
-				if got := judge(tt.err, col.version, col.qos, profiles()[tt.profile], tt.denied); got != tt.want[i] {
+				if got := judge(tt.err, col.version, col.qos, profiles()[tt.profile], &listener); got != tt.want[i] {
 					t.Errorf("got %+v, want %+v", got, tt.want[i])
 				}
 			})

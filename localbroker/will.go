@@ -12,11 +12,11 @@ import (
 // will is what a device leaves behind, with all of its properties (M12, B170).
 type will struct {
 	message bridge.Message
-	delay   time.Duration // 0 in the AWS profiles (B169)
+	delay   time.Duration // 0 where it does not count (B169)
 }
 
 // newWill takes the will of a CONNECT, with all its properties (B170).
-func newWill(h *packets.Packet, p *profile) *will {
+func newWill(h *packets.Packet, p *profile, delayed bool) *will {
 	w := &will{message: bridge.Message{
 		Topic: h.Connect.WillTopic, Payload: h.Connect.WillPayload,
 		QoS: h.Connect.WillQos, Retain: h.Connect.WillRetain,
@@ -24,7 +24,7 @@ func newWill(h *packets.Packet, p *profile) *will {
 	if h.ProtocolVersion == 5 {
 		w.message.Properties = properties(&h.Connect.WillProperties)
 		p.clampExpiry(&w.message)
-		if !p.aws {
+		if delayed {
 			w.delay = time.Duration(h.Connect.WillProperties.WillDelayInterval) * time.Second
 		}
 	}

@@ -45,9 +45,8 @@ type wire struct {
 	throttle throttle
 
 	// Of the reading goroutine.
-	alive time.Duration // read deadline from one packet to the next; 0 for none
-	slack time.Duration // by which the deadline may be late
-	armed time.Time
+
+	silence silence
 
 	mu       sync.Mutex
 	out      []byte // waits for the flusher
@@ -210,46 +209,10 @@ func (w *wire) failLocked(err error) {
 // Read reads as much as the quota of bytes lets it.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(w.throttle.part(p))
-	if w.throttle.read(n, w.done) && w.alive > 0 {
-		_ = w.arm(time.Now()) // the device is not to blame for the wait; it fails only when the connection has ended
+	if w.throttle.read(n, w.done) {
+		w.await() // the device is not to blame for the wait
 	}
 	return n, err
-}
-
-// renew is called before the next packet is read. The deadline counts from it
-// (B37), without a timer being set for each packet.
-func (w *wire) renew() error {
-	now := time.Now()
-	if !w.armed.IsZero() && now.Sub(w.armed) < w.slack {
-		return nil
-	}
-	return w.arm(now)
-}
-
-func (w *wire) arm(now time.Time) error {
-	w.armed = now
-	var deadline time.Time
-	if w.alive > 0 {
-		deadline = now.Add(w.alive + w.slack)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return net.ErrClosed
-	}
-	return w.SetReadDeadline(deadline)
-}
-
-// keepAlive sets the time that may pass between two packets: one and a half
-// times the keep-alive [MQTT-3.1.2-22] (B37), never early, late by at most a
-// second.
-func (w *wire) keepAlive(d time.Duration) {
-	w.alive = d + d/2
-	w.slack = min(w.alive/16, time.Second)
-	w.armed = time.Time{}
-	if d == 0 {
-		w.slack = time.Hour // nothing to renew
-	}
 }
 
 // Close ends reading; what was written still leaves. It may be called by

@@ -1,0 +1,206 @@
+package conformance
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/localbroker"
+)
+
+func TestB108_LowerQoS(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		pub := g.join(version, "pub")
+		for granted := range byte(2) {
+			sub := g.join(version, fmt.Sprint("sub", granted))
+			sub.listen(granted, "t")
+			for published := range byte(2) {
+				pub.send(publish(uint16(published), "t", "x"))
+				if published > 0 {
+					pub.expectAck(1, 0)
+				}
+				if pk := sub.take(); pk.FixedHeader.Qos != min(granted, published) {
+					t.Errorf("published with %d, granted %d, delivered with %d", published, granted, pk.FixedHeader.Qos)
+				}
+			}
+			sub.goodbye()
+			g.absent(fmt.Sprint("sub", granted))
+		}
+	})
+}
+
+func TestB109_QoS0Subscription(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		sub := g.join(version, "sub")
+		sub.listen(0, "t")
+		pub := g.join(version, "pub")
+		pub.say("t", "x")
+		if pk := sub.expectMessage("t", "x"); pk.FixedHeader.Qos != 0 || pk.FixedHeader.Dup {
+			t.Errorf("QoS %d, DUP %v", pk.FixedHeader.Qos, pk.FixedHeader.Dup)
+		}
+		sub.expectNothing()
+	})
+}
+
+func TestB112_SentAgain(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		sub := g.join(version, "sub", persistent(600))
+		sub.listen(1, "t")
+		pub := g.join(version, "pub")
+		pub.say("t", "x")
+		sub.expect(packets.Publish) // and no PUBACK
+		g.cut(sub, "sub")
+		again := g.join(version, "sub", persistent(600))
+		if pk := again.expectMessage("t", "x"); pk.FixedHeader.Dup {
+			t.Error("sent again with DUP")
+		}
+	})
+}
+
+func TestB113_WindowOfDevice(t *testing.T) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
+		sub := g.join(version, "sub")
+		sub.listen(1, "t")
+		for _, id := range []string{"a", "b"} {
+			pub := g.join(version, id)
+			pub.send(flood(55)...)
+			for i := range uint16(55) {
+				pub.expectAck(i+1, 0)
+			}
+		}
+		first := sub.expect(packets.Publish)
+		for range 99 {
+			sub.expect(packets.Publish)
+		}
+		sub.expectNothing()
+		sub.puback(first.PacketID)
+		sub.expect(packets.Publish)
+		sub.expectNothing()
+	}, func(s *setup) { s.lan().Quotas.PublishesPerSecond = 1000 }) // the pace is another row's
+}
+
+func TestB114_OverlappingSubscriptions(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		d.listen(0, "a/#", "a/b")
+		d.listen(1, "a/+")
+		g.join(version, "pub").say("a/b", "x")
+		if pk := d.expectMessage("a/b", "x"); pk.FixedHeader.Qos != 1 {
+			t.Errorf("QoS %d, want the highest", pk.FixedHeader.Qos)
+		}
+		d.expectNothing()
+	})
+	both(t, func(t *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		d.listen(0, "a/#", "a/b")
+		d.listen(1, "a/+")
+		g.join(version, "pub").say("a/b", "x")
+		sum := 0
+		for range 3 {
+			sum += int(d.expectMessage("a/b", "x").FixedHeader.Qos)
+		}
+		if sum != 1 {
+			t.Errorf("%d of the three copies have QoS 1, want one", sum)
+		}
+		d.expectNothing()
+	}, with(func(s *localbroker.SwitchOptions) { s.Overlapping = "each" }))
+}
+
+func TestB115_From5To3(t *testing.T) {
+	g := open(t)
+	sub := g.join(4, "sub")
+	sub.listen(1, "t")
+	absent := g.join(4, "absent", persistent(0))
+	absent.listen(1, "t")
+	g.cut(absent, "absent")
+	pub := g.join(5, "pub")
+	pub.say("t", "x", messageExpiry(60), user("a", "b"), func(pk *packets.Packet) { pk.Properties.ContentType = "text" })
+	pk := sub.expect(packets.Publish)
+	if want := []byte{0, 1, 't', byte(pk.PacketID >> 8), byte(pk.PacketID), 'x'}; string(sub.body) != string(want) {
+		t.Errorf("PUBLISH %x, want %x", sub.body, want)
+	}
+	g.clock.advance(61 * time.Second) // as the keep alive is 60 s, nobody is cut off yet
+	pub.say("t", "later")
+	g.join(4, "absent", persistent(0)).expectMessage("t", "later")
+}
+
+func TestB116_From3To5(t *testing.T) {
+	g := open(t)
+	absent := g.join(5, "absent", persistent(3600))
+	absent.listen(1, "t")
+	g.cut(absent, "absent")
+	g.join(4, "pub").say("t", "x")
+	g.clock.advance(59 * time.Minute)
+	again := g.join(5, "absent", persistent(3600))
+	pk := again.expect(packets.Publish)
+	if want := []byte{0, 1, 't', byte(pk.PacketID >> 8), byte(pk.PacketID), 0, 'x'}; string(again.body) != string(want) {
+		t.Errorf("PUBLISH %x, want %x", again.body, want)
+	}
+}
+
+func TestB117_SecondsLeft(t *testing.T) {
+	g := open(t)
+	absent := g.join(5, "absent", persistent(600))
+	absent.listen(1, "t")
+	g.cut(absent, "absent")
+	pub := g.join(5, "pub", keepAlive(1200))
+	pub.say("t", "x", messageExpiry(100))
+	g.clock.advance(60 * time.Second)
+	again := g.join(5, "absent", persistent(600))
+	if got := again.expect(packets.Publish).Properties.MessageExpiryInterval; got > 39 || got < 30 {
+		t.Errorf("expiry %d, want the 39 seconds that are left", got)
+	}
+	g.cut(again, "absent")
+	live := g.join(5, "live")
+	live.listen(1, "t")
+	pub.say("t", "brief", messageExpiry(1))
+	if live.expectMessage("t", "brief"); !live.hasExpiry(0) {
+		t.Errorf("in the last second PUBLISH is %x", live.body)
+	}
+}
+
+func TestB118_Expired(t *testing.T) {
+	g := open(t)
+	absent := g.join(5, "absent", persistent(600))
+	absent.listen(1, "t")
+	silent := g.join(5, "silent", persistent(600))
+	silent.listen(1, "t")
+	g.cut(absent, "absent")
+	pub := g.join(5, "pub", keepAlive(1200))
+	pub.say("t", "brief", messageExpiry(20))
+	silent.expect(packets.Publish) // and no PUBACK
+	g.cut(silent, "silent")
+	pub.say("t", "lasting", messageExpiry(100))
+	g.clock.advance(30 * time.Second)
+	for _, id := range []string{"absent", "silent"} {
+		d := g.join(5, id, persistent(600))
+		d.expectMessage("t", "lasting")
+		d.expectNothing()
+	}
+}
+
+func TestB119_NothingMissedAfterSuback(t *testing.T) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
+		pub, sub := g.join(version, "pub"), g.join(version, "sub")
+		for i := range 20 {
+			topic := fmt.Sprint("t/", i)
+			sub.listen(1, topic)
+			pub.say(topic, "x")
+			sub.expectMessage(topic, "x")
+		}
+	})
+}
+
+func TestB120_OwnMessage(t *testing.T) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		pk := subscribing(1, "t")
+		pk.Filters[0].NoLocal = version == 5
+		d.send(pk)
+		d.wantCodes(d.expect(packets.Suback).ReasonCodes, 1)
+		d.send(publish(1, "t", "x"))
+		d.expectEither(1)
+	})
+}

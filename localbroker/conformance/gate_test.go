@@ -1,0 +1,236 @@
+package conformance
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
+	"github.com/ebbgate/ebbgate/policy"
+	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// gate is a gateway without its uplink: broker, walk, spool and policy.
+type gate struct {
+	*localbroker.Broker
+	tb      testing.TB
+	options localbroker.Options
+	drops   *bridge.DropLog
+	clock   *clock
+	ended   chan string // reasons of ended connections
+	refused chan string // reasons of refused CONNECTs
+	stop    func()
+}
+
+// setup is what a test may change of a gate before it opens.
+type setup struct {
+	broker localbroker.Options
+	spool  spool.Options
+	routes rules.Options
+	policy policy.Options
+}
+
+// lan is the listener that tests speak to.
+func (s *setup) lan() *localbroker.ListenerOptions { return &s.broker.Listeners[0] }
+
+// slowly makes every accepted message wait for the spool, d long, so that a
+// test can look between a PUBLISH and its PUBACK.
+func slowly(d time.Duration) func(*setup) {
+	return func(s *setup) {
+		r := rules.DefaultUpRoute()
+		r.Name, r.From, r.Upstream = "all", "#", "cloud"
+		s.routes.Up = append(s.routes.Up, r)
+		s.spool.CommitDelay = d
+	}
+}
+
+// open starts a gate in profile aws; the test's end stops it.
+func open(tb testing.TB, changes ...func(*setup)) *gate {
+	tb.Helper()
+	lan := localbroker.DefaultListenerOf("aws")
+	lan.Profile, lan.Address, lan.Policies = "aws", "127.0.0.1:0", []string{"device"}
+	s := &setup{broker: localbroker.DefaultOptions(), spool: spool.DefaultOptions(), routes: rules.DefaultOptions(), policy: policy.DefaultOptions()}
+	s.broker.Listeners = []localbroker.ListenerOptions{lan}
+	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // the clock stands still, and devices come back
+	s.spool.Dir, s.spool.Durability = tb.TempDir(), spool.OS
+	s.policy.Things, s.policy.Policies = "", "testdata/policies"
+	for _, change := range changes {
+		change(s)
+	}
+	g := &gate{tb: tb, options: s.broker, drops: &bridge.DropLog{}, clock: &clock{}, ended: make(chan string, 1000), refused: make(chan string, 1000)}
+	log := slog.New(slog.DiscardHandler)
+	store, err := spool.Open(s.spool, spool.Deps{Log: log, Health: &bridge.Health{}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { closes(tb, store) })
+	table, err := rules.Compile(s.routes)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	engine := engines.load(tb, s.policy)
+	ingest := bridge.NewIngest(store, rules.NewRouter(table), bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
+	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
+		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now,
+		Events: localbroker.Events{
+			Disconnected: func(_ localbroker.SessionInfo, why string) { g.ended <- why },
+			Refused:      func(_, why string) { g.refused <- why },
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := g.Listen(); err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	g.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			tb.Errorf("stop: %v", err)
+		}
+	})
+	tb.Cleanup(g.stop)
+	return g
+}
+
+// both runs a test against a gate of its own for each version of MQTT, beside
+// each other.
+func both(t *testing.T, test func(t *testing.T, g *gate, version byte), changes ...func(*setup)) {
+	t.Helper()
+	for version, name := range map[byte]string{4: "3.1.1", 5: "5"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t, changes...), version)
+		})
+	}
+}
+
+// loaded keeps one policy engine for all gates with the same options: reading
+// and compiling the rules takes longer than a test.
+type loaded struct {
+	mu      sync.Mutex
+	engines map[policy.Options]*policy.Engine
+}
+
+var engines = &loaded{engines: map[policy.Options]*policy.Engine{}}
+
+func (l *loaded) load(tb testing.TB, o policy.Options) *policy.Engine {
+	tb.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.engines[o]; e != nil {
+		return e
+	}
+	e, err := policy.Load(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l.engines[o] = e
+	return e
+}
+
+// clock is real time, moved by the test.
+type clock struct {
+	mu    sync.Mutex
+	shift time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.shift)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shift += d
+}
+
+// dropped is the drop log's count of a reason.
+func (g *gate) dropped(reason string) int64 {
+	for _, d := range g.drops.All() {
+		if d.Reason == reason {
+			return d.Count
+		}
+	}
+	return 0
+}
+
+// wantEnd waits for the end of a connection and compares its reason.
+func (g *gate) wantEnd(reason string) {
+	g.tb.Helper()
+	if got := receive(g.tb, "the end of a connection", g.ended); got != reason {
+		g.tb.Fatalf("the connection ended by %q, want %q", got, reason)
+	}
+}
+
+// wantRefusal waits for the refusal of a CONNECT and compares its reason.
+func (g *gate) wantRefusal(reason string) {
+	g.tb.Helper()
+	if got := receive(g.tb, "the refusal of a CONNECT", g.refused); got != reason {
+		g.tb.Fatalf("refused by %q, want %q", got, reason)
+	}
+}
+
+// absent waits until a client id has no connection.
+func (g *gate) absent(id string) {
+	g.tb.Helper()
+	eventually(g.tb, id+" is away", func() bool {
+		for _, s := range g.Sessions() {
+			if s.ClientID == id {
+				return !s.Connected
+			}
+		}
+		return true
+	})
+}
+
+const patience = 10 * time.Second
+
+// eventually waits for a condition that another goroutine brings about.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("never: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// receive takes from a channel, within the test's patience.
+func receive[T any](tb testing.TB, what string, ch <-chan T) T {
+	tb.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case v := <-ch:
+		return v
+	case <-timer.C:
+		tb.Fatalf("never: %s", what)
+		panic("unreachable")
+	}
+}
+
+func closes(tb testing.TB, c io.Closer) {
+	tb.Helper()
+	if err := c.Close(); err != nil {
+		tb.Errorf("close: %v", err)
+	}
+}

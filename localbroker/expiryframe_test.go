@@ -1,0 +1,55 @@
+package localbroker
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// TestLeastExpiry: a Message Expiry Interval of 0 becomes 1 (B97), wherever it
+// stands among the properties; nothing else of a packet changes, a payload that
+// looks like one above all.
+func TestLeastExpiry(t *testing.T) {
+	const zero, one = "\x02\x00\x00\x00\x00", "\x02\x00\x00\x00\x01"
+	var (
+		format = "\x01\x01"
+		kind   = "\x03\x00\x04text"
+		reply  = "\x08\x00\x01r"
+		data   = "\x09\x00\x05" + zero
+		alias  = "\x23\x00\x02"
+		user   = "\x26\x00\x05" + zero + "\x00\x05" + zero
+		empty  = "\x26\x00\x00\x00\x00"
+		number = "\x0b\x80\x01"
+	)
+	tests := []struct{ name, before, interval, after, want string }{
+		{"alone", "", zero, "", one},
+		{"after all others", format + kind + reply + data + alias + user + empty + number, zero, "", one},
+		{"before all others", "", zero, format + kind + reply + data + alias + user, one},
+		{"an interval of 256 stays", kind, "\x02\x00\x00\x01\x00", user, "\x02\x00\x00\x01\x00"},
+		{"none", format + user, "", empty, ""},
+		{"no properties at all", "", "", "", ""},
+		{"cut short", "", "\x02\x00\x00", "", "\x02\x00\x00"},
+	}
+	for _, tt := range tests {
+		for _, qos := range []byte{0, 1} {
+			body := func(interval string) []byte {
+				properties := tt.before + interval + tt.after
+				b := []byte("\x00\x05a/" + "\x02\x00\x00")
+				if qos > 0 {
+					b = append(b, 0, 9)
+				}
+				b = append(b, byte(len(properties))) // all are below 128 bytes
+				return append(append(b, properties...), zero+zero...)
+			}
+			got := body(tt.interval)
+			leastExpiry(packets.Publish<<4|qos<<1, got)
+			if !bytes.Equal(got, body(tt.want)) {
+				t.Fatalf("%s, QoS %d:\n got %x\nwant %x", tt.name, qos, got, body(tt.want))
+			}
+			for cut := range len(got) { // what is cut short is left to the codec
+				leastExpiry(packets.Publish<<4|qos<<1, body(tt.interval)[:cut])
+			}
+		}
+	}
+}
