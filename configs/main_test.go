@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected texts of testdata, configs/ebbgate.yaml and the table of keys in docs/configuration.md")
+var update = flag.Bool("update", false, "rewrite the expected texts of testdata, configs/ebbgate.yaml, the table of keys in docs/configuration.md and that of docs/profiles.md")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

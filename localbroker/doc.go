@@ -31,7 +31,11 @@
 // Three profiles say which broker a device meets (profile.go): "aws" answers as
 // AWS IoT Core does, down to its silences; "aws-edge" has the same limits and
 // semantics, but answers where AWS is silent, so that a person on site sees
-// why; "mqtt" is plain MQTT. All of them announce Maximum QoS 1 and refuse
+// why; "mqtt" is plain MQTT. A profile is the defaults of the quotas
+// (quotaoptions.go) and a few differences in kind. Quotas of pace are buckets of
+// the session (pacer.go), of the account and of names (pace.go, keyed.go), and
+// of the socket (throttle.go): they bite in "aws" and only warn in "aws-edge".
+// All of them announce Maximum QoS 1 and refuse
 // QoS 2. Ids such as B88 and Q11 are statements of the project's AWS IoT Core
 // specification, names such as [MQTT-4.6.0-2] those of OASIS.
 package localbroker

@@ -146,11 +146,15 @@ type house struct {
 type clock struct {
 	mu    sync.Mutex
 	shift time.Duration
+	still *time.Time // real time does not pass, from here on
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.still != nil {
+		return c.still.Add(c.shift)
+	}
 	return time.Now().Add(c.shift)
 }
 
@@ -196,9 +200,16 @@ func open(tb testing.TB, known people, ls ...ListenerOptions) *house {
 // openWith is open, with other dependencies.
 func openWith(tb testing.TB, known people, change func(*Deps), ls ...ListenerOptions) *house {
 	tb.Helper()
+	return openOptions(tb, known, change, func(*Options) {}, ls...)
+}
+
+// openOptions is openWith, with other options.
+func openOptions(tb testing.TB, known people, change func(*Deps), tune func(*Options), ls ...ListenerOptions) *house {
+	tb.Helper()
 	h := &house{tb: tb, rules: &rules{}, walk: &walk{}, drops: &bridge.DropLog{}, ended: make(chan string, 1000), no: make(chan string, 1000), clock: &clock{}}
 	opts := DefaultOptions()
 	opts.Listeners = ls
+	tune(&opts)
 	deps := Deps{
 		Ingest: h.walk, Identities: known, Authorizer: h.rules, DropLog: h.drops,
 		Log: slog.New(slog.DiscardHandler), Now: h.clock.now,

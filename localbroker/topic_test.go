@@ -205,3 +205,41 @@ func TestShareGroupPrefersConnected(t *testing.T) {
 		t.Errorf("nobody is connected: %d chosen, want a held one", len(got))
 	}
 }
+
+// TestReservedExtra: the names of reserved_extra are taken with all below them;
+// $SYS is for subscribers only, and Basic Ingest for publishers only (B82,
+// B131, B146).
+func TestReservedExtra(t *testing.T) {
+	edge, aws := profiles()[profileAWSEdge], profiles()[profileAWS]
+	for _, tt := range []struct {
+		topic            string
+		publish, filters bool // in aws-edge
+	}{
+		{"$file/x", true, true},
+		{"$file", true, true},
+		{"$file-async/a/b", true, true},
+		{"$file-response", true, true},
+		{"$files/x", false, false},
+		{"$SYS/broker/uptime", false, true},
+		{"$other", false, false},
+		{"$aws/rules/r/t", true, false},
+		{"$aws/things/t/shadow/get", true, true},
+	} {
+		if got := edge.topicName(tt.topic) == nil; got != tt.publish {
+			t.Errorf("aws-edge: PUBLISH to %s is %v", tt.topic, got)
+		}
+		if _, err := edge.parseFilter(tt.topic); (err == nil) != tt.filters {
+			t.Errorf("aws-edge: SUBSCRIBE to %s: %v", tt.topic, err)
+		}
+		own := tt.topic[:4] == "$aws"
+		if got := aws.topicName(tt.topic) == nil; got != (own && tt.publish) {
+			t.Errorf("aws: PUBLISH to %s is %v", tt.topic, got)
+		}
+		if _, err := aws.parseFilter(tt.topic); (err == nil) != (own && tt.filters) {
+			t.Errorf("aws: SUBSCRIBE to %s: %v", tt.topic, err)
+		}
+	}
+	if _, err := edge.parseFilter("$share/g/$file/x"); err != nil {
+		t.Errorf("shared: %v", err)
+	}
+}

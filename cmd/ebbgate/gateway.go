@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,13 +155,22 @@ func (g *gateway) announce() {
 	g.stats.ready.Store(true)
 	for _, o := range g.cfg.Broker.Listeners {
 		if addr := g.broker.Addrs()[o.Name]; addr != nil {
-			g.log.Info("listening", "listener", o.Name, "type", o.Type, "address", addr.String(), "profile", o.Profile, "auth", o.Auth)
+			g.log.Info("listening", "listener", o.Name, "type", o.Type, "address", addr.String(), "auth", o.Auth, "profile", o.Profile, "unlike_aws", unlikeAWS(o))
 		}
 	}
 	if g.admin != nil {
 		g.log.Info("admin port", "address", g.admin.Address())
 	}
 	g.log.Info("ready", "gateway", g.cfg.Gateway.ID, "version", version, "upstreams", len(g.clouds), "spool", g.cfg.Spool.Dir, "durability", g.cfg.Spool.Durability)
+}
+
+// unlikeAWS says what a listener's profile and quotas change, in a line.
+func unlikeAWS(o localbroker.ListenerOptions) string {
+	var words []string
+	for _, a := range localbroker.Differences(o) {
+		words = append(words, a.Name+": "+a.Value)
+	}
+	return cmp.Or(strings.ReplaceAll(strings.Join(words, "; "), "`", ""), "nothing")
 }
 
 // drain waits until nothing is left to send that could be sent, or until the

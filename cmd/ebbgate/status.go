@@ -116,6 +116,12 @@ func (b *statusBuilder) status() telemetry.Status {
 	for _, w := range g.health.Warnings() {
 		s.Warnings = append(s.Warnings, telemetry.Warning{Code: w.Code, Severity: w.Severity.String(), Text: w.Text})
 	}
+	for _, q := range local.Quotas {
+		s.Quotas = append(s.Quotas, telemetry.Quota{Quota: q.Quota, Key: q.Key, Warned: q.Warned, Enforced: q.Enforced})
+	}
+	for _, c := range local.SilentCloses {
+		s.SilentCloses = append(s.SilentCloses, telemetry.SilentClose{Reason: c.Reason, MQTT5: c.Said(), Count: c.Count})
+	}
 	for _, d := range g.drops.All() {
 		s.Drops = append(s.Drops, telemetry.Drop{Reason: d.Reason, Count: d.Count, Last: d.Last, Device: d.Device, Topic: d.Topic, Detail: d.Detail})
 	}

@@ -75,6 +75,15 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 		send(refused, float64(s.Policy.AuthErrors[name]), name)
 	}
 	send(counter("policy_sessions_ended_total", "Connections that a change of policy ended since the start."), float64(s.Policy.SessionsEnded))
+	above := counter("aws_quota_exceeded_total", "What was above AWS IoT Core's quotas of pace since the start: PUBLISHes, CONNECTs, filters or messages, bytes for Q07; effect warned passed, enforced did not.", "quota", "effect")
+	for _, q := range s.Quotas {
+		send(above, float64(q.Warned), q.Quota, "warned")
+		send(above, float64(q.Enforced), q.Quota, "enforced")
+	}
+	silent := counter("silent_closes_total", "MQTT 3.1.1 connections closed since the start for a reason that only MQTT 5 is told.", "reason", "mqtt5")
+	for _, c := range s.SilentCloses {
+		send(silent, float64(c.Count), c.Reason, c.MQTT5)
+	}
 	warnings := gauge("warning", "1 for each warning that is raised now.", "code", "severity")
 	for _, w := range s.Warnings {
 		send(warnings, 1, w.Code, w.Severity)

@@ -17,10 +17,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestServer(t *testing.T) {
 	present := Status{Gateway: "gw", Version: "v1", Ready: true, Clock: "synchronised",
-		Upstreams: []Upstream{{Name: "aws", Link: LinkUp, Depth: 7, OldestAge: 2.5, Units: 9}},
-		Policy:    PolicyState{AuthErrors: map[string]int64{"Connect.AuthError": 2}, SessionsEnded: 5},
-		Drops:     []Drop{{Reason: "not-authorized", Count: 3}},
-		Warnings:  []Warning{{Code: "spool-full", Severity: "critical", Text: "make room"}}}
+		Upstreams:    []Upstream{{Name: "aws", Link: LinkUp, Depth: 7, OldestAge: 2.5, Units: 9}},
+		Policy:       PolicyState{AuthErrors: map[string]int64{"Connect.AuthError": 2}, SessionsEnded: 5},
+		Quotas:       []Quota{{Quota: "Q06", Warned: 4, Enforced: 1}},
+		SilentCloses: []SilentClose{{Reason: "not-authorized", MQTT5: "DISCONNECT 0x87", Count: 6}},
+		Drops:        []Drop{{Reason: "not-authorized", Count: 3}},
+		Warnings:     []Warning{{Code: "spool-full", Severity: "critical", Text: "make room"}}}
 	s, err := Listen("127.0.0.1:0", func() Status { return present }, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +78,9 @@ func TestServer(t *testing.T) {
 		`ebbgate_warning{code="spool-full",severity="critical"} 1`,
 		`ebbgate_auth_errors_total{metric="Connect.AuthError"} 2`,
 		`ebbgate_policy_sessions_ended_total 5`,
+		`ebbgate_aws_quota_exceeded_total{effect="warned",quota="Q06"} 4`,
+		`ebbgate_aws_quota_exceeded_total{effect="enforced",quota="Q06"} 1`,
+		`ebbgate_silent_closes_total{mqtt5="DISCONNECT 0x87",reason="not-authorized"} 6`,
 		`ebbgate_ready 0`,
 	} {
 		if !strings.Contains(body, want) {

@@ -22,6 +22,9 @@ type Status struct {
 
 	Policy PolicyState `json:"policy"`
 
+	Quotas       []Quota       `json:"quotas"`        // AWS's quotas of pace, in its order
+	SilentCloses []SilentClose `json:"silent_closes"` // by reason
+
 	Warnings []Warning `json:"warnings"` // the worst first
 	Drops    []Drop    `json:"drops"`    // by falling count
 }
@@ -60,6 +63,22 @@ type Devices struct {
 type PolicyState struct {
 	AuthErrors    map[string]int64 `json:"auth_errors"`    // by the names of AWS's metrics: "Connect.AuthError"
 	SessionsEnded int64            `json:"sessions_ended"` // connections that a change of policy ended
+}
+
+// Quota is what was above one of AWS's quotas of pace since the start.
+type Quota struct {
+	Quota    string `json:"quota"`    // row of AWS's table: "Q06"
+	Key      string `json:"key"`      // of the configuration
+	Warned   int64  `json:"warned"`   // passed; AWS would have discarded, delayed or refused it
+	Enforced int64  `json:"enforced"` // discarded, delayed or refused
+}
+
+// SilentClose is MQTT 3.1.1 connections that were closed for a reason which
+// only MQTT 5 can be told.
+type SilentClose struct {
+	Reason string `json:"reason"`
+	MQTT5  string `json:"mqtt5"` // what MQTT 5 would have been told: "DISCONNECT 0x87"
+	Count  int64  `json:"count"`
 }
 
 // SpoolState is the spool as a whole.

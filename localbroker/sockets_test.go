@@ -1,0 +1,121 @@
+package localbroker
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// TestUnfinishedMakeRoom: above limits.unfinished the oldest socket without a
+// CONNECT goes, whether it has said nothing or half of it; devices that are in
+// stay, and one that comes gets in.
+func TestUnfinishedMakeRoom(t *testing.T) {
+	o := plain(profileAWSEdge)
+	o.Limits.Unfinished = 20
+	h := open(t, people{}, o)
+	present := h.join(5, "present")
+	var silent []net.Conn
+	for i := range 100 {
+		conn, err := net.Dial("tcp", h.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if i%2 == 0 {
+			if _, err := conn.Write([]byte("\x10\x20\x00\x04MQ")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		silent = append(silent, conn)
+	}
+	for i, conn := range silent[:80] {
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+			t.Fatalf("socket %d is still open", i)
+		}
+	}
+	if why := receive(t, "a refusal", h.no); why != "unfinished-count" {
+		t.Errorf("refused for %s", why)
+	}
+	eventually(t, "20 are left", func() bool { return h.Status().Sockets == 21 })
+	h.join(5, "new")
+	present.expectNothing()
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// TestSocketsOfAllListeners: broker.sockets bounds them together.
+func TestSocketsOfAllListeners(t *testing.T) {
+	other := plain(profileMQTT)
+	other.Name = "other"
+	h := openOptions(t, people{}, func(*Deps) {}, func(o *Options) { o.Broker.Sockets = 2 }, plain(profileAWS), other)
+	first := h.join(5, "first")
+	second := dial(t, h.listeners[1].addr().String(), 5)
+	second.connect("second")
+	for _, l := range h.listeners {
+		dial(t, l.addr().String(), 5).expectEnd()
+		if why := receive(t, "the refusal", h.no); why != "socket-count" {
+			t.Errorf("refused for %s", why)
+		}
+	}
+	h.leave(first, "first")
+	eventually(t, "room", func() bool { return h.sockets.Load() == 1 })
+	second.expectNothing()
+	h.join(5, "third")
+}
+
+// TestB09_WebSocketLifetime: a WebSocket ends at its age, and its will is
+// published (B166, Q42); other connections have no such bound.
+func TestB09_WebSocketLifetime(t *testing.T) {
+	c := &clock{}
+	web := webListener(profileAWS)
+	web.Name = "web"
+	h := openWith(t, people{}, func(d *Deps) { d.Now = c.now }, web, plain(profileAWS))
+	tcp := dial(t, h.listeners[1].addr().String(), 5)
+	tcp.connect("tcp")
+	tcp.subscribe(0, "will")
+	d, _, _, err := webDial(t, "ws://"+h.addr()+"/mqtt", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.connect("web", func(pk *packets.Packet) {
+		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload = true, "will", []byte("bye")
+	})
+	c.advance(23 * time.Hour)
+	h.endWebSockets(c.now())
+	d.expectNothing()
+	c.advance(2 * time.Hour)
+	d.expectGoodbye(0x98)
+	if pk := tcp.expect(packets.Publish); string(pk.Payload) != "bye" {
+		t.Errorf("the will is %q", pk.Payload)
+	}
+	if why := receive(t, "the end", h.ended); why != "websocket-expired" {
+		t.Errorf("ended for %s", why)
+	}
+	tcp.expectNothing()
+}
+
+// TestBoundOfOurOwn: limits.publishes_per_second holds in every profile, where
+// AWS's quota does not.
+func TestBoundOfOurOwn(t *testing.T) {
+	for _, profile := range []string{profileAWSEdge, profileMQTT} {
+		t.Run(profile, func(t *testing.T) {
+			o := paced(profile)
+			o.Limits.PublishesPerSec = 2
+			h := open(t, people{}, o)
+			d := h.join(5, "d")
+			for id := uint16(1); id <= 4; id++ {
+				d.send(publish(id, "t", "x"))
+			}
+			if codes := d.acks(4); string(codes) != "\x00\x00\x97\x97" {
+				t.Errorf("PUBACKs %x", codes)
+			}
+		})
+	}
+}
