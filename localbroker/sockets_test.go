@@ -75,7 +75,7 @@ func TestSocketsOfAllListeners(t *testing.T) {
 func TestB09_WebSocketLifetime(t *testing.T) {
 	c := &clock{}
 	web := webListener(profileAWS)
-	web.Name = "web"
+	web.Name, web.Quotas.WebSocketLifetime = "web", time.Minute // less than a silence may last
 	h := openWith(t, people{}, func(d *Deps) { d.Now = c.now }, web, plain(profileAWS))
 	tcp := dial(t, h.listeners[1].addr().String(), 5)
 	tcp.connect("tcp")
@@ -87,10 +87,10 @@ func TestB09_WebSocketLifetime(t *testing.T) {
 	d.connect("web", func(pk *packets.Packet) {
 		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload = true, "will", []byte("bye")
 	})
-	c.advance(23 * time.Hour)
+	c.advance(50 * time.Second)
 	h.endWebSockets(c.now())
 	d.expectNothing()
-	c.advance(2 * time.Hour)
+	c.advance(20 * time.Second)
 	d.expectGoodbye(0x98)
 	if pk := tcp.expect(packets.Publish); string(pk.Payload) != "bye" {
 		t.Errorf("the will is %q", pk.Payload)
