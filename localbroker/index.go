@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // subscription is one filter of one session. It is immutable; subscribing
@@ -23,6 +24,8 @@ type subscription struct {
 // merges subscriptions of different profiles before anyone can decide, and
 // makes four maps for each message.
 type index struct {
+	changes atomic.Uint64
+
 	mu    sync.RWMutex
 	root  level
 	total int            // subscriptions
@@ -51,6 +54,7 @@ func (x *index) add(s *subscription) { x.tryAdd(s, subscriptionBounds{}) }
 func (x *index) tryAdd(s *subscription, most subscriptionBounds) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changes.Add(1)
 	if !x.fitsLocked(s, most) {
 		return false
 	}
@@ -85,6 +89,7 @@ func (x *index) addLocked(s *subscription) {
 func (x *index) remove(s *session, f filter) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changes.Add(1)
 	if x.root.remove(s, f, f.topic) {
 		x.countLocked(f, -1)
 	}
