@@ -25,33 +25,44 @@ func NewIngest(spool Spool, router Router, clock *Clock, meter Meter, drops *Dro
 // returns or from the spool's completion goroutine, and must not block. Calls
 // for one giver complete in order when they append; local-only messages
 // complete at once, so the giver's acknowledgements need their own queue.
-func (in *Ingest) Up(p *Principal, g Grants, m *Message, done func(error)) {
+//
+// extend, unless it is nil, is called once, before Up returns, when the message
+// may be published and has been routed: what the giver's side keeps of it (for
+// devices that are away, as the retained message of its topic) goes into the
+// batch, so that one commit holds all of it. When extend adds nothing either,
+// there is no commit.
+func (in *Ingest) Up(p *Principal, g Grants, m *Message, extend func(*Batch), done func(error)) {
 	if err := authorizePublish(g, m); err != nil {
 		in.drops.CountError(err, p.Name(), m.Topic)
 		done(err)
 		return
 	}
-	in.Authorized(p, m, done)
+	in.Authorized(p, m, extend, done)
 }
 
 // Authorized is Up for a message that has been decided on already: a will.
-func (in *Ingest) Authorized(p *Principal, m *Message, done func(error)) {
+func (in *Ingest) Authorized(p *Principal, m *Message, extend func(*Batch), done func(error)) {
 	to, err := in.router.Up(p, m)
 	if err != nil {
 		in.drops.CountError(err, p.Name(), m.Topic)
 		done(err)
 		return
 	}
-	if len(to) == 0 {
+	var b Batch
+	if len(to) > 0 {
+		b.Append(&Record{
+			Message:   *m,
+			Origin:    Origin{Device: p.Name(), Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)},
+			Receivers: to,
+		})
+	}
+	if extend != nil {
+		extend(&b)
+	}
+	if b.Empty() {
 		done(nil)
 		return
 	}
-	var b Batch
-	b.Append(&Record{
-		Message:   *m,
-		Origin:    Origin{Device: p.Name(), Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)},
-		Receivers: to,
-	})
 	in.spool.Commit(&b, func(_ Seq, err error) { done(err) })
 }
 

@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -20,6 +21,9 @@ type authority struct {
 
 	attached []string // by the listener; guarded by Broker.enforcing
 	grants   atomic.Pointer[bridge.Grants]
+
+	absent *owner // of a session that an earlier start has left: the policy is asked once it matters
+	once   sync.Once
 }
 
 // authorityOf asks the policy what the connection's principal may do.
@@ -43,11 +47,17 @@ func (c *client) authorityOf() (*authority, error) {
 func (a *authority) Decide(r bridge.Request) bridge.Decision { return a.now().Decide(r) }
 
 // now is what stands behind it at present: for one question, not to be kept.
-func (a *authority) now() bridge.Grants { return *a.grants.Load() }
+func (a *authority) now() bridge.Grants {
+	if a.grants.Load() == nil {
+		a.resolve()
+	}
+	return *a.grants.Load()
+}
 
 // renew looks at the listener's settings again. Broker.enforcing is held.
 func (a *authority) renew() {
-	if !a.named {
+	_ = a.now()
+	if !a.named || a.listener == nil {
 		return // the grants follow the registry
 	}
 	s := a.listener.settings.Load()

@@ -19,13 +19,19 @@ const WarningNoRuleRoute = "no-rule-route"
 // handedOver reports whether an accepted message was for the cloud alone. One
 // that no route takes is gone, as with AWS one for a rule that does not exist.
 func (c *client) handedOver(m *bridge.Message) bool {
-	if !c.profile.aws || !strings.HasPrefix(m.Topic, basicIngest) {
+	if !c.forCloud(m.Topic) {
 		return false
 	}
 	if routed, _ := c.broker.cloud(m.Topic); !routed && c.broker.hasCloud {
 		c.broker.noRuleRoute(c.id, m.Topic)
 	}
 	return true
+}
+
+// forCloud reports whether what the device publishes to a topic is for the cloud
+// alone.
+func (c *client) forCloud(topic string) bool {
+	return c.profile.aws && strings.HasPrefix(topic, basicIngest)
 }
 
 func (b *Broker) noRuleRoute(client, topic string) {

@@ -13,10 +13,12 @@ import (
 // instant is an Ingester that takes everything at once.
 type instant struct{}
 
-func (instant) Up(_ *bridge.Principal, _ bridge.Grants, _ *bridge.Message, done func(error)) {
+func (instant) Up(_ *bridge.Principal, _ bridge.Grants, _ *bridge.Message, _ func(*bridge.Batch), done func(error)) {
 	done(nil)
 }
-func (instant) Authorized(_ *bridge.Principal, _ *bridge.Message, done func(error)) { done(nil) }
+func (instant) Authorized(_ *bridge.Principal, _ *bridge.Message, _ func(*bridge.Batch), done func(error)) {
+	done(nil)
+}
 
 // BenchmarkIntake measures QoS 1 PUBLISHes of 256 B through the broker, PUBACK
 // included, over TCP on loopback with a walk that costs nothing: the broker's

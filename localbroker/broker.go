@@ -15,16 +15,20 @@ import (
 )
 
 // Ingester is the walk of what devices publish. [bridge.Ingest] implements it.
-// done is called exactly once, from any goroutine, and is not blocked.
+// extend is called at most once, before the call returns: it adds what the
+// broker keeps of the message to the batch that is committed to Deps.Shelf, and
+// an empty batch needs no commit. done is called exactly once, from any
+// goroutine, when that is durable, and is not blocked.
 type Ingester interface {
-	Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done func(error))
-	Authorized(p *bridge.Principal, m *bridge.Message, done func(error))
+	Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, extend func(*bridge.Batch), done func(error))
+	Authorized(p *bridge.Principal, m *bridge.Message, extend func(*bridge.Batch), done func(error))
 }
 
-// Deps are what the broker works with. All but Now, Events and Health are
+// Deps are what the broker works with. All but Shelf, Now, Events and Health are
 // required.
 type Deps struct {
 	Ingest     Ingester
+	Shelf      Shelf // where Ingest commits; nil: sessions end with the process
 	Identities Identities
 	Authorizer bridge.Authorizer
 	DropLog    *bridge.DropLog
@@ -76,12 +80,15 @@ type Broker struct {
 	listeners []*listener
 	serving   sync.WaitGroup // goroutines that accept
 	index     index
+	store     *store
 	sessions  registry
 	retained  *retained
+	reading   chan struct{} // who reads the shelf now
+	courier   courier       // carries what no connection gave
 
 	connected atomic.Int64 // devices
 	sockets   atomic.Int64 // open ones of all listeners
-	queued    atomic.Int64 // bytes waiting in all sessions
+	queued    memory       // what waits for devices, of all sessions
 	holding   atomic.Int64 // connections that hold a message
 	greetings atomic.Int64 // bytes of CONNECTs under way
 
@@ -97,8 +104,8 @@ const (
 	stopTimeout = 3 * time.Second
 )
 
-// New makes a broker. It reads the certificates and users that the options
-// name; an error is an *bridge.Error with a remedy. Nothing listens yet.
+// New makes a broker, with the sessions and retained messages that the shelf
+// has. It reads the certificates and users that the options name; an error is an *bridge.Error with a remedy. Nothing listens yet.
 func New(opts Options, deps Deps) (*Broker, error) {
 	opts = opts.withDefaults()
 	b := &Broker{
@@ -112,7 +119,10 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.made = b.now()
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
-	b.retained = newRetained(opts.Broker, b.now)
+	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
+	b.reading = make(chan struct{}, readers)
+	b.courier.guard = b.guard
+	b.retained = newRetained(opts.Broker, b.store)
 	b.cloud, b.hasCloud = deps.Cloud, deps.Cloud != nil
 	if !b.hasCloud {
 		b.cloud = func(string) (bool, bool) { return false, false }
@@ -126,7 +136,19 @@ func New(opts Options, deps Deps) (*Broker, error) {
 		}
 		b.listeners = append(b.listeners, l)
 	}
+	if err := b.restore(); err != nil {
+		return nil, err
+	}
 	return b, nil
+}
+
+// shelf is the given one, or one in memory on the broker's clock.
+func (b *Broker) shelf(given Shelf) Shelf {
+	if given != nil {
+		return given
+	}
+	began := b.now()
+	return NewMemory(func() time.Duration { return b.now().Sub(began) + 1 })
 }
 
 // Listen opens the listeners' addresses. Devices may connect from then on, and
@@ -160,12 +182,13 @@ func (b *Broker) Run(ctx context.Context) error {
 		case <-tick.C:
 			b.guard(func() {
 				b.endSilent()
-				now := b.now()
+				now := b.age()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
-				b.lifecycle.sweep(now)
-				b.quotas.sweep(now, b.health, b.quiet)
-				b.endWebSockets(now)
+				wall := b.now()
+				b.lifecycle.sweep(wall)
+				b.quotas.sweep(wall, b.health, b.quiet)
+				b.endWebSockets(wall)
 			})
 		case <-ctx.Done():
 			return b.stop()
@@ -194,6 +217,7 @@ func (b *Broker) stop() error {
 		return fmt.Errorf("local broker: connections of %d listeners did not end in time", late)
 	}
 	b.serving.Wait()
+	b.store.flush()
 	return nil
 }
 

@@ -84,6 +84,9 @@ func (s *session) enforce() (ended bool, removed int) {
 			text = "policy changed: no longer allowed: subscription to " + filter + "; " + d.Reason
 		}
 	}
+	if removed > 0 {
+		s.saveSoon()
+	}
 	if c == nil || text == "" {
 		return false, removed
 	}

@@ -79,12 +79,14 @@ func (p people) Named(user, _ string, policies []string) (bridge.Principal, erro
 // walk is an Ingester that keeps what it is given. Without a step it accepts at
 // once; with one the step decides, when and how it likes.
 type walk struct {
+	shelf Shelf
+
 	mu   sync.Mutex
 	took []bridge.Message
 	step func(m *bridge.Message, done func(error))
 }
 
-func (w *walk) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done func(error)) {
+func (w *walk) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
 	for _, q := range []bridge.Request{{Action: bridge.ActionPublish, Name: m.Topic}, {Action: bridge.ActionRetainPublish, Name: m.Topic}} {
 		if q.Action == bridge.ActionRetainPublish && !m.Retain {
 			continue
@@ -98,10 +100,22 @@ func (w *walk) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done 
 			return
 		}
 	}
-	w.Authorized(p, m, done)
+	w.Authorized(p, m, extend, done)
 }
 
-func (w *walk) Authorized(_ *bridge.Principal, m *bridge.Message, done func(error)) {
+// Authorized commits what the broker keeps once the step has accepted.
+func (w *walk) Authorized(_ *bridge.Principal, m *bridge.Message, extend func(*bridge.Batch), answer func(error)) {
+	b := &bridge.Batch{}
+	if extend != nil {
+		extend(b)
+	}
+	done := func(err error) {
+		if err != nil || b.Empty() {
+			answer(err)
+			return
+		}
+		w.shelf.Commit(b, func(_ bridge.Seq, err error) { answer(err) })
+	}
 	w.mu.Lock()
 	w.took = append(w.took, *m)
 	step := w.step
@@ -218,7 +232,10 @@ func openOptions(tb testing.TB, known people, change func(*Deps), tune func(*Opt
 			Refused:      func(_, why string) { h.no <- why },
 		},
 	}
+	began := h.clock.now()
+	deps.Shelf = NewMemory(func() time.Duration { return h.clock.now().Sub(began) + time.Hour })
 	change(&deps)
+	h.walk.shelf = deps.Shelf
 	b, err := New(opts, deps)
 	if err != nil {
 		tb.Fatal(err)

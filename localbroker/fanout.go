@@ -8,23 +8,39 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// accepted retains and fans out a message whose answer has been decided, in the
-// order of its giver.
-func (b *Broker) accepted(from string, m *bridge.Message, expires time.Time) {
-	if m.Retain {
-		b.retained.store(m, expires)
+// accepted keeps and fans out a message that does not go through the walk.
+func (b *Broker) accepted(from string, m *bridge.Message, expires time.Duration) {
+	p := &parcel{broker: b, from: from, msg: m, expires: expires}
+	var batch bridge.Batch
+	p.extend(&batch)
+	if batch.Empty() {
+		p.settle(nil)
+		p.deliver(offer)
+		return
 	}
-	for _, r := range b.receivers(from, m.Topic) {
-		r.session.offer(r.delivery(m, expires))
-	}
+	b.store.Commit(&batch, func(_ bridge.Seq, err error) {
+		p.settle(err)
+		if err != nil {
+			b.drops.CountError(err, from, m.Topic)
+			return
+		}
+		b.courier.do(func() { p.deliver(offer) })
+	})
 }
 
-// expiry is when a message that came now expires, zero for never (B97, B99).
-func (b *Broker) expiry(m *bridge.Message) time.Time {
+func offer(s *session, d *delivery) { s.offer(d) }
+
+// age is the clock that everything durable is measured on: unlike the wall
+// clock it never runs back, and it goes on across restarts.
+func (b *Broker) age() time.Duration { return b.store.Age() }
+
+// expiry is the age at which a message that came now expires, 0 for never (B97,
+// B99).
+func (b *Broker) expiry(m *bridge.Message) time.Duration {
 	if !m.HasExpiry {
-		return time.Time{}
+		return 0
 	}
-	return b.now().Add(time.Duration(max(m.Expiry, 1)) * time.Second)
+	return b.age() + time.Duration(max(m.Expiry, 1))*time.Second
 }
 
 // receiver is one session that a message goes to, with what its matching
@@ -71,7 +87,7 @@ func (b *Broker) receivers(from, topic string) []receiver {
 }
 
 // delivery makes the delivery of a message to this receiver (B108, B147).
-func (r *receiver) delivery(m *bridge.Message, expires time.Time) *delivery {
+func (r *receiver) delivery(m *bridge.Message, expires time.Duration) *delivery {
 	d := newDelivery(m, min(m.QoS, r.qos))
 	d.retain = m.Retain && r.asRetained
 	d.identifiers, d.expires = r.identifiers, expires

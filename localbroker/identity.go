@@ -82,7 +82,12 @@ func (c *client) certified() (bridge.Principal, error) {
 	if err != nil {
 		return p, err
 	}
-	sum := sha256.Sum256(cert.Raw)
-	p.Certificate, p.CertificateID = cert, hex.EncodeToString(sum[:])
+	p.Certificate, p.CertificateID = cert, fingerprint(cert)
 	return p, nil
+}
+
+// fingerprint is the id of a certificate.
+func fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return hex.EncodeToString(sum[:])
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // subscription is one filter of one session. It is immutable; subscribing
@@ -24,6 +25,8 @@ type subscription struct {
 // merges subscriptions of different profiles before anyone can decide, and
 // makes four maps for each message.
 type index struct {
+	changes atomic.Uint64
+
 	mu    sync.RWMutex
 	root  level
 	total int            // subscriptions
@@ -52,6 +55,7 @@ func (x *index) add(s *subscription) { x.tryAdd(s, subscriptionBounds{}) }
 func (x *index) tryAdd(s *subscription, most subscriptionBounds) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changes.Add(1)
 	if !x.fitsLocked(s, most) {
 		return false
 	}
@@ -86,6 +90,7 @@ func (x *index) addLocked(s *subscription) {
 func (x *index) remove(s *session, f filter) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changes.Add(1)
 	if x.root.remove(s, f, f.topic) {
 		x.countLocked(f, -1)
 	}

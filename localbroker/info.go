@@ -27,7 +27,7 @@ type Status struct {
 	Connections int   // devices that are connected
 	Sessions    int   // of connected and of absent devices
 	Holding     int64 // connections whose message cannot be stored now
-	QueuedBytes int64 // waiting for devices
+	QueuedBytes int64 // waiting for devices, on the shelf and in memory
 	Retained    int   // retained messages
 	PolicyEnded int64 // connections that a change of policy has ended
 
@@ -53,7 +53,7 @@ func (b *Broker) Sessions() []SessionInfo {
 
 // Status counts.
 func (b *Broker) Status() Status {
-	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.queued.Load(),
+	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.store.bytes.Load() + b.queued.loose.Load(),
 		PolicyEnded: b.policyEnded.Load(), AuthErrors: b.authErrors.byName(), Quotas: b.quotas.list(), SilentCloses: b.silences.list()}
 	for _, l := range b.listeners {
 		st.Sockets += int(l.active.Load())
@@ -87,13 +87,23 @@ func (s *session) info() SessionInfo {
 	defer s.mu.Unlock()
 	i := SessionInfo{
 		ClientID: s.id, User: s.who.User, Thing: s.who.Thing.Name, Listener: s.who.Listener,
-		Protocol: s.version, Since: s.expires,
-		Filters: s.filtersLocked(), Waiting: s.out.len(), Bytes: s.out.bytes,
+		Protocol: s.version, Since: s.broker.now().Add(s.expires - s.broker.age()),
+		Filters: s.filtersLocked(),
 	}
+	i.Waiting, i.Bytes = s.waitingLocked()
 	if c := s.client; c != nil {
 		i.Connected, i.Since, i.Remote = true, c.since, c.remote.String()
 	}
 	return i
+}
+
+// waitingLocked is what waits or is unacknowledged.
+func (s *session) waitingLocked() (messages, bytes int) {
+	messages, bytes = s.out.loose.count, s.out.loose.bytes
+	if s.keep != nil {
+		messages, bytes = messages+s.keep.count, bytes+int(s.keep.bytes)
+	}
+	return messages, bytes
 }
 
 // info is the connection's part, for callbacks.

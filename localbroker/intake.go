@@ -15,9 +15,9 @@ const maxReceipts = 1000
 // answer in the queue.
 type receipt struct {
 	bridge.Message
-	client  *client
-	id      uint16    // packet id; 0 for QoS 0
-	expires time.Time // by its Message Expiry, zero for never
+	client *client
+	id     uint16 // packet id; 0 for QoS 0
+	parcel parcel
 
 	settled bool // the walk, or our own rules, have decided; guarded by intake.mu
 	err     error
@@ -126,7 +126,7 @@ func (in *intake) submit(r *receipt, err error) {
 	}
 	in.mu.Unlock()
 	if err == nil {
-		r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.done)
+		r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.parcel.extend, r.done)
 	}
 	in.mu.Lock()
 	in.submitting = false
@@ -139,6 +139,7 @@ func (in *intake) submit(r *receipt, err error) {
 
 // done settles the receipt. It is the walk's callback and never blocks.
 func (r *receipt) done(err error) {
+	r.parcel.settle(err)
 	in := &r.client.intake
 	in.mu.Lock()
 	r.settled, r.err = true, err

@@ -105,11 +105,11 @@ func disconnectReason(why *cause) string {
 // announce publishes a message of the broker's own: to the subscribers, and to
 // the cloud when a route takes it.
 func (b *Broker) announce(from *bridge.Principal, m *bridge.Message, routed bool) {
-	b.accepted("", m, time.Time{})
+	b.accepted("", m, 0)
 	if !routed {
 		return
 	}
-	b.ingest.Authorized(from, m, func(err error) {
+	b.ingest.Authorized(from, m, nil, func(err error) {
 		if err != nil {
 			b.drops.Count("event-not-forwarded", from.ClientID, m.Topic)
 		}

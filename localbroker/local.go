@@ -4,33 +4,28 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-const (
-	// localWindow is how many deliveries to local subscribers may be open.
-	localWindow = 100
-	// localParked is how many of them may wait for absent devices, so that
-	// those never take the window from the present ones.
-	localParked = localWindow / 2
-)
+// localWindow is how many deliveries to local subscribers may be open.
+const localWindow = 100
 
 // Local delivers what comes down from a cloud to the devices. It is a
-// [bridge.Sender] whose outcome is the devices' own PUBACKs:
+// [bridge.Sender]:
 //
-//   - ResultAcked: every QoS 1 receiver has acknowledged, or there were only
-//     QoS 0 receivers;
-//   - ResultAbsent: nobody subscribes, or only those who may not receive it. The
-//     session of an absent device counts as somebody for QoS 1: its
-//     acknowledgement is awaited until the session expires;
-//   - ResultLost: a session ended before it acknowledged;
-//   - ResultRetry: a session's queue was full, the message expired in it, or
-//     too many wait for absent devices already;
+//   - ResultAcked: the message is in the queues of all sessions that are kept,
+//     durably, whether their devices are there or not, and every QoS 1 receiver
+//     whose session is not kept has acknowledged it;
+//   - ResultAbsent: nobody subscribes, or only those who may not receive it;
+//   - ResultLost: a session that is not kept ended before it acknowledged;
+//   - ResultRetry: all queues were full, the shelf takes nothing now, or the
+//     message expired in a queue that is not kept;
 //   - ResultRefused: larger than the device takes.
 //
-// The worst of several receivers counts.
+// The worst of several receivers counts. A full queue beside others that took
+// the message is no reason to send it to those again: it loses the message, and
+// that is counted (B63).
 type Local struct{ broker *Broker }
 
 // Local returns the downlink to the broker's devices.
@@ -46,14 +41,13 @@ func (l *Local) Connect(ctx context.Context) (bridge.Link, error) {
 	return k, nil
 }
 
-// localLink is a Link. Outcomes are decided under locks of sessions and told
-// from one goroutine.
+// localLink is a Link. Messages are handed to sessions and outcomes, which are
+// decided under locks of sessions, are told from one goroutine, in order.
 type localLink struct {
 	broker *Broker
 
 	mu       sync.Mutex
 	open     map[*local]struct{}
-	parked   int // of open, those that wait for an absent device
 	outcomes []func()
 	closed   bool
 
@@ -67,7 +61,6 @@ type local struct {
 	report  func(bridge.Outcome)
 	waiting int // receivers without a result, and Send itself; guarded by link.mu
 	result  bridge.Result
-	parked  bool
 }
 
 var errLinkClosed = errors.New("the link to the devices is closed")
@@ -106,18 +99,58 @@ func (k *localLink) Send(ctx context.Context, d *bridge.Delivery, report func(br
 	if m.HasExpiry {
 		m.Expiry = d.Remaining
 	}
-	expires := k.broker.expiry(m)
-	if m.Retain {
-		k.broker.retained.store(m, expires)
+	p := &parcel{broker: k.broker, msg: m, promised: true, expires: k.broker.expiry(m)}
+	var batch bridge.Batch
+	p.extend(&batch)
+	landed := func(_ bridge.Seq, err error) {
+		p.settle(err)
+		k.do(func() { l.deliver(p, err) })
 	}
-	to, sent := k.broker.receivers("", m.Topic), bridge.ResultAbsent
-	for i := range to {
-		if l.offer(&to[i], m, expires) {
+	if batch.Empty() {
+		landed(0, nil)
+	} else {
+		k.broker.store.Commit(&batch, landed)
+	}
+	return nil
+}
+
+// do runs fn on the link's goroutine, after all that was asked before. A link
+// that is closed has none any more; what is durable is delivered all the same.
+func (k *localLink) do(fn func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		go k.broker.guard(fn)
+		return
+	}
+	k.doLocked(fn)
+}
+
+func (k *localLink) doLocked(fn func()) {
+	k.outcomes = append(k.outcomes, fn)
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver hands the message to its receivers once it is durable, or says that it
+// could not be made so.
+func (l *local) deliver(p *parcel, err error) {
+	if err != nil {
+		l.settle(bridge.ResultRetry)
+		return
+	}
+	sent := bridge.ResultAbsent
+	if p.full > 0 {
+		sent = bridge.ResultRetry
+	}
+	p.deliver(func(s *session, d *delivery) {
+		if l.offer(s, d) {
 			sent = bridge.ResultAcked
 		}
-	}
+	})
 	l.settle(sent)
-	return nil
 }
 
 // Flush implements bridge.Link: nothing is gathered.
@@ -125,26 +158,24 @@ func (k *localLink) Flush() {}
 
 // offer hands the message to one session and reports whether there is somebody
 // to take it.
-func (l *local) offer(r *receiver, m *bridge.Message, expires time.Time) bool {
-	d := r.delivery(m, expires)
-	if d.qos > 0 {
-		l.link.mu.Lock()
-		l.waiting++
-		l.link.mu.Unlock()
-		d.await = l
+func (l *local) offer(s *session, d *delivery) bool {
+	if d.qos == 0 || d.kept.ordinal > 0 {
+		return s.offer(d) == takenQueued
 	}
-	switch r.session.offer(d) {
+	l.link.mu.Lock()
+	l.waiting++
+	l.link.mu.Unlock()
+	d.await = l
+	switch s.offer(d) {
 	case takenQueued:
 		return true
 	case takenFull:
 		d.done(bridge.ResultRetry)
 		return true
 	default:
-		if d.qos > 0 {
-			l.link.mu.Lock()
-			l.waiting--
-			l.link.mu.Unlock()
-		}
+		l.link.mu.Lock()
+		l.waiting--
+		l.link.mu.Unlock()
 		return false
 	}
 }
@@ -162,19 +193,6 @@ func (l *local) settle(r bridge.Result) {
 		return
 	}
 	k.finishLocked(l)
-}
-
-// park implements awaiter.
-func (l *local) park() bool {
-	k := l.link
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if l.parked || k.parked >= localParked {
-		return l.parked
-	}
-	l.parked = true
-	k.parked++
-	return true
 }
 
 // worse orders results by how little was achieved.
@@ -200,21 +218,14 @@ func (k *localLink) finishLocked(l *local) {
 		return // the link was closed, and has said so
 	}
 	delete(k.open, l)
-	if l.parked {
-		k.parked--
-	}
 	out, report := bridge.Outcome{Result: l.result}, l.report
 	if l.result == bridge.ResultRefused {
 		out.Code, out.Reason = 0x95, "larger than the device takes"
 	}
-	k.outcomes = append(k.outcomes, func() { report(out) })
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	k.doLocked(func() { report(out) })
 }
 
-// reportAll tells outcomes in the order in which they were decided.
+// reportAll does what was asked of the link's goroutine, in that order.
 func (k *localLink) reportAll() {
 	for {
 		k.mu.Lock()

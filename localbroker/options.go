@@ -9,15 +9,16 @@ import (
 // Options configure the broker.
 type Options struct {
 	Listeners []ListenerOptions `koanf:"listeners" doc:"Where devices connect, each with its own profile, policies and limits."`
-	Broker    MemoryOptions     `koanf:"broker" doc:"What all listeners share: bounds of memory and sockets, and AWS's quotas of an account."`
+	Broker    MemoryOptions     `koanf:"broker" doc:"What all listeners share: bounds of memory, sockets and of what is kept on disk, and AWS's quotas of an account."`
 }
 
-// MemoryOptions bound what sessions and retained messages may hold in memory,
-// over all listeners, and what AWS IoT Core bounds for an account.
+// MemoryOptions bound what sessions and retained messages may hold, over all
+// listeners, and what AWS IoT Core bounds for an account.
 type MemoryOptions struct {
 	Sockets          int         `koanf:"sockets" doc:"Most open sockets of all listeners together, those before CONNECT included, 1 to 2000000; above it a socket is closed at once."`
 	Sessions         int         `koanf:"sessions" doc:"Most sessions, connected and held ones, 1 to 1000000; above it a CONNECT is refused."`
-	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all sessions together."`
+	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all kept sessions together, on disk."`
+	MemoryQueueSize  bridge.Size `koanf:"memory_queue_size" doc:"Most bytes in memory that wait for devices, in all sessions together: all that waits in sessions that are not kept, and what is read ahead of the others."`
 	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
 	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`
 
@@ -118,13 +119,13 @@ const (
 	deniedClose      = "close"
 )
 
-// DefaultOptions are one anonymous listener on loopback, and the bounds of
-// memory: 64 MiB of queues is 1,000 commands of 1 KiB for 64 absent devices.
+// DefaultOptions are one anonymous listener on loopback, and the bounds: 1 GiB of
+// queues on disk is 1,000 commands of 1 KiB for a thousand absent devices.
 func DefaultOptions() Options {
 	return Options{
 		Listeners: []ListenerOptions{DefaultListener()},
 		Broker: MemoryOptions{
-			Sockets: 20_000, Sessions: 20_000, QueueSize: 64 << 20, RetainedMessages: 10_000, RetainedSize: 32 << 20,
+			Sockets: 20_000, Sessions: 20_000, QueueSize: 1 << 30, MemoryQueueSize: 64 << 20, RetainedMessages: 10_000, RetainedSize: 32 << 20,
 			Quotas: DefaultAccountQuotas(),
 		},
 	}
@@ -145,7 +146,7 @@ func DefaultListenerOf(profile string) ListenerOptions {
 		Switches:        defaultSwitches(),
 		Limits: LimitOptions{
 			Connections: 10_000, Unfinished: 2_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
-			QueueMessages: 10_000, QueueSize: 16 << 20,
+			QueueMessages: 100_000, QueueSize: 64 << 20,
 		},
 		Quotas: DefaultQuotas(profile), Reserved: defaultReserved(profile),
 	}
@@ -158,6 +159,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.Broker.Quotas, d.Quotas)
 	orDefault(&o.Broker.Sessions, d.Sessions)
 	orDefault(&o.Broker.QueueSize, d.QueueSize)
+	orDefault(&o.Broker.MemoryQueueSize, d.MemoryQueueSize)
 	orDefault(&o.Broker.RetainedMessages, d.RetainedMessages)
 	orDefault(&o.Broker.RetainedSize, d.RetainedSize)
 	listeners := make([]ListenerOptions, len(o.Listeners))

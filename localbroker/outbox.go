@@ -9,37 +9,36 @@ import (
 
 // delivery is one message for one session.
 type delivery struct {
-	msg         *bridge.Message // shared with other deliveries, never written to
+	msg         *bridge.Message // shared with other deliveries, never written to; see outbox.pop
 	qos         byte
 	retain      bool
 	identifiers []int
-	expires     time.Time // zero: never
-	id          uint16    // packet id, once sent
+	expires     time.Duration // on the shelf's clock; 0: never
+	id          uint16        // packet id, once sent
 	size        int
+	sentAt      time.Duration // when it was sent last, on the shelf's clock
 
 	share     string // ShareName of a subscription that it goes through, or empty
 	shared    bool   // and through no ordinary one
-	decidedIn uint64 // the policy's generation that allowed it
+	decidedIn uint64 // the policy's generation that allowed it, or undecided
 
+	kept  entry   // where it is on the shelf; of ordinal 0 it is in memory only
 	await awaiter // who waits for what becomes of it; nil: nobody
 }
 
-// awaiter is told about a QoS 1 delivery. It is called with the session locked
-// and does not block.
-type awaiter interface {
-	// settle tells once what became of it.
-	settle(r bridge.Result)
-	// park asks whether it may wait for an absent device.
-	park() bool
-}
+// undecided is a generation that no policy has.
+const undecided = ^uint64(0)
 
-// parks reports whether the delivery may wait for an absent device.
-func (d *delivery) parks() bool { return d.await == nil || d.await.park() }
+// awaiter is told about a QoS 1 delivery that is in memory only. It is called
+// once, with the session locked, and does not block.
+type awaiter interface {
+	settle(r bridge.Result)
+}
 
 const deliveryOverhead = 128 // bytes of a waiting delivery beside its message
 
 func newDelivery(m *bridge.Message, qos byte) *delivery {
-	return &delivery{msg: m, qos: qos, size: m.MeteredSize() + deliveryOverhead}
+	return &delivery{msg: m, qos: qos, size: m.MeteredSize() + deliveryOverhead, decidedIn: undecided}
 }
 
 func (d *delivery) done(r bridge.Result) {
@@ -49,79 +48,137 @@ func (d *delivery) done(r bridge.Result) {
 	}
 }
 
-// outbox is the ordered queue of one session: what was sent and awaits its
-// PUBACK, then what waits. It is bounded by messages and bytes, its own and
-// those of all sessions together. It lives in memory, guarded by its session.
-type outbox struct {
-	flight  []*delivery // sent on this connection, QoS 1, in order
-	waiting []*delivery // waiting[head:], in order
-	head    int
-	bytes   int
-	next    uint16        // last packet id given
-	total   *atomic.Int64 // bytes of all sessions
+// fifo is a queue of deliveries.
+type fifo struct {
+	list []*delivery // list[head:], in order
+	head int
 }
 
-// len is how many messages are in the outbox.
-func (o *outbox) len() int { return len(o.flight) + len(o.waiting) - o.head }
+func (q *fifo) len() int { return len(q.list) - q.head }
 
-// fits reports whether one more delivery may wait.
+func (q *fifo) front() *delivery {
+	if q.head == len(q.list) {
+		return nil
+	}
+	return q.list[q.head]
+}
+
+func (q *fifo) push(d *delivery) {
+	if q.head > 0 && len(q.list) == cap(q.list) {
+		n := copy(q.list, q.list[q.head:])
+		clear(q.list[n:])
+		q.list, q.head = q.list[:n], 0
+	}
+	q.list = append(q.list, d)
+}
+
+func (q *fifo) pop() {
+	q.list[q.head] = nil
+	if q.head++; q.head == len(q.list) {
+		q.list, q.head = q.list[:0], 0
+		if cap(q.list) > 64 {
+			q.list = nil // an idle session holds no memory
+		}
+	}
+}
+
+// take empties the queue.
+func (q *fifo) take() []*delivery {
+	out := q.list[q.head:]
+	q.list, q.head = nil, 0
+	return out
+}
+
+// outbox is what memory holds for a present device: what was sent and awaits
+// its PUBACK, then what waits. For a session that is kept this is a part of its
+// backlog, else it is all there is. It is guarded by its session.
+type outbox struct {
+	flight  []*delivery // sent on this connection, QoS 1, in order
+	again   fifo        // was in flight on an earlier connection: before all else
+	replay  fifo        // stored while the device was away, at its own pace
+	waiting fifo
+	bytes   int
+	loose   volume // of what is not on the shelf
+	next    uint16 // last packet id given
+	all     *memory
+}
+
+// memory counts the bytes of all outboxes.
+type memory struct {
+	bytes atomic.Int64
+	loose atomic.Int64 // of what is not on the shelf
+}
+
+// volume is a number of messages and their bytes.
+type volume struct{ count, bytes int }
+
+// len is how many messages are in the outbox.
+func (o *outbox) len() int {
+	return len(o.flight) + o.again.len() + o.replay.len() + o.waiting.len()
+}
+
+// fits reports whether one more delivery may wait in memory only.
 func (o *outbox) fits(d *delivery, l LimitOptions, total bridge.Size) bool {
 	return o.len() < l.QueueMessages &&
 		o.bytes+d.size <= int(l.QueueSize) &&
-		o.total.Load()+int64(d.size) <= int64(total)
+		o.all.bytes.Load()+int64(d.size) <= int64(total)
 }
 
-// push appends a delivery.
-func (o *outbox) push(d *delivery) {
-	if o.head > 0 && len(o.waiting) == cap(o.waiting) {
-		n := copy(o.waiting, o.waiting[o.head:])
-		clear(o.waiting[n:])
-		o.waiting, o.head = o.waiting[:n], 0
-	}
-	o.waiting = append(o.waiting, d)
+// room reports whether memory takes one more delivery that is on the shelf too.
+func (o *outbox) room(d *delivery, total bridge.Size) bool {
+	return o.waiting.len() < aheadMessages && o.bytes < aheadBytes &&
+		(o.bytes == 0 || o.all.bytes.Load()+int64(d.size) <= int64(total))
+}
+
+// push appends a delivery to one of the queues.
+func (o *outbox) push(q *fifo, d *delivery) {
+	q.push(d)
 	o.charge(d, 1)
 }
 
 func (o *outbox) charge(d *delivery, sign int) {
-	o.bytes += sign * d.size
-	o.total.Add(int64(sign * d.size))
+	n := sign * d.size
+	o.bytes += n
+	o.all.bytes.Add(int64(n))
+	if d.kept.ordinal == 0 {
+		o.loose.count += sign
+		o.loose.bytes += n
+		o.all.loose.Add(int64(n))
+	}
 }
 
-// front is the delivery to be sent next, nil for none.
-func (o *outbox) front() *delivery {
-	if o.head == len(o.waiting) {
-		return nil
-	}
-	return o.waiting[o.head]
-}
-
-// pop takes the front away: for good, or into the flight.
-func (o *outbox) pop(flies bool) {
-	d := o.waiting[o.head]
-	o.waiting[o.head] = nil
-	if o.head++; o.head == len(o.waiting) {
-		o.waiting, o.head = o.waiting[:0], 0
-		if cap(o.waiting) > 64 {
-			o.waiting = nil // an idle session holds no memory
-		}
-	}
+// pop takes the front of a queue away: for good, or into the flight. What is on
+// the shelf needs no memory while it flies.
+func (o *outbox) pop(q *fifo, flies bool) {
+	d := q.front()
+	q.pop()
 	if flies {
 		o.flight = append(o.flight, d)
-		return
 	}
-	o.charge(d, -1)
+	if !flies || d.kept.ordinal > 0 {
+		o.charge(d, -1)
+		d.msg = nil
+	}
 }
 
-// number gives d a packet id that nothing in flight has.
+// number gives d a packet id that nothing in flight has, nor what will be sent
+// again with its own.
 func (o *outbox) number(d *delivery) {
-	for d.id == 0 || o.flying(d.id) {
+	for d.id == 0 {
 		o.next++
-		d.id = o.next
+		if o.next != 0 && !o.flying(o.next) {
+			d.id = o.next
+		}
 	}
 }
 
 func (o *outbox) flying(id uint16) bool {
 	for _, d := range o.flight {
+		if d.id == id {
+			return true
+		}
+	}
+	for _, d := range o.again.list[o.again.head:] {
 		if d.id == id {
 			return true
 		}
@@ -134,37 +191,40 @@ func (o *outbox) flying(id uint16) bool {
 func (o *outbox) acked(id uint16) *delivery {
 	for i, d := range o.flight {
 		if d.id == id {
-			copy(o.flight[i:], o.flight[i+1:])
-			o.flight[len(o.flight)-1] = nil
-			o.flight = o.flight[:len(o.flight)-1]
-			o.charge(d, -1)
-			return d
+			return o.land(i)
 		}
 	}
 	return nil
 }
 
-// rewind puts what is in flight back in front, to be sent again in order with
-// its packet ids [MQTT-4.4.0-1].
-func (o *outbox) rewind() {
-	if len(o.flight) == 0 {
-		return
-	}
-	o.waiting = append(o.flight, o.waiting[o.head:]...)
-	o.flight, o.head = nil, 0
+// land takes a delivery out of the flight.
+func (o *outbox) land(i int) *delivery {
+	d := o.flight[i]
+	copy(o.flight[i:], o.flight[i+1:])
+	o.flight[len(o.flight)-1] = nil
+	o.flight = o.flight[:len(o.flight)-1]
+	o.landed(d)
+	return d
 }
 
-// keep drops what keep refuses, and all that flies with it.
-func (o *outbox) keep(keep func(*delivery) bool) {
-	o.rewind()
-	kept := o.waiting[:0]
-	for _, d := range o.waiting[o.head:] {
-		if keep(d) {
-			kept = append(kept, d)
-		} else {
-			o.charge(d, -1)
-		}
+// landed uncharges a delivery of the flight.
+func (o *outbox) landed(d *delivery) {
+	if d.kept.ordinal == 0 {
+		o.charge(d, -1)
 	}
-	clear(o.waiting[len(kept):])
-	o.waiting, o.head = kept, 0
+}
+
+// empty takes everything out: the flight in the order of sending, and what
+// waits.
+func (o *outbox) empty() (flight, waiting []*delivery) {
+	flight = o.flight
+	o.flight = nil
+	waiting = append(append(o.again.take(), o.replay.take()...), o.waiting.take()...)
+	for _, d := range flight {
+		o.landed(d)
+	}
+	for _, d := range waiting {
+		o.charge(d, -1)
+	}
+	return flight, waiting
 }

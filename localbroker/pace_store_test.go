@@ -82,6 +82,7 @@ func TestQueuedRate(t *testing.T) {
 			away = h.join(5, "away", persistent(600))
 			for range arrive {
 				away.take()
+				clock.advance(time.Second) // replayed at a pace of its own (Q25)
 			}
 			away.expectNothing()
 		})

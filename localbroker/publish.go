@@ -33,7 +33,10 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	if c.version == 5 {
 		r.Properties = properties(&pk.Properties)
 		c.profile.clampExpiry(&r.Message)
-		r.expires = c.broker.expiry(&r.Message)
+	}
+	r.parcel = parcel{
+		broker: c.broker, from: c.id, msg: &r.Message, expires: c.broker.expiry(&r.Message),
+		away: c.forCloud(r.Topic),
 	}
 	if qos > 0 && !c.intake.reserve(c.profile.receiveMaximum, c.version < 5) {
 		return &cause{reason: "receive-maximum", code: 0x93} // B88
@@ -165,7 +168,7 @@ func (c *client) respond(answers []answer, acks []byte) []byte {
 	}
 	for i := range answers {
 		if answers[i].action == actAccept && !c.handedOver(&answers[i].Message) {
-			c.broker.accepted(c.id, &answers[i].Message, answers[i].expires)
+			answers[i].parcel.deliver(offer)
 		}
 	}
 	return acks

@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -14,15 +15,19 @@ type registry struct {
 
 	mu     sync.Mutex
 	byID   map[string]*session
-	serial uint64
+	serial uint64 // of sessions that are not kept; see unkept
 }
+
+// Serials of sessions that are not kept are above all numbers of the shelf.
+const unkept = 1 << 63
 
 // takeoverTimeout bounds how long a new connection waits for the old one to
 // leave. Nothing that the old one does can take this long.
 const takeoverTimeout = 5 * time.Second
 
 // attach gives c its session: the stored one or a new one (B50-B58). A present
-// connection of the same client id is closed first.
+// connection of the same client id is closed first. It returns when that is
+// durable; a shelf that cannot take it now keeps nobody out.
 func (r *registry) attach(c *client) error {
 	timeout := time.NewTimer(takeoverTimeout)
 	defer timeout.Stop()
@@ -37,9 +42,15 @@ func (r *registry) attach(c *client) error {
 		}
 		s := r.byID[c.id]
 		if s == nil || s.current() == nil {
-			err := r.bindLocked(s, c)
+			saved, err := r.bindLocked(s, c)
 			r.mu.Unlock()
-			return err
+			if err != nil || saved == nil {
+				return err
+			}
+			if err := <-saved; err != nil {
+				r.broker.quiet.warn("session-unsaved", "a session cannot be stored now, it is tried again", slog.String("client", c.id), slog.String("error", err.Error()))
+			}
+			return nil
 		}
 		old := s.current()
 		r.mu.Unlock()
@@ -60,23 +71,67 @@ func (s *session) current() *client {
 	return s.client
 }
 
-func (r *registry) bindLocked(s *session, c *client) error {
-	c.present = s != nil && !c.hello.Connect.Clean && s.version == c.version && s.expires.After(r.broker.now())
+// bindLocked finds or makes the session. All that changes on the shelf is in one
+// batch: the old session's end, the new one's record, the will.
+func (r *registry) bindLocked(s *session, c *client) (<-chan error, error) {
+	c.present = s != nil && !c.hello.Connect.Clean && s.version == c.version && s.expires > r.broker.age()
+	var batch bridge.Batch
+	var ceiling uint64
+	replaced := false // a session that was kept goes
 	if !c.present {
 		if s == nil && len(r.byID) >= r.broker.memory.Sessions {
-			return refuse("session-count", 0x97, 3, nil)
+			return nil, refuse("session-count", 0x97, 3, nil)
 		}
 		if s != nil {
 			r.endLocked(s)
+			replaced = s.keep != nil
 		}
-		r.serial++
-		s = &session{broker: r.broker, id: c.id, serial: r.serial}
-		s.out.total = &r.broker.queued
+		s = &session{broker: r.broker, id: c.id}
+		if c.expiry > 0 {
+			s.serial, ceiling = r.broker.store.number(&batch)
+			s.keep = newBacklog(r.broker.store, s.serial)
+		} else {
+			r.serial++
+			s.serial = unkept + r.serial
+		}
+		s.out.all = &r.broker.queued
 		r.byID[c.id] = s
 	}
 	c.session = s
 	s.bind(c)
-	return nil
+	switch {
+	case s.keep != nil:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.saveLocked(&batch, ceiling), nil
+	case !replaced:
+		return nil, nil
+	default:
+		return r.removeLocked(s.id, &batch), nil
+	}
+}
+
+// removeLocked commits that the shelf has no session of a client id any more.
+func (r *registry) removeLocked(id string, batch *bridge.Batch) <-chan error {
+	batch.Put(shelfSession, id, nil)
+	done := make(chan error, 1)
+	r.broker.store.Commit(batch, func(_ bridge.Seq, err error) {
+		if err != nil {
+			go r.broker.guard(func() { r.forget(id) })
+		}
+		done <- err
+	})
+	return done
+}
+
+// forget removes the record of a client id that has no kept session, when the
+// shelf takes no commits.
+func (r *registry) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.byID[id]; s == nil || s.keep == nil {
+		r.broker.store.Forget(shelfSession, id) // under the lock: before the next record
+	}
 }
 
 // leave takes c off its session.
@@ -87,24 +142,23 @@ func (r *registry) leave(s *session, c *client, clean bool) {
 	}
 	r.mu.Lock()
 	s.mu.Lock()
-	now := r.broker.now()
-	s.client = nil
-	s.online.Store(false)
-	s.out.keep(func(d *delivery) bool {
-		if d.parks() {
-			return true
-		}
-		d.done(bridge.ResultLost) // its giver keeps it
-		return false
-	})
-	s.expires = now.Add(c.expiry)
+	now := r.broker.age()
+	s.detachLocked()
+	s.expiry = c.expiry
+	s.expires = now + c.expiry
 	if last != nil && last.delay > 0 && c.expiry > 0 {
-		s.will, s.willDue = last, now.Add(min(last.delay, c.expiry))
+		s.will, s.willDue = last, now+min(last.delay, c.expiry)
 		last = nil
+	}
+	if c.expiry > 0 && s.keep != nil {
+		s.saveLocked(&bridge.Batch{}, 0)
 	}
 	s.mu.Unlock()
 	if c.expiry == 0 {
 		r.endLocked(s)
+		if s.keep != nil {
+			r.removeLocked(s.id, &bridge.Batch{})
+		}
 	}
 	r.mu.Unlock()
 	if last != nil {
@@ -113,6 +167,7 @@ func (r *registry) leave(s *session, c *client, clean bool) {
 }
 
 // endLocked removes a session; its delayed will is published [MQTT-3.1.3-9].
+// Its record is the caller's to remove.
 func (r *registry) endLocked(s *session) {
 	if r.byID[s.id] == s {
 		delete(r.byID, s.id)
@@ -128,22 +183,29 @@ func (r *registry) endLocked(s *session) {
 	}
 }
 
-// sweep ends the sessions whose time has come and publishes the wills whose
-// delay is over.
-func (r *registry) sweep(now time.Time) {
+// sweep ends the sessions whose time has come, publishes the wills whose delay
+// is over, and tries again what the shelf could not take.
+func (r *registry) sweep(now time.Duration) {
 	var due []testament
 	r.mu.Lock()
 	for _, s := range r.byID {
 		s.mu.Lock()
 		away := s.client == nil
-		expired := away && !s.expires.After(now)
-		if away && s.will != nil && !s.willDue.After(now) {
+		expired := away && s.expires <= now
+		if away && s.will != nil && s.willDue <= now {
 			due = append(due, *s.will)
 			s.will = nil
 		}
+		if s.unsaved && !expired {
+			s.saveLocked(&bridge.Batch{}, 0)
+		}
+		s.readAheadLocked()
 		s.mu.Unlock()
 		if expired {
 			r.endLocked(s)
+			if s.keep != nil {
+				r.broker.store.Forget(shelfSession, s.id) // the next start ends it again if need be
+			}
 		}
 	}
 	r.mu.Unlock()

@@ -9,24 +9,26 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// retained keeps the last retained message of each topic (B147-B149), in
-// memory, bounded by number and bytes.
+// retained is the last retained message of each topic (B147-B149), bounded by
+// number and bytes. Memory mirrors the shelf, in the order of its commits.
 type retained struct {
 	limits MemoryOptions
-	now    func() time.Time
+	shelf  *store
 
 	mu      sync.RWMutex
 	byTopic map[string]retainedMessage
+	coming  map[string]int // commits under way, by topic
 	bytes   int64
 }
 
 type retainedMessage struct {
-	msg     *bridge.Message
-	expires time.Time // zero: never
+	msg      *bridge.Message
+	expires  time.Duration // on the shelf's clock; 0: never
+	modified time.Time     // by the wall clock, for people
 }
 
-func newRetained(limits MemoryOptions, now func() time.Time) *retained {
-	return &retained{limits: limits, now: now, byTopic: map[string]retainedMessage{}}
+func newRetained(limits MemoryOptions, shelf *store) *retained {
+	return &retained{limits: limits, shelf: shelf, byTopic: map[string]retainedMessage{}, coming: map[string]int{}}
 }
 
 // fits reports whether there is room to retain m (B154).
@@ -46,28 +48,52 @@ func (r *retained) fitsLocked(m *bridge.Message) bool {
 
 func retainedSize(m *bridge.Message) int64 { return int64(m.MeteredSize() + deliveryOverhead) }
 
-// store keeps m as its topic's retained message, or with an empty payload
-// forgets the topic's (B148). Without room it forgets the old one all the same:
-// it is no longer the last.
-func (r *retained) store(m *bridge.Message, expires time.Time) {
+// plan decides what m does to its topic's retained message, which a commit that
+// follows makes durable: settle must be told. An empty one clears it (B148), and
+// so does one without room, because the old one is no longer the last.
+func (r *retained) plan(m *bridge.Message) retaining {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keep := len(m.Payload) > 0 && r.fitsLocked(m)
-	if old, ok := r.byTopic[m.Topic]; ok {
+	r.coming[m.Topic]++
+	if len(m.Payload) > 0 && r.fitsLocked(m) {
+		return retainMessage
+	}
+	return retainClear
+}
+
+// settle does what was planned, once it is durable. It is called in the order of
+// the commits.
+func (r *retained) settle(what retaining, k retainedMessage, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	topic := k.msg.Topic
+	if r.coming[topic]--; r.coming[topic] == 0 {
+		delete(r.coming, topic)
+	}
+	if err == nil {
+		r.clearLocked(topic)
+		if what == retainMessage {
+			r.keepLocked(k)
+		}
+	}
+}
+
+func (r *retained) keepLocked(k retainedMessage) {
+	r.byTopic[k.msg.Topic] = k
+	r.bytes += retainedSize(k.msg)
+}
+
+func (r *retained) clearLocked(topic string) {
+	if old, ok := r.byTopic[topic]; ok {
 		r.bytes -= retainedSize(old.msg)
-		delete(r.byTopic, m.Topic)
+		delete(r.byTopic, topic)
 	}
-	if !keep {
-		return
-	}
-	r.byTopic[m.Topic] = retainedMessage{m, expires}
-	r.bytes += retainedSize(m)
 }
 
 // match lists the messages that a new subscription receives, by topic: on AWS
 // the one whose topic equals the filter (B150, B151).
 func (r *retained) match(filter string, exact bool) []retainedMessage {
-	now := r.now()
+	now := r.shelf.Age()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if exact {
@@ -86,16 +112,21 @@ func (r *retained) match(filter string, exact bool) []retainedMessage {
 	return out
 }
 
-func (k retainedMessage) live(now time.Time) bool { return k.expires.IsZero() || k.expires.After(now) } // B156
+func (k retainedMessage) live(now time.Duration) bool { return k.expires == 0 || k.expires > now } // B156
 
-// sweep forgets what has expired.
-func (r *retained) sweep(now time.Time) {
+// sweep forgets what has expired. A topic whose next message is being committed
+// is left to that.
+func (r *retained) sweep(now time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var gone []string
 	for topic, k := range r.byTopic {
-		if !k.live(now) {
-			r.bytes -= retainedSize(k.msg)
-			delete(r.byTopic, topic)
+		if !k.live(now) && r.coming[topic] == 0 {
+			r.clearLocked(topic)
+			gone = append(gone, topic)
 		}
+	}
+	if len(gone) > 0 {
+		r.shelf.Forget(shelfRetained, gone...) // under the lock: before the topic's next commit
 	}
 }

@@ -83,7 +83,7 @@ func TestRetainedExpires(t *testing.T) {
 	d := h.join(4, "d")
 	d.subscribe(1, "t")
 	d.expectNothing()
-	h.retained.sweep(h.clock.now())
+	h.retained.sweep(h.age())
 	if h.Status().Retained != 0 || h.retained.bytes != 0 {
 		t.Error("it is still kept")
 	}
@@ -113,9 +113,10 @@ func TestRetainedBounds(t *testing.T) {
 
 // TestRetainedBytes: the sum of sizes is right after every kind of change.
 func TestRetainedBytes(t *testing.T) {
-	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, time.Now)
+	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil))
 	store := func(topic string, size int) {
-		r.store(&bridge.Message{Topic: topic, Payload: make([]byte, size)}, time.Time{})
+		m := &bridge.Message{Topic: topic, Payload: make([]byte, size)}
+		r.settle(r.plan(m), retainedMessage{msg: m}, nil)
 	}
 	store("a", 100)
 	store("b", 200)

@@ -10,13 +10,15 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// session is what a client id has with the broker: subscriptions and the
-// outbox. It outlives its connections for as long as the last one asked
-// (B50-B68).
+// session is what a client id has with the broker: subscriptions and a queue.
+// It outlives its connections for as long as the last one asked (B50-B68), and
+// then, if it was made to be kept, the broker as well: its record and its queue
+// are on the shelf.
 type session struct {
 	broker *Broker
 	id     string
 	serial uint64      // order of creation
+	keep   *backlog    // nil for a session that ends with its connection
 	online atomic.Bool // a connection is open; for the choice in share groups
 
 	mu      sync.Mutex
@@ -26,14 +28,18 @@ type session struct {
 	limits  LimitOptions
 	who     *bridge.Principal
 	may     *authority
-	expires time.Time // while nobody is connected
+	expiry  time.Duration // how long it is kept without a connection
+	expires time.Duration // age at which it ends, while nobody is connected
 	ended   bool
+	unsaved bool // the shelf's record is not what it should be
 	subs    map[string]*subscription
 	out     outbox
 	pacer   *pacer // nil: nothing is paced
 
+	timer *time.Timer // for the pace of what was stored while the device was away
+
 	will    *testament // waits for its delay, while nobody is connected
-	willDue time.Time
+	willDue time.Duration
 }
 
 // bind gives the session to a connection. Deliveries begin with start.
@@ -42,25 +48,21 @@ func (s *session) bind(c *client) {
 	defer s.mu.Unlock()
 	s.pacer = s.bucketsOf(c.profile)
 	s.client, s.version, s.profile, s.limits = c, c.version, c.profile, c.settings.Limits
-	s.who, s.may = c.principal, c.may
+	s.who, s.may, s.expiry = c.principal, c.may, c.expiry
 	s.will = nil // [MQTT-3.1.3-9]
+	if s.keep != nil {
+		s.keep.attach(s.pacer != nil && s.pacer.pace == paceBites)
+	}
 }
 
 // start opens the session's connection, now that CONNACK is out, and sends what
-// waits. What was queued under other
-// grants is asked about again: iot:Receive guards each delivery.
+// waits. What was queued under other grants is asked about again: iot:Receive
+// guards each delivery.
 func (s *session) start(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.open.Store(true)
 	s.online.Store(true)
-	s.out.keep(func(d *delivery) bool {
-		if s.mayReceive(d) {
-			return true
-		}
-		d.done(bridge.ResultAcked) // nobody may have it
-		return false
-	})
 	s.pumpLocked()
 }
 
@@ -81,20 +83,72 @@ func (s *session) mayReceive(d *delivery) bool {
 	return false
 }
 
+// decided reports whether the policy allows d, asking only when it may answer
+// otherwise than before.
+func (s *session) decided(d *delivery) bool {
+	return d.decidedIn == s.broker.generation.Load() || s.mayReceive(d)
+}
+
 // leave takes the connection off the session, which ends with it or begins to
 // expire; the will is published unless the device said goodbye.
 func (s *session) leave(c *client, clean bool) {
 	s.broker.sessions.leave(s, c, clean)
 }
 
+// detachLocked gives back what memory holds for a connection that has ended.
+func (s *session) detachLocked() {
+	s.client = nil
+	s.online.Store(false)
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	flight, waiting := s.out.empty()
+	for _, d := range append(slices.Clip(flight), waiting...) {
+		d.done(bridge.ResultLost) // its giver keeps it
+	}
+	if s.keep != nil {
+		s.keep.detach(flight, waiting)
+	}
+}
+
 // taken is what became of an offer.
 type taken byte
 
 const (
-	takenNo     taken = iota // not for this session: denied, or QoS 0 and absent
+	takenNo     taken = iota // not for this session: denied, or not kept and absent
 	takenQueued              // sent or waiting
 	takenFull                // no room: the newest is dropped, and counted unless somebody awaits it
 )
+
+// reserve takes a place for a delivery that is to be kept, before its commit.
+// What has been promised already is above no quota of pace: AWS's are no reason
+// to lose it.
+func (s *session) reserve(d *delivery, promised bool) taken {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended || !s.mayReceive(d):
+		return takenNo
+	case !s.keep.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)): // B63
+		s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+		return takenFull
+	case promised:
+	case s.client == nil && !s.mayStoreLocked(d): // Q23
+		return s.throttledLocked(d, "queued-rate")
+	case s.client != nil && !s.mayDeliverLocked(d): // Q06, Q21
+		return s.throttledLocked(d, "delivery-rate")
+	}
+	s.keep.reserve(d)
+	return takenQueued
+}
+
+// undo takes back a place: the commit failed.
+func (s *session) undo(d *delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep.undo(d)
+	s.readAheadLocked()
+}
 
 // offer delivers d, or queues it in order.
 func (s *session) offer(d *delivery) taken {
@@ -104,100 +158,39 @@ func (s *session) offer(d *delivery) taken {
 }
 
 func (s *session) offerLocked(d *delivery) taken {
+	if d.kept.ordinal > 0 {
+		return s.arriveLocked(d)
+	}
 	switch {
-	case s.ended:
+	case s.ended || s.client == nil: // B64
 		return takenNo
-	case s.client == nil && d.qos == 0: // B64
+	case !s.decided(d):
 		return takenNo
-	case !s.mayReceive(d):
-		return takenNo
-	case !s.out.fits(d, s.limits, s.broker.memory.QueueSize):
+	case !s.out.fits(d, s.limits, s.broker.memory.MemoryQueueSize):
 		if d.await == nil {
 			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
 		}
 		return takenFull
-	case s.client == nil && !d.parks():
-		return takenFull
-	case s.client == nil && !s.mayStoreLocked(d): // Q23
-		return s.throttledLocked(d, "queued-rate")
-	case s.client != nil && !s.mayDeliverLocked(d): // Q06, Q21
+	case !s.mayDeliverLocked(d): // Q06, Q21
 		return s.throttledLocked(d, "delivery-rate")
 	}
-	s.out.push(d)
+	s.out.push(&s.out.waiting, d)
 	s.pumpLocked()
 	return takenQueued
 }
 
-// pump sends what waits, as far as window and socket allow.
-func (s *session) pump(c *client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == c {
-		s.pumpLocked()
+// arriveLocked takes a delivery that is on the shelf.
+func (s *session) arriveLocked(d *delivery) taken {
+	if s.ended {
+		s.keep.store.drop(d.kept)
+		return takenNo
 	}
-}
-
-func (s *session) pumpLocked() {
-	c := s.client
-	if c == nil || !c.open.Load() {
-		return
+	room := s.out.room(d, s.broker.memory.MemoryQueueSize)
+	if s.keep.arrive(d, s.client != nil, room) {
+		s.out.push(&s.out.waiting, d)
 	}
-	for d := s.out.front(); d != nil; d = s.out.front() {
-		if d.qos > 0 && len(s.out.flight) >= c.window || !c.wire.room() { // B113
-			return
-		}
-		if !s.sendLocked(c, d) {
-			return
-		}
-	}
-}
-
-// sendLocked writes the front of the outbox, or drops it when it cannot be
-// sent any more. It reports whether the socket took it.
-func (s *session) sendLocked(c *client, d *delivery) bool {
-	if d.decidedIn != s.broker.generation.Load() && !s.mayReceive(d) {
-		s.out.pop(false)
-		d.done(bridge.ResultAcked) // nobody may have it
-		return true
-	}
-	var left time.Duration
-	if !d.expires.IsZero() {
-		if left = d.expires.Sub(s.broker.now()); left <= 0 { // B118
-			s.dropLocked(d, "expired", bridge.ResultRetry)
-			return true
-		}
-	}
-	again := d.id != 0
-	if d.qos > 0 {
-		s.out.number(d)
-	}
-	packet, err := encodePublish(d, c.version, again && !s.profile.aws, uint32(left/time.Second)) // B112, B117
-	if err != nil || len(packet) > c.largest {                                                    // B41
-		s.dropLocked(d, "client-packet-size", bridge.ResultRefused)
-		return true
-	}
-	if _, err := c.wire.Write(packet); err != nil {
-		return false
-	}
-	s.out.pop(d.qos > 0)
-	return true
-}
-
-func (s *session) dropLocked(d *delivery, reason string, r bridge.Result) {
-	s.out.pop(false)
-	s.broker.drops.Count(reason, s.id, d.msg.Topic)
-	d.done(r)
-}
-
-// acked takes a PUBACK of the device. A reason code of refusal settles the
-// delivery as well: the device has had its say.
-func (s *session) acked(id uint16) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d := s.out.acked(id); d != nil {
-		d.done(bridge.ResultAcked)
-		s.pumpLocked()
-	}
+	s.pumpLocked()
+	return takenQueued
 }
 
 // discard empties a session that has ended.
@@ -208,10 +201,13 @@ func (s *session) discard() {
 		s.broker.index.remove(s, sub.filter)
 	}
 	s.subs = nil
-	s.out.keep(func(d *delivery) bool {
+	flight, waiting := s.out.empty()
+	for _, d := range append(flight, waiting...) {
 		d.done(bridge.ResultLost)
-		return false
-	})
+	}
+	if s.keep != nil {
+		s.broker.erase(s.keep)
+	}
 }
 
 // filters lists the subscriptions, sorted.

@@ -110,11 +110,11 @@ func TestSweep(t *testing.T) {
 	d := h.join(4, "d", persistent(0))
 	d.subscribe(1, "t/#", "$share/g/t")
 	h.leave(d, "d")
-	h.sessions.sweep(h.clock.now())
+	h.sessions.sweep(h.age())
 	if len(h.Sessions()) != 1 {
 		t.Fatal("swept too early")
 	}
-	h.sessions.sweep(h.clock.now().Add(2 * time.Hour))
+	h.sessions.sweep(h.age() + 2*time.Hour)
 	if len(h.Sessions()) != 0 || !h.index.root.empty() {
 		t.Error("something is left")
 	}
@@ -194,7 +194,7 @@ func TestSessionBound(t *testing.T) {
 // acknowledged.
 func TestResumeUnderLoad(t *testing.T) {
 	each(t, func(t *testing.T, version byte) {
-		h := open(t, people{}, plain(profileAWS))
+		h := open(t, people{}, plain(profileAWSEdge))
 		d := h.join(version, "d", persistent(600))
 		d.subscribe(1, "t")
 		const messages, every = 2000, 150

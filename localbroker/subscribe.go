@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -127,79 +128,6 @@ func (c *client) maySubscribe(text string) bool {
 	return false
 }
 
-// subscribe carries out what was granted, answers, and sends the retained
-// messages: all under the session's lock, so that whatever is published from
-// now on comes after them. What another generation of the policy granted is
-// asked again: Enforce has looked at the session already.
-func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if generation != s.broker.generation.Load() {
-		for i, g := range plan {
-			if g.sub != nil && !c.maySubscribe(g.sub.filter.text) {
-				plan[i] = grant{code: 0x87}
-			}
-		}
-	}
-	codes := make([]byte, len(plan))
-	var due []*delivery
-	for i, g := range plan {
-		if g.sub == nil {
-			codes[i] = c.subackCode(g.code)
-			continue
-		}
-		existed, ok := s.addLocked(g.sub)
-		if !ok {
-			codes[i] = c.subackCode(0x97) // B127, B128
-			plan[i].sub = nil
-			continue
-		}
-		codes[i] = g.sub.qos
-		skip := g.handling == 2 || g.handling == 1 && existed // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-		if !skip && g.sub.filter.group == "" {                // B152
-			due = append(due, s.retainedLocked(g.sub)...)
-		}
-	}
-	_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
-	for _, d := range due {
-		s.offerLocked(d)
-	}
-}
-
-// addLocked adds or replaces a subscription, unless there are too many.
-func (s *session) addLocked(sub *subscription) (existed, ok bool) {
-	_, existed = s.subs[sub.filter.text]
-	if !existed && len(s.subs) >= s.profile.subscriptions {
-		return false, false
-	}
-	var bounds subscriptionBounds // none: it is there already
-	if !existed {
-		bounds = s.broker.subscriptionBounds(s.profile)
-	}
-	if !s.broker.index.tryAdd(sub, bounds) {
-		return existed, false // Q19, Q32, Q33
-	}
-	if s.subs == nil {
-		s.subs = map[string]*subscription{}
-	}
-	s.subs[sub.filter.text] = sub
-	return existed, true
-}
-
-// retainedLocked makes the deliveries of a new subscription's retained messages.
-func (s *session) retainedLocked(sub *subscription) []*delivery {
-	var out []*delivery
-	for _, k := range s.broker.retained.match(sub.filter.topic, s.profile.aws) {
-		d := newDelivery(k.msg, min(k.msg.QoS, sub.qos)) // B158
-		d.retain, d.expires = true, k.expires
-		if sub.identifier > 0 {
-			d.identifiers = []int{sub.identifier}
-		}
-		out = append(out, d)
-	}
-	return out
-}
-
 // subackCode is a v5 reason code as the device's version knows it.
 func (c *client) subackCode(code byte) byte {
 	if code >= 0x80 && c.version < 5 {
@@ -240,20 +168,14 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 			codes[i] = packets.CodeNoSubscriptionExisted.Code
 		}
 	}
+	if len(removed) > 0 && c.session.save() != nil {
+		for i, f := range pk.Filters {
+			if slices.Contains(removed, f.Filter) {
+				codes[i] = 0x80 // B145; the sweep makes it durable
+			}
+		}
+	}
 	_, _ = c.wire.Write(encodeCodes(packets.Unsuback, c.version, pk.PacketID, codes))
 	c.broker.lifecycle.subscribed(c, eventUnsubscribed, removed)
 	return nil
-}
-
-// unsubscribe removes a subscription and reports whether there was one.
-func (s *session) unsubscribe(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sub := s.subs[text]
-	if sub == nil {
-		return false
-	}
-	delete(s.subs, text)
-	s.broker.index.remove(s, sub.filter)
-	return true
 }

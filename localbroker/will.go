@@ -76,13 +76,14 @@ func (b *Broker) publish(t testament) {
 		}
 	}
 	m := t.message
-	expires := b.expiry(&m) // B168: from now
-	b.ingest.Authorized(t.principal, &m, func(err error) {
+	p := &parcel{broker: b, from: t.principal.ClientID, msg: &m, expires: b.expiry(&m)} // B168: from now
+	b.ingest.Authorized(t.principal, &m, p.extend, func(err error) {
+		p.settle(err)
 		if err != nil {
 			drop(err)
 			return
 		}
-		go b.guard(func() { b.accepted(t.principal.ClientID, &m, expires) })
+		b.courier.do(func() { p.deliver(offer) })
 	})
 }
 

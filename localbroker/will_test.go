@@ -148,7 +148,7 @@ func TestWillDelay(t *testing.T) {
 				h.join(5, "d", persistent(60), func(pk *packets.Packet) { pk.Connect.Clean = tt.clean })
 				h.clock.advance(time.Minute)
 			}
-			h.sessions.sweep(h.clock.now())
+			h.sessions.sweep(h.age())
 			if tt.want > 0 {
 				eventually(t, "the will", func() bool { return len(h.walk.topics()) == tt.want })
 			} else if got := h.walk.topics(); len(got) != 0 {

@@ -86,7 +86,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
-		Ingest: counted{g.ingest, &g.stats.accepted}, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
+		Ingest: counted{g.ingest, &g.stats.accepted}, Shelf: g.spool, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
 		WillCheck: cfg.Policy.WillCheck, Cloud: g.cloudOf, Health: g.health,
 		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
@@ -263,8 +263,8 @@ type counted struct {
 	n *counter
 }
 
-func (c counted) Up(p *bridge.Principal, gr bridge.Grants, m *bridge.Message, done func(error)) {
-	c.Ingest.Up(p, gr, m, func(err error) {
+func (c counted) Up(p *bridge.Principal, gr bridge.Grants, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
+	c.Ingest.Up(p, gr, m, extend, func(err error) {
 		if err == nil {
 			c.n.Add(1)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/tally"
+	"github.com/ebbgate/ebbgate/localbroker"
 )
 
 // Arrivals records what reaches the cloud. It takes the place that the walk
@@ -15,6 +16,7 @@ import (
 type Arrivals struct {
 	identify func(payload []byte) (series string, number uint64, ok bool)
 	units    func(*bridge.Message) int64
+	shelf    *localbroker.Memory // what the broker keeps for its clients
 	seen     tally.Set
 	records  tally.Set // by the gateway's message ids
 
@@ -58,22 +60,26 @@ func NewArrivals(identify func([]byte) (string, uint64, bool), units func(*bridg
 	if units == nil {
 		units = func(*bridge.Message) int64 { return 0 }
 	}
-	return &Arrivals{identify: identify, units: units}
+	return &Arrivals{identify: identify, units: units, shelf: localbroker.NewMemory(nil)}
 }
 
 // Up takes a publish, whatever the grants: the broker has asked them.
-func (a *Arrivals) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, done func(error)) {
+func (a *Arrivals) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
 	if d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: m.Topic}); !d.Allowed {
 		done(bridge.Errorf("publish", bridge.NotAuthorized, "%s", d.Reason))
 		return
 	}
-	a.Authorized(p, m, done)
+	a.Authorized(p, m, extend, done)
 }
 
 // Authorized takes a message that has been decided on.
-func (a *Arrivals) Authorized(_ *bridge.Principal, m *bridge.Message, done func(error)) {
+func (a *Arrivals) Authorized(_ *bridge.Principal, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
 	a.record(m)
-	done(nil)
+	var b bridge.Batch
+	if extend != nil {
+		extend(&b)
+	}
+	a.shelf.Commit(&b, func(_ bridge.Seq, err error) { done(err) })
 }
 
 func (a *Arrivals) record(m *bridge.Message) {

@@ -30,7 +30,7 @@ func (g grants) Decide(bridge.Request) bridge.Decision {
 func arrive(a *Arrivals, payloads ...string) {
 	for _, p := range payloads {
 		m := &bridge.Message{Topic: "t", Payload: []byte(p)}
-		a.Up(&bridge.Principal{}, grants(true), m, func(err error) {
+		a.Up(&bridge.Principal{}, grants(true), m, nil, func(err error) {
 			if err != nil {
 				panic(err)
 			}
@@ -61,7 +61,7 @@ func TestArrivalsCountARecordOnce(t *testing.T) {
 	} {
 		m := &bridge.Message{Payload: []byte(c.payload)}
 		m.User = []bridge.UserProperty{{Key: bridge.PropID, Value: c.id}}
-		a.Authorized(nil, m, func(error) {})
+		a.Authorized(nil, m, nil, func(error) {})
 	}
 	if got := a.Counts(); got.RecordUnits != 4 || got.FirstUnits != 2 || got.Units != 5 {
 		t.Errorf("%+v", got)
@@ -83,7 +83,7 @@ func TestArrivalsShowTheLatestOfPeople(t *testing.T) {
 func TestArrivalsRefuseWhatThePolicyDenies(t *testing.T) {
 	a := NewArrivals(byColon, nil)
 	var got error
-	a.Up(&bridge.Principal{}, grants(false), &bridge.Message{Topic: "t"}, func(err error) { got = err })
+	a.Up(&bridge.Principal{}, grants(false), &bridge.Message{Topic: "t"}, nil, func(err error) { got = err })
 	if bridge.KindOf(got) != bridge.NotAuthorized || a.Counts().Messages != 0 {
 		t.Errorf("%v, %+v", got, a.Counts())
 	}

@@ -59,7 +59,7 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 	options.Listeners = []localbroker.ListenerOptions{l}
 	var err error
 	c.broker, err = localbroker.New(options, localbroker.Deps{
-		Ingest: c.arrivals, Identities: anybody{}, Authorizer: anybody{}, DropLog: c.drops, Log: log,
+		Ingest: c.arrivals, Shelf: c.arrivals.shelf, Identities: anybody{}, Authorizer: anybody{}, DropLog: c.drops, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)

@@ -60,7 +60,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	lan.Profile, lan.Address, lan.Policies = "aws", "127.0.0.1:0", []string{"device"}
 	s := &setup{broker: localbroker.DefaultOptions(), spool: spool.DefaultOptions(), routes: rules.DefaultOptions(), policy: policy.DefaultOptions()}
 	s.broker.Listeners = []localbroker.ListenerOptions{lan}
-	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // the clock stands still, and devices come back
+	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // devices come back at once
 	s.spool.Dir, s.spool.Durability = tb.TempDir(), spool.OS
 	s.policy.Things, s.policy.Policies = "", "testdata/policies"
 	for _, change := range changes {
@@ -80,7 +80,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	engine := engines.load(tb, s.policy)
 	ingest := bridge.NewIngest(store, rules.NewRouter(table), bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
-		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now,
+		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
 		Events: localbroker.Events{
 			Disconnected: func(_ localbroker.SessionInfo, why string) { g.ended <- why },
 			Refused:      func(_, why string) { g.refused <- why },
@@ -157,6 +157,18 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shift += d
+}
+
+// aging is a spool that grows old as the test's clock says.
+type aging struct {
+	*spool.Spool
+	clock *clock
+}
+
+func (a aging) Age() time.Duration {
+	a.clock.mu.Lock()
+	defer a.clock.mu.Unlock()
+	return a.Spool.Age() + a.clock.shift
 }
 
 // dropped is the drop log's count of a reason.

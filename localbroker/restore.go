@@ -1,0 +1,225 @@
+package localbroker
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// restore takes from the shelf what an earlier start has left. What is damaged
+// is given up and told, and stops nothing.
+func (b *Broker) restore() error {
+	if err := b.restoreNumbers(); err != nil {
+		return fmt.Errorf("local broker: read numbers: %w", err)
+	}
+	owners := map[uint64]*backlog{}
+	if err := b.restoreSessions(owners); err != nil {
+		return fmt.Errorf("local broker: read sessions: %w", err)
+	}
+	orphans, err := b.restoreQueues(owners)
+	if err == nil {
+		err = b.restoreBodies()
+	}
+	if err != nil {
+		return fmt.Errorf("local broker: read queues: %w", err)
+	}
+	if err := b.restoreRetained(); err != nil {
+		return fmt.Errorf("local broker: read retained messages: %w", err)
+	}
+	for _, owner := range orphans {
+		b.erase(newBacklog(b.store, owner))
+	}
+	return nil
+}
+
+func (b *Broker) restoreNumbers() error {
+	v, err := b.store.Get(shelfNumbers, numbersKey)
+	if err != nil || v == nil {
+		return err
+	}
+	if len(v) != 8 { // what is found below raises them
+		b.store.damaged("the numbers", errDamaged)
+		return nil
+	}
+	b.store.next = binary.BigEndian.Uint64(v)
+	b.store.ceiling = b.store.next
+	return nil
+}
+
+// raise keeps numbers above one that is in use.
+func (s *store) raise(n uint64) { s.next = max(s.next, n) }
+
+func (b *Broker) restoreSessions(owners map[uint64]*backlog) error {
+	now := b.age()
+	return b.store.Scan(shelfSession, "", func(id string, value []byte) bool {
+		r, err := decodeSession(id, value)
+		if err != nil {
+			b.store.damaged("the session of "+id, err)
+			b.store.Forget(shelfSession, id)
+			return true
+		}
+		b.store.raise(r.serial)
+		if r.expires == 0 {
+			r.expires = now + r.expiry // it was connected: its time begins now
+		}
+		if r.expires <= now {
+			b.store.Forget(shelfSession, id) // its queue has no owner then
+			return true
+		}
+		s := b.restored(r)
+		owners[s.serial] = s.keep
+		b.sessions.byID[id] = s
+		return true
+	})
+}
+
+// restored makes a session of its record.
+func (b *Broker) restored(r *sessionRecord) *session {
+	s := &session{
+		broker: b, id: r.owner.clientID, serial: r.serial, keep: newBacklog(b.store, r.serial),
+		version: r.owner.version, expiry: r.expiry, expires: r.expires, who: r.owner.principal(),
+	}
+	s.out.all = &b.queued
+	if l := b.listenerNamed(r.owner.listener); l != nil {
+		now := l.settings.Load()
+		s.profile, s.limits = now.profile, now.Limits
+	} else { // it may come back with another configuration
+		d := DefaultListener().withDefaults()
+		s.profile, s.limits = profileOf(d), d.Limits
+	}
+	s.pacer = newPacer(s.profile)
+	s.may = b.authorityFor(r.owner, s.who)
+	for _, sub := range r.subs {
+		parsed, err := s.profile.parseFilter(sub.filter.text)
+		if err != nil {
+			continue // another profile's
+		}
+		kept := &subscription{session: s, filter: parsed, qos: sub.qos, parent: !s.profile.aws}
+		if !s.profile.aws {
+			kept.noLocal, kept.asRetained, kept.identifier = sub.noLocal, sub.asRetained, sub.identifier
+		}
+		if s.subs == nil {
+			s.subs = map[string]*subscription{}
+		}
+		s.subs[parsed.text] = kept
+		b.index.add(kept)
+	}
+	return s
+}
+
+func (b *Broker) listenerNamed(name string) *listener {
+	for _, l := range b.listeners {
+		if l.name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// restoreQueues counts what waits, and lists owners that are gone. No message is
+// read.
+func (b *Broker) restoreQueues(owners map[uint64]*backlog) (orphans []uint64, err error) {
+	var k *backlog
+	err = b.store.Keys(shelfQueue, "", func(key string) bool {
+		e, ok := parseEntry(key)
+		if !ok {
+			b.store.damaged("an entry of a queue", errDamaged)
+			b.store.Forget(shelfQueue, key)
+			return true
+		}
+		if e.body != 0 {
+			b.store.refs[e.body]++
+			b.store.raise(e.body)
+		}
+		b.store.raise(e.owner)
+		if k == nil || k.owner != e.owner {
+			k = owners[e.owner]
+		}
+		switch {
+		case k != nil:
+			k.restore(e)
+		case len(orphans) == 0 || orphans[len(orphans)-1] != e.owner:
+			orphans = append(orphans, e.owner)
+		}
+		return true
+	})
+	return orphans, err
+}
+
+// restore counts one entry; they come in order.
+func (k *backlog) restore(e entry) {
+	if k.live.left == 0 {
+		k.live.from = e.ordinal
+	}
+	k.live.left++
+	k.next = e.ordinal
+	k.charge(&delivery{kept: e}, 1)
+}
+
+// restoreBodies forgets those that no entry has any more.
+func (b *Broker) restoreBodies() error {
+	var gone []string
+	err := b.store.Keys(shelfBody, "", func(key string) bool {
+		if len(key) != 8 {
+			gone = append(gone, key)
+			return true
+		}
+		n := binary.BigEndian.Uint64([]byte(key))
+		b.store.raise(n)
+		if b.store.refs[n] == 0 {
+			gone = append(gone, key)
+		}
+		return true
+	})
+	if len(gone) > 0 {
+		b.store.Forget(shelfBody, gone...)
+	}
+	return err
+}
+
+func (b *Broker) restoreRetained() error {
+	now := b.age()
+	var gone []string
+	err := b.store.Scan(shelfRetained, "", func(topic string, value []byte) bool {
+		m, expires, modified, err := decodeMessage(value)
+		k := retainedMessage{m, expires, modified}
+		switch {
+		case err != nil:
+			b.store.damaged("the retained message of "+topic, err)
+			gone = append(gone, topic)
+		case !k.live(now):
+			gone = append(gone, topic)
+		case !b.retained.fitsLocked(m): // there is room for fewer now
+			b.drops.Count("retained-full", "", topic)
+			gone = append(gone, topic)
+		default:
+			b.retained.keepLocked(k)
+		}
+		return true
+	})
+	if len(gone) > 0 {
+		b.store.Forget(shelfRetained, gone...)
+	}
+	return err
+}
+
+// erase forgets all that an owner has on the shelf, in the background. What is
+// being committed for it is forgotten when it arrives.
+func (b *Broker) erase(k *backlog) {
+	pending := slices.Clone(k.pending)
+	k.end()
+	go b.guard(func() {
+		b.reading <- struct{}{}
+		defer func() { <-b.reading }()
+		k.store.flush()
+		err := k.store.Keys(shelfQueue, ownerPrefix(k.owner), func(key string) bool {
+			if e, ok := parseEntry(key); ok && !holds(pending, e.ordinal) {
+				k.store.drop(e)
+			}
+			return true
+		})
+		if err != nil { // the next start finds what is left without an owner
+			k.store.damaged("a queue that has ended", err)
+		}
+	})
+}

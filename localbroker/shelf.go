@@ -1,0 +1,40 @@
+package localbroker
+
+import (
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Shelf is where the broker keeps what must outlive it: sessions with their
+// queues, retained messages, wills. It is the part of [bridge.Spool] that the
+// broker uses; what the methods promise stands there.
+type Shelf interface {
+	Commit(b *bridge.Batch, done func(bridge.Seq, error))
+	Get(namespace, key string) ([]byte, error)
+	Scan(namespace, prefix string, fn func(key string, value []byte) bool) error
+	Keys(namespace, prefix string, fn func(key string) bool) error
+	Forget(namespace string, keys ...string)
+	Age() time.Duration
+}
+
+// The namespaces of the shelf. The values are versioned by their first byte.
+const (
+	shelfSession  = bridge.ShelfPrefix + "session"  // client id: a session, see sessionRecord
+	shelfQueue    = bridge.ShelfPrefix + "queue"    // entry.key: what is the entry's own, see appendKept
+	shelfBody     = bridge.ShelfPrefix + "body"     // 8 bytes: a message that several entries share
+	shelfRetained = bridge.ShelfPrefix + "retained" // topic: its message
+	shelfWill     = bridge.ShelfPrefix + "will"     // client id: its testament
+	shelfNumbers  = bridge.ShelfPrefix + "numbers"  // "next": from where the next start counts
+)
+
+// await commits a batch and waits until it is durable. It is for goroutines of
+// a connection, never under a lock.
+func await(s Shelf, b *bridge.Batch) error { return <-begin(s, b) }
+
+// begin commits a batch; the channel tells once what became of it.
+func begin(s Shelf, b *bridge.Batch) <-chan error {
+	done := make(chan error, 1)
+	s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
+	return done
+}

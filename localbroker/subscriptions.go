@@ -1,0 +1,168 @@
+package localbroker
+
+import (
+	"slices"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// subscribe carries out what was granted, answers once that is durable, and
+// sends the retained messages: the last two under the session's lock, so that
+// whatever is published from now on comes after them. What another generation of
+// the policy granted is asked again: Enforce has looked at the session already.
+func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if generation != s.broker.generation.Load() {
+		for i, g := range plan {
+			if g.sub != nil && !c.maySubscribe(g.sub.filter.text) {
+				plan[i] = grant{code: 0x87}
+			}
+		}
+	}
+	codes := make([]byte, len(plan))
+	before := make([]*subscription, len(plan))
+	for i, g := range plan {
+		if g.sub == nil {
+			codes[i] = c.subackCode(g.code)
+			continue
+		}
+		existed, ok := s.addLocked(g.sub)
+		if !ok {
+			plan[i].sub, codes[i] = nil, c.subackCode(0x97) // B127, B128
+			continue
+		}
+		codes[i], before[i] = g.sub.qos, existed
+	}
+	if err := s.durableLocked(plan); err != nil {
+		s.withdrawLocked(c, plan, before, codes, err)
+	}
+	due := s.dueLocked(plan, before)
+	_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
+	for _, d := range due {
+		s.offerLocked(d)
+	}
+}
+
+// addLocked adds or replaces a subscription, unless there are too many.
+func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) {
+	existed = s.subs[sub.filter.text]
+	if existed == nil && len(s.subs) >= s.profile.subscriptions {
+		return nil, false
+	}
+	var bounds subscriptionBounds // none: it is there already
+	if existed == nil {
+		bounds = s.broker.subscriptionBounds(s.profile)
+	}
+	if !s.broker.index.tryAdd(sub, bounds) {
+		return existed, false // Q19, Q32, Q33
+	}
+	if s.subs == nil {
+		s.subs = map[string]*subscription{}
+	}
+	s.subs[sub.filter.text] = sub
+	return existed, true
+}
+
+// durableLocked waits until the session's record holds what was granted. It
+// unlocks the session meanwhile: nobody waits for the disk with it.
+func (s *session) durableLocked(plan []grant) error {
+	if s.keep == nil {
+		return nil
+	}
+	for _, g := range plan {
+		if g.sub != nil {
+			saved := s.saveLocked(&bridge.Batch{}, 0)
+			s.mu.Unlock()
+			err := <-saved
+			s.mu.Lock()
+			return err
+		}
+	}
+	return nil
+}
+
+// withdrawLocked takes back what could not be made durable.
+func (s *session) withdrawLocked(c *client, plan []grant, before []*subscription, codes []byte, err error) {
+	code := byte(0x80)
+	if bridge.KindOf(err) == bridge.Full {
+		code = 0x97
+	}
+	for i, g := range slices.Backward(plan) { // a filter may come twice
+		if g.sub == nil {
+			continue
+		}
+		plan[i].sub, codes[i] = nil, c.subackCode(code)
+		switch text := g.sub.filter.text; {
+		case s.subs[text] != g.sub: // the policy has taken it away already
+		case before[i] != nil:
+			s.subs[text] = before[i]
+			s.broker.index.add(before[i])
+		default:
+			delete(s.subs, text)
+			s.broker.index.remove(s, g.sub.filter)
+		}
+	}
+}
+
+// dueLocked lists the retained messages of what was granted.
+func (s *session) dueLocked(plan []grant, before []*subscription) (due []*delivery) {
+	for i, g := range plan {
+		if g.sub == nil || s.subs[g.sub.filter.text] != g.sub {
+			continue
+		}
+		skip := g.handling == 2 || g.handling == 1 && before[i] != nil // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+		if !skip && g.sub.filter.group == "" {                         // B152
+			due = append(due, s.retainedLocked(g.sub)...)
+		}
+	}
+	return due
+}
+
+// retainedLocked makes the deliveries of a new subscription's retained messages.
+func (s *session) retainedLocked(sub *subscription) []*delivery {
+	var out []*delivery
+	for _, k := range s.broker.retained.match(sub.filter.topic, s.profile.aws) {
+		d := newDelivery(k.msg, min(k.msg.QoS, sub.qos)) // B158
+		d.retain, d.expires = true, k.expires
+		if sub.identifier > 0 {
+			d.identifiers = []int{sub.identifier}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// unsubscribe removes a subscription and reports whether there was one. The
+// record is the caller's to save.
+func (s *session) unsubscribe(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.subs[text]
+	if sub == nil {
+		return false
+	}
+	delete(s.subs, text)
+	s.broker.index.remove(s, sub.filter)
+	return true
+}
+
+// save makes the session's record durable, if it has one.
+func (s *session) save() error {
+	if saved := s.saveSoon(); saved != nil {
+		return <-saved
+	}
+	return nil
+}
+
+// saveSoon is save without waiting.
+func (s *session) saveSoon() <-chan error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keep == nil || s.ended {
+		return nil
+	}
+	return s.saveLocked(&bridge.Batch{}, 0)
+}
