@@ -29,6 +29,7 @@ type source struct {
 	denials int
 
 	asked    Place       // the mark that has been asked for
+	stride   Place       // how far ahead the next is asked for
 	unmarked atomic.Bool // asking failed
 	askAgain time.Time
 	durable  atomic.Uint64 // the mark that is durable: places below may have been sent
