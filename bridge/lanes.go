@@ -24,6 +24,7 @@ type source struct {
 	tries  map[Place]int  // transmissions of what came back
 
 	lastSeen Place // the last that the cursor returned
+	furthest Place // that a cursor ever returned: none beyond it flies or is done
 
 	paused  time.Time // the receiver's policy denied the queue: not before
 	denials int
@@ -164,8 +165,10 @@ func (f *Forwarder) advance(s *source) error {
 			return err
 		}
 		s.lastSeen = r.Place
+		again := r.Place <= s.furthest
+		s.furthest = max(s.furthest, r.Place)
 		switch {
-		case s.flying[r.Place] != nil || s.done[r.Place]:
+		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			expired++
 			f.drops.Count(Expired.String(), r.Device, r.Topic)
