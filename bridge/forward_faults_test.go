@@ -73,7 +73,7 @@ func TestForwarderExpiresInBatches(t *testing.T) {
 	f := &flaky{Spool: s}
 	c := &cloud{window: 10}
 	forward(t, f, c, new(noMeter), new(bridge.Health), empty(s, normal))
-	if n := f.most.Load(); n > 1000 || len(c.payloads()) > 0 {
+	if n := f.most.Load(); n > 1024 || len(c.payloads()) > 0 {
 		t.Errorf("a batch of %d releases, %d expired messages sent", n, len(c.payloads()))
 	}
 }

@@ -24,11 +24,13 @@ type source struct {
 	tries  map[Place]int  // transmissions of what came back
 
 	lastSeen Place // the last that the cursor returned
+	furthest Place // that a cursor ever returned: none beyond it flies or is done
 
 	paused  time.Time // the receiver's policy denied the queue: not before
 	denials int
 
 	asked    Place       // the mark that has been asked for
+	stride   Place       // how far ahead the next is asked for
 	unmarked atomic.Bool // asking failed
 	askAgain time.Time
 	durable  atomic.Uint64 // the mark that is durable: places below may have been sent
@@ -163,8 +165,10 @@ func (f *Forwarder) advance(s *source) error {
 			return err
 		}
 		s.lastSeen = r.Place
+		again := r.Place <= s.furthest
+		s.furthest = max(s.furthest, r.Place)
 		switch {
-		case s.flying[r.Place] != nil || s.done[r.Place]:
+		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			expired++
 			f.drops.Count(Expired.String(), r.Device, r.Topic)

@@ -7,10 +7,14 @@ import (
 )
 
 // Before a place is sent its mark is durable, so that after a crash the bill
-// knows what may have been sent. Marks run ahead in strides, twice as far as what
-// one commit releases: so they come along with the releases, and a commit of
-// their own, with its sync, is only for the first of a link.
-const markStride = 2 * releaseBatch
+// knows what may have been sent. Marks run ahead by a multiple of what a commit
+// releases, so that they come along with the releases: a commit of their own,
+// with its sync, is for the first few of a link only. What a crash leaves
+// uncertain of a slow link is minStride and what is in flight.
+const (
+	minStride = 256
+	maxStride = 2 * releaseBatch
+)
 
 // mark is a mark that goes with a commit of releases.
 type mark struct {
@@ -21,8 +25,12 @@ type mark struct {
 // advanceMarks puts into a batch of releases the marks that will be reached soon.
 func (f *Forwarder) advanceMarks(b *Batch) (out []mark) {
 	f.sources(func(s *source) {
-		to := s.lastSeen + markStride
-		if s.asked == 0 || to < s.asked+markStride/4 {
+		if s.asked == 0 {
+			return
+		}
+		s.stride = min(max(Place(4*len(b.Releases)), minStride), maxStride)
+		to := s.lastSeen + s.stride
+		if to < s.asked+s.stride/4 {
 			return
 		}
 		s.asked = to
@@ -56,8 +64,12 @@ func (f *Forwarder) marked(s *source) bool {
 		s.unmarked.Store(false)
 		s.asked, s.askAgain = 0, time.Now().Add(commitRetry)
 	}
-	if p+markStride/2 >= s.asked {
-		to := p + markStride
+	if s.asked == 0 {
+		s.stride = minStride / 2
+	}
+	if p+s.stride/2 >= s.asked {
+		s.stride = min(2*s.stride, maxStride)
+		to := p + s.stride
 		s.asked = to
 		var b Batch
 		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))

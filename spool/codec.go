@@ -111,6 +111,7 @@ type stored struct {
 	*bridge.Record
 	seq    bridge.Seq
 	places []bridge.Place // parallel to Receivers
+	out    bridge.Stored  // room for what a cursor makes of it
 }
 
 // single is a record with one receiver, as nearly all are, in one piece of

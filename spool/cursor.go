@@ -17,6 +17,7 @@ type cursor struct {
 	next  bridge.Seq   // the next commit to look at, when gen is set or pos is known
 	pos   *generation  // where to go on after the end
 	buf   []*bridge.Stored
+	one   [1]*bridge.Stored // what buf is made of, mostly
 
 	// What is left of the commit that is being read. Its records are decoded as
 	// they are asked for: a commit of thousands, all at once, would keep the
@@ -300,7 +301,7 @@ const maxCopied = 1 << 20
 // decodeNext decodes the next frame of the commit. A damaged one is passed over;
 // the gap in the places tells.
 func (c *cursor) decodeNext() {
-	c.buf = c.buf[:0]
+	c.buf = c.one[:0]
 	rest, whole := nextFrame(c.frames, func(kind byte, body []byte) {
 		if kind != frameRecord || body == nil {
 			return
@@ -310,9 +311,15 @@ func (c *cursor) decodeNext() {
 			return
 		}
 		for i := range r.Receivers {
-			if r.Receivers[i].Queue == c.queue {
-				c.buf = append(c.buf, &bridge.Stored{Seq: r.seq, Place: r.places[i], Record: r.Record, Receiver: &r.Receivers[i]})
+			if r.Receivers[i].Queue != c.queue {
+				continue
 			}
+			out := &r.out
+			if out.Record != nil { // the queue receives it twice
+				out = new(bridge.Stored)
+			}
+			*out = bridge.Stored{Seq: r.seq, Place: r.places[i], Record: r.Record, Receiver: &r.Receivers[i]}
+			c.buf = append(c.buf, out)
 		}
 	})
 	if c.frames = rest; !whole {

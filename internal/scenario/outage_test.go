@@ -66,7 +66,7 @@ func TestOutage(t *testing.T) {
 
 // releaseBatch is how many acknowledged messages the gateway may release in
 // one commit; what was acknowledged and not yet released is sent again.
-const releaseBatch = 512
+const releaseBatch = 1024
 
 // misfortune is one thing that goes wrong, when a share of the messages has
 // been acknowledged or has arrived.

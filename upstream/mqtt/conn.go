@@ -96,11 +96,12 @@ type conn struct {
 const farewell = 250 * time.Millisecond
 
 // outBuffer is how many bytes may wait for the network before senders wait;
-// writeSize is how many are gathered for one write: twenty small messages, so
-// that the broker has something to do while the next twenty are prepared.
+// writeSize is how many are gathered for one write: a quarter of AWS's window in
+// small messages, so that the broker has something to do while the next quarter
+// is prepared.
 const (
 	outBuffer = 64 << 10
-	writeSize = 8 << 10
+	writeSize = 12 << 10
 )
 
 func newConn(nc net.Conn, raw *socket, bucket *upstream.Bucket, log *slog.Logger) *conn {
@@ -142,7 +143,7 @@ func (c *conn) heardAt() time.Time { return c.epoch.Add(time.Duration(c.lastRead
 const (
 	pubackSize = 4
 	fewAcks    = 16
-	burstAcks  = 20
+	burstAcks  = 25
 )
 
 // worthWaiting is how many bytes a reader should wait for that awaits n

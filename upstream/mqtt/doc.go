@@ -13,7 +13,7 @@
 // A connection (conn.go) is two goroutines, whatever the load: a reader, and a
 // watch (watch.go) that sees silence and buries the dead. Whoever has something
 // to write writes it himself, many messages at once, without ever blocking, and
-// a reader that awaits many acknowledgements is woken for twenty at a time
+// a reader that awaits many acknowledgements is woken for a quarter of a window
 // (socket.go). Before that, two thirds of an uplink's processor time at full
 // speed were goroutines and threads that woke each other: 11.3 µs a message,
 // spool and metering included, became 6.0. Closing never needs the network.

@@ -320,6 +320,7 @@ func TestDownlinkAgainstMosquitto(t *testing.T) {
 	await(t, "it subscribes", func() bool { return strings.Contains(b.Log(), "SUBACK to gateway-down") })
 	publish("live")
 	next(got, "live").ack()
+	await(t, "mosquitto has the acknowledgement", func() bool { return strings.Contains(b.Log(), "PUBACK from gateway-down") }) // the reset must not swallow it
 
 	publish("not acknowledged")
 	next(got, "not acknowledged")

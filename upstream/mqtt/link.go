@@ -19,6 +19,7 @@ type link struct {
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(*packets.Publish)
 	finished func(error) // called once, when everything is reported
+	begun    time.Time   // when the present write was begun; guarded by conn.mu
 }
 
 var _ bridge.Link = (*link)(nil)
@@ -120,9 +121,12 @@ func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcom
 	if c.err != nil {
 		return false, fmt.Errorf("send: link is down: %w", c.err)
 	}
+	if len(c.out) == 0 {
+		l.begun = time.Now()
+	}
 	c.out = p.append(c.out, id)
 	if id != 0 {
-		l.window.send(id, report, size)
+		l.window.send(id, report, size, l.begun)
 	} else {
 		c.after = append(c.after, func(err error) { report(written(size, err)) })
 	}

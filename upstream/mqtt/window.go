@@ -65,10 +65,10 @@ func (w *window) giveBack(id uint16) {
 }
 
 // send puts a reserved identifier at the end of the window.
-func (w *window) send(id uint16, report func(bridge.Outcome), wire int) {
+func (w *window) send(id uint16, report func(bridge.Outcome), wire int, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.slots[id-1] = slot{report: report, wire: wire, sent: time.Now(), prev: w.tail}
+	w.slots[id-1] = slot{report: report, wire: wire, sent: at, prev: w.tail}
 	if w.tail != 0 {
 		w.slots[w.tail-1].next = id
 	} else {

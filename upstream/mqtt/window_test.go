@@ -31,7 +31,7 @@ func TestWindowAgainstAModel(t *testing.T) {
 				}
 				if id != 0 {
 					next++
-					w.send(id, func(bridge.Outcome) {}, next)
+					w.send(id, func(bridge.Outcome) {}, next, time.Now())
 					model = append(model, sent{id, next})
 				}
 			case 2: // a send that fails
@@ -72,7 +72,7 @@ func TestOverdue(t *testing.T) {
 		due := func() time.Duration { return w.overdue(time.Now()) }
 		send := func() uint16 {
 			id := w.reserve()
-			w.send(id, func(bridge.Outcome) {}, 1)
+			w.send(id, func(bridge.Outcome) {}, 1, time.Now())
 			return id
 		}
 		if d := due(); d != 0 {

@@ -1,0 +1,80 @@
+package bridge_test
+
+import (
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// commits counts those that do nothing but set a mark, and keeps the highest
+// mark that was set at all.
+type commits struct {
+	bridge.Spool
+	alone   atomic.Int64
+	highest atomic.Int64
+}
+
+func (c *commits) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	for _, p := range b.Puts {
+		if n, err := strconv.ParseInt(string(p.Value), 10, 64); p.Namespace == "sent" && err == nil {
+			c.highest.Store(max(c.highest.Load(), n))
+			if len(b.Releases) == 0 {
+				c.alone.Add(1)
+			}
+		}
+	}
+	c.Spool.Commit(b, done)
+}
+
+// A mark of what may have been sent costs no commit of its own but at the
+// beginning of a link: it goes with the releases.
+func TestMarksGoWithReleases(t *testing.T) {
+	const n = 20_000
+	s := openSpool(t)
+	b := new(bridge.Batch)
+	for i := range n {
+		b.Append(&bridge.Record{
+			Message:   bridge.Message{Topic: "dt/d", Payload: []byte(fmt.Sprint(i)), QoS: 1},
+			Origin:    bridge.Origin{Device: "d", Instant: bridge.Instant{Age: s.Age()}},
+			Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt/d", QoS: 1}},
+		})
+		if len(b.Appends) == 1000 {
+			commit(t, s, b)
+			b = new(bridge.Batch) // the spool owns what it was given
+		}
+	}
+	c := &commits{Spool: s}
+	forward(t, c, &cloud{window: 10}, new(noMeter), new(bridge.Health), empty(s, normal))
+	if alone := c.alone.Load(); alone > 8 {
+		t.Errorf("%d commits for marks alone on the way of %d messages", alone, n)
+	}
+	if c.highest.Load() < n {
+		t.Errorf("the highest mark is %d: %d were sent", c.highest.Load(), n)
+	}
+}
+
+// A link that has sent little is marked little ahead, so that a crash leaves
+// little uncertain in the bill.
+func TestMarksOfASlowLinkAreNear(t *testing.T) {
+	s := openSpool(t)
+	for i := range 20 {
+		put(t, s, normal, "d", fmt.Sprint(i))
+	}
+	c := &commits{Spool: s}
+	forward(t, c, &cloud{window: 1}, new(noMeter), new(bridge.Health), empty(s, normal))
+	if m := c.highest.Load(); m < 20 || m > 20+256 {
+		t.Errorf("20 were sent, and the mark is at %d", m)
+	}
+}
+
+func commit(t *testing.T, s bridge.Spool, b *bridge.Batch) {
+	t.Helper()
+	done := make(chan error, 1)
+	s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
