@@ -19,13 +19,15 @@ type shelf struct {
 	wake  chan struct{} // the shelver's, capacity 1
 	merge chan struct{} // the merger's, capacity 1
 
+	flushing sync.Mutex // held by who writes to the store
+
 	mu     sync.RWMutex
 	active *tray // takes what is published
 	frozen *tray // is being written to the store, or waits for room; nil otherwise
 	since  time.Time
 	last   bridge.Seq // the last published commit that changes the shelf
 	upTo   bridge.Seq // what last was when frozen was taken off
-	armed  bool       // the shelver will look by itself
+	looks  time.Time  // when the shelver looks by itself; zero for never
 
 	// What is forgotten and not in the log yet, each with the number of batches
 	// that had been committed when it was: it does not concern what is put later.
@@ -121,7 +123,7 @@ func (sh *shelf) publish(seq bridge.Seq, list []pending, forgets []forget, ticke
 func (sh *shelf) changedLocked(seq bridge.Seq) {
 	sh.last = seq
 	sh.countLocked()
-	if !sh.armed || sh.active.size > sh.sizes.tray {
+	if sh.active.size > sh.sizes.tray || sh.looks.IsZero() && sh.active.n > 0 {
 		sh.signal()
 	}
 }
@@ -215,17 +217,21 @@ func (s *Spool) Forget(namespace string, keys ...string) {
 	sh, at := s.shelf, s.intake.tickets()
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	before := len(sh.forgotten)
 	for _, k := range keys {
 		key := shelfKey(namespace, k)
 		if sh.dropLocked(key) || at > sh.published { // what is on its way may hold it
-			if len(sh.forgotten) == 0 {
-				sh.forgottenSince = time.Now()
-			}
 			sh.forgotten[key] = at
 		}
 	}
 	sh.countLocked()
-	if !sh.armed && len(sh.forgotten) > 0 || len(sh.forgotten) > mostForgotten {
+	if before == 0 && len(sh.forgotten) > 0 {
+		sh.forgottenSince = time.Now()
+		if sh.looks.IsZero() || sh.looks.Sub(sh.forgottenSince) > forgetAfter {
+			sh.signal()
+		}
+	}
+	if len(sh.forgotten) > mostForgotten {
 		sh.signal()
 	}
 }

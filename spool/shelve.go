@@ -124,6 +124,8 @@ func (s *Spool) takeOver(key bridge.Seq, c rawCommit) (state *bridge.Batch, shel
 // flushShelf writes what is in memory to the shelf's folder.
 func (s *Spool) flushShelf() error {
 	sh := s.shelf
+	sh.flushing.Lock()
+	defer sh.flushing.Unlock()
 	t, upTo := sh.freeze()
 	if t.n > 0 {
 		if err := sh.store.Write(uint64(upTo), uint64(t.n), t.entries()); err != nil {
@@ -171,7 +173,10 @@ func (sh *shelf) due() (flush, commit bool, wait time.Duration) {
 		sh.forgottenSince = now
 		next(now, forgetAfter)
 	}
-	sh.armed = wait > 0
+	sh.looks = time.Time{}
+	if wait > 0 {
+		sh.looks = now.Add(wait)
+	}
 	return flush, commit, wait
 }
 

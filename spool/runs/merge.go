@@ -84,6 +84,8 @@ func level(size int64) int { return (bits.Len64(uint64(size)/smallRun) + 1) / 2 
 // did. What is replaced or deleted is left out. Without room for the best merge
 // it makes do with a smaller one.
 func (s *Store) Merge() (bool, error) {
+	s.merging.Lock()
+	defer s.merging.Unlock()
 	v := s.View()
 	defer v.Close()
 	var err error
@@ -188,10 +190,7 @@ func (s *Store) merge(v *View, from, to int) error {
 
 // keepDamaged keeps a run in which something could not be read, for a person.
 func (s *Store) keepDamaged(r *run) {
-	r.mu.Lock()
-	bad := len(r.bad) > 0
-	r.mu.Unlock()
-	if !bad {
+	if !r.damaged() {
 		return
 	}
 	kept := r.path + ".damaged"

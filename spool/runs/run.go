@@ -20,7 +20,6 @@ type run struct {
 	index  []blockRef
 	filter filter
 	users  int // versions that list it; guarded by Store.mu
-	gone   bool
 
 	mu  sync.Mutex
 	bad map[int64]bool // offsets that are reported damaged
@@ -156,6 +155,13 @@ func (r *run) firstReport(off int64) bool {
 	}
 	r.bad[off] = true
 	return true
+}
+
+// damaged reports whether something in it could not be read.
+func (r *run) damaged() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.bad) > 0
 }
 
 // cursor goes through the entries of a run. It is a [Source].

@@ -215,7 +215,7 @@ func TestMergesAreFewAndGiveSpaceBack(t *testing.T) {
 			}
 		}
 	}
-	const batches, each = 200, 200
+	const batches, each = 64, 200
 	key := func(b, i int) string { return fmt.Sprintf("s%02d/%06d", i%50, b*each+i) }
 	for b := range batches {
 		c := changes{}

@@ -27,6 +27,8 @@ type Store struct {
 
 	mu  sync.Mutex
 	now *version
+
+	merging sync.Mutex // held by Merge and Repair
 }
 
 // version is a set of runs that is there at one moment, the newest first.
