@@ -56,7 +56,11 @@ func (s *Spool) commit(completed chan<- completion) {
 		list, err := s.room(list)
 		s.writer.ticket = list[len(list)-1].ticket
 		if err == nil {
+			s.shelf.slowDown(list, s.gone)
 			err = s.write(list)
+		}
+		if err != nil {
+			s.shelf.pass(s.writer.ticket)
 		}
 		completed <- completion{list, first, err}
 	}

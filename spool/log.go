@@ -56,6 +56,7 @@ func (s *Spool) rotate() error {
 	s.mu.Unlock()
 	if old != nil {
 		s.leave(old)
+		s.shelf.force() // so that a start replays one generation or two, however many there are
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,13 +19,14 @@ type shelf struct {
 	sizes sizes
 	wake  chan struct{} // the shelver's, capacity 1
 	merge chan struct{} // the merger's, capacity 1
+	fresh chan struct{} // the committer's, capacity 1: something has been written
 
 	flushing sync.Mutex // held by who writes to the store
 
 	mu     sync.RWMutex
-	active *tray // takes what is published
-	frozen *tray // is being written to the store, or waits for room; nil otherwise
-	since  time.Time
+	active *tray      // takes what is published
+	frozen *tray      // is being written to the store, or waits for room; nil otherwise
+	since  time.Time  // when active was first changed; zero while it is as it was
 	last   bridge.Seq // the last published commit that changes the shelf
 	upTo   bridge.Seq // what last was when frozen was taken off
 	looks  time.Time  // when the shelver looks by itself; zero for never
@@ -39,13 +41,14 @@ type shelf struct {
 	waiting atomic.Int64  // forgotten keys
 	bytes   atomic.Int64  // in memory
 	forced  atomic.Bool   // generations wait for it
+	failing atomic.Bool   // the last flush was refused by the disk
 	mark    atomic.Uint64 // the log is not needed up to this commit
 }
 
 func newShelf(z sizes) *shelf {
 	return &shelf{
 		sizes: z,
-		wake:  make(chan struct{}, 1), merge: make(chan struct{}, 1),
+		wake:  make(chan struct{}, 1), merge: make(chan struct{}, 1), fresh: make(chan struct{}, 1),
 		active: new(tray), forgotten: map[string]uint64{},
 	}
 }
@@ -87,6 +90,13 @@ func (sh *shelf) putLocked(p bridge.Put, ticket uint64) {
 	sh.active.set(key, p.Value, false)
 }
 
+// pass says that batches have been completed, if only with an error.
+func (sh *shelf) pass(ticket uint64) {
+	sh.mu.Lock()
+	sh.published = ticket
+	sh.mu.Unlock()
+}
+
 // publish shows the shelf's part of a commit; forgets are those that it
 // carries. It reports whether there was any.
 func (sh *shelf) publish(seq bridge.Seq, list []pending, forgets []forget, ticket uint64) bool {
@@ -122,8 +132,11 @@ func (sh *shelf) publish(seq bridge.Seq, list []pending, forgets []forget, ticke
 // changedLocked notes that a commit has changed the shelf.
 func (sh *shelf) changedLocked(seq bridge.Seq) {
 	sh.last = seq
+	if sh.since.IsZero() {
+		sh.since = time.Now()
+	}
 	sh.countLocked()
-	if sh.active.size > sh.sizes.tray || sh.looks.IsZero() && sh.active.n > 0 {
+	if sh.active.size > sh.sizes.tray || sh.looks.IsZero() {
 		sh.signal()
 	}
 }
@@ -279,6 +292,25 @@ func (sh *shelf) scan(prefix string, fn func(key []byte, e runs.Source) bool) {
 // memory cannot be written.
 func (sh *shelf) overfull() bool { return sh.bytes.Load() > mostTrays*int64(sh.sizes.tray) }
 
+// slowDown holds a commit up while what is in memory is being written and has
+// become much meanwhile, for as long as it may take at most.
+func (sh *shelf) slowDown(list []pending, gone <-chan struct{}) {
+	if sh.bytes.Load() <= slowTrays*int64(sh.sizes.tray) || !slices.ContainsFunc(list, func(p pending) bool { return p.shelved > 0 }) {
+		return
+	}
+	t := time.NewTimer(slowMost)
+	defer t.Stop()
+	for sh.bytes.Load() > slowTrays*int64(sh.sizes.tray) && !sh.failing.Load() {
+		select {
+		case <-sh.fresh:
+		case <-t.C:
+			return
+		case <-gone:
+			return
+		}
+	}
+}
+
 // freeze takes the active tray off, unless one is off already, and returns what
 // is off with the commit up to which it goes.
 func (sh *shelf) freeze() (*tray, bridge.Seq) {
@@ -305,4 +337,8 @@ func (sh *shelf) written() {
 	sh.frozen, sh.covered = nil, nil
 	sh.countLocked()
 	sh.mark.Store(uint64(sh.upTo))
+	select {
+	case sh.fresh <- struct{}{}:
+	default:
+	}
 }

@@ -22,6 +22,7 @@ const shelfBody = bridge.ShelfPrefix + "body"
 func shelfLoad(b testing.TB, s *Spool, from, n int, after func(i int)) {
 	window := make(chan struct{}, 5000)
 	var wg sync.WaitGroup
+	var failed atomic.Bool
 	for i := from; i < from+n; i++ {
 		window <- struct{}{}
 		wg.Add(1)
@@ -29,7 +30,7 @@ func shelfLoad(b testing.TB, s *Spool, from, n int, after func(i int)) {
 		batch.Put(shelfBody, bodyKey(i), make([]byte, 256))
 		batch.Put(shelfQueue, entryKey(i), []byte{1})
 		s.Commit(&batch, func(_ bridge.Seq, err error) {
-			if err != nil {
+			if err != nil && !failed.Swap(true) {
 				b.Error(err)
 			}
 			after(i)

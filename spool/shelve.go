@@ -17,6 +17,8 @@ import (
 const (
 	forgetAfter   = time.Second      // what is forgotten is in the log after this at the latest
 	mostForgotten = 64 << 10         // keys: more are not kept in memory, but written
+	slowTrays     = 2                // of memory, from where commits wait for the disk
+	slowMost      = time.Second      // so long
 	mostTrays     = 4                // of memory, while the disk takes nothing
 	shelveAgain   = time.Second      // after an error
 	mergeAgain    = 10 * time.Second // after an error
@@ -151,9 +153,6 @@ func (sh *shelf) due() (flush, commit bool, wait time.Duration) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := time.Now()
-	if sh.active.n == 0 {
-		sh.since = time.Time{}
-	}
 	next := func(since time.Time, after time.Duration) (due bool) {
 		if since.IsZero() {
 			return false
@@ -196,7 +195,8 @@ func (s *Spool) shelve() {
 			s.intake.wantForget()
 		}
 		if flush {
-			if err := s.flushShelf(); err != nil {
+			err := s.flushShelf()
+			if s.shelf.failing.Store(err != nil); err != nil {
 				s.deps.Health.Raise(bridge.Warning{Code: "spool-shelf", Severity: bridge.Critical,
 					Text: fmt.Sprintf("what is kept for devices cannot be written: %v; it is in the log until it can", err)})
 				if !s.pause(shelveAgain) {

@@ -3,12 +3,13 @@ package runs
 import "math/bits"
 
 // filter tells keys that a run does not hold, without reading it: a Bloom
-// filter of ten bits a key, wrong about one absent key in a hundred.
+// filter of 16 bits a key, wrong about one absent key in 1,700. A wrong answer
+// costs reading a block, and there may be twenty runs.
 type filter []byte
 
 const (
-	filterBits   = 10 // of a key
-	filterProbes = 7
+	filterBits   = 16 // of a key
+	filterProbes = 8
 )
 
 func newFilter(keys uint64) filter {

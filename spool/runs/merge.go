@@ -72,7 +72,7 @@ func (t sums) liveBytes() uint64 { return t.bytes - min(t.hidden, t.bytes) }
 const (
 	smallRun  = 64 << 10  // runs up to here count as of one size
 	together  = 4         // so many runs of about one size become one
-	atMost    = 24        // runs
+	atMost    = 40        // runs
 	worthIt   = 256 << 10 // bytes of runs from which dead entries are looked at
 	deadShare = 2         // one part in so many of all may be dead
 )

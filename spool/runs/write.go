@@ -20,7 +20,7 @@ const (
 	headerSize  = 8
 	blockHeader = 4 + 4                // length, checksum
 	footerSize  = 4 + 1 + 3 + 10*8 + 4 // see footer.encode
-	blockSize   = 32 << 10             // of keys
+	blockSize   = 8 << 10              // of keys
 	inlineValue = 64                   // larger values stand beside the keys, so that listing keys does not read them
 	valueBuffer = 64 << 10             // values gathered for one write
 	syncEvery   = 4 << 20              // so that a commit of the log never waits for more of our data
