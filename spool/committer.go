@@ -24,6 +24,7 @@ type writer struct {
 	spans   []queueSpan
 	index   map[string]int
 	places  []place
+	ticket  uint64 // of the last batch taken
 }
 
 // completion is a commit's answer to its givers.
@@ -41,16 +42,25 @@ func (s *Spool) commit(completed chan<- completion) {
 		if !more {
 			return
 		}
-		if s.intake.tookRotate() {
+		rotate, forget := s.intake.asked()
+		if rotate {
 			s.rotateIdle()
 		}
 		if len(list) == 0 {
+			if forget && s.fits(0) == nil {
+				_ = s.write(nil) // it has been reported; what is forgotten stays so until the next
+			}
 			continue
 		}
 		first := s.writer.seq
 		list, err := s.room(list)
+		s.writer.ticket = list[len(list)-1].ticket
 		if err == nil {
+			s.shelf.slowDown(list, s.gone)
 			err = s.write(list)
+		}
+		if err != nil {
+			s.shelf.pass(s.writer.ticket)
 		}
 		completed <- completion{list, first, err}
 	}
@@ -108,7 +118,11 @@ func (s *Spool) failed(err error) error {
 
 func (s *Spool) writeOnce(list []pending) error {
 	w := &s.writer
-	h := s.encode(list)
+	forgets := s.shelf.toCarry(list, w.ticket)
+	if len(list) == 0 && len(forgets) == 0 {
+		return nil
+	}
+	h := s.encode(list, forgets)
 	w.value = appendCommit(w.value[:0], h, w.frames)
 	if err := putCommit(w.db, h.first, w.value); err != nil {
 		return fmt.Errorf("write commit: %w", err)
@@ -118,12 +132,12 @@ func (s *Spool) writeOnce(list []pending) error {
 			return fmt.Errorf("sync commit: %w", err)
 		}
 	}
-	s.publish(h, list)
+	s.publish(h, list, forgets)
 	return nil
 }
 
 // encode makes the frames of a commit and the header that describes them.
-func (s *Spool) encode(list []pending) *commitHeader {
+func (s *Spool) encode(list []pending, forgets []forget) *commitHeader {
 	w := &s.writer
 	w.frames, w.spans = w.frames[:0], w.spans[:0]
 	clear(w.index)
@@ -154,6 +168,11 @@ func (s *Spool) encode(list []pending) *commitHeader {
 			})
 		}
 	}
+	if len(forgets) > 0 { // last: what the batches put and was forgotten meanwhile is gone
+		w.frames = appendFrame(w.frames, frameOps, func(b []byte) []byte {
+			return appendOps(b, nil, putsOf(forgets), nil)
+		})
+	}
 	return &commitHeader{spool: s.id, generation: w.gen.n, first: w.seq, records: uint32(n), table: w.spans}
 }
 
@@ -175,9 +194,9 @@ func (s *Spool) spanLocked(queue string) int {
 	return len(w.spans) - 1
 }
 
-// publish shows a synced commit to the cursors and hands its other changes to
-// the state keeper.
-func (s *Spool) publish(h *commitHeader, list []pending) {
+// publish shows a synced commit to the cursors and on the shelf, and hands its
+// other changes to the state keeper.
+func (s *Spool) publish(h *commitHeader, list []pending, forgets []forget) {
 	w := &s.writer
 	w.gen.publish(h.first)
 	w.seq, w.fresh = h.next(), false
@@ -192,7 +211,11 @@ func (s *Spool) publish(h *commitHeader, list []pending) {
 			}
 		}
 		merged.Releases = append(merged.Releases, p.Releases...)
-		merged.Puts = append(merged.Puts, p.Puts...)
+		if p.shelved == 0 {
+			merged.Puts = append(merged.Puts, p.Puts...)
+		} else {
+			merged.Puts = append(merged.Puts, statePuts(p.Puts)...)
+		}
 		merged.Adds = append(merged.Adds, p.Adds...)
 	}
 	s.mu.Lock()
@@ -214,6 +237,11 @@ func (s *Spool) publish(h *commitHeader, list []pending) {
 		}
 	}
 	s.mu.Unlock()
+	if s.shelf.publish(h.first, list, forgets, w.ticket) {
+		s.mu.Lock()
+		w.gen.shelf = h.first
+		s.mu.Unlock()
+	}
 	if !merged.Empty() {
 		s.mu.Lock()
 		w.gen.ops = h.first

@@ -64,7 +64,11 @@ func (s *Spool) sparsest() (found *generation) {
 		live, all := s.liveInLocked(i)
 		thin := g.gone || live*sparse < all
 		if thin && passed && !g.gone && g.ops <= bridge.Seq(s.applied.Load()) && g.bytes >= min(minCondensed, s.sizes.generation/4) && !g.condensed {
-			found = g
+			if g.shelf > bridge.Seq(s.shelf.mark.Load()) {
+				s.shelf.force()
+			} else {
+				found = g
+			}
 		}
 		passed = passed || thin
 	}
@@ -125,7 +129,7 @@ func (s *Spool) condenseOne(g *generation) error {
 }
 
 // liveOf encodes a commit with its live records only, nil when there are none.
-// The changes that it carried are in the state by now.
+// The changes that it carried are in the state and on the shelf by now.
 func (s *Spool) liveOf(c rawCommit) []byte {
 	var frames []byte
 	eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {

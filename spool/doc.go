@@ -19,6 +19,25 @@
 // to where, and opening applies the rest. So an append costs one sync, a release
 // with its metering another, and neither waits for the other.
 //
+// # The shelf
+//
+// What the local broker keeps for its devices (sessions, their queues, retained
+// messages, wills: the namespaces of [bridge.OnShelf]) is millions of keys, most
+// of which are gone within milliseconds. The log is their write-ahead log: a
+// commit's puts are in memory, and seen, as soon as it is synced. What is
+// forgotten before it is written leaves nothing behind. The rest is written once
+// it is much or old, as one sorted run in the folder shelf (package runs), by a
+// goroutine of its own, the shelver; another, the merger, merges runs. A run
+// holds the log's position up to which the shelf has everything, so opening
+// replays the rest into memory. A generation of the log goes, or is condensed,
+// when the state and the shelf are past it; one that waits for the shelf has it
+// written.
+//
+// Forgotten keys are gone at once. The log is told with the next commit that
+// there is anyway, or a second later, as deletions behind all that the commit
+// puts: forgetting concerns what was given to the spool before, committed or
+// not, and nothing that comes later. Batches and forgets are numbered for that.
+//
 // # What is synced, and how
 //
 // Badger's own SyncWrites makes two syncs a commit and only logs an error of

@@ -31,6 +31,7 @@ type generation struct {
 	// Guarded by Spool.mu.
 	end    bridge.Seq // after its last published commit
 	ops    bridge.Seq // its last commit that carries changes for the state
+	shelf  bridge.Seq // its last commit that carries changes for the shelf
 	bytes  int64
 	active bool
 	gone   bool // nothing in it is live: its folder goes, or has gone

@@ -24,41 +24,58 @@ type intake struct {
 	list   []pending
 	bytes  int
 	closed bool
-	full   error // set while nothing is taken: the disk or the bound is reached
-	rotate bool  // begin a new generation before the next commit
-	last   int   // batches of the commit before
-	want   int   // batches that end a gathering
+	full   error  // set while nothing is taken: the disk or the bound is reached
+	rotate bool   // begin a new generation before the next commit
+	forget bool   // commit what is forgotten, though nothing else waits
+	given  uint64 // batches pushed since the start
+	last   int    // batches of the commit before
+	want   int    // batches that end a gathering
 }
 
 type pending struct {
 	*bridge.Batch
-	size int
-	done func(bridge.Seq, error)
+	size    int
+	shelved int    // bytes of it that go to the shelf
+	ticket  uint64 // its number
+	done    func(bridge.Seq, error)
 }
 
 // check refuses what the log could never hold.
-func check(b *bridge.Batch) (size int, err error) {
+func check(b *bridge.Batch) (size, shelved int, err error) {
 	for _, r := range b.Appends {
 		n := recordSize(r)
 		if n > MaxRecord {
-			return 0, bridge.Errorf("append", bridge.TooLarge, "record of %d bytes, the spool takes %d", n, MaxRecord)
+			return 0, 0, bridge.Errorf("append", bridge.TooLarge, "record of %d bytes, the spool takes %d", n, MaxRecord)
 		}
 		if len(r.Receivers) == 0 || len(r.Receivers) > maxReceivers {
-			return 0, bridge.Errorf("append", bridge.Internal, "%d receivers, 1 to %d are possible", len(r.Receivers), maxReceivers)
+			return 0, 0, bridge.Errorf("append", bridge.Internal, "%d receivers, 1 to %d are possible", len(r.Receivers), maxReceivers)
 		}
 		for i := range r.Receivers {
 			if q := r.Receivers[i].Queue; q == "" || len(q) > maxQueueName {
-				return 0, bridge.Errorf("append", bridge.Internal, "queue name %q", q)
+				return 0, 0, bridge.Errorf("append", bridge.Internal, "queue name %q", q)
 			}
 		}
 		size += n
 	}
 	changes := (&change{Batch: b}).size()
-	if size > maxBatch || changes > maxStateBatch {
-		return 0, bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes of records and %d bytes of changes", size, changes)
+	for _, p := range b.Puts {
+		if bridge.OnShelf(p.Namespace) {
+			shelved += putOverhead + len(p.Namespace) + len(p.Key) + len(p.Value)
+		}
 	}
-	return size + changes, nil
+	if size > maxBatch || changes > maxStateBatch || shelved > maxShelfBatch {
+		return 0, 0, bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes of records, %d bytes of changes and %d bytes for the shelf: at most %d, %d and %d are taken",
+			size, changes, shelved, maxBatch, maxStateBatch, maxShelfBatch)
+	}
+	return size + changes + shelved, shelved, nil
 }
+
+// A batch's puts on the shelf: a body, and an entry for each of the sessions that
+// get it.
+const (
+	maxShelfBatch = 2 << 20
+	putOverhead   = 8 // of a put in a frame, its lengths
+)
 
 // recordSize estimates the encoded size of a record from above.
 func recordSize(r *bridge.Record) int {
@@ -73,11 +90,11 @@ func recordSize(r *bridge.Record) int {
 }
 
 func (in *intake) put(b *bridge.Batch, done func(bridge.Seq, error)) error {
-	size, err := check(b)
+	size, shelved, err := check(b)
 	if err != nil {
 		return err
 	}
-	return in.push(pending{b, size, done})
+	return in.push(pending{Batch: b, size: size, shelved: shelved, done: done})
 }
 
 func (in *intake) push(p pending) error {
@@ -91,12 +108,21 @@ func (in *intake) push(p pending) error {
 	case len(in.list) >= maxPendingBatches || in.bytes+p.size > maxPendingBytes:
 		return bridge.Errorf("append", bridge.Full, "%d messages wait for the disk", len(in.list))
 	}
+	in.given++
+	p.ticket = in.given
 	in.list = append(in.list, p)
 	in.bytes += p.size
 	if len(in.list) == 1 || in.bytes > lingerFull || len(in.list) == in.want {
 		in.signal()
 	}
 	return nil
+}
+
+// tickets is how many batches have been taken.
+func (in *intake) tickets() uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.given
 }
 
 func (in *intake) signal() {
@@ -108,10 +134,10 @@ func (in *intake) signal() {
 
 // take waits for batches and returns as many as one commit takes. It returns
 // false when the intake is closed and empty; an empty list with true asks the
-// committer to look after itself (rotate).
+// committer to look after itself (rotate, forget).
 func (in *intake) take(limit int, delay time.Duration) ([]pending, bool) {
 	in.mu.Lock()
-	for len(in.list) == 0 && !in.closed && !in.rotate {
+	for len(in.list) == 0 && !in.closed && !in.rotate && !in.forget {
 		in.mu.Unlock()
 		<-in.wake
 		in.mu.Lock()
@@ -220,10 +246,19 @@ func (in *intake) wantRotate() {
 	in.signal()
 }
 
-func (in *intake) tookRotate() bool {
+// wantForget asks for a commit of what is forgotten.
+func (in *intake) wantForget() {
+	in.mu.Lock()
+	in.forget = true
+	in.mu.Unlock()
+	in.signal()
+}
+
+// asked returns and takes back what has been asked for.
+func (in *intake) asked() (rotate, forget bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	r := in.rotate
-	in.rotate = false
-	return r
+	rotate, forget = in.rotate, in.forget
+	in.rotate, in.forget = false, false
+	return rotate, forget
 }

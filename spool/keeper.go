@@ -19,9 +19,13 @@ type change struct {
 	done   func(bridge.Seq, error)
 }
 
+// size is what the state would take of it; what goes to the shelf does not count.
 func (c *change) size() int {
 	n := 32 * (len(c.Releases) + len(c.Adds))
 	for _, p := range c.Puts {
+		if bridge.OnShelf(p.Namespace) {
+			continue
+		}
 		n += 32 + len(p.Namespace) + len(p.Key) + len(p.Value)
 	}
 	for _, a := range c.Adds {

@@ -35,7 +35,7 @@ func (s *Spool) rotate() error {
 	if err != nil {
 		return fmt.Errorf("new generation: %w", err)
 	}
-	log := valueLog{dir: g.dir, reserve: s.sizes.valueLog + maxBatch + maxStateBatch}
+	log := valueLog{dir: g.dir, reserve: s.sizes.valueLog + maxBatch + maxStateBatch + maxShelfBatch}
 	if err := errors.Join(log.open(), reserveMemtable(g.dir), syncDir(g.dir), syncDir(s.logDir())); err != nil {
 		log.close()
 		return errors.Join(fmt.Errorf("new generation: %w", err), db.Close())
@@ -56,6 +56,7 @@ func (s *Spool) rotate() error {
 	s.mu.Unlock()
 	if old != nil {
 		s.leave(old)
+		s.shelf.force() // so that a start replays one generation or two, however many there are
 	}
 	return nil
 }
@@ -223,7 +224,7 @@ func closeNow(db *badger.DB) (err error) {
 }
 
 func (s *Spool) metaLocked(g *generation) []byte {
-	m := generationMeta{first: g.first, end: g.end, bytes: g.bytes, ops: g.ops, gone: g.gone, condensed: g.condensed}
+	m := generationMeta{first: g.first, end: g.end, bytes: g.bytes, ops: g.ops, shelf: g.shelf, gone: g.gone, condensed: g.condensed}
 	for _, span := range g.start {
 		m.start = append(m.start, span)
 	}
@@ -264,7 +265,7 @@ func (s *Spool) collect() {
 func (s *Spool) released() (out []*generation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	applied := bridge.Seq(s.applied.Load())
+	applied, shelved := bridge.Seq(s.applied.Load()), bridge.Seq(s.shelf.mark.Load())
 	for i, g := range s.gens {
 		if g.active || g.gone || g.ops > applied || i == len(s.gens)-1 {
 			continue
@@ -274,7 +275,11 @@ func (s *Spool) released() (out []*generation) {
 			from, to := g.start[name].first, s.gens[i+1].start[name].first
 			live = live || to > 0 && !q.done.covers(max(from, 1), to)
 		}
-		if !live {
+		switch {
+		case live:
+		case g.shelf > shelved:
+			s.shelf.force()
+		default:
 			g.gone = true
 			out = append(out, g)
 		}

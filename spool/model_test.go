@@ -21,6 +21,7 @@ type model struct {
 	live     map[string][]string
 	counters map[string]int64
 	values   map[string]string
+	shelf    shelfModel
 	n        int
 }
 
@@ -35,7 +36,7 @@ func TestSpoolAgainstModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &model{t: r, tb: t, dir: dir, live: map[string][]string{}, counters: map[string]int64{}, values: map[string]string{}}
+		m := &model{t: r, tb: t, dir: dir, live: map[string][]string{}, counters: map[string]int64{}, values: map[string]string{}, shelf: newShelfModel()}
 		m.s = openTest(t, dir)
 		defer func() { closeTest(t, m.s) }()
 		r.Repeat(map[string]func(*rapid.T){
@@ -44,6 +45,9 @@ func TestSpoolAgainstModel(t *testing.T) {
 			"burst":   func(*rapid.T) { m.burst() },
 			"release": func(*rapid.T) { m.release() },
 			"state":   func(*rapid.T) { m.state() },
+			"shelve":  func(*rapid.T) { m.shelve() },
+			"forget":  func(*rapid.T) { m.forget() },
+			"flush":   func(*rapid.T) { m.s.shelf.force() },
 			"reopen":  func(*rapid.T) { m.reopen() },
 			"kill":    func(*rapid.T) { m.crash(false) },
 			"cut":     func(*rapid.T) { m.crash(true) },
@@ -123,6 +127,7 @@ func (m *model) release() {
 func (m *model) reopen() {
 	closeTest(m.tb, m.s)
 	m.s = openTest(m.tb, m.dir)
+	m.shelf.gone = map[string]string{} // an orderly stop forgets for good
 }
 
 // crash goes on with a copy of the folder as it is now: all that is written
@@ -140,6 +145,7 @@ func (m *model) crash(cut bool) {
 	}
 	closeTest(m.tb, m.s)
 	m.dir, m.s = dir, openTest(m.tb, dir)
+	m.shelf.started(m)
 }
 
 func (m *model) compare() {
@@ -161,6 +167,7 @@ func (m *model) compare() {
 			m.t.Fatalf("value %s is %q, want %q (%v)", k, got, want, err)
 		}
 	}
+	m.shelf.compare(m)
 	if lost := m.s.Missing(); len(lost) > 0 {
 		m.t.Fatalf("reported missing: %v", lost)
 	}

@@ -37,6 +37,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		writer:  writer{index: map[string]int{}},
 		changes: make(chan *change, 1024),
 		settled: newProgress(),
+		shelf:   newShelf(z),
 		gone:    make(chan struct{}),
 	}
 	if s.lock, err = lockDir(o.Dir); err != nil {
@@ -56,8 +57,11 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 	if err := s.openState(now); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	if err := s.recover(); err != nil {
+	if err := s.openShelf(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.state.Close())
+	}
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.shelf.store.Close(), s.state.Close())
 	}
 	s.start()
 	return s, nil
@@ -68,6 +72,8 @@ func (s *Spool) start() {
 	s.committers.Go(func() { s.commit(completed) })
 	s.committers.Go(func() { s.complete(completed) })
 	s.keeper.Go(s.keep)
+	s.shelvers.Go(s.shelve)
+	s.shelvers.Go(s.mergeShelf)
 	s.fillBallast()
 	s.collect()
 	if err := s.fits(0); err != nil {
@@ -217,5 +223,5 @@ func (s *Spool) closeAll() error {
 		s.leave(g)
 	}
 	s.closer.Wait()
-	return s.state.Close()
+	return errors.Join(s.shelf.store.Close(), s.state.Close())
 }

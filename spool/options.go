@@ -76,6 +76,9 @@ type sizes struct {
 	memtable   int64
 	commit     int   // payload bytes after which a commit takes no more records
 	ballast    int64 // freed to be able to start on a full disk
+
+	tray    int           // bytes of the shelf in memory after which they are written
+	trayAge time.Duration // or how long they may wait for it
 }
 
 func defaultSizes() sizes {
@@ -85,6 +88,8 @@ func defaultSizes() sizes {
 		memtable:   2 << 20, // the index of about 30,000 commits
 		commit:     1 << 20,
 		ballast:    16 << 20,
+		tray:       8 << 20,
+		trayAge:    30 * time.Second,
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *Spool) recover() error {
 			s.addGeneration(n, m)
 		case m != nil && onDisk:
 			s.addGeneration(n, m)
-			if uint64(m.ops) > s.applied.Load() { // closed, and killed before the state had its changes
+			if uint64(m.ops) > s.applied.Load() || uint64(m.shelf) > s.shelf.mark.Load() { // closed, and killed before its changes were taken over
 				c, err := s.carriedBy(s.gens[len(s.gens)-1])
 				if err != nil {
 					return err
@@ -104,13 +104,13 @@ func (s *Spool) recover() error {
 			}
 		}
 	}
-	s.writer.seq = max(s.writer.seq, bridge.Seq(s.applied.Load())+1, 1)
+	s.writer.seq = max(s.writer.seq, bridge.Seq(s.applied.Load())+1, bridge.Seq(s.shelf.mark.Load())+1, 1)
 	return nil
 }
 
 // addGeneration adds a closed generation and moves the queues to its end.
 func (s *Spool) addGeneration(n uint64, m *generationMeta) {
-	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, ops: m.ops, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
+	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, ops: m.ops, shelf: m.shelf, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
 	for _, span := range m.start {
 		g.start[span.name] = span
 	}
@@ -147,7 +147,8 @@ func (s *Spool) loseUnreleased(m *generationMeta) {
 
 // recoverCrashed makes a generation whole that was not closed: the commits that
 // its index misses are found in its value log, and a Badger that cannot be
-// opened is built anew. It returns the changes that the commits carry.
+// opened is built anew. It returns the changes that the commits carry for the
+// state.
 func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 	dir := s.generationDir(n)
 	raw, err := s.keepNewest(dir)
@@ -172,25 +173,21 @@ func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 	keys := slices.Sorted(maps.Keys(raw))
 	m, carried := s.survey(keys, raw)
 	s.addGeneration(n, m)
-	g := s.gens[len(s.gens)-1]
-	if len(carried) > 0 {
-		m.ops = carried[len(carried)-1].logged
-		g.ops = m.ops
-	}
 	for _, key := range keys {
 		s.markRecovered(raw[key])
 	}
 	return carried, s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) })
 }
 
-// carriedBy collects the changes that a closed generation's commits carry.
+// carriedBy collects the changes that a closed generation's commits carry for the
+// state, and puts on the shelf what they carry for it.
 func (s *Spool) carriedBy(g *generation) (out []*change, err error) {
 	raw, err := s.rawOf(g)
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
-		if b := opsIn(raw[key]); b != nil {
+		if b, _ := s.takeOver(key, raw[key]); b != nil {
 			out = append(out, &change{Batch: b, logged: key})
 		}
 	}

@@ -51,7 +51,7 @@ func (s *Spool) fits(size int64) error {
 		return bridge.Errorf("append", bridge.Full, "the disk has %v left, spool.headroom keeps %v free: make room, or wait until the cloud has taken the backlog",
 			bridge.Size(free), s.opts.Headroom)
 	}
-	if limit := int64(s.opts.MaxSize); limit > 0 && s.logBytes()+size > limit {
+	if limit := int64(s.opts.MaxSize); limit > 0 && s.logBytes()+s.shelf.store.Stats().Bytes+size > limit {
 		return bridge.Errorf("append", bridge.Full, "the spool has reached spool.max_size (%v): raise it, or wait until the cloud has taken the backlog", s.opts.MaxSize)
 	}
 	return nil

@@ -41,9 +41,11 @@ type Spool struct {
 	handed  atomic.Int64
 	settled *progress
 	applied atomic.Uint64 // last commit whose carried changes are in the state
+	shelf   *shelf
 
 	committers sync.WaitGroup // committer, completer, who waits for room
 	keeper     sync.WaitGroup // state keeper
+	shelvers   sync.WaitGroup // shelver, merger
 	closer     sync.WaitGroup // generations being closed or removed
 	gone       chan struct{}  // closed when Close begins
 	once       sync.Once
@@ -136,7 +138,12 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	if done == nil {
 		done = func(bridge.Seq, error) {}
 	}
-	if len(b.Appends) == 0 && !shelves(b) {
+	shelved := shelves(b)
+	if shelved && s.shelf.overfull() {
+		done(0, bridge.Errorf("commit", bridge.Full, "the disk does not take what is kept for devices"))
+		return
+	}
+	if len(b.Appends) == 0 && !shelved {
 		c := &change{Batch: b, done: done}
 		if n := c.size(); n > maxStateBatch {
 			done(0, bridge.Errorf("commit", bridge.TooLarge, "changes of %d bytes, the state takes %d at once", n, maxStateBatch))
@@ -155,21 +162,19 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	}
 }
 
-// shelves reports whether a batch puts something on the shelf.
+// shelves reports whether a batch changes the shelf.
 func shelves(b *bridge.Batch) bool {
 	return slices.ContainsFunc(b.Puts, func(p bridge.Put) bool { return bridge.OnShelf(p.Namespace) })
 }
 
-// Forget implements [bridge.Spool].
-func (s *Spool) Forget(namespace string, keys ...string) {
-	const most = maxStateBatch / 512 // keys of a transaction
-	for some := range slices.Chunk(keys, most) {
-		var b bridge.Batch
-		for _, k := range some {
-			b.Put(namespace, k, nil)
+// statePuts are those that go to the state.
+func statePuts(puts []bridge.Put) (out []bridge.Put) {
+	for _, p := range puts {
+		if !bridge.OnShelf(p.Namespace) {
+			out = append(out, p)
 		}
-		s.hand(&change{Batch: &b})
 	}
+	return out
 }
 
 // hand gives a change to the state keeper.
@@ -194,6 +199,8 @@ func (s *Spool) Close() error {
 		close(s.gone)
 		s.intake.close()
 		s.committers.Wait()
+		s.shelvers.Wait()
+		s.shelveAll()
 		s.handing.Lock()
 		s.shutting = true
 		close(s.changes)

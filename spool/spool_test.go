@@ -31,7 +31,7 @@ const up = "up/cloud/all"
 
 // smallSizes make a few hundred records span several generations.
 func smallSizes() sizes {
-	return sizes{generation: 64 << 10, valueLog: 1 << 20, memtable: 1 << 20, commit: 8 << 10, ballast: 1 << 20}
+	return sizes{generation: 64 << 10, valueLog: 1 << 20, memtable: 1 << 20, commit: 8 << 10, ballast: 1 << 20, tray: 16 << 10, trayAge: 50 * time.Millisecond}
 }
 
 func openTest(t testing.TB, dir string) *Spool {

@@ -24,12 +24,14 @@ import (
 //	m/applied        the last commit of the log whose changes are in the state
 //	m/newest         the highest generation number and sequence ever used
 //	m/age            the spool's clock
+//	m/shelf          the shelf's last write, and the last commit of the log that is on it
 const (
 	keyQueue      = "q/"
 	keyGeneration = "g/"
 	keyUser       = "k/"
 	keyApplied    = "m/applied"
 	keyAge        = "m/age"
+	keyShelf      = "m/shelf"
 	keyNewest     = "m/newest" // newest generation and its first sequence when a generation was forgotten
 )
 
@@ -159,6 +161,7 @@ type generationMeta struct {
 	first, end bridge.Seq
 	bytes      int64
 	ops        bridge.Seq // its last commit that carries changes for the state
+	shelf      bridge.Seq // and for the shelf
 	gone       bool
 	condensed  bool
 	start      []queueSpan // next place and cumulative bytes of each queue when it began
@@ -182,7 +185,7 @@ func (m *generationMeta) encode() []byte {
 	if m.condensed {
 		flags |= metaCondensed
 	}
-	return appendSpans(appendSpans(append(b, flags), m.start), m.finish)
+	return binary.AppendUvarint(appendSpans(appendSpans(append(b, flags), m.start), m.finish), uint64(m.shelf))
 }
 
 func appendSpans(b []byte, spans []queueSpan) []byte {
@@ -208,52 +211,10 @@ func decodeMeta(b []byte) (*generationMeta, error) {
 	flags := d.byte()
 	m.gone, m.condensed = flags&metaGone != 0, flags&metaCondensed != 0
 	m.start, m.finish = d.spans(), d.spans()
+	if len(d.b) > 0 { // written before there was a shelf, it ends here
+		m.shelf = bridge.Seq(d.uvarint())
+	}
 	return m, d.err
 }
 
 func generationKey(n uint64) []byte { return fmt.Appendf(nil, keyGeneration+"%016x", n) }
-
-// Get implements [bridge.Spool].
-func (s *Spool) Get(namespace, key string) (v []byte, err error) {
-	s.settle()
-	err = s.state.View(func(txn *badger.Txn) error {
-		v, err = getValue(txn, userKey(namespace, key))
-		return err
-	})
-	return v, err
-}
-
-// Count implements [bridge.Spool].
-func (s *Spool) Count(namespace, key string) (int64, error) {
-	v, err := s.Get(namespace, key)
-	return counter(v), err
-}
-
-// Scan implements [bridge.Spool].
-func (s *Spool) Scan(namespace, prefix string, fn func(key string, value []byte) bool) error {
-	s.settle()
-	return scanPrefix(s.state, string(userKey(namespace, prefix)), func(k, v []byte) bool {
-		return fn(prefix+string(k), v)
-	})
-}
-
-// Keys implements [bridge.Spool].
-func (s *Spool) Keys(namespace, prefix string, fn func(key string) bool) error {
-	s.settle()
-	from := userKey(namespace, prefix)
-	return s.state.View(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.Prefix, o.PrefetchValues = from, false
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			if !fn(prefix + string(it.Item().Key()[len(from):])) {
-				return nil
-			}
-		}
-		return nil
-	})
-}
-
-// CounterValue decodes a counter that Scan returned.
-func CounterValue(v []byte) int64 { return counter(v) }

@@ -23,7 +23,8 @@ func (m Missing) String() string {
 }
 
 // survey learns from a crashed generation's commits what the state would have
-// known of it, and collects the changes that they carry.
+// known of it, puts on the shelf what they carry for it, and collects what they
+// carry for the state.
 func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*generationMeta, []*change) {
 	first, last := raw[keys[0]].header, raw[keys[len(keys)-1]].header
 	m := &generationMeta{first: first.first, end: last.next()}
@@ -39,8 +40,13 @@ func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*genera
 			}
 			finish[span.name] = queueSpan{name: span.name, first: span.first + bridge.Place(span.count), bytes: span.bytes + size[span.name]}
 		}
-		if b := opsIn(c); b != nil {
+		b, shelved := s.takeOver(key, c)
+		if b != nil {
+			m.ops = key
 			carried = append(carried, &change{Batch: b, logged: key})
+		}
+		if shelved {
+			m.shelf = key
 		}
 	}
 	for name, q := range s.queues {

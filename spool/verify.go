@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/spool/runs"
 )
 
 // Report is what [Verify] finds.
@@ -18,7 +20,10 @@ type Report struct {
 	Generations []GenerationReport
 	Gaps        []SeqGap // sequences missing between and inside generations
 	State       string   // what is wrong with the state, or empty
+	Shelf       []string // what is wrong with the shelf
 	Aside       []string // folders that were set aside as damaged
+
+	shelved uint64 // writes of the shelf that the state knows of
 }
 
 // GenerationReport is what Verify finds in one generation.
@@ -38,7 +43,7 @@ type SeqGap struct{ From, To bridge.Seq }
 // Sound reports whether nothing is damaged. What only a kill explains (an
 // index that lags behind) is no damage.
 func (r *Report) Sound() bool {
-	if r.State != "" || len(r.Gaps) > 0 || len(r.Aside) > 0 {
+	if r.State != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Aside) > 0 {
 		return false
 	}
 	for _, g := range r.Generations {
@@ -73,6 +78,9 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	known, gone := r.verifyState(s)
+	if err := r.verifyShelf(s); err != nil {
+		return nil, err
+	}
 	s.readID(dirs)
 	next := bridge.Seq(0)
 	for i, n := range dirs {
@@ -140,12 +148,33 @@ func (r *Report) verifyState(s *Spool) (known map[uint64]*generationMeta, gone m
 			}
 			known[n], gone[n] = m, m.gone
 		}
+		if string(k) == keyShelf && len(v) == 16 {
+			r.shelved = binary.BigEndian.Uint64(v)
+		}
 		return true
 	})
 	if err = errors.Join(err, closeBadger(db)); err != nil && r.State == "" {
 		r.State = firstLine(err)
 	}
 	return known, gone
+}
+
+// verifyShelf reads the shelf.
+func (r *Report) verifyShelf(s *Spool) error {
+	dir := s.shelfDir()
+	if fi, err := os.Stat(dir); err == nil && !fi.IsDir() {
+		r.Shelf = append(r.Shelf, dir+" is no folder")
+		return nil
+	}
+	c, err := runs.Verify(dir)
+	if err != nil {
+		return err
+	}
+	r.Shelf = c.Wrong
+	if r.shelved > c.Writes {
+		r.Shelf = append(r.Shelf, fmt.Sprintf("its newest file is missing (%d to %d)", c.Writes+1, r.shelved))
+	}
+	return nil
 }
 
 // readID finds the spool's id without writing anything.
@@ -201,8 +230,9 @@ func (s *Spool) verifyGeneration(n uint64, meta *generationMeta, active bool, se
 }
 
 // Repair makes the index of every closed generation whole again from its value
-// log. The spool must be open; what cannot be read is set aside, as at open.
-// It returns how many generations it rebuilt.
+// log, and writes files of the shelf anew in which something cannot be read. The
+// spool must be open; what cannot be read is set aside, as at open. It returns
+// how many generations and files it rebuilt.
 func (s *Spool) Repair(progress func(done, all int)) (rebuilt int, err error) {
 	s.mu.Lock()
 	gens := slices.Clone(s.gens)
@@ -224,6 +254,10 @@ func (s *Spool) Repair(progress func(done, all int)) (rebuilt int, err error) {
 		if ok {
 			rebuilt++
 		}
+	}
+	n, err := s.shelf.store.Repair()
+	if rebuilt += n; err != nil {
+		return rebuilt, err
 	}
 	// Reading every queue to its end reports and gives up what is missing.
 	for _, q := range s.Queues() {

@@ -61,6 +61,9 @@ func printReport(w io.Writer, r *spool.Report) {
 	if r.State != "" {
 		p("state: %s", r.State)
 	}
+	for _, x := range r.Shelf {
+		p("shelf: %s", x)
+	}
 	for _, a := range r.Aside {
 		p("set aside earlier: %s", a)
 	}
