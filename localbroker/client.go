@@ -24,7 +24,7 @@ import (
 type client struct {
 	broker   *Broker
 	listener *listener
-	settings *settings // of the listener, as they were when it connected
+	settings *settings // of the listener, as they were at its CONNECT
 	profile  *profile
 	wire     *wire
 	remote   netip.AddrPort
@@ -74,8 +74,8 @@ type cause struct {
 	err    error  // may be nil
 }
 
-func newClient(b *Broker, l *listener, stream, raw net.Conn, p peer) *client {
-	s := l.settings.Load()
+// newClient is a connection whose handshake was made by these settings.
+func newClient(b *Broker, l *listener, s *settings, stream, raw net.Conn, p peer) *client {
 	c := &client{broker: b, listener: l, settings: s, profile: s.profile, peer: p, since: b.now(), gone: make(chan struct{})}
 	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort()

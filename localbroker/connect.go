@@ -76,19 +76,30 @@ func (c *client) admit() error {
 	if c.listener.active.Load() > int64(c.settings.Limits.Connections) {
 		return refuse("connection-count", 0x97, 3, nil) // B31
 	}
-	p, err := c.identify()
-	if err != nil {
-		return err
-	}
-	c.principal = p
-	c.negotiate()
-	if err := c.authorize(); err != nil {
+	if err := c.introduce(); err != nil {
 		return err
 	}
 	if err := c.paceConnect(); err != nil {
 		return err
 	}
 	return c.broker.sessions.attach(c) // asks again if the policy changes meanwhile
+}
+
+// introduce finds out who it is and what they may do, by the listener's settings
+// as they are now: whoever opened the socket before a reload, and says CONNECT
+// after it, must not come in by what has been taken back.
+func (c *client) introduce() error {
+	c.decidedIn = c.broker.generation.Load()
+	c.settings = c.listener.settings.Load()
+	c.profile = c.settings.profile
+	c.inbound.largest = c.profile.packetSize
+	p, err := c.identify()
+	if err != nil {
+		return err
+	}
+	c.principal = p
+	c.negotiate()
+	return c.authorize()
 }
 
 // greetings bounds the bytes of all CONNECTs that are under way: anybody on the
@@ -185,7 +196,6 @@ func (c *client) negotiate() {
 
 // authorize asks the policy for the connection and for its will.
 func (c *client) authorize() error {
-	c.decidedIn = c.broker.generation.Load()
 	may, err := c.authorityOf()
 	if err != nil {
 		return refuse("not-authorized", 0x87, 5, err)

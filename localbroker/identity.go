@@ -26,8 +26,10 @@ type Identities interface {
 
 // peer is what the transport knows about the other side.
 type peer struct {
-	cert       *x509.Certificate // presented in the TLS handshake, or nil
-	serverName string            // whom the other side wanted to reach (SNI), or empty
+	cert       *x509.Certificate   // presented in the TLS handshake, or nil
+	issuers    []*x509.Certificate // presented with it
+	verified   *x509.CertPool      // the CAs that the handshake found it issued by, or nil
+	serverName string              // whom the other side wanted to reach (SNI), or empty
 }
 
 // identify finds out whom the connection speaks for. With certificates user
@@ -65,12 +67,32 @@ func (c *client) named(user string) (bridge.Principal, error) {
 	return c.broker.identities.Named(user, c.id, append([]string{}, c.settings.Policies...))
 }
 
-// certified resolves the client certificate. A chain has been verified in the
-// handshake when client_auth asks for it.
+// issued reports whether the CAs that client_auth asks for, if it does, have
+// issued the certificate that somebody presented. The handshake says so, unless it
+// was made before the CAs were what they are.
+func (s *settings) issued(p peer, since time.Time) error {
+	if s.TLS.ClientAuth == clientFingerprint {
+		return nil
+	}
+	if p.verified != nil && p.verified.Equal(s.tls.ClientCAs) {
+		return nil
+	}
+	between := x509.NewCertPool()
+	for _, c := range p.issuers {
+		between.AddCert(c)
+	}
+	_, err := p.cert.Verify(x509.VerifyOptions{Roots: s.tls.ClientCAs, Intermediates: between, CurrentTime: since, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err
+}
+
+// certified resolves the client certificate.
 func (c *client) certified() (bridge.Principal, error) {
 	cert := c.peer.cert
 	if cert == nil {
 		return bridge.Principal{}, errors.New("no client certificate")
+	}
+	if err := c.settings.issued(c.peer, c.since); err != nil {
+		return bridge.Principal{}, err
 	}
 	var p bridge.Principal
 	var err error

@@ -17,7 +17,7 @@ import (
 )
 
 // settings are what a listener reloads. They are immutable; a connection keeps
-// those that it came in with.
+// those that its CONNECT was decided by.
 type settings struct {
 	ListenerOptions
 	profile *profile
@@ -186,7 +186,7 @@ func (l *listener) handle(raw net.Conn) {
 		return
 	}
 	_ = stream.SetDeadline(deadline) // a WebSocket upgrade has cleared it
-	c := newClient(l.broker, l, stream, raw, p)
+	c := newClient(l.broker, l, s, stream, raw, p)
 	l.mu.Lock()
 	l.raws[raw] = c
 	stopped := l.stopped

@@ -35,7 +35,7 @@ func (r *registry) attach(c *client) error {
 		r.mu.Lock()
 		if c.decidedIn != r.broker.generation.Load() { // Enforce has not seen c, nor will
 			r.mu.Unlock()
-			if err := c.authorize(); err != nil {
+			if err := c.introduce(); err != nil {
 				return err
 			}
 			continue

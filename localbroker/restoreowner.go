@@ -17,10 +17,7 @@ func (b *Broker) authorityFor(o owner, who *bridge.Principal) *authority {
 		return a
 	}
 	s := a.listener.settings.Load()
-	a.named = s.Auth != authCertificate || s.TLS.ClientAuth == clientChain
-	a.login = s.Auth == authPassword
-	a.attached = s.Policies
-	a.absent = &o
+	a.admitted, a.attached, a.absent = s, s.Policies, &o
 	return a
 }
 
@@ -41,7 +38,7 @@ func (a *authority) resolve() {
 
 func (a *authority) grantsOf(o *owner) (bridge.Grants, error) {
 	s := a.listener.settings.Load()
-	if a.login && !s.users.has(o.user) {
+	if s.Auth == authPassword && !s.users.has(o.user) {
 		return nil, errors.New("user " + o.user + " is no longer among the listener's users")
 	}
 	p, err := a.identity(s, o)
@@ -63,7 +60,7 @@ func (a *authority) identity(s *settings, o *owner) (*bridge.Principal, error) {
 	}
 	var p bridge.Principal
 	var err error
-	if a.named {
+	if s.named() {
 		p, err = a.broker.identities.Named(o.user, o.clientID, append([]string{}, s.Policies...))
 	} else {
 		p, err = a.broker.identities.Certificate(cert, o.clientID, a.broker.now())

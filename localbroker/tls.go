@@ -70,7 +70,8 @@ func (s *settings) handshake(raw net.Conn) (net.Conn, peer, error) {
 			return nil, p, errNoServerName
 		}
 		if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
-			p.cert = certs[0]
+			p.cert, p.issuers = certs[0], certs[1:]
+			p.verified = s.tls.ClientCAs // nil, unless the handshake has verified
 		}
 		stream = secure
 	}

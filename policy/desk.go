@@ -41,6 +41,7 @@ type Desk struct {
 	gateway gateway
 	rules   *rules
 	now     func() time.Time
+	own     *OwnRules // nil: the operator has none
 }
 
 // NewDesk compiles the rules once. Of the options it uses what the ARNs of
@@ -68,7 +69,11 @@ func (d *Desk) Ask(ctx context.Context, docs []Document, c Context, q Question) 
 	if err != nil {
 		return Answer{}, err
 	}
-	return d.rules.explanation(ctx, in)
+	said, err := d.rules.explanation(ctx, in)
+	if err == nil && said.Outcome == Allowed {
+		said.narrow(d.denied(ctx, in))
+	}
+	return said, err
 }
 
 // Compiled decides a question the way of the gateway's packets: what the
@@ -97,7 +102,15 @@ func (d *Desk) Compiled(ctx context.Context, docs []Document, c Context, q Quest
 	if err != nil {
 		return bridge.Decision{}, err
 	}
-	return p.decide(&in.request), nil
+	return d.narrow(ctx, in, p.decide(&in.request)), nil
+}
+
+// narrow takes away what the operator's own rules deny.
+func (d *Desk) narrow(ctx context.Context, in *inquiry, said bridge.Decision) bridge.Decision {
+	if !said.Allowed {
+		return said
+	}
+	return d.denied(ctx, in).decision(said)
 }
 
 // inquiry is a question with everything that it is decided by.
@@ -106,6 +119,7 @@ type inquiry struct {
 	documents []*document
 	session   session
 	request   request
+	principal map[string]any // what the operator's own rules are told; nil without such rules
 }
 
 func (d *Desk) prepare(docs []Document, c Context, q Question) (*inquiry, error) {
@@ -161,6 +175,9 @@ func (d *Desk) prepare(docs []Document, c Context, q Question) (*inquiry, error)
 			continue
 		}
 		a.documents = append(a.documents, parsed)
+	}
+	if d.own != nil {
+		a.principal = c.ownInput(a.session, a.documents)
 	}
 	return a, faults.orNil()
 }

@@ -24,6 +24,11 @@ type Context struct {
 	DomainName      string              `json:"domain_name,omitempty"`
 	CurrentTime     string              `json:"current_time,omitempty"` // RFC 3339
 	Protocol        string              `json:"protocol,omitempty"`     // "http", or "mqtt" and empty
+
+	// What only the operator's own rules ask about.
+	User        string   `json:"user,omitempty"` // empty: the certificate's id
+	Listener    string   `json:"listener,omitempty"`
+	ThingGroups []string `json:"thing_groups,omitempty"`
 }
 
 // CertificateContext is what policies can ask about a certificate, by AWS's
@@ -79,7 +84,8 @@ func (c Context) InGroups() bool {
 
 // valid reports whether all texts are UTF-8: the rules know no others.
 func (c Context) valid() bool {
-	texts := []string{c.ClientID, c.ThingName, c.ThingType, c.SourceVPC, c.SourceVPCE, c.VPCSourceIP, c.DomainName}
+	texts := append([]string{c.User, c.Listener}, c.ThingGroups...)
+	texts = append(texts, c.ClientID, c.ThingName, c.ThingType, c.SourceVPC, c.SourceVPCE, c.VPCSourceIP, c.DomainName)
 	for name, value := range c.ThingAttributes {
 		texts = append(texts, name, value)
 	}

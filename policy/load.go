@@ -75,23 +75,12 @@ func loadDocuments(folder string, g gateway) (documents map[string]*document, ow
 		return nil, nil, Faults{{File: folder, Text: reason(err), Remedy: "create the folder and put <name>.json files into it, or set policy.policies"}}
 	}
 	for _, e := range entries {
-		file := filepath.Join(folder, e.Name())
-		name, isJSON := strings.CutSuffix(e.Name(), ".json")
-		switch {
-		case passedOver(e.Name()):
-			continue
-		case !e.IsDir() && strings.HasSuffix(e.Name(), ".rego"):
-			text, err := readFile(file, maxFile)
-			if err != nil {
-				faults = append(faults, Fault{File: file, Text: reason(err), Remedy: "make it readable for the gateway"})
-			}
-			own[file] = text
-			continue
-		case e.IsDir() || !isJSON:
-			faults = append(faults, Fault{File: file, Text: "this is not a policy document", Remedy: "name it <policy>.json (rules of your own: <name>.rego), or move it out of the folder"})
-			continue
-		case !policyName.MatchString(name):
-			faults = append(faults, Fault{File: file, Text: "the name is not one of a policy", Remedy: "use up to 128 letters, digits and _+=,.@-"})
+		file, name := filepath.Join(folder, e.Name()), strings.TrimSuffix(e.Name(), ".json")
+		kind, wrong := FolderEntry(folder, e)
+		if fault, ok := errors.AsType[Fault](wrong); ok {
+			faults = append(faults, fault)
+		}
+		if kind == FolderNote {
 			continue
 		}
 		raw, err := readFile(file, maxFile)
@@ -99,8 +88,12 @@ func loadDocuments(folder string, g gateway) (documents map[string]*document, ow
 			faults = append(faults, Fault{File: file, Text: reason(err), Remedy: "make it readable for the gateway"})
 			continue
 		}
-		d, wrong := parseDocument(name, file, raw, g)
-		faults = append(faults, wrong...)
+		if kind == FolderRules {
+			own[file] = raw
+			continue
+		}
+		d, wrongs := parseDocument(name, file, raw, g)
+		faults = append(faults, wrongs...)
 		documents[name] = d // nil when wrong, so that the registry may name it
 		if d == nil {
 			documents[name] = &document{name: name}

@@ -62,6 +62,9 @@ func (p *Plain) Outcome(ctx context.Context, docs []Document, c Context, q Quest
 	if !ok {
 		return "", errAnswer
 	}
+	if outcome == Allowed && len(p.denied(ctx, in).reasons) > 0 {
+		return ExplicitDeny, nil
+	}
 	return outcome, nil
 }
 
@@ -76,7 +79,7 @@ func (p *Plain) Compiled(ctx context.Context, docs []Document, c Context, q Ques
 	if r.err != nil {
 		return bridge.Decision{}, r.err
 	}
-	return r.program.decide(&in.request), nil
+	return p.narrow(ctx, in, r.program.decide(&in.request)), nil
 }
 
 // remember is prepare, which reads the documents anew only if it has not read
@@ -102,6 +105,9 @@ func (p *Plain) remember(docs []Document, c Context, q Question) (*inquiry, *rea
 		p.seen.put(key, r)
 	}
 	in.documents = r.documents
+	if p.own != nil {
+		in.principal = c.ownInput(in.session, in.documents)
+	}
 	return in, r, r.wrong
 }
 

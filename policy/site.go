@@ -92,10 +92,15 @@ func (s *siteRules) narrow(b *bound, r *request, d bridge.Decision) (bridge.Deci
 		a = s.ask(context.Background(), b.who, r)
 		s.answers.put(key, a)
 	}
+	return a.decision(d), a.until.IsZero()
+}
+
+// decision is d, which allows, unless the site has reasons to deny.
+func (a *siteAnswer) decision(d bridge.Decision) bridge.Decision {
 	if len(a.reasons) == 0 {
-		return d, a.until.IsZero()
+		return d
 	}
-	return bridge.Decision{Explicit: true, Policy: SitePolicy, Reason: "denied by the site's rules: " + shorten(strings.Join(a.reasons, "; "))}, a.until.IsZero()
+	return bridge.Decision{Explicit: true, Policy: SitePolicy, Reason: "denied by the site's rules: " + shorten(strings.Join(a.reasons, "; "))}
 }
 
 // ask evaluates deny. Whatever goes wrong denies.

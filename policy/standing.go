@@ -45,7 +45,7 @@ func (e *Engine) Standing(who Who) (Standing, error) {
 	x := st.session
 	c := Context{
 		ClientID: x.clientID, ThingName: x.thing, ThingAttached: x.attached, ThingExclusive: x.exclusive,
-		ThingType: x.thingType, ThingAttributes: x.attribute,
+		ThingType: x.thingType, ThingAttributes: x.attribute, ThingGroups: st.groups, User: p.User,
 	}
 	switch facts := x.certificate; {
 	case facts != nil:

@@ -44,7 +44,13 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	begun := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		begun = true
+		if _, plain := cmd.Annotations[plainSignals]; plain {
+			cmd.SetContext(context.WithoutCancel(ctx))
+			stop()
+		}
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/policy"
 )
 
@@ -24,7 +25,7 @@ dry-run ask a running gateway, pull and verify ask AWS.`,
   ebbgate policy test tests/*.yaml
   ebbgate policy lint policies`,
 	}
-	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand(), newPolicyLintCommand())
+	cmd.AddCommand(asDesk(newPolicyEvalCommand()), asDesk(newPolicyTestCommand()), asDesk(newPolicyLintCommand()))
 	cmd.AddCommand(newPolicyPullCommand(), newPolicyVerifyCommand())
 	cmd.AddCommand(policyLogCommand(), policyDryRunCommand())
 	return cmd
@@ -37,6 +38,7 @@ type policyOptions struct {
 	sets                       []string
 	partition, region, account string
 	switches                   []string
+	listeners                  []localbroker.ListenerOptions // of the configuration, when one is named
 }
 
 func (o *policyOptions) flags(cmd *cobra.Command) {
@@ -59,7 +61,7 @@ func (o *policyOptions) read() (policy.Options, error) {
 		if err != nil {
 			return opts, &exitError{exitInvalid, err}
 		}
-		opts = cfg.Policy
+		opts, o.listeners = cfg.Policy, cfg.Broker.Listeners
 	}
 	opts.Partition = cmp.Or(o.partition, opts.Partition)
 	opts.Region = cmp.Or(o.region, opts.Region)

@@ -26,6 +26,7 @@ type policyEval struct {
 	folder   string
 	things   string
 	attach   []string
+	site     []string
 	client   policytest.Client
 	context  policy.Context // of flags; what is empty was not given
 	attrs    map[string]string
@@ -46,7 +47,10 @@ func newPolicyEvalCommand() *cobra.Command {
 		Long: `Ask whether a client may do something. The policies are those that the registry
 attaches to it (--policies with --things), all of a folder (--policies alone), or
 the files of --policy. With --config, folder and registry are those of the
-configuration.
+configuration, and a --user has the policies of its listener too.
+
+Rules of your own (*.rego) beside the documents are asked as in the gateway, or
+those of --site in their place.
 
 --resource is a whole ARN, or short: topic/a/b, topicfilter/a/#, client/c,
 thing/t. Of a short one, only the parts of the ARN are compared that --region,
@@ -77,6 +81,8 @@ Exit codes: 0 allowed; 1 denied; 2 a wrong command line, policy or registry.`,
 	f.StringVar(&e.client.Thing, "thing", "", "the thing of the connection; with --things, whose certificate is presented")
 	f.StringVar(&e.client.Certificate, "certificate", "", "the certificate that is presented: its id, or a PEM file")
 	f.StringVar(&e.client.User, "user", "", "the user name of a password listener")
+	f.StringVar(&e.client.Listener, "listener", "", "the listener that the client comes in by; with --config a --user has its policies")
+	f.StringArrayVar(&e.site, "site", nil, siteFlag)
 	f.StringVar(&e.context.ThingType, "thing-type", "", "the type of the thing")
 	f.StringToStringVar(&e.attrs, "attribute", nil, "an attribute of the thing, as name=value; may be repeated")
 	f.BoolVar(&e.detached, "not-attached", false, "the thing is not attached to the certificate")
@@ -105,14 +111,28 @@ func (e *policyEval) do(cmd *cobra.Command) error {
 	if err := e.complete(&opts); err != nil {
 		return err
 	}
-	sources, context, err := e.stand()
+	if err := enter(&e.client, e.options.listeners); err != nil {
+		return err
+	}
+	site, err := e.open()
 	if err != nil {
 		return &exitError{exitInvalid, err}
+	}
+	sources, context, err := e.stand(site)
+	if err != nil {
+		return &exitError{exitInvalid, err}
+	}
+	own := site.Own()
+	if len(e.site) > 0 || len(e.files) > 0 {
+		if own, err = ownRules(cmd.Context(), e.site, opts.Policies); err != nil {
+			return err
+		}
 	}
 	desk, err := policy.NewDesk(opts)
 	if err != nil {
 		return &exitError{exitInvalid, err}
 	}
+	desk = desk.Under(own)
 	c := explain.Case{Context: context, Question: e.question, Place: policytest.Places(sources)}
 	for _, s := range sources {
 		c.Documents = append(c.Documents, s.Document)
@@ -136,7 +156,7 @@ func (e *policyEval) do(cmd *cobra.Command) error {
 			c.Notes = append(c.Notes, explain.Silent(receive))
 		}
 	}
-	if err := e.print(cmd.OutOrStdout(), c, opts); err != nil {
+	if err := e.print(answers{cmd.OutOrStdout()}, c, opts); err != nil {
 		return err
 	}
 	if c.Answer.Outcome != policy.Allowed {
@@ -152,7 +172,7 @@ func (e *policyEval) complete(opts *policy.Options) error {
 	}
 	q := &e.question
 	connect := strings.EqualFold(q.Action, "iot:Connect")
-	for flag, value := range map[string]string{"--action": q.Action, "--resource": q.Resource, "--client-id": e.client.ID, "--will-topic": e.will, "--topic": e.topic} {
+	for flag, value := range map[string]string{"--action": q.Action, "--resource": q.Resource, "--client-id": e.client.ID, "--will-topic": e.will, "--topic": e.topic, "--user": e.client.User, "--listener": e.client.Listener} {
 		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
 			return invalidf("%s %q has bytes that are no text; write it as plain UTF-8, without control characters", flag, value)
 		}
@@ -202,16 +222,17 @@ func (e *policyEval) complete(opts *policy.Options) error {
 	return nil
 }
 
-// stand finds what applies to the client, and puts in what flags say beside.
-func (e *policyEval) stand() ([]policytest.Source, policy.Context, error) {
+// open reads documents and registry.
+func (e *policyEval) open() (*policytest.Site, error) {
 	paths := e.files
 	if e.folder != "" {
 		paths = []string{filepath.Clean(e.folder)}
 	}
-	site, err := policytest.OpenSite(paths, e.things)
-	if err != nil {
-		return nil, policy.Context{}, err
-	}
+	return policytest.OpenSite(paths, e.things)
+}
+
+// stand finds what applies to the client, and puts in what flags say beside.
+func (e *policyEval) stand(site *policytest.Site) ([]policytest.Source, policy.Context, error) {
 	e.client.Policies = e.attach
 	sources, c, err := site.Stand(e.client)
 	if err != nil {

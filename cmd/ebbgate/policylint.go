@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 
@@ -70,7 +69,7 @@ file that cannot be read. --fail-on is medium unless --severity says otherwise.`
 
 func (l *policyLint) do(cmd *cobra.Command, paths []string) error {
 	if l.rules {
-		_, err := io.WriteString(cmd.OutOrStdout(), lint.Reference())
+		_, err := io.WriteString(answers{cmd.OutOrStdout()}, lint.Reference())
 		return err
 	}
 	from, err := lint.ParseSeverity(l.severity)
@@ -108,7 +107,7 @@ func (l *policyLint) do(cmd *cobra.Command, paths []string) error {
 	if err != nil {
 		return &exitError{exitInvalid, err}
 	}
-	if err := l.print(cmd.OutOrStdout(), report, from); err != nil {
+	if err := l.print(answers{cmd.OutOrStdout()}, report, from); err != nil {
 		return err
 	}
 	if fail > 0 && len(report.From(fail)) > 0 {
@@ -141,14 +140,14 @@ func (l *policyLint) print(out io.Writer, report *lint.Report, from lint.Severit
 	if l.sarif != "" {
 		f, err := os.Create(l.sarif)
 		if err != nil {
-			return invalidf("--sarif: %w", err)
+			return invalidf("--sarif: %w; name a file that can be written", err)
 		}
 		if err := lint.WriteSARIF(f, report, from, version); err != nil {
 			_ = f.Close()
-			return fmt.Errorf("--sarif: %w", err)
+			return invalidf("--sarif: %w; name a file that can be written", err)
 		}
 		if err := f.Close(); err != nil {
-			return fmt.Errorf("--sarif: %w", err)
+			return invalidf("--sarif: %w; name a file that can be written", err)
 		}
 	}
 	if l.json {

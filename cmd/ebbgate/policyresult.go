@@ -17,6 +17,7 @@ type (
 		AuthDecision         string                  `json:"authDecision"`
 		MissingContextValues []string                `json:"missingContextValues"`
 		Reason               string                  `json:"reason"`
+		Site                 []string                `json:"site,omitempty"` // why rules of the operator\'s own deny
 		Variables            map[string]string       `json:"variables,omitempty"`
 		Statements           []policy.StatementTrace `json:"statements,omitempty"`
 		Nearest              *policy.StatementTrace  `json:"nearest,omitempty"`
@@ -64,6 +65,7 @@ func authResult(c explain.Case, opts policy.Options, why bool) authResultJSON {
 		AuthDecision:         a.Outcome,
 		MissingContextValues: append([]string{}, a.Missing...),
 		Reason:               explain.Headline(c),
+		Site:                 a.Site,
 	}
 	if a.Outcome == policy.ImplicitDeny {
 		for _, d := range c.Documents {
@@ -85,6 +87,10 @@ func authResult(c explain.Case, opts policy.Options, why bool) authResultJSON {
 func authPolicies(c explain.Case, opts policy.Options, refs []policy.StatementRef) authPoliciesJSON {
 	out := authPoliciesJSON{Policies: []authPolicyJSON{}}
 	for _, ref := range refs {
+		if ref.Policy == policy.SitePolicy { // no document, so no statement
+			out.Policies = append(out.Policies, authPolicyJSON{PolicyName: ref.Policy, Statements: []authStatementJSON{}})
+			continue
+		}
 		last := len(out.Policies) - 1
 		if last < 0 || out.Policies[last].PolicyName != ref.Policy {
 			out.Policies = append(out.Policies, authPolicyJSON{PolicyName: ref.Policy, PolicyARN: policyARN(opts, ref.Policy)})

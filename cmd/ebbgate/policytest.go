@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 
@@ -21,6 +22,7 @@ type policyTest struct {
 	coverage bool
 	schema   bool
 	workers  int
+	site     []string
 }
 
 func newPolicyTestCommand() *cobra.Command {
@@ -46,6 +48,10 @@ A YAML file names policies and things once and lists who may do what:
 A .jsonl file has one whole case a line, with id, policies, context, request and
 expect. docs/how-to/test-policies-in-ci.md describes both.
 
+Rules of your own (*.rego) in a folder that a file names are asked as in the
+gateway; for the other cases those of --config's folder, and for all cases those of
+--site, if it is given.
+
 The last line is "N passed, M failed". Exit codes: 0 all passed; 1 a case failed;
 2 a wrong command line, a file that cannot be read, or a row that is no case.`,
 		Example: `  ebbgate policy test tests/*.yaml
@@ -63,6 +69,7 @@ The last line is "N passed, M failed". Exit codes: 0 all passed; 1 a case failed
 	f.StringVar(&t.junit, "junit", "", "also write JUnit XML to this file")
 	f.BoolVar(&t.coverage, "coverage", false, "show the statements, resources and conditions that no case reached")
 	f.BoolVar(&t.schema, "schema", false, "print the JSON Schema of the YAML format, for editors, and do nothing else")
+	f.StringArrayVar(&t.site, "site", nil, siteFlag)
 	f.IntVar(&t.workers, "workers", 0, "cases at a time; 0 is one a processor")
 	return cmd
 }
@@ -71,7 +78,7 @@ The last line is "N passed, M failed". Exit codes: 0 all passed; 1 a case failed
 var errSaid = errors.New("")
 
 func (t *policyTest) do(cmd *cobra.Command, files []string) error {
-	out := cmd.OutOrStdout()
+	out := answers{cmd.OutOrStdout()}
 	if t.schema {
 		_, err := out.Write(policytest.Schema())
 		return err
@@ -83,7 +90,10 @@ func (t *policyTest) do(cmd *cobra.Command, files []string) error {
 	if err != nil {
 		return err
 	}
-	runner := &policytest.Runner{Options: opts, Workers: t.workers, Name: t.verbose || t.json, Explain: t.coverage}
+	runner := &policytest.Runner{Options: opts, Workers: t.workers, Name: t.verbose || t.json, Explain: t.coverage, OwnOnly: len(t.site) > 0}
+	if runner.Own, err = ownRules(cmd.Context(), t.site, opts.Policies); err != nil {
+		return err
+	}
 	if t.run != "" {
 		if runner.Run, err = regexp.Compile(t.run); err != nil {
 			return invalidf("--run is no regular expression: %w", err)
@@ -108,7 +118,7 @@ func (t *policyTest) do(cmd *cobra.Command, files []string) error {
 		}
 	}
 	if coverage != nil {
-		if err := t.report(cmd, coverage.Report()); err != nil {
+		if err := t.report(out, coverage.Report()); err != nil {
 			return err
 		}
 	}
@@ -124,11 +134,11 @@ func (t *policyTest) do(cmd *cobra.Command, files []string) error {
 	return nil
 }
 
-func (t *policyTest) report(cmd *cobra.Command, r *policytest.Report) error {
+func (t *policyTest) report(out io.Writer, r *policytest.Report) error {
 	if t.json {
-		return (&policytest.Events{W: cmd.OutOrStdout()}).Print(policytest.Event{Action: "coverage", Coverage: r})
+		return (&policytest.Events{W: out}).Print(policytest.Event{Action: "coverage", Coverage: r})
 	}
-	return r.Write(cmd.OutOrStdout())
+	return r.Write(out)
 }
 
 func writeJUnit(path string, junit *policytest.JUnit, total policytest.Summary) error {

@@ -70,9 +70,9 @@ or AWS refused; 2 wrong usage, or files that do not load.`,
 				return err
 			}
 			if f.json {
-				err = printIndented(cmd.OutOrStdout(), v)
+				err = printIndented(answers{cmd.OutOrStdout()}, v)
 			} else {
-				err = printVerification(cmd.OutOrStdout(), v, all)
+				err = printVerification(answers{cmd.OutOrStdout()}, v, all)
 			}
 			if err == nil && len(v.Differences) > 0 {
 				err = fmt.Errorf("%d of %s differ", len(v.Differences), count(v.Asked, "answer"))

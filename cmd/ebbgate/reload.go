@@ -19,7 +19,7 @@ import (
 // reloads reads everything again at each signal, and puts policies into force
 // that have waited for their time.
 func (g *gateway) reloads(ctx context.Context, hup <-chan os.Signal, load func() (*configs.Config, error)) {
-	var waiting []delayed
+	var waiting queue
 	for {
 		var due <-chan time.Time
 		if len(waiting) > 0 {
@@ -47,7 +47,7 @@ func (g *gateway) reloads(ctx context.Context, hup <-chan os.Signal, load func()
 		g.health.Clear("reload")
 		g.log.Info("reloaded")
 		if o := cfg.Policy.Changes; o.Change == policy.ChangeAWS {
-			waiting = append(waiting, delayed{time.Now().Add(o.Delay), staged})
+			waiting = waiting.add(delayed{time.Now().Add(o.Delay), staged}, o.Delay)
 			g.announceDelay(o.Delay)
 		} else {
 			g.applyNow(staged)
@@ -59,6 +59,24 @@ func (g *gateway) reloads(ctx context.Context, hup <-chan os.Signal, load func()
 type delayed struct {
 	at     time.Time
 	staged *policy.Staged
+}
+
+// queue is what waits for its time, the earliest first. Each state holds all
+// documents and things, so that reloads which follow each other closely share one.
+type queue []delayed
+
+// apart is into how many parts of the delay states are kept apart.
+const apart = 16
+
+// add queues a state. It takes the place of the last one, if that came closely
+// behind the one before: what was read then takes effect with it, later by that
+// part of the delay at most. So there are never many more than apart.
+func (q queue) add(d delayed, delay time.Duration) queue {
+	if n := len(q); n > 1 && q[n-1].at.Sub(q[n-2].at) < max(delay/apart, time.Second) {
+		q[n-1] = d
+		return q
+	}
+	return append(q, d)
 }
 
 // applyNow puts policies into force, and ends what they no longer allow.

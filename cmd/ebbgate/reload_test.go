@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/configs"
 )
@@ -98,4 +100,41 @@ func TestReloadsCloseWhatTheyReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("at the end", 1, 1, 1, 1)
+}
+
+// TestDelayedReloadsAreBounded: with policy_change aws a reload every second keeps
+// few states, each takes effect or a later one in its place, and none much later
+// than it should.
+func TestDelayedReloadsAreBounded(t *testing.T) {
+	start := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	for _, delay := range []time.Duration{0, time.Second, 6 * time.Minute, time.Hour} {
+		var q queue
+		var due, applied []time.Time // when each was to take effect; and what did, in this order
+		most := 0
+		for second := range 3 * 3600 {
+			now := start.Add(time.Duration(second) * time.Second)
+			for len(q) > 0 && !q[0].at.After(now) {
+				applied = append(applied, q[0].at)
+				q = q[1:]
+			}
+			due = append(due, now.Add(delay))
+			q = q.add(delayed{at: now.Add(delay)}, delay)
+			most = max(most, len(q))
+		}
+		if most > apart+2 {
+			t.Errorf("delay %s: %d states wait", delay, most)
+		}
+		for _, at := range due {
+			i, _ := slices.BinarySearchFunc(applied, at, time.Time.Compare)
+			if i == len(applied) {
+				break // still waits
+			}
+			if late := applied[i].Sub(at); late > delay/apart+2*time.Second {
+				t.Fatalf("delay %s: due at %s, in force %s later", delay, at.Format(time.TimeOnly), late)
+			}
+		}
+		if !slices.IsSortedFunc(applied, time.Time.Compare) || len(applied) < 3 {
+			t.Errorf("delay %s: %d took effect", delay, len(applied))
+		}
+	}
 }

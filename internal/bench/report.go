@@ -130,6 +130,15 @@ func number(v float64) string {
 	return grouped(fmt.Sprintf("%.0f", v))
 }
 
+// proportion writes a ratio, and a very small one as a fraction: a decision takes
+// a thousandth of what plain Rego takes, which is not nothing.
+func proportion(v float64) string {
+	if v > 0 && v < 0.01 {
+		return "1/" + grouped(fmt.Sprintf("%.0f", 1/v))
+	}
+	return number(v)
+}
+
 func grouped(digits string) string {
 	var out strings.Builder
 	for i, d := range digits {

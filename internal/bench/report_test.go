@@ -29,6 +29,14 @@ func TestNumber(t *testing.T) {
 	}
 }
 
+func TestProportion(t *testing.T) {
+	for v, want := range map[float64]string{0: "0.00", 1.02: "1.02", 0.01: "0.01", 0.000_21: "1/4,762", 25: "25.0"} {
+		if got := proportion(v); got != want {
+			t.Errorf("%v is %q, want %q", v, got, want)
+		}
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name string

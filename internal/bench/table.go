@@ -52,7 +52,7 @@ func (f *figure) cells() []string {
 		with = f.With + " " + number(median(f.Peer)) + " " + f.Unit
 	}
 	if v, ok := f.ratio(); ok {
-		ratio = number(v)
+		ratio = proportion(v)
 	}
 	return []string{f.Item, f.What, ours, spread, with, ratio, f.target(), f.verdict(), f.Note}
 }

@@ -93,8 +93,8 @@ func (l *loader) path(path string, stdin io.Reader) error {
 			return fs.SkipDir
 		case d.IsDir():
 			return l.sidecar(p, true)
-		case filepath.Ext(p) == ".json" && !strings.HasPrefix(d.Name(), "."):
-			return l.file(p)
+		case strings.EqualFold(filepath.Ext(p), ".json") && !strings.HasPrefix(d.Name(), "."):
+			return l.file(p) // x.JSON too: a Deny that nobody reads
 		}
 		return nil
 	})
@@ -113,7 +113,7 @@ func (l *loader) file(path string) error {
 	if err != nil {
 		return err
 	}
-	l.sources = append(l.sources, Source{Name: strings.TrimSuffix(filepath.Base(path), ".json"), File: path, Text: raw})
+	l.sources = append(l.sources, Source{Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), File: path, Text: raw})
 	return nil
 }
 

@@ -65,7 +65,8 @@ type Case struct {
 	Want      Want
 	Switches  map[string]string // settings of this case only
 	Gateway   Gateway
-	Skip      string // why it is not run
+	Own       *policy.OwnRules // the operator's own Rego beside its documents
+	Skip      string           // why it is not run
 }
 
 // Gateway is whose ARNs a short resource such as topic/a gets, and what those

@@ -43,10 +43,21 @@ func ReadJSONL(file string, text []byte) ([]*Case, policy.Faults) {
 	return cases, faults
 }
 
+// maxRow is a hundred times what documents, context and request of a case need.
+const maxRow = 1 << 20
+
 func (r *rowReader) row() *Case {
-	if !utf8.Valid(r.text) {
-		r.fault(len(bytes.ToValidUTF8(r.text, nil)), "", "the text is not valid UTF-8", "save the file as UTF-8")
+	if len(r.text) > maxRow {
+		r.fault(0, "", fmt.Sprintf("the row has more than %d bytes", maxRow), "write one case a line")
 		return nil
+	}
+	for i := 0; i < len(r.text); {
+		c, size := utf8.DecodeRune(r.text[i:])
+		if c == utf8.RuneError && size == 1 {
+			r.fault(i, "", "the text is not valid UTF-8", "save the file as UTF-8")
+			return nil
+		}
+		i += size
 	}
 	var whole json.RawMessage
 	if err := json.Unmarshal(r.text, &whole); err != nil {

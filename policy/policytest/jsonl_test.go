@@ -20,6 +20,9 @@ func TestRowsThatAreNone(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ row, want string }{
 		"no JSON":             {`{"id": `, `f.jsonl:1:7: not JSON: unexpected end of JSON input; write one whole JSON object a line`},
+		"Latin-1":             {`{"id": "gr` + "\xfc" + `n"}`, "f.jsonl:1:11: the text is not valid UTF-8; save the file as UTF-8"},
+		"UTF-16":              {"\xff\xfe{\x00", "f.jsonl:1:1: the text is not valid UTF-8; save the file as UTF-8"},
+		"megabytes":           {`{"id": "` + strings.Repeat("x", 2<<20) + `"}`, "f.jsonl:1:1: the row has more than 1048576 bytes; write one case a line"},
 		"two values":          {goodRow + " {}", "not JSON: invalid character '{' after top-level value"},
 		"a list":              {`[1]`, "f.jsonl:1:1: a JSON object is needed here"},
 		"no request":          {row(`"request"`, `"requests"`), `there is no "request"; add "request"`},
@@ -84,13 +87,13 @@ func TestRowsThatAreSome(t *testing.T) {
 func TestContextWhole(t *testing.T) {
 	row := strings.Replace(goodRow, `"context":{"client_id":"c"}`, `"context":{"client_id":"c","thing_name":"t","thing_attached":true,"thing_exclusive":true,"thing_type":"y","thing_attributes":{"a":"b"},`+
 		`"certificate":{"id":"i","serial":"s","subject":{"CommonName":["n"]},"issuer":{}},"source_ip":"10.0.0.1","source_vpc":"v","source_vpce":"e","vpc_source_ip":"10.0.0.2","domain_name":"d",`+
-		`"current_time":"2026-06-01T12:00:00Z","protocol":"mqtt","policy_targets":["thinggroup"]}`, 1)
+		`"current_time":"2026-06-01T12:00:00Z","protocol":"mqtt","user":"u","listener":"l","thing_groups":["g"],"policy_targets":["thinggroup"]}`, 1)
 	cases, faults := ReadJSONL("f.jsonl", []byte(row))
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
 	c := cases[0].Context
-	if c.ThingName != "t" || !c.ThingAttached || !c.ThingExclusive || c.ThingAttributes["a"] != "b" || c.Certificate.Subject["CommonName"][0] != "n" || c.VPCSourceIP != "10.0.0.2" {
+	if c.ThingName != "t" || !c.ThingAttached || !c.ThingExclusive || c.ThingAttributes["a"] != "b" || c.Certificate.Subject["CommonName"][0] != "n" || c.VPCSourceIP != "10.0.0.2" || c.User+c.Listener+c.ThingGroups[0] != "ulg" {
 		t.Errorf("context %+v", c)
 	}
 	if cases[0].Documents[0].Target != policy.TargetThingGroup {

@@ -29,9 +29,10 @@ type Text struct {
 
 // Case prints a failure, with what was asked and why the answer is what it is.
 func (t *Text) Case(r Result) error {
-	name := r.Case.ID
+	id := explain.Brief(r.Case.ID)
+	name := id
 	if r.Case.Why != "" {
-		name += " (" + r.Case.Why + ")"
+		name += " (" + explain.Brief(r.Case.Why) + ")"
 	}
 	switch {
 	case r.Skipped && t.Verbose:
@@ -41,7 +42,7 @@ func (t *Text) Case(r Result) error {
 		if r.Case.Confidence == uncertain {
 			note = indent(r.doubt())
 		}
-		return t.print("--- PASS: %s (%s)\n%s", r.Case.ID, seconds(r.Elapsed), note)
+		return t.print("--- PASS: %s (%s)\n%s", id, seconds(r.Elapsed), note)
 	case r.Skipped || r.Passed:
 		return nil
 	}

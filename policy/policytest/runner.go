@@ -19,19 +19,27 @@ import (
 // Runner runs cases. The zero value runs all of them with the switches'
 // defaults.
 type Runner struct {
-	Options policy.Options // switches, and the gateway of short resources
-	Run     *regexp.Regexp // which ids to run; nil runs all
-	Workers int            // cases at a time; 0 is one a processor
-	Explain bool           // explain every answer, not only those of cases that fail; coverage needs it
-	Name    bool           // name the switches that decide uncertain cases, not only of those that fail
+	Options policy.Options   // switches, and the gateway of short resources
+	Run     *regexp.Regexp   // which ids to run; nil runs all
+	Own     *policy.OwnRules // the operator's own Rego, for cases whose documents have none beside them
+	OwnOnly bool             // it is for all cases
+	Workers int              // cases at a time; 0 is one a processor
+	Explain bool             // explain every answer, not only those of cases that fail; coverage needs it
+	Name    bool             // name the switches that decide uncertain cases, not only of those that fail
 
 	mu    sync.Mutex
-	desks map[policy.Options]*desk
-	first func() (*policy.Desk, error)        // whose rules all desks share
-	open  func(policy.Options) (asker, error) // nil makes a policy.Plain
+	desks map[deskKey]*desk
+	first func() (*policy.Desk, error) // whose rules all desks share
+	open  func(deskKey) (asker, error) // nil makes a policy.Plain
 }
 
-// desk is made once for each set of switches and gateway.
+// deskKey is what makes desks different.
+type deskKey struct {
+	policy.Options
+	own *policy.OwnRules
+}
+
+// desk is made once for each set of switches, gateway and own rules.
 type desk struct {
 	once sync.Once
 	asker
@@ -249,40 +257,44 @@ func (r *Runner) options(c *Case) (policy.Options, error) {
 	return withSwitches(opts, c.Switches)
 }
 
-// desk finds or makes the desk for a case's gateway and switches.
+// desk finds or makes the desk for a case's gateway, switches and own rules.
 func (r *Runner) desk(c *Case) (asker, error) {
 	opts, err := r.options(c)
 	if err != nil {
 		return nil, err
 	}
+	key := deskKey{opts, c.Own}
+	if c.Own == nil || r.OwnOnly {
+		key.own = r.Own
+	}
 	r.mu.Lock()
 	if r.desks == nil {
-		r.desks = map[policy.Options]*desk{}
+		r.desks = map[deskKey]*desk{}
 	}
 	if r.first == nil {
 		r.first = sync.OnceValues(func() (*policy.Desk, error) { return policy.NewDesk(policy.Options{}) })
 	}
-	d := r.desks[opts]
+	d := r.desks[key]
 	if d == nil {
 		d = &desk{}
-		r.desks[opts] = d
+		r.desks[key] = d
 	}
 	r.mu.Unlock()
-	d.once.Do(func() { d.asker, d.err = r.make(opts) })
+	d.once.Do(func() { d.asker, d.err = r.make(key) })
 	return d.asker, d.err
 }
 
-func (r *Runner) make(opts policy.Options) (asker, error) {
+func (r *Runner) make(key deskKey) (asker, error) {
 	if r.open != nil {
-		return r.open(opts)
+		return r.open(key)
 	}
 	first, err := r.first()
 	if err != nil {
 		return nil, err
 	}
-	d, err := first.With(opts)
+	d, err := first.With(key.Options)
 	if err != nil {
 		return nil, err
 	}
-	return d.Plain(context.Background())
+	return d.Under(key.own).Plain(context.Background())
 }

@@ -88,7 +88,7 @@ func TestSpeedsThatDiffer(t *testing.T) {
 		{liar{}, "the rules in Rego say allow, the compiled matchers say explicit_deny (because)"},
 		{liar{errors.New("burst")}, "the compiled matchers fail where the rules answer allow: burst"},
 	} {
-		r := &Runner{open: func(policy.Options) (asker, error) { return c.desk, nil }}
+		r := &Runner{open: func(deskKey) (asker, error) { return c.desk, nil }}
 		cases, _ := ReadJSONL("f.jsonl", []byte(goodRow))
 		sum, err := r.Test(t.Context(), cases, func(r Result) error {
 			if r.Passed || !strings.Contains(r.Detail(), c.want) {

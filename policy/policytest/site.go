@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -17,8 +18,13 @@ import (
 // Site is the documents and the registry that clients are tested against.
 type Site struct {
 	documents []Source
-	engine    *policy.Engine // nil without a registry file
+	engine    *policy.Engine   // nil without a registry file
+	rules     []string         // files of the operator's own Rego beside the documents
+	own       *policy.OwnRules // compiled; nil when there are none
 }
+
+// Own are the operator's own rules beside the documents; nil when there are none.
+func (s *Site) Own() *policy.OwnRules { return s.own }
 
 // disk is what a site is read from.
 type disk interface {
@@ -44,16 +50,18 @@ func OpenSite(paths []string, things string) (*Site, error) {
 func openSite(d disk, paths []string, things string) (*Site, error) {
 	s := &Site{}
 	for _, path := range paths {
-		documents, err := readDocuments(d, path)
+		documents, rules, err := readDocuments(d, path)
 		if err != nil {
 			return nil, err
 		}
 		if err := s.add(documents...); err != nil {
 			return nil, err
 		}
+		s.rules = append(s.rules, rules...)
 	}
-	if things == "" {
-		return s, nil
+	var err error
+	if s.own, err = policy.ReadOwnRules(context.Background(), s.rules...); err != nil || things == "" {
+		return s, err
 	}
 	if len(paths) != 1 {
 		return nil, errors.New("a registry names its policies by the files of one folder; name one folder of policies beside it")
@@ -61,7 +69,6 @@ func openSite(d disk, paths []string, things string) (*Site, error) {
 	if _, err := d.ReadDir(paths[0]); err != nil {
 		return nil, fmt.Errorf("%s: a registry needs a folder of policies; name the folder that holds <name>.json for each policy that %s attaches", paths[0], things)
 	}
-	var err error
 	s.engine, err = d.Load(policy.Options{Policies: paths[0], Things: things})
 	return s, err
 }
@@ -85,29 +92,34 @@ func (s *Site) find(name string) *Source {
 	return nil
 }
 
-// readDocuments reads a document, or those of a folder.
-func readDocuments(d disk, path string) ([]Source, error) {
+// readDocuments reads a document, or those of a folder, of which it also lists
+// the files of the operator's own rules. A folder is read as the gateway reads
+// it: a file that it refuses could be a Deny, and is refused here.
+func readDocuments(d disk, path string) (out []Source, rules []string, err error) {
 	entries, err := d.ReadDir(path)
 	if err != nil {
 		s, err := readDocument(d, path)
-		return []Source{s}, err
+		return []Source{s}, nil, err
 	}
-	var out []Source
 	for _, e := range entries {
-		name := e.Name()
-		if e.IsDir() || filepath.Ext(name) != ".json" || strings.HasPrefix(name, ".") {
-			continue // what a folder of policies may not hold, the gateway and lint say
+		kind, err := policy.FolderEntry(path, e)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case kind == policy.FolderRules:
+			rules = append(rules, filepath.Join(path, e.Name()))
+		case kind == policy.FolderDocument:
+			s, err := readDocument(d, filepath.Join(path, e.Name()))
+			if err != nil {
+				return nil, nil, err
+			}
+			out = append(out, s)
 		}
-		s, err := readDocument(d, filepath.Join(path, name))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: there is no policy in the folder; put <name>.json files into it", path)
+		return nil, nil, fmt.Errorf("%s: there is no policy in the folder; put <name>.json files into it", path)
 	}
-	return out, nil
+	return out, rules, nil
 }
 
 func readDocument(d disk, path string) (Source, error) {
@@ -125,6 +137,8 @@ type Client struct {
 	Thing       string // the thing whose certificate it presents
 	Certificate string // id, or a PEM file
 	User        string
+	Listener    string
+	Attached    []string // the policies of its listener, for a user
 	Policies    []string // exactly these; nil: those that the registry gives, or all
 	Groups      []string // policies attached to a thing group, likewise
 }
@@ -138,16 +152,21 @@ func (s *Site) Stand(c Client) ([]Source, policy.Context, error) {
 	}
 	own := c.Policies != nil || c.Groups != nil
 	if s.engine != nil {
-		standing, err := s.engine.Standing(policy.Who{ClientID: c.ID, Thing: c.Thing, Certificate: id, X509: cert, User: c.User})
+		standing, err := s.engine.Standing(policy.Who{ClientID: c.ID, Thing: c.Thing, Certificate: id, X509: cert, User: c.User, Policies: c.Attached})
 		switch {
 		case err == nil && !own:
 			documents, err := s.named(standing.Policies, policy.TargetCertificate)
+			standing.Context.Listener = c.Listener
 			return documents, standing.Context, err
 		case err == nil:
 			context = standing.Context
 		case !own:
 			return nil, context, err
 		}
+	}
+	context.Listener = c.Listener
+	if c.User != "" {
+		context.User = c.User
 	}
 	if c.Thing != "" && context.ThingName == "" {
 		context.ThingName, context.ThingAttached = c.Thing, true

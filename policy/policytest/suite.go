@@ -21,7 +21,7 @@ var (
 	thingKeys       = []string{"type", "attributes", "attached", "exclusive", "policies", "group_policies", "certificate"}
 	certificateForm = []string{"id", "serial", "subject", "issuer"}
 	testKeys        = []string{
-		"name", "why", "client", "thing", "certificate", "user", "policies", "group_policies", "with",
+		"name", "why", "client", "thing", "certificate", "user", "listener", "policies", "group_policies", "with",
 		"from", "at", "protocol", "domain", "vpc", "vpce", "vpc_source_ip",
 		"may", "may not", "may_not", "ask", "expect", "switches", "skip",
 	}

@@ -75,7 +75,7 @@ func (t *saying) connect() {
 
 // stand finds the documents of the client and what is known of it.
 func (t *saying) stand() {
-	own := Client{ID: t.client, User: t.get("user"), Thing: t.get("thing")}
+	own := Client{ID: t.client, User: t.get("user"), Thing: t.get("thing"), Listener: t.get("listener")}
 	own.Policies = t.policyNames(t.fields["policies"], t.where+".policies")
 	own.Groups = t.policyNames(t.fields["group_policies"], t.where+".group_policies")
 	cert := t.certificate(t.fields["certificate"], t.where+".certificate")
@@ -103,8 +103,9 @@ func (t *saying) stand() {
 	}
 	t.documents = documents
 	if known != nil {
+		user, listener := context.User, context.Listener
 		context = known.context
-		context.ClientID = t.client
+		context.ClientID, context.User, context.Listener = t.client, user, listener
 	}
 	if cert != nil {
 		context.Certificate = cert
@@ -198,7 +199,7 @@ func (t *saying) one(e strictyaml.Entry, id string, want Want) {
 	}
 	t.suite.cases = append(t.suite.cases, &Case{
 		ID: name + "/" + id, Why: t.get("why"), File: t.file, Line: e.Node.Line, Skip: t.get("skip"),
-		Documents: t.documents, Site: t.site.documents, Context: t.context, Questions: questions,
+		Documents: t.documents, Site: t.site.documents, Own: t.site.own, Context: t.context, Questions: questions,
 		Want: want, Switches: t.switches, Gateway: t.gateway,
 	})
 }

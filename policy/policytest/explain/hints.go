@@ -71,6 +71,11 @@ type hinter struct {
 }
 
 func (h *hinter) add(format string, args ...any) {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = Brief(text)
+		}
+	}
 	text := fmt.Sprintf(format, args...)
 	if !slices.Contains(h.out, text) && len(h.out) < 6 {
 		h.out = append(h.out, text)

@@ -22,7 +22,7 @@ func split(text string) arn {
 	return a
 }
 
-func (a arn) short() string { return a.kind + a.name }
+func (a arn) short() string { return Brief(a.kind + a.name) }
 
 // glob compares as policies do: * is any text, ? one character. It goes back
 // to the last * only, so that no pattern takes long.

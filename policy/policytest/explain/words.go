@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/ebbgate/ebbgate/policy"
 )
@@ -18,6 +19,9 @@ func Headline(c Case) string {
 	case policy.Allowed:
 		return fmt.Sprintf("%s %s: by %s", a.Outcome, what, refs(a.Allowing))
 	case policy.ExplicitDeny:
+		if len(a.Site) > 0 {
+			return fmt.Sprintf("%s %s: by rules of your own: %s", a.Outcome, what, Brief(strings.Join(a.Site, "; ")))
+		}
 		return fmt.Sprintf("%s %s: by %s", a.Outcome, what, refs(a.Denying))
 	}
 	switch n := len(a.Statements); {
@@ -98,7 +102,13 @@ func Write(w io.Writer, c Case) error {
 		told = c.Answer.Allowing
 	case policy.ExplicitDeny:
 		told = c.Answer.Denying
-		if len(c.Answer.Allowing) > 0 {
+		if len(c.Answer.Site) > 0 {
+			told = c.Answer.Allowing
+			p.line("  The documents allow it, and %s takes it away:", policy.SitePolicy)
+			for _, reason := range c.Answer.Site {
+				p.line("    %s", Brief(reason))
+			}
+		} else if len(c.Answer.Allowing) > 0 {
 			p.line("  A Deny wins over every Allow; without it %s would allow this.", refs(c.Answer.Allowing))
 		}
 	}
@@ -125,7 +135,7 @@ func Write(w io.Writer, c Case) error {
 
 // Client is who asks, in words.
 func Client(c policy.Context) string {
-	out := fmt.Sprintf("by client %q", c.ClientID)
+	out := fmt.Sprintf("by client %q", Brief(c.ClientID))
 	if c.Protocol == "http" {
 		out = "over HTTP"
 	}
@@ -136,6 +146,12 @@ func Client(c policy.Context) string {
 		out += fmt.Sprintf(", thing %s", c.ThingName)
 	default:
 		out += fmt.Sprintf(", thing %s (not attached)", c.ThingName)
+	}
+	if c.User != "" && (c.Certificate == nil || c.User != c.Certificate.ID) {
+		out += fmt.Sprintf(", user %q", Brief(c.User))
+	}
+	if c.Listener != "" {
+		out += fmt.Sprintf(", listener %q", Brief(c.Listener))
 	}
 	if c.Certificate != nil && c.Certificate.ID != "" {
 		out += fmt.Sprintf(", certificate %.12s…", c.Certificate.ID)
@@ -175,12 +191,23 @@ func (p *printer) line(format string, args ...any) {
 	}
 }
 
-// printable keeps control characters of documents and topics out of terminals.
+// printable keeps control characters of documents and topics out of terminals,
+// and what turns the order of text around.
 func printable(r rune) rune {
-	if r != '\n' && (r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0) {
+	if r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)) {
 		return '\uFFFD'
 	}
 	return r
+}
+
+// Brief keeps what somebody else wrote from filling a screen: a topic may have
+// thousands of characters.
+func Brief(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:most], ""), len(text))
 }
 
 // at is where a statement is to be read, in words.
@@ -279,7 +306,7 @@ func mark(fits bool) string {
 func quote(list []string) []string {
 	out := make([]string, len(list))
 	for i, text := range list {
-		out[i] = fmt.Sprintf("%q", text)
+		out[i] = fmt.Sprintf("%q", Brief(text))
 	}
 	return out
 }
@@ -289,7 +316,7 @@ func (p *printer) values() {
 	if len(p.Answer.Variables) > 0 {
 		p.line("\nVariables")
 		for _, name := range slices.SortedFunc(maps.Keys(p.Answer.Variables), func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) }) {
-			p.line("  %s = %q", name, p.Answer.Variables[name])
+			p.line("  %s = %q", name, Brief(p.Answer.Variables[name]))
 		}
 	}
 	if len(p.Answer.Missing) > 0 {
