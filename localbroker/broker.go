@@ -85,6 +85,7 @@ type Broker struct {
 	retained  *retained
 	reading   chan struct{} // who reads the shelf now
 	courier   courier       // carries what no connection gave
+	wills     overdue
 
 	connected atomic.Int64 // devices
 	sockets   atomic.Int64 // open ones of all listeners
@@ -152,8 +153,10 @@ func (b *Broker) shelf(given Shelf) Shelf {
 }
 
 // Listen opens the listeners' addresses. Devices may connect from then on, and
-// are served once Run runs.
+// are served once Run runs. The wills of devices that were connected when an
+// earlier start ended are published before.
 func (b *Broker) Listen() error {
+	b.publishWills()
 	for _, l := range b.listeners {
 		if err := l.open(); err != nil {
 			for _, l := range b.listeners {

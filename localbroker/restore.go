@@ -26,6 +26,9 @@ func (b *Broker) restore() error {
 	if err := b.restoreRetained(); err != nil {
 		return fmt.Errorf("local broker: read retained messages: %w", err)
 	}
+	if err := b.restoreWills(); err != nil {
+		return fmt.Errorf("local broker: read wills: %w", err)
+	}
 	for _, owner := range orphans {
 		b.erase(newBacklog(b.store, owner))
 	}

@@ -38,21 +38,22 @@ type session struct {
 
 	timer *time.Timer // for the pace of what was stored while the device was away
 
-	will    *testament // waits for its delay, while nobody is connected
-	willDue time.Duration
+	will *testament // waits for its delay, while nobody is connected
 }
 
-// bind gives the session to a connection. Deliveries begin with start.
-func (s *session) bind(c *client) {
+// bind gives the session to a connection, and returns the will that is not to be
+// published now. Deliveries begin with start.
+func (s *session) bind(c *client) (was *testament) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pacer = s.bucketsOf(c.profile)
 	s.client, s.version, s.profile, s.limits = c, c.version, c.profile, c.settings.Limits
 	s.who, s.may, s.expiry = c.principal, c.may, c.expiry
-	s.will = nil // [MQTT-3.1.3-9]
+	was, s.will = s.will, nil
 	if s.keep != nil {
 		s.keep.attach(s.pacer != nil && s.pacer.pace == paceBites)
 	}
+	return was
 }
 
 // start opens the session's connection, now that CONNACK is out, and sends what

@@ -74,7 +74,7 @@ func (s *session) durableLocked(plan []grant) error {
 	}
 	for _, g := range plan {
 		if g.sub != nil {
-			saved := s.saveLocked(&bridge.Batch{}, 0)
+			saved := s.saveLocked()
 			s.mu.Unlock()
 			err := <-saved
 			s.mu.Lock()
@@ -164,5 +164,5 @@ func (s *session) saveSoon() <-chan error {
 	if s.keep == nil || s.ended {
 		return nil
 	}
-	return s.saveLocked(&bridge.Batch{}, 0)
+	return s.saveLocked()
 }
