@@ -82,6 +82,7 @@ type Broker struct {
 	index     index
 	store     *store
 	sessions  registry
+	groups    groups
 	retained  *retained
 	reading   chan struct{} // who reads the shelf now
 	courier   courier       // carries what no connection gave
@@ -119,6 +120,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	}
 	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.made = b.now()
+	b.groups = groups{broker: b, byName: map[string]*group{}}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
 	b.reading = make(chan struct{}, readers)

@@ -16,6 +16,9 @@ func (b *Broker) restore() error {
 	if err := b.restoreSessions(owners); err != nil {
 		return fmt.Errorf("local broker: read sessions: %w", err)
 	}
+	if err := b.restoreGroups(owners); err != nil {
+		return fmt.Errorf("local broker: read share groups: %w", err)
+	}
 	orphans, err := b.restoreQueues(owners)
 	if err == nil {
 		err = b.restoreBodies()

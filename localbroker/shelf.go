@@ -23,6 +23,7 @@ const (
 	shelfSession  = bridge.ShelfPrefix + "session"  // client id: a session, see sessionRecord
 	shelfQueue    = bridge.ShelfPrefix + "queue"    // entry.key: what is the entry's own, see appendKept
 	shelfBody     = bridge.ShelfPrefix + "body"     // 8 bytes: a message that several entries share
+	shelfGroup    = bridge.ShelfPrefix + "group"    // filter with $share: the number of its queue
 	shelfRetained = bridge.ShelfPrefix + "retained" // topic: its message
 	shelfWill     = bridge.ShelfPrefix + "will"     // 8 bytes: a testament
 	shelfNumbers  = bridge.ShelfPrefix + "numbers"  // "next": from where the next start counts

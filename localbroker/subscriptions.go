@@ -44,6 +44,7 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 	for _, d := range due {
 		s.offerLocked(d)
 	}
+	s.broker.drawFor(s.sharedLocked())
 }
 
 // addLocked adds or replaces a subscription, unless there are too many.
@@ -103,6 +104,7 @@ func (s *session) withdrawLocked(c *client, plan []grant, before []*subscription
 		default:
 			delete(s.subs, text)
 			s.broker.index.remove(s, g.sub.filter)
+			s.broker.groups.left(g.sub.filter)
 		}
 	}
 }
@@ -146,6 +148,7 @@ func (s *session) unsubscribe(text string) bool {
 	}
 	delete(s.subs, text)
 	s.broker.index.remove(s, sub.filter)
+	s.broker.groups.left(sub.filter)
 	return true
 }
 
