@@ -154,13 +154,13 @@ func (k *backlog) detach(flight, waiting []*delivery) {
 	unread := k.again
 	k.again = nil
 	for _, d := range flight {
-		if d.kept.ordinal > 0 {
+		if d.kept.ordinal > 0 && d.from == nil {
 			k.again = append(k.again, sent{d.kept.ordinal, d.id})
 		}
 	}
 	for _, d := range waiting {
 		switch {
-		case d.kept.ordinal == 0:
+		case d.kept.ordinal == 0 || d.from != nil:
 		case d.id != 0: // was in flight on an earlier connection already
 			k.again = append(k.again, sent{d.kept.ordinal, d.id})
 		default:

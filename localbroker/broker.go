@@ -82,9 +82,11 @@ type Broker struct {
 	index     index
 	store     *store
 	sessions  registry
+	groups    groups
 	retained  *retained
 	reading   chan struct{} // who reads the shelf now
 	courier   courier       // carries what no connection gave
+	wills     overdue
 
 	connected atomic.Int64 // devices
 	sockets   atomic.Int64 // open ones of all listeners
@@ -118,6 +120,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	}
 	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.made = b.now()
+	b.groups = groups{broker: b, byName: map[string]*group{}}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
 	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
 	b.reading = make(chan struct{}, readers)
@@ -152,8 +155,10 @@ func (b *Broker) shelf(given Shelf) Shelf {
 }
 
 // Listen opens the listeners' addresses. Devices may connect from then on, and
-// are served once Run runs.
+// are served once Run runs. The wills of devices that were connected when an
+// earlier start ended are published before.
 func (b *Broker) Listen() error {
+	b.publishWills()
 	for _, l := range b.listeners {
 		if err := l.open(); err != nil {
 			for _, l := range b.listeners {

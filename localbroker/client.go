@@ -51,6 +51,7 @@ type client struct {
 	largest     int           // largest packet that the device takes
 	terse       bool          // Request Problem Information is 0
 	will        *will
+	testament   *testament // the will on the shelf
 	rate        *rate.Limiter
 
 	presence *presence // what its lifecycle events say; nil: it has none

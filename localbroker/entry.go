@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"cmp"
 	"encoding/binary"
 	"time"
 
@@ -59,7 +60,8 @@ func ownerPrefix(owner uint64) string { return bodyKey(owner) }
 const (
 	keptRetain = 1 << iota
 	keptShared
-	keptOwn // the message follows
+	keptOwn     // the message follows
+	keptExpires // an expiry of its own follows
 )
 
 // encodeKept is the value of a delivery's entry.
@@ -76,12 +78,19 @@ func encodeKept(d *delivery) []byte {
 	if d.shared {
 		flags |= keptShared
 	}
+	if d.shortened {
+		flags |= keptExpires
+		size += 10
+	}
 	b := make([]byte, 0, size)
 	b = append(b, codecVersion, flags, d.qos)
 	b = appendText(b, d.share)
 	b = binary.AppendUvarint(b, uint64(len(d.identifiers)))
 	for _, n := range d.identifiers {
 		b = binary.AppendUvarint(b, uint64(n))
+	}
+	if d.shortened {
+		b = binary.AppendUvarint(b, uint64(d.expires))
 	}
 	if d.kept.body == 0 {
 		b = appendMessage(b, d.msg, d.expires)
@@ -101,8 +110,13 @@ func decodeKept(e entry, value []byte, body func(uint64) ([]byte, error)) (*deli
 	for range r.count() {
 		d.identifiers = append(d.identifiers, int(r.number()))
 	}
+	var own time.Duration
+	if d.shortened = flags&keptExpires != 0; d.shortened {
+		own = r.duration()
+	}
 	if flags&keptOwn != 0 {
 		d.msg, d.expires = r.message()
+		d.expires = cmp.Or(own, d.expires)
 		return d, r.err()
 	}
 	if err := r.err(); err != nil {
@@ -113,6 +127,7 @@ func decodeKept(e entry, value []byte, body func(uint64) ([]byte, error)) (*deli
 		return nil, err
 	}
 	d.msg, d.expires, _, err = decodeMessage(b)
+	d.expires = cmp.Or(own, d.expires)
 	return d, err
 }
 

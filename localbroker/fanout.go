@@ -50,8 +50,10 @@ type receiver struct {
 	qos         byte
 	asRetained  bool
 	identifiers []int
-	share       string // ShareName of a shared subscription among them
-	shared      bool   // there is no ordinary one
+	share       string        // ShareName of a shared subscription among them
+	shared      bool          // there is no ordinary one
+	via         *subscription // the shared one
+	queue       bool          // of its group: no member is connected
 }
 
 // receivers finds who receives a topic: each session once, at the highest of
@@ -68,7 +70,11 @@ func (b *Broker) receivers(from, topic string) []receiver {
 		if s.noLocal && s.session.id == from {
 			continue
 		}
-		if n := len(out); n == 0 || out[n-1].session != s.session || s.each {
+		if s.filter.group != "" && !s.session.online.Load() { // nobody in the group is
+			out = append(out, receiver{session: s.session, qos: s.qos, share: s.filter.group, shared: true, via: s, queue: true})
+			continue
+		}
+		if n := len(out); n == 0 || out[n-1].queue || out[n-1].session != s.session || s.each {
 			out = append(out, receiver{session: s.session, shared: true})
 		}
 		r := &out[len(out)-1]
@@ -77,7 +83,7 @@ func (b *Broker) receivers(from, topic string) []receiver {
 		if s.filter.group == "" {
 			r.shared = false
 		} else {
-			r.share = s.filter.group
+			r.share, r.via = s.filter.group, s
 		}
 		if s.identifier > 0 {
 			r.identifiers = append(r.identifiers, s.identifier)
@@ -91,6 +97,8 @@ func (r *receiver) delivery(m *bridge.Message, expires time.Duration) *delivery 
 	d := newDelivery(m, min(m.QoS, r.qos))
 	d.retain = m.Retain && r.asRetained
 	d.identifiers, d.expires = r.identifiers, expires
-	d.share, d.shared = r.share, r.shared
+	if d.share, d.shared = r.share, r.shared; d.shared {
+		d.via = r.via
+	}
 	return d
 }

@@ -1,7 +1,9 @@
 package localbroker
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -160,6 +162,22 @@ func (l *level) members(group string, hash, create bool) members {
 		(*g)[strings.Clone(group)] = m
 	}
 	return *m
+}
+
+// members lists the subscriptions of a share group.
+func (x *index) members(f filter) []*subscription {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	l, hash := &x.root, false
+	for part := range strings.SplitSeq(f.topic, "/") {
+		if hash = part == "#"; hash {
+			break
+		}
+		if l = l.next[part]; l == nil {
+			return nil
+		}
+	}
+	return slices.Collect(maps.Values(l.members(f.group, hash, false)))
 }
 
 // match appends the subscriptions that match topic: every ordinary one, and one

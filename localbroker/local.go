@@ -142,7 +142,10 @@ func (l *local) deliver(p *parcel, err error) {
 		return
 	}
 	sent := bridge.ResultAbsent
-	if p.full > 0 {
+	switch {
+	case p.queued > 0:
+		sent = bridge.ResultAcked
+	case p.full > 0:
 		sent = bridge.ResultRetry
 	}
 	p.deliver(func(s *session, d *delivery) {

@@ -19,6 +19,7 @@ type MemoryOptions struct {
 	Sessions         int         `koanf:"sessions" doc:"Most sessions, connected and held ones, 1 to 1000000; above it a CONNECT is refused."`
 	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all kept sessions together, on disk."`
 	MemoryQueueSize  bridge.Size `koanf:"memory_queue_size" doc:"Most bytes in memory that wait for devices, in all sessions together: all that waits in sessions that are not kept, and what is read ahead of the others."`
+	SharedQueue      string      `koanf:"shared_queue" enum:"on,off" doc:"What becomes of a QoS 1 message for a share group none of whose members is connected: on queues it for the group, as AWS IoT Core does since 2025; off drops it, as before."`
 	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
 	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`
 
@@ -125,7 +126,7 @@ func DefaultOptions() Options {
 	return Options{
 		Listeners: []ListenerOptions{DefaultListener()},
 		Broker: MemoryOptions{
-			Sockets: 20_000, Sessions: 20_000, QueueSize: 1 << 30, MemoryQueueSize: 64 << 20, RetainedMessages: 10_000, RetainedSize: 32 << 20,
+			Sockets: 20_000, Sessions: 20_000, QueueSize: 1 << 30, MemoryQueueSize: 64 << 20, SharedQueue: sharedQueueOn, RetainedMessages: 10_000, RetainedSize: 32 << 20,
 			Quotas: DefaultAccountQuotas(),
 		},
 	}
@@ -160,6 +161,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.Broker.Sessions, d.Sessions)
 	orDefault(&o.Broker.QueueSize, d.QueueSize)
 	orDefault(&o.Broker.MemoryQueueSize, d.MemoryQueueSize)
+	orDefault(&o.Broker.SharedQueue, d.SharedQueue)
 	orDefault(&o.Broker.RetainedMessages, d.RetainedMessages)
 	orDefault(&o.Broker.RetainedSize, d.RetainedSize)
 	listeners := make([]ListenerOptions, len(o.Listeners))

@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ type delivery struct {
 	retain      bool
 	identifiers []int
 	expires     time.Duration // on the shelf's clock; 0: never
+	shortened   bool          // expires is earlier than the message's own
 	id          uint16        // packet id, once sent
 	size        int
 	sentAt      time.Duration // when it was sent last, on the shelf's clock
@@ -21,6 +23,11 @@ type delivery struct {
 	share     string // ShareName of a subscription that it goes through, or empty
 	shared    bool   // and through no ordinary one
 	decidedIn uint64 // the policy's generation that allowed it, or undecided
+
+	via     *subscription // the shared one, when there is no ordinary one
+	counted bool          // against the quotas of pace
+	tries   int           // members of its share group that have failed to take it
+	from    *group        // whose queue it was drawn from; nil: none
 
 	kept  entry   // where it is on the shelf; of ordinal 0 it is in memory only
 	await awaiter // who waits for what becomes of it; nil: nobody
@@ -80,6 +87,16 @@ func (q *fifo) pop() {
 			q.list = nil // an idle session holds no memory
 		}
 	}
+}
+
+// unpop puts the front back.
+func (q *fifo) unpop(d *delivery) {
+	if q.head > 0 {
+		q.head--
+		q.list[q.head] = d
+		return
+	}
+	q.list = slices.Insert(q.list, 0, d)
 }
 
 // take empties the queue.

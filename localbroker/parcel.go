@@ -25,13 +25,15 @@ type parcel struct {
 	retain   retaining
 	body     uint64
 	ceiling  uint64
-	full     int // sessions that had no room
+	full     int // sessions and groups that had no room
+	queued   int // groups that keep it
 	modified time.Time
 }
 
 // planned is one delivery and whom it goes to.
 type planned struct {
-	session *session
+	session *session // or
+	group   *group   // whose members are all away or busy
 	delivery
 }
 
@@ -52,25 +54,24 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	}
 	b := p.broker
 	p.changes, p.planned = b.index.changes.Load(), true
-	p.to, p.body, p.ceiling, p.full, p.retain = nil, 0, 0, 0, retainNothing
+	p.to, p.body, p.ceiling, p.full, p.queued, p.retain = nil, 0, 0, 0, 0, retainNothing
 	kept := 0
 	for _, r := range b.receivers(p.from, p.msg.Topic) {
-		next := planned{r.session, *r.delivery(p.msg, p.expires)}
-		if next.qos > 0 && r.session.keep != nil {
-			switch r.session.reserve(&next.delivery, p.promised) {
-			case takenQueued:
-				kept++
-			case takenFull:
-				p.full++
-				continue
-			default:
-				continue
-			}
+		next := planned{session: r.session, delivery: *r.delivery(p.msg, p.expires)}
+		switch p.place(&next, r.queue, batch) {
+		case placedShelf:
+			kept++
+		case placedFull:
+			p.full++
+			continue
+		case placedNowhere:
+			continue
 		}
 		p.to = append(p.to, next)
 	}
 	if kept > 1 {
-		p.body, p.ceiling = b.store.number(batch)
+		n, ceiling := b.store.number(batch)
+		p.body, p.ceiling = n, max(p.ceiling, ceiling)
 		b.store.share(p.body, kept)
 		batch.Put(shelfBody, bodyKey(p.body), bodyOf(p.msg, p.expires))
 	}
@@ -82,6 +83,69 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	}
 	if p.msg.Retain {
 		p.extendRetained(batch)
+	}
+}
+
+// placed is where a delivery waits until it is carried to its receiver.
+type placed byte
+
+const (
+	placedNowhere placed = iota // it has no receiver
+	placedFull                  // its receiver has no room
+	placedMemory
+	placedShelf
+)
+
+// place takes a place for a delivery that is to be kept. What its session cannot
+// take, and no member of a share group, goes to the group (B178, B179).
+func (p *parcel) place(to *planned, queue bool, batch *bridge.Batch) placed {
+	d := &to.delivery
+	switch {
+	case queue:
+		return p.enqueue(to, batch)
+	case d.qos == 0:
+		return placedMemory
+	case to.session.keep == nil:
+		if d.via != nil && !p.promised && to.session.busy(d) {
+			return p.enqueue(to, batch)
+		}
+		return placedMemory
+	}
+	switch to.session.reserve(d, p.promised) {
+	case takenQueued:
+		return placedShelf
+	case takenFull:
+		if d.via != nil {
+			return p.enqueue(to, batch)
+		}
+		return placedFull
+	default:
+		return placedNowhere
+	}
+}
+
+// enqueue puts a delivery into the queue of its share group.
+func (p *parcel) enqueue(to *planned, batch *bridge.Batch) placed {
+	b, d := p.broker, &to.delivery
+	if d.qos = min(p.msg.QoS, 1); d.qos == 0 || b.memory.SharedQueue == sharedQueueOff { // B175, B177
+		b.drops.Count("share-group-absent", d.share, p.msg.Topic)
+		return placedNowhere
+	}
+	g, ceiling := b.groups.of(d.via.filter, batch)
+	p.ceiling = max(p.ceiling, ceiling)
+	to.group, to.session = g, nil
+	if life := b.age() + d.via.session.profileNow().sessionExpiry; d.expires == 0 || life < d.expires { // B178
+		d.expires, d.shortened = life, true
+	}
+	d.identifiers = nil // those of whoever gets it
+	switch g.reserve(d) {
+	case takenQueued:
+		p.queued++
+		return placedShelf
+	case takenFull:
+		return placedFull
+	default:
+		return placedNowhere
 	}
 }
 
@@ -109,7 +173,11 @@ func (p *parcel) settle(err error) {
 	}
 	for i := range p.to {
 		if to := &p.to[i]; to.kept.ordinal > 0 {
-			to.session.undo(&to.delivery)
+			if to.group != nil {
+				to.group.undo(&to.delivery)
+			} else {
+				to.session.undo(&to.delivery)
+			}
 			if p.body != 0 {
 				p.broker.store.unref(p.body)
 			}
@@ -123,7 +191,11 @@ func (p *parcel) settle(err error) {
 // them.
 func (p *parcel) deliver(each func(*session, *delivery)) {
 	for i := range p.to {
-		each(p.to[i].session, &p.to[i].delivery)
+		if to := &p.to[i]; to.group != nil {
+			to.group.offer(&to.delivery)
+		} else {
+			each(to.session, &to.delivery)
+		}
 	}
 	if p.changes == p.broker.index.changes.Load() {
 		return

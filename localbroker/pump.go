@@ -91,7 +91,7 @@ func (s *session) sendLocked(c *client, q *fifo) bool {
 		}
 	}
 	again := d.id != 0
-	if !again && d.kept.ordinal > 0 && q != &s.out.replay && s.keep.wasStored(d) {
+	if !again && d.kept.ordinal > 0 && d.from == nil && q != &s.out.replay && s.keep.wasStored(d) {
 		s.replayWaitLocked(false) // nothing waits here, AWS would: it is counted
 	}
 	if d.qos > 0 {
@@ -122,7 +122,10 @@ func (s *session) dropLocked(q *fifo, d *delivery, reason string, r bridge.Resul
 // doneLocked ends a delivery that has left the outbox.
 func (s *session) doneLocked(d *delivery, r bridge.Result) {
 	d.done(r)
-	if d.kept.ordinal > 0 {
+	switch {
+	case d.from != nil:
+		d.from.settled(d)
+	case d.kept.ordinal > 0:
 		s.keep.remove(d)
 	}
 }

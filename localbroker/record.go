@@ -127,12 +127,18 @@ func (s *session) recordLocked() []byte {
 	return r.encode()
 }
 
-// saveLocked writes the session's record, with what batch holds already. The
-// channel tells what became of it; until it is durable the sweep tries again.
-// Records are written in the order of the changes, because the lock is held.
-func (s *session) saveLocked(batch *bridge.Batch, ceiling uint64) <-chan error {
-	batch.Put(shelfSession, s.id, s.recordLocked())
-	s.unsaved = false
+// saveLocked writes the session's record. The channel tells what became of it;
+// until it is durable the sweep tries again. Records are written in the order of
+// the changes, because the lock is held.
+func (s *session) saveLocked() <-chan error { return s.commitLocked(&bridge.Batch{}, 0) }
+
+// commitLocked is saveLocked with what batch holds already. For a session that
+// is not kept it commits just that.
+func (s *session) commitLocked(batch *bridge.Batch, ceiling uint64) <-chan error {
+	if s.keep != nil {
+		batch.Put(shelfSession, s.id, s.recordLocked())
+		s.unsaved = false
+	}
 	done := make(chan error, 1)
 	s.broker.store.Commit(batch, func(_ bridge.Seq, err error) {
 		if err == nil {
@@ -149,5 +155,8 @@ func (s *session) saveLocked(batch *bridge.Batch, ceiling uint64) <-chan error {
 func (s *session) saveLater() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unsaved = !s.ended
+	s.unsaved = s.keep != nil && !s.ended
+	if s.keep == nil {
+		go s.broker.guard(func() { s.broker.sessions.forget(s.id) })
+	}
 }

@@ -98,17 +98,19 @@ func (r *registry) bindLocked(s *session, c *client) (<-chan error, error) {
 		r.byID[c.id] = s
 	}
 	c.session = s
-	s.bind(c)
-	switch {
-	case s.keep != nil:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.saveLocked(&batch, ceiling), nil
-	case !replaced:
-		return nil, nil
-	default:
-		return r.removeLocked(s.id, &batch), nil
+	if was := s.bind(c); was != nil { // [MQTT-3.1.3-9]
+		batch.Put(shelfWill, was.key(), nil)
 	}
+	ceiling = max(ceiling, c.testify(&batch))
+	if s.keep == nil && replaced {
+		batch.Put(shelfSession, s.id, nil)
+	}
+	if s.keep == nil && batch.Empty() {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commitLocked(&batch, ceiling), nil
 }
 
 // removeLocked commits that the shelf has no session of a client id any more.
@@ -136,22 +138,15 @@ func (r *registry) forget(id string) {
 
 // leave takes c off its session.
 func (r *registry) leave(s *session, c *client, clean bool) {
-	var last *testament
-	if !clean && c.will != nil && !c.willRevoked.Load() {
-		last = &testament{will: c.will, principal: c.principal, may: c.may}
-	}
 	r.mu.Lock()
 	s.mu.Lock()
 	now := r.broker.age()
 	s.detachLocked()
 	s.expiry = c.expiry
 	s.expires = now + c.expiry
-	if last != nil && last.delay > 0 && c.expiry > 0 {
-		s.will, s.willDue = last, now+min(last.delay, c.expiry)
-		last = nil
-	}
+	last := c.lastWill(clean, s, now)
 	if c.expiry > 0 && s.keep != nil {
-		s.saveLocked(&bridge.Batch{}, 0)
+		s.saveLocked()
 	}
 	s.mu.Unlock()
 	if c.expiry == 0 {
@@ -162,7 +157,7 @@ func (r *registry) leave(s *session, c *client, clean bool) {
 	}
 	r.mu.Unlock()
 	if last != nil {
-		r.broker.publish(*last)
+		r.broker.publish(last)
 	}
 }
 
@@ -179,25 +174,25 @@ func (r *registry) endLocked(s *session) {
 	s.mu.Unlock()
 	s.discard()
 	if last != nil {
-		go r.broker.guard(func() { r.broker.publish(*last) })
+		go r.broker.guard(func() { r.broker.publish(last) })
 	}
 }
 
 // sweep ends the sessions whose time has come, publishes the wills whose delay
 // is over, and tries again what the shelf could not take.
 func (r *registry) sweep(now time.Duration) {
-	var due []testament
+	due := r.broker.wills.take(now)
 	r.mu.Lock()
 	for _, s := range r.byID {
 		s.mu.Lock()
 		away := s.client == nil
 		expired := away && s.expires <= now
-		if away && s.will != nil && s.willDue <= now {
-			due = append(due, *s.will)
+		if away && s.will != nil && s.will.due <= now {
+			due = append(due, s.will)
 			s.will = nil
 		}
 		if s.unsaved && !expired {
-			s.saveLocked(&bridge.Batch{}, 0)
+			s.saveLocked()
 		}
 		s.readAheadLocked()
 		s.mu.Unlock()

@@ -16,6 +16,9 @@ func (b *Broker) restore() error {
 	if err := b.restoreSessions(owners); err != nil {
 		return fmt.Errorf("local broker: read sessions: %w", err)
 	}
+	if err := b.restoreGroups(owners); err != nil {
+		return fmt.Errorf("local broker: read share groups: %w", err)
+	}
 	orphans, err := b.restoreQueues(owners)
 	if err == nil {
 		err = b.restoreBodies()
@@ -25,6 +28,9 @@ func (b *Broker) restore() error {
 	}
 	if err := b.restoreRetained(); err != nil {
 		return fmt.Errorf("local broker: read retained messages: %w", err)
+	}
+	if err := b.restoreWills(); err != nil {
+		return fmt.Errorf("local broker: read wills: %w", err)
 	}
 	for _, owner := range orphans {
 		b.erase(newBacklog(b.store, owner))

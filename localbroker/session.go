@@ -38,21 +38,22 @@ type session struct {
 
 	timer *time.Timer // for the pace of what was stored while the device was away
 
-	will    *testament // waits for its delay, while nobody is connected
-	willDue time.Duration
+	will *testament // waits for its delay, while nobody is connected
 }
 
-// bind gives the session to a connection. Deliveries begin with start.
-func (s *session) bind(c *client) {
+// bind gives the session to a connection, and returns the will that is not to be
+// published now. Deliveries begin with start.
+func (s *session) bind(c *client) (was *testament) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pacer = s.bucketsOf(c.profile)
 	s.client, s.version, s.profile, s.limits = c, c.version, c.profile, c.settings.Limits
 	s.who, s.may, s.expiry = c.principal, c.may, c.expiry
-	s.will = nil // [MQTT-3.1.3-9]
+	was, s.will = s.will, nil
 	if s.keep != nil {
 		s.keep.attach(s.pacer != nil && s.pacer.pace == paceBites)
 	}
+	return was
 }
 
 // start opens the session's connection, now that CONNACK is out, and sends what
@@ -64,6 +65,7 @@ func (s *session) start(c *client) {
 	c.open.Store(true)
 	s.online.Store(true)
 	s.pumpLocked()
+	s.broker.drawFor(s.sharedLocked())
 }
 
 // mayReceive asks whether the session's device may have the message: through an
@@ -103,11 +105,28 @@ func (s *session) detachLocked() {
 		s.timer.Stop()
 	}
 	flight, waiting := s.out.empty()
-	for _, d := range append(slices.Clip(flight), waiting...) {
-		d.done(bridge.ResultLost) // its giver keeps it
-	}
 	if s.keep != nil {
 		s.keep.detach(flight, waiting)
+	}
+	s.releaseLocked(append(flight, waiting...))
+}
+
+// releaseLocked gives up what memory alone had: the giver keeps it, or it goes
+// back to its share group (B176).
+func (s *session) releaseLocked(all []*delivery) {
+	returned := map[*group][]*delivery{}
+	for _, d := range all {
+		switch {
+		case d.from != nil:
+			returned[d.from] = append(returned[d.from], d)
+		case d.await != nil:
+			d.done(bridge.ResultLost)
+		case d.kept.ordinal == 0 && d.qos > 0 && d.via != nil:
+			go s.broker.guard(func() { s.broker.redirect(d) })
+		}
+	}
+	for g, ds := range returned {
+		g.returned(ds)
 	}
 }
 
@@ -142,6 +161,22 @@ func (s *session) reserve(d *delivery, promised bool) taken {
 	return takenQueued
 }
 
+// busy reports whether a quota of pace keeps the session from taking d now; if
+// not, d has been counted.
+func (s *session) busy(d *delivery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.counted = true
+	return s.client != nil && !s.mayDeliverLocked(d)
+}
+
+// profileNow is the profile of the session's listener.
+func (s *session) profileNow() *profile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.profile
+}
+
 // undo takes back a place: the commit failed.
 func (s *session) undo(d *delivery) {
 	s.mu.Lock()
@@ -171,7 +206,7 @@ func (s *session) offerLocked(d *delivery) taken {
 			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
 		}
 		return takenFull
-	case !s.mayDeliverLocked(d): // Q06, Q21
+	case !d.counted && !s.mayDeliverLocked(d): // Q06, Q21
 		return s.throttledLocked(d, "delivery-rate")
 	}
 	s.out.push(&s.out.waiting, d)
@@ -200,10 +235,12 @@ func (s *session) discard() {
 	for sub := range maps.Values(s.subs) {
 		s.broker.index.remove(s, sub.filter)
 	}
+	shared := s.sharedLocked()
 	s.subs = nil
 	flight, waiting := s.out.empty()
-	for _, d := range append(flight, waiting...) {
-		d.done(bridge.ResultLost)
+	s.releaseLocked(append(flight, waiting...))
+	for _, f := range shared {
+		s.broker.groups.left(f)
 	}
 	if s.keep != nil {
 		s.broker.erase(s.keep)

@@ -23,18 +23,8 @@ const (
 	shelfSession  = bridge.ShelfPrefix + "session"  // client id: a session, see sessionRecord
 	shelfQueue    = bridge.ShelfPrefix + "queue"    // entry.key: what is the entry's own, see appendKept
 	shelfBody     = bridge.ShelfPrefix + "body"     // 8 bytes: a message that several entries share
+	shelfGroup    = bridge.ShelfPrefix + "group"    // filter with $share: the number of its queue
 	shelfRetained = bridge.ShelfPrefix + "retained" // topic: its message
-	shelfWill     = bridge.ShelfPrefix + "will"     // client id: its testament
+	shelfWill     = bridge.ShelfPrefix + "will"     // 8 bytes: a testament
 	shelfNumbers  = bridge.ShelfPrefix + "numbers"  // "next": from where the next start counts
 )
-
-// await commits a batch and waits until it is durable. It is for goroutines of
-// a connection, never under a lock.
-func await(s Shelf, b *bridge.Batch) error { return <-begin(s, b) }
-
-// begin commits a batch; the channel tells once what became of it.
-func begin(s Shelf, b *bridge.Batch) <-chan error {
-	done := make(chan error, 1)
-	s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
-	return done
-}

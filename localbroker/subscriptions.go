@@ -44,6 +44,7 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 	for _, d := range due {
 		s.offerLocked(d)
 	}
+	s.broker.drawFor(s.sharedLocked())
 }
 
 // addLocked adds or replaces a subscription, unless there are too many.
@@ -74,7 +75,7 @@ func (s *session) durableLocked(plan []grant) error {
 	}
 	for _, g := range plan {
 		if g.sub != nil {
-			saved := s.saveLocked(&bridge.Batch{}, 0)
+			saved := s.saveLocked()
 			s.mu.Unlock()
 			err := <-saved
 			s.mu.Lock()
@@ -103,6 +104,7 @@ func (s *session) withdrawLocked(c *client, plan []grant, before []*subscription
 		default:
 			delete(s.subs, text)
 			s.broker.index.remove(s, g.sub.filter)
+			s.broker.groups.left(g.sub.filter)
 		}
 	}
 }
@@ -146,6 +148,7 @@ func (s *session) unsubscribe(text string) bool {
 	}
 	delete(s.subs, text)
 	s.broker.index.remove(s, sub.filter)
+	s.broker.groups.left(sub.filter)
 	return true
 }
 
@@ -164,5 +167,5 @@ func (s *session) saveSoon() <-chan error {
 	if s.keep == nil || s.ended {
 		return nil
 	}
-	return s.saveLocked(&bridge.Batch{}, 0)
+	return s.saveLocked()
 }

@@ -37,6 +37,7 @@ func (o Options) Validate() []bridge.Problem {
 	ps.between("broker.sessions", o.Broker.Sessions, 1, 1_000_000)
 	ps.between("broker.retained_messages", o.Broker.RetainedMessages, 0, 1_000_000)
 	ps.sizeBetween("broker.queue_size", o.Broker.QueueSize, 1<<20, 64<<30)
+	ps.oneOf("broker.shared_queue", o.Broker.SharedQueue, sharedQueueOn, sharedQueueOff)
 	ps.sizeBetween("broker.memory_queue_size", o.Broker.MemoryQueueSize, 1<<20, 64<<30)
 	ps.sizeBetween("broker.retained_size", o.Broker.RetainedSize, 1<<20, 64<<30)
 	validateQuotas("broker.quotas.", o.Broker.Quotas, &ps)

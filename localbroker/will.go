@@ -1,7 +1,6 @@
 package localbroker
 
 import (
-	"log/slog"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -52,39 +51,6 @@ func (w *will) allowed(g bridge.Grants) error {
 		return bridge.Errorf(bridge.OpRetain, bridge.NotAuthorized, "%s", d.Reason)
 	}
 	return nil
-}
-
-// testament is a will with whose it is, so that it can be published when the
-// connection is gone.
-type testament struct {
-	*will
-	principal *bridge.Principal
-	may       *authority
-}
-
-// publish sends a will through the walk (B166).
-func (b *Broker) publish(t testament) {
-	drop := func(err error) {
-		b.drops.Count("will-refused", t.principal.ClientID, t.message.Topic)
-		b.quiet.warn("will-refused", "a will was not published", slog.String("client", t.principal.ClientID), slog.String("error", err.Error()))
-	}
-	if b.willCheck != willAtConnect {
-		if err := t.allowed(t.may); err != nil {
-			b.countPublish(err)
-			drop(err)
-			return
-		}
-	}
-	m := t.message
-	p := &parcel{broker: b, from: t.principal.ClientID, msg: &m, expires: b.expiry(&m)} // B168: from now
-	b.ingest.Authorized(t.principal, &m, p.extend, func(err error) {
-		p.settle(err)
-		if err != nil {
-			drop(err)
-			return
-		}
-		b.courier.do(func() { p.deliver(offer) })
-	})
 }
 
 // clampExpiry keeps Message Expiry in the profile's bounds (B97, B98).

@@ -158,14 +158,28 @@ func TestWillDelay(t *testing.T) {
 	}
 }
 
-// TestWillRefusedByTheWalk is counted.
+// TestWillRefusedByTheWalk is counted; one that finds no room is tried again.
 func TestWillRefusedByTheWalk(t *testing.T) {
 	h := open(t, people{}, plain(profileAWS))
+	refuse := func(kind bridge.Kind) {
+		h.walk.setStep(func(_ *bridge.Message, done func(error)) { done(bridge.Errorf("walk", kind, "says the test")) })
+	}
+	refuse(bridge.TopicInvalid)
 	d := h.join(4, "d", withWill)
-	h.walk.setStep(func(_ *bridge.Message, done func(error)) { done(bridge.Errorf("append", bridge.Full, "no space")) })
 	_ = d.Close()
 	receive(t, "the end", h.ended)
-	if h.dropped("will-refused") != 1 {
-		t.Error("not counted")
+	eventually(t, "counted", func() bool { return h.dropped("will-refused") == 1 })
+	refuse(bridge.Full)
+	d = h.join(4, "d", withWill)
+	_ = d.Close()
+	receive(t, "the end", h.ended)
+	h.walk.setStep(nil)
+	if h.sessions.sweep(h.age()); len(h.walk.topics()) != 2 {
+		t.Error("tried again too early")
+	}
+	h.clock.advance(retryWill)
+	h.sessions.sweep(h.age())
+	if got := h.walk.topics(); len(got) != 3 || h.dropped("will-refused") != 1 {
+		t.Errorf("the walk took %q, %d counted", got, h.dropped("will-refused"))
 	}
 }
