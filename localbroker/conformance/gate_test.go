@@ -53,14 +53,18 @@ func slowly(d time.Duration) func(*setup) {
 	}
 }
 
+// unpaced lifts the quotas of pace, for tests of something else that come to
+// more than 100 messages in a second.
+func unpaced(s *setup) { s.lan().Quotas.Pace = "ignore" }
+
 // open starts a gate in profile aws; the test's end stops it.
 func open(tb testing.TB, changes ...func(*setup)) *gate {
 	tb.Helper()
 	lan := localbroker.DefaultListenerOf("aws")
-	lan.Profile, lan.Address, lan.Policies = "aws", "127.0.0.1:0", []string{"device"}
+	lan.Address, lan.Policies = "127.0.0.1:0", []string{"device"}
 	s := &setup{broker: localbroker.DefaultOptions(), spool: spool.DefaultOptions(), routes: rules.DefaultOptions(), policy: policy.DefaultOptions()}
 	s.broker.Listeners = []localbroker.ListenerOptions{lan}
-	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // devices come back at once
+	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // a test comes back at once; B31 has AWS's
 	s.spool.Dir, s.spool.Durability = tb.TempDir(), spool.OS
 	s.policy.Things, s.policy.Policies = "", "testdata/policies"
 	for _, change := range changes {
@@ -80,7 +84,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	engine := engines.load(tb, s.policy)
 	ingest := bridge.NewIngest(store, rules.NewRouter(table), bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
-		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
+		Ingest: ingest, Shelf: store, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
 		Events: localbroker.Events{
 			Disconnected: func(_ localbroker.SessionInfo, why string) { g.ended <- why },
 			Refused:      func(_, why string) { g.refused <- why },
