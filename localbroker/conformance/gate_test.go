@@ -44,10 +44,14 @@ func (s *setup) lan() *localbroker.ListenerOptions { return &s.broker.Listeners[
 
 // slowly makes every accepted message wait for the spool, d long, so that a
 // test can look between a PUBLISH and its PUBACK.
-func slowly(d time.Duration) func(*setup) {
+func slowly(d time.Duration) func(*setup) { return routed("#", d) }
+
+// routed has a route for what a filter matches, whose messages the spool takes
+// so long to commit.
+func routed(from string, d time.Duration) func(*setup) {
 	return func(s *setup) {
 		r := rules.DefaultUpRoute()
-		r.Name, r.From, r.Upstream = "all", "#", "cloud"
+		r.Name, r.From, r.Upstream = "up", from, "cloud"
 		s.routes.Up = append(s.routes.Up, r)
 		s.spool.CommitDelay = d
 	}
