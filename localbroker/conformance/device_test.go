@@ -231,11 +231,14 @@ func publish(id uint16, topic, payload string, changes ...change) packets.Packet
 	return varied(pk, changes)
 }
 
-// say publishes with QoS 1 and expects the acknowledgement of success.
+// say publishes with QoS 1 and expects the acknowledgement of success. When it
+// returns the message is in the queues of its subscribers: the answer to the
+// next packet comes after that.
 func (d *device) say(topic, payload string, changes ...change) {
 	d.tb.Helper()
 	d.send(publish(1, topic, payload, changes...))
 	d.expectAck(1, 0)
+	d.expectNothing()
 }
 
 // subscribe sends SUBSCRIBE and returns the codes.

@@ -123,7 +123,7 @@ func TestB131_UnknownDollarFilter(t *testing.T) {
 	d := g.join(5, "d")
 	d.wantCodes(d.subscribe(1, "a", "$SYS/#", "$mine/t"), 1, 0x8F, 0x8F)
 	d.listen(1, "$aws/things/d/shadow/update/accepted")
-	d.say("a", "x")
+	g.join(5, "pub").say("a", "x")
 	d.expectMessage("a", "x")
 }
 
