@@ -74,13 +74,7 @@ func TestB190_AuthorizationLost(t *testing.T) {
 	g := open(t)
 	d := g.join(5, "d")
 	three := g.join(4, "three")
-	retired := g.options
-	retired.Listeners = slices.Clone(retired.Listeners)
-	retired.Listeners[0].Policies = []string{"retired"}
-	if err := g.Reload(retired); err != nil {
-		t.Fatal(err)
-	}
-	g.Enforce()
+	g.retire()
 	d.expectGoodbye(0x87)
 	three.expectEnd()
 	g.wantEnd("policy-changed")

@@ -37,6 +37,7 @@ type setup struct {
 	spool  spool.Options
 	routes rules.Options
 	policy policy.Options
+	router func(bridge.Router) bridge.Router // put between walk and routes; nil: nothing
 }
 
 // lan is the listener that tests speak to.
@@ -86,7 +87,11 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 		tb.Fatal(err)
 	}
 	engine := engines.load(tb, s.policy)
-	ingest := bridge.NewIngest(store, rules.NewRouter(table), bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
+	var router bridge.Router = rules.NewRouter(table)
+	if s.router != nil {
+		router = s.router(router)
+	}
+	ingest := bridge.NewIngest(store, router, bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
 		Ingest: ingest, Shelf: store, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
 		Events: localbroker.Events{
