@@ -110,7 +110,12 @@ func pubackStimuli() []stimulus {
 			return d.expect(p)
 		}, slowly(200 * time.Millisecond)},
 		{p, 0x97, "publish rate", answers(p, publish(1, "t", "x"), publish(2, "t", "x")), func(s *setup) { s.lan().Quotas.PublishesPerSecond = 1 }},
-		{p, 0x97, "retained count", answers(p, publish(1, "a", "x", retain), publish(2, "b", "x", retain)), func(s *setup) { s.broker.Broker.RetainedMessages = 1 }},
+		{p, 0x97, "retained count", func(g *gate) packets.Packet {
+			d := g.join(5, "d")
+			d.say("a", "x", retain)
+			d.send(publish(1, "b", "x", retain))
+			return d.expect(p)
+		}, func(s *setup) { s.broker.Broker.RetainedMessages = 1 }},
 		{p, 0x97, "retained rate", answers(p, publish(1, "a", "x", retain), publish(2, "a", "x", retain)), nil},
 	}
 }

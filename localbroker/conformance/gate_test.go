@@ -93,7 +93,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	}
 	ingest := bridge.NewIngest(store, router, bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
-		Ingest: ingest, Shelf: store, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
+		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
 		Events: localbroker.Events{
 			Disconnected: func(_ localbroker.SessionInfo, why string) { g.ended <- why },
 			Refused:      func(_, why string) { g.refused <- why },

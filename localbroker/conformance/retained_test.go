@@ -137,7 +137,7 @@ func TestB154_RetainedFull(t *testing.T) {
 			pub.expectAck(1, 0x97)
 		}
 		pub.send(publish(0, "c", "x", retain))
-		pub.expectNothing()
+		pub.settle()
 		g.wantRetained(version, "c")
 		if g.dropped("retained-full") == 0 {
 			t.Error("nothing is counted")
@@ -172,7 +172,7 @@ func TestB158_RetainedQoS(t *testing.T) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "t/1", "x")
 		pub.send(publish(0, "t/0", "x", retain))
-		pub.expectNothing()
+		pub.settle()
 		d := g.join(version, "d")
 		for granted := range byte(2) {
 			for kept, topic := range []string{"t/0", "t/1"} {
@@ -187,8 +187,11 @@ func TestB158_RetainedQoS(t *testing.T) {
 
 func TestB159_WillRetained(t *testing.T) {
 	both(t, func(_ *testing.T, g *gate, version byte) {
+		watcher := g.join(version, "watcher")
+		watcher.listen(1, "last")
 		d := g.join(version, "d", leaving("last", "word", func(pk *packets.Packet) { pk.Connect.WillRetain = true }))
 		g.cut(d, "d")
+		watcher.expectMessage("last", "word")
 		g.wantRetained(version, "last", "word")
 	})
 }
