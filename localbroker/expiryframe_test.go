@@ -53,3 +53,30 @@ func TestLeastExpiry(t *testing.T) {
 		}
 	}
 }
+
+// TestLeastWillExpiry: the same for a will of MQTT 5; the properties of CONNECT
+// itself and the will of 3.1.1 are left alone.
+func TestLeastWillExpiry(t *testing.T) {
+	connect := func(level, flags byte, interval string) []byte {
+		b := []byte("\x00\x04MQTT" + string(rune(level)) + string(rune(flags)) + "\x00\x3c")
+		b = append(b, "\x05\x11\x00\x00\x00\x00"...) // Session Expiry 0
+		b = append(b, "\x00\x01d"...)
+		will := "\x18\x00\x00\x00\x00\x03\x00\x01t" + interval
+		b = append(append(b, byte(len(will))), will...)
+		return append(b, "\x00\x01t\x00\x05\x02\x00\x00\x00\x00"...)
+	}
+	const zero, one = "\x02\x00\x00\x00\x00", "\x02\x00\x00\x00\x01"
+	for _, tt := range []struct {
+		name         string
+		level, flags byte
+		want         string
+	}{{"a will", 5, 6, one}, {"no will", 5, 2, zero}, {"3.1.1", 4, 6, zero}} {
+		got := connect(tt.level, tt.flags, zero)
+		if leastWillExpiry(got); !bytes.Equal(got, connect(tt.level, tt.flags, tt.want)) {
+			t.Errorf("%s:\n got %x\nwant %x", tt.name, got, connect(tt.level, tt.flags, tt.want))
+		}
+		for cut := range len(got) {
+			leastWillExpiry(connect(5, 6, zero)[:cut])
+		}
+	}
+}

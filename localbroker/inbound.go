@@ -94,8 +94,11 @@ func (in *inbound) next() (pk packets.Packet, err error) {
 	if err != nil {
 		return pk, err
 	}
-	if in.version == 5 && pk.FixedHeader.Type == packets.Publish {
+	switch {
+	case in.version == 5 && pk.FixedHeader.Type == packets.Publish:
 		leastExpiry(first, body)
+	case pk.FixedHeader.Type == packets.Connect:
+		leastWillExpiry(body)
 	}
 	if err := decode(&pk, body); err != nil {
 		return pk, &malformedError{err}

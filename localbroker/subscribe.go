@@ -154,7 +154,7 @@ func (c *client) unsubscribe(pk *packets.Packet) *cause {
 	for i, f := range pk.Filters {
 		parsed, err := c.profile.parseFilter(f.Filter)
 		if err == nil && parsed.group != "" && !c.paceSubscribe(parsed, false) && c.version == 5 {
-			codes[i] = 0x97 // B183; an UNSUBACK of 3.1.1 has no way to say it
+			codes[i] = 0x80 // B145, B183: AWS's UNSUBACK has no 0x97, and that of 3.1.1 no way to say it
 			continue
 		}
 		switch {

@@ -258,6 +258,22 @@ func TestB31_TooManyConnections(t *testing.T) {
 	g.join(5, "first")
 	g.dial(5).wantRefused(0x97, 0, "second")
 	g.wantRefusal("connection-count")
+	for reason, quota := range connectQuotas() {
+		g := open(t, quota)
+		g.join(5, "d")
+		g.dial(5).wantRefused(0x97, 0, "d")
+		g.wantRefusal(reason)
+	}
+}
+
+// connectQuotas are the account's quotas of CONNECTs, each such that the second
+// within a second, with the same client id, is above it.
+func connectQuotas() map[string]func(*setup) {
+	return map[string]func(*setup){
+		"connect-rate":             account(func(q *localbroker.AccountQuotas) { q.ConnectsPerSecond = 1 }),
+		"client-connect-rate":      account(func(q *localbroker.AccountQuotas) { q.ConnectsPerClientID = 1 }),
+		"account-connection-count": account(func(q *localbroker.AccountQuotas) { q.Connections = 1 }),
+	}
 }
 
 func TestB32_TooManyConnections3(t *testing.T) {
@@ -265,4 +281,10 @@ func TestB32_TooManyConnections3(t *testing.T) {
 	g.join(4, "first")
 	g.dial(4).wantRefused(0, 0, "second")
 	g.wantRefusal("connection-count")
+	for reason, quota := range connectQuotas() {
+		g := open(t, quota)
+		g.join(4, "d")
+		g.dial(4).wantRefused(0, 0, "d")
+		g.wantRefusal(reason)
+	}
 }

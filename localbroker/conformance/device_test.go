@@ -231,11 +231,21 @@ func publish(id uint16, topic, payload string, changes ...change) packets.Packet
 	return varied(pk, changes)
 }
 
-// say publishes with QoS 1 and expects the acknowledgement of success.
+// say publishes with QoS 1, expects the acknowledgement of success, and settles.
 func (d *device) say(topic, payload string, changes ...change) {
 	d.tb.Helper()
 	d.send(publish(1, topic, payload, changes...))
 	d.expectAck(1, 0)
+	d.settle()
+}
+
+// settle waits until what the device has published is in the queues of its
+// subscribers: the acknowledgement of the next message, which nobody can
+// subscribe to (B106), comes after that.
+func (d *device) settle() {
+	d.tb.Helper()
+	d.send(publish(2, "$aws/rules/none/t", ""))
+	d.expectAck(2, 0)
 }
 
 // subscribe sends SUBSCRIBE and returns the codes.

@@ -37,6 +37,7 @@ type setup struct {
 	spool  spool.Options
 	routes rules.Options
 	policy policy.Options
+	router func(bridge.Router) bridge.Router // put between walk and routes; nil: nothing
 }
 
 // lan is the listener that tests speak to.
@@ -44,23 +45,31 @@ func (s *setup) lan() *localbroker.ListenerOptions { return &s.broker.Listeners[
 
 // slowly makes every accepted message wait for the spool, d long, so that a
 // test can look between a PUBLISH and its PUBACK.
-func slowly(d time.Duration) func(*setup) {
+func slowly(d time.Duration) func(*setup) { return routed("#", d) }
+
+// routed has a route for what a filter matches, whose messages the spool takes
+// so long to commit.
+func routed(from string, d time.Duration) func(*setup) {
 	return func(s *setup) {
 		r := rules.DefaultUpRoute()
-		r.Name, r.From, r.Upstream = "all", "#", "cloud"
+		r.Name, r.From, r.Upstream = "up", from, "cloud"
 		s.routes.Up = append(s.routes.Up, r)
 		s.spool.CommitDelay = d
 	}
 }
 
+// unpaced lifts the quotas of pace, for tests of something else that come to
+// more than 100 messages in a second.
+func unpaced(s *setup) { s.lan().Quotas.Pace = "ignore" }
+
 // open starts a gate in profile aws; the test's end stops it.
 func open(tb testing.TB, changes ...func(*setup)) *gate {
 	tb.Helper()
 	lan := localbroker.DefaultListenerOf("aws")
-	lan.Profile, lan.Address, lan.Policies = "aws", "127.0.0.1:0", []string{"device"}
+	lan.Address, lan.Policies = "127.0.0.1:0", []string{"device"}
 	s := &setup{broker: localbroker.DefaultOptions(), spool: spool.DefaultOptions(), routes: rules.DefaultOptions(), policy: policy.DefaultOptions()}
 	s.broker.Listeners = []localbroker.ListenerOptions{lan}
-	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // devices come back at once
+	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // a test comes back at once; B31 has AWS's
 	s.spool.Dir, s.spool.Durability = tb.TempDir(), spool.OS
 	s.policy.Things, s.policy.Policies = "", "testdata/policies"
 	for _, change := range changes {
@@ -78,7 +87,11 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 		tb.Fatal(err)
 	}
 	engine := engines.load(tb, s.policy)
-	ingest := bridge.NewIngest(store, rules.NewRouter(table), bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
+	var router bridge.Router = rules.NewRouter(table)
+	if s.router != nil {
+		router = s.router(router)
+	}
+	ingest := bridge.NewIngest(store, router, bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
 		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
 		Events: localbroker.Events{

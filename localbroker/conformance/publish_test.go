@@ -52,7 +52,7 @@ func TestB75_QoS2Of3(t *testing.T) {
 	d.listen(1, "t")
 	d.send(publish(5, "t", "twice", qos2))
 	d.expectNothing()
-	d.say("t", "once")
+	g.join(4, "pub").say("t", "once")
 	d.expectMessage("t", "once")
 	if n := g.dropped("qos2"); n != 1 {
 		t.Errorf("%d drops, want 1", n)

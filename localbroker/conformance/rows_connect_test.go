@@ -37,7 +37,7 @@ func connectRows() []row {
 		{id: "B40", mqtt: "5", what: "Maximum Packet Size below 512: refused with 0x80", basis: documented},
 		{id: "B41", mqtt: "5", what: "Maximum Packet Size from 512: what is larger is not sent to this device, and dropped", basis: documented, guess: "the drop", why: byMQTT},
 		{id: "B42", mqtt: "5", what: "Topic Alias Maximum: the broker may use aliases towards the device, and uses none", basis: documented, guess: "that none are used", why: "MQTT lets a server never use one"},
-		{id: "B43", mqtt: "5", what: "Session Expiry above the longest (an hour; up to 7 days by session_expiry): shortened, and CONNACK says so", basis: documented},
+		{id: "B43", mqtt: "5", what: "Session Expiry above the longest (an hour; up to 7 days by quotas.session_expiry): shortened, and CONNACK says so", basis: documented},
 		{id: "B44", mqtt: "5", what: "no Session Expiry: the session ends with the connection", basis: documented},
 		{id: "B45", mqtt: "5", what: "Request Problem Information 0: no Reason String, not even where MQTT would allow one", basis: documented},
 		{id: "B46", mqtt: "5", what: "Request Response Information: CONNACK has none", basis: observed},

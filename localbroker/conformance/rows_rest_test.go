@@ -12,7 +12,7 @@ func sessionRows() []row {
 		{id: "B56", mqtt: "5", what: "Clean Start 1 with expiry 0: as cleanSession 1", basis: documented},
 		{id: "B57", mqtt: "5", what: "Clean Start 0 with an expiry: as cleanSession 0", basis: documented},
 		{id: "B58", mqtt: "any", what: "the other version of MQTT comes back: no session is resumed, the stored one is gone", basis: documented, guess: "that the stored one is gone", why: "kept, it would queue messages for a device that talks in another session by now"},
-		{id: "B59", mqtt: "3.1.1", what: "a session lasts an hour (session_expiry) from the end of its connection, never less", basis: documented},
+		{id: "B59", mqtt: "3.1.1", what: "a session lasts an hour (quotas.session_expiry) from the end of its connection, never less", basis: documented},
 		{id: "B60", mqtt: "5", what: "DISCONNECT with an expiry when the session has none: DISCONNECT 0x82", basis: documented, guess: "the code", why: byMQTT},
 		{id: "B61", mqtt: "5", what: "DISCONNECT with expiry 0: the session ends at once", basis: documented},
 		{id: "B62", mqtt: "5", what: "DISCONNECT with another expiry: it counts, up to the longest", basis: documented, guess: "the bound", why: "the bound of the session is an AWS quota, which no packet lifts"},

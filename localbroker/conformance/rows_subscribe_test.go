@@ -70,7 +70,7 @@ func willRows() []row {
 		{id: "B168", mqtt: "5", what: "Message Expiry of a will: counts from its publication", basis: documented},
 		{id: "B169", mqtt: "5", what: "Will Delay Interval: does not count", basis: guessed, key: switches + "will_delay"},
 		{id: "B170", mqtt: "5", what: "a will's properties: go with its message", basis: documented},
-		{id: "B171", mqtt: "any", what: "a will may come after what the reconnected device says; the broker publishes it before CONNACK", basis: documented},
+		{id: "B171", mqtt: "any", what: "a will and what the returned device says may come in either order", basis: documented},
 		{id: "B172", mqtt: "any", what: "a will on a $ topic or one with a wildcard: CONNECT is refused, with 0x90", basis: documented, guess: "which topics", why: "a PUBLISH to such a topic is refused as well, so that the will could never be published"},
 	}
 }

@@ -1,0 +1,157 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/localbroker"
+)
+
+// account changes the account's quotas.
+func account(turn func(*localbroker.AccountQuotas)) func(*setup) {
+	return func(s *setup) { turn(&s.broker.Broker.Quotas) }
+}
+
+// enforced is how often a quota of pace has bitten.
+func (g *gate) enforced(quota string) (n int64) {
+	for _, q := range g.Status().Quotas {
+		if q.Quota == quota {
+			n += q.Enforced
+		}
+	}
+	return n
+}
+
+// tooFast publishes n times at once and counts what becomes of it: PUBACKs with
+// 0x00 and with 0x97.
+func (d *device) tooFast(n int) (accepted, throttled int) {
+	d.tb.Helper()
+	d.send(flood(n)...)
+	d.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
+	for {
+		pk, err := d.read()
+		switch {
+		case err != nil:
+			d.tb.Fatal(err)
+		case pk.FixedHeader.Type == packets.Pingresp && accepted+throttled >= 100:
+			return accepted, throttled
+		case pk.FixedHeader.Type == packets.Pingresp: // overtook the acknowledgements
+			d.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
+		case pk.ReasonCode == 0x97:
+			throttled++
+		default:
+			accepted++
+		}
+	}
+}
+
+func TestB90_PublishRate(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		accepted, _ := d.tooFast(300)
+		if dropped := g.dropped("publish-rate"); accepted < 100 || accepted == 300 || int64(300-accepted) != dropped || dropped != g.enforced("Q06") {
+			t.Errorf("%d are accepted, %d dropped, the quota has bitten %d times", accepted, dropped, g.enforced("Q06"))
+		}
+	})
+}
+
+func TestB91_ThrottledPuback(t *testing.T) {
+	g := open(t)
+	if accepted, throttled := g.join(5, "d").tooFast(300); accepted+throttled != 300 || throttled == 0 {
+		t.Errorf("%d are accepted, %d answered with 0x97", accepted, throttled)
+	}
+}
+
+func TestB92_ByteRate(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		part := strings.Repeat("x", 120<<10)
+		for range 6 { // 720 KB
+			d.say("t", part)
+		}
+		if g.enforced("Q07") == 0 {
+			t.Error("nothing was delayed")
+		}
+	})
+}
+
+func TestB139_SubscribeRate(t *testing.T) {
+	g := open(t, account(func(q *localbroker.AccountQuotas) { q.SubscribesPerSecond = 5 }))
+	d := g.join(5, "d")
+	d.wantCodes(d.subscribe(1, filters(8)...), 1, 1, 1, 1, 1, 0x97, 0x97, 0x97)
+}
+
+func TestB145_UnsubscribeFails(t *testing.T) {
+	g := open(t, account(func(q *localbroker.AccountQuotas) { q.ShareGroupChanges = 2 }))
+	d := g.join(5, "d")
+	d.listen(1, "$share/g/t")
+	d.wantCodes(d.unsubscribe("$share/g/t", "$share/g/t", "other"), 0, 0x80, 0)
+}
+
+func TestB155_RetainedRate(t *testing.T) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		d.say("t", "first", retain)
+		if version == 5 {
+			d.send(publish(2, "t", "second", retain))
+			d.expectAck(2, 0x97)
+		} else {
+			d.send(publish(2, "t", "second", retain))
+			d.expectNothing()
+		}
+		d.say("t", "live") // without RETAIN it does not count
+		g.wantRetained(version, "t", "first")
+		g.keep(d, "t", "third")
+		g.wantRetained(version, "t", "third")
+	})
+	both(t, func(_ *testing.T, g *gate, version byte) {
+		d := g.join(version, "d")
+		d.say("a", "x", retain)
+		d.say("b", "x", retain)
+		d.send(publish(2, "c", "x", retain))
+		if version == 5 {
+			d.expectAck(2, 0x97)
+		}
+		d.expectNothing()
+		g.wantRetained(version, "c")
+	}, account(func(q *localbroker.AccountQuotas) { q.RetainedPerSecond = 2 }))
+}
+
+func TestB183_GroupQuotas(t *testing.T) {
+	over := func(version byte) byte {
+		if version < 5 {
+			return 0x80
+		}
+		return 0x97
+	}
+	both(t, func(_ *testing.T, g *gate, version byte) { // Q33
+		for i := range 100 {
+			g.join(version, fmt.Sprint("d", i)).listen(1, "$share/g/t")
+			if i%50 == 49 {
+				g.clock.advance(2e9) // for Q34
+			}
+		}
+		late := g.join(version, "late")
+		late.wantCodes(late.subscribe(1, "$share/g/t", "$share/h/t"), over(version), 1)
+	})
+	both(t, func(_ *testing.T, g *gate, version byte) { // Q32
+		d := g.join(version, "d")
+		var codes []byte
+		for i := range 101 {
+			if i%50 == 0 {
+				d = g.join(version, fmt.Sprint("d", i))
+			}
+			codes = d.subscribe(1, fmt.Sprintf("$share/g%d/t", i))
+		}
+		d.wantCodes(codes, over(version))
+		d.listen(1, "$share/g0/t", "t")
+	})
+	both(t, func(_ *testing.T, g *gate, version byte) { // Q34
+		d := g.join(version, "d")
+		d.wantCodes(d.subscribe(1, slices.Repeat([]string{"$share/g/t"}, 4)...), 1, 1, 1, over(version))
+	}, account(func(q *localbroker.AccountQuotas) { q.ShareGroupChanges = 3 }))
+}
