@@ -18,20 +18,21 @@ const WarningNoRuleRoute = "no-rule-route"
 
 // handedOver reports whether an accepted message was for the cloud alone. One
 // that no route takes is gone, as with AWS one for a rule that does not exist.
-func (c *client) handedOver(m *bridge.Message) bool {
-	if !c.forCloud(m.Topic) {
+func (c *client) handedOver(m *bridge.Message) bool { return c.broker.handedOver(c.profile, c.id, m) }
+
+func (b *Broker) handedOver(p *profile, from string, m *bridge.Message) bool {
+	if !p.forCloud(m.Topic) {
 		return false
 	}
-	if routed, _ := c.broker.cloud(m.Topic); !routed && c.broker.hasCloud {
-		c.broker.noRuleRoute(c.id, m.Topic)
+	if routed, _ := b.cloud(m.Topic); !routed && b.hasCloud {
+		b.noRuleRoute(from, m.Topic)
 	}
 	return true
 }
 
-// forCloud reports whether what the device publishes to a topic is for the cloud
-// alone.
-func (c *client) forCloud(topic string) bool {
-	return c.profile.aws && strings.HasPrefix(topic, basicIngest)
+// forCloud reports whether what is published to a topic is for the cloud alone.
+func (p *profile) forCloud(topic string) bool {
+	return p.aws && strings.HasPrefix(topic, basicIngest)
 }
 
 func (b *Broker) noRuleRoute(client, topic string) {

@@ -88,6 +88,9 @@ type Broker struct {
 	courier   courier       // carries what no connection gave
 	wills     overdue
 
+	requests   requests    // over HTTP
+	departures *departures // nil without a listener that tells of them
+
 	connected atomic.Int64 // devices
 	sockets   atomic.Int64 // open ones of all listeners
 	queued    memory       // what waits for devices, of all sessions
@@ -138,6 +141,9 @@ func New(opts Options, deps Deps) (*Broker, error) {
 			return nil, err
 		}
 		b.listeners = append(b.listeners, l)
+		if o.Type == typeHTTPS {
+			b.departures = &departures{byID: map[string]*departure{}}
+		}
 	}
 	if err := b.restore(); err != nil {
 		return nil, err

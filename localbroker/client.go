@@ -72,6 +72,7 @@ type cause struct {
 	code   byte   // v5 DISCONNECT, 0 for none
 	text   string // v5 Reason String; empty: the reason
 	clean  bool   // the will is discarded
+	forget bool   // the session ends with the connection
 	err    error  // may be nil
 }
 
@@ -156,8 +157,12 @@ func (c *client) finish(err error) {
 		}
 		return
 	}
+	if why.forget {
+		c.expiry = 0
+	}
 	c.session.leave(c, why.clean)
 	c.broker.lifecycle.disconnected(c, why)
+	c.broker.departures.note(c, why)
 	close(c.gone)
 	c.broker.connected.Add(-1)
 	if c.open.Load() {

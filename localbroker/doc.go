@@ -25,6 +25,9 @@
 //     allowed (enforce.go); what is in between is asked again too, by a
 //     generation that counts the changes; changes of users and listeners end
 //     sessions in the same way (authority.go).
+//   - HTTP: a listener of type https is AWS IoT Core's data plane. Package rest
+//     reads the requests, http*.go carries them out: a publish takes the walk, a
+//     direct message (direct.go) goes to one session.
 //   - Downlink: [Local] is the same delivery as a bridge.Sender, whose outcome
 //     is the devices' own PUBACKs.
 //

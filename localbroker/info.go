@@ -38,6 +38,8 @@ type Status struct {
 
 	Quotas       []QuotaCount  // what was above AWS's quotas of pace, by quota
 	SilentCloses []SilentClose // MQTT 3.1.1 connections closed for what MQTT 5 is told, by reason
+
+	Requests []RequestCount // over HTTP, by operation and status
 }
 
 // Sessions lists all sessions by client id.
@@ -54,7 +56,8 @@ func (b *Broker) Sessions() []SessionInfo {
 // Status counts.
 func (b *Broker) Status() Status {
 	st := Status{Connections: int(b.connected.Load()), Holding: b.holding.Load(), QueuedBytes: b.store.bytes.Load() + b.queued.loose.Load(),
-		PolicyEnded: b.policyEnded.Load(), AuthErrors: b.authErrors.byName(), Quotas: b.quotas.list(), SilentCloses: b.silences.list()}
+		PolicyEnded: b.policyEnded.Load(), AuthErrors: b.authErrors.byName(), Quotas: b.quotas.list(), SilentCloses: b.silences.list(),
+		Requests: b.requests.list()}
 	for _, l := range b.listeners {
 		st.Sockets += int(l.active.Load())
 	}

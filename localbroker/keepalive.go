@@ -61,8 +61,8 @@ func (b *Broker) endSilent() {
 func (l *listener) silent(now int64) (out []*client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, c := range l.raws {
-		if c != nil && c.wire.silent(now) {
+	for _, e := range l.raws {
+		if c, ok := e.(*client); ok && c.wire.silent(now) {
 			out = append(out, c)
 		}
 	}

@@ -58,8 +58,8 @@ type listener struct {
 
 	mu      sync.Mutex
 	socket  net.Listener
-	raws    map[net.Conn]*client // open sockets; nil before their handshake
-	early   unfinished           // those that have not finished their CONNECT
+	raws    map[net.Conn]ender // open sockets; nil before their handshake
+	early   unfinished         // those that have not finished their CONNECT
 	stopped bool
 	idle    chan struct{} // closed when stopped and no socket is left
 }
@@ -72,7 +72,7 @@ func newListener(b *Broker, o ListenerOptions) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", o.Name, err)
 	}
-	l := &listener{broker: b, name: o.Name, raws: map[net.Conn]*client{}, idle: make(chan struct{})}
+	l := &listener{broker: b, name: o.Name, raws: map[net.Conn]ender{}, idle: make(chan struct{})}
 	l.settings.Store(s)
 	return l, nil
 }
@@ -183,6 +183,10 @@ func (l *listener) handle(raw net.Conn) {
 	stream, p, err := s.handshake(raw)
 	if err != nil {
 		l.refuse(raw, "handshake", "a handshake failed", err)
+		return
+	}
+	if s.Type == typeHTTPS {
+		l.serveHTTP(raw, stream, p, s)
 		return
 	}
 	_ = stream.SetDeadline(deadline) // a WebSocket upgrade has cleared it

@@ -29,14 +29,15 @@ type MemoryOptions struct {
 // ListenerOptions configure one listener.
 type ListenerOptions struct {
 	Name        string        `koanf:"name" doc:"Name of the listener in logs, metrics and policies; unique."`
-	Type        string        `koanf:"type" enum:"tcp,tls,ws,wss" doc:"Transport: tcp, tls, ws (WebSocket) or wss (WebSocket over TLS)."`
+	Type        string        `koanf:"type" enum:"tcp,tls,ws,wss,https" doc:"Transport: tcp, tls, ws (WebSocket) or wss (WebSocket over TLS); https is AWS IoT Core's HTTP API, not MQTT."`
 	Address     string        `koanf:"address" doc:"Host and port to listen on, such as 0.0.0.0:8883; port 0 takes a free one."`
 	Profile     string        `koanf:"profile" enum:"aws-edge,aws,mqtt" doc:"Which broker devices meet: aws-edge (AWS IoT Core's semantics, with answers where AWS is silent and warnings where AWS throttles), aws (AWS IoT Core as it is) or mqtt (plain MQTT)."`
 	Auth        string        `koanf:"auth" enum:"anonymous,password,certificate" doc:"How devices prove who they are; anonymous only on a loopback address."`
 	Policies    []string      `koanf:"policies" doc:"Policies attached to the anonymous clients, password users and chain certificates of this listener."`
 	Users       string        `koanf:"users" doc:"With auth password: YAML file of user names and bcrypt hashes."`
-	TLS         TLSOptions    `koanf:"tls" doc:"Certificates of a tls or wss listener."`
-	Origins     []string      `koanf:"origins" doc:"Web origins beside the listener's own that browsers may connect from (ws, wss), such as https://console.example."`
+	TLS         TLSOptions    `koanf:"tls" doc:"Certificates of a tls, wss or https listener."`
+	Origins     []string      `koanf:"origins" doc:"Web origins beside the listener's own that browsers may connect from (ws, wss, https), such as https://console.example."`
+	HTTP        HTTPOptions   `koanf:"http" doc:"What a listener of type https answers."`
 	Limits      LimitOptions  `koanf:"limits" doc:"Our own bounds of this listener and of each connection, in every profile."`
 	Quotas      QuotaOptions  `koanf:"quotas" doc:"AWS IoT Core's quotas of a packet, a client, a connection and a session. The defaults are the profile's: AWS's in aws and aws-edge, what MQTT itself allows in mqtt."`
 	Reserved    []string      `koanf:"reserved_extra" doc:"Names that topics and filters may begin with besides $aws/, such as $file; each covers all topics below it. The default is the profile's: none in aws. Nobody but the broker publishes to $SYS."`
@@ -141,6 +142,7 @@ func DefaultListenerOf(profile string) ListenerOptions {
 	return ListenerOptions{
 		Name: "lan", Type: typeTCP, Address: "127.0.0.1:1883", Profile: profile, Auth: authAnonymous,
 		TLS:             TLSOptions{ClientAuth: clientFingerprint},
+		HTTP:            HTTPOptions{}.withDefaults(),
 		HoldTimeout:     30 * time.Second,
 		Denied:          DeniedOptions{MQTT5: deniedAck, MQTT3: deniedClose},
 		DeniedSubscribe: DeniedSubscribeOptions{MQTT5: deniedAck, MQTT3: deniedAck},
@@ -178,6 +180,7 @@ func (l ListenerOptions) withDefaults() ListenerOptions {
 	orDefault(&l.Profile, d.Profile)
 	orDefault(&l.Auth, d.Auth)
 	orDefault(&l.TLS.ClientAuth, d.TLS.ClientAuth)
+	l.HTTP = l.HTTP.withDefaults()
 	orDefault(&l.HoldTimeout, d.HoldTimeout)
 	orDefault(&l.Denied.MQTT5, d.Denied.MQTT5)
 	orDefault(&l.Denied.MQTT3, d.Denied.MQTT3)

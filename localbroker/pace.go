@@ -48,6 +48,12 @@ const (
 	quotaRetained
 	quotaRetainedOfTopic
 	quotaGroupChanges
+	quotaGetRetained
+	quotaListRetained
+	quotaDeleteConnection
+	quotaGetConnection
+	quotaListSubscriptions
+	quotaDirect
 	quotaKinds
 )
 
@@ -90,6 +96,18 @@ func (q quota) info() quotaInfo {
 		return quotaInfo{"Q29", "L-771FD74A", "broker.quotas.retained_per_topic", "discarded", "PUBLISHes", "%d PUBLISHes with RETAIN a second on one topic"}
 	case quotaGroupChanges:
 		return quotaInfo{"Q34", "L-757705D9", "broker.quotas.share_group_changes_per_second", "refused", "filters", "%d SUBSCRIBEs and UNSUBSCRIBEs a second of one share group"}
+	case quotaGetRetained:
+		return quotaInfo{"Q30", "L-1243AB32", "broker.quotas.get_retained_per_second", "refused", "requests", "%d GetRetainedMessages a second of an account"}
+	case quotaListRetained:
+		return quotaInfo{"Q31", "L-05CA9647", "broker.quotas.list_retained_per_second", "refused", "requests", "%d ListRetainedMessages a second of an account"}
+	case quotaDeleteConnection:
+		return quotaInfo{"Q46", "L-6F708547", "broker.quotas.delete_connection_per_second", "refused", "requests", "%d DeleteConnections a second, of an account or about one client id"}
+	case quotaGetConnection:
+		return quotaInfo{"Q47", "L-8DDC8969", "broker.quotas.get_connection_per_second", "refused", "requests", "%d GetConnections a second, of an account or about one client id"}
+	case quotaListSubscriptions:
+		return quotaInfo{"Q48", "L-AB85397C", "broker.quotas.list_subscriptions_per_second", "refused", "requests", "%d ListSubscriptions a second, of an account or about one client id"}
+	case quotaDirect:
+		return quotaInfo{"Q49", "L-889910A2", "broker.quotas.direct_messages_per_second", "refused", "requests", "%d SendDirectMessages a second of an account"}
 	default:
 		return quotaInfo{}
 	}
@@ -104,6 +122,8 @@ type quotas struct {
 	topics  keyed                     // Q29, by topic
 	groups  keyed                     // Q34, by share group
 	counts  [quotaKinds]quotaCount
+
+	requests map[quota]*keyed // Q46-Q48, by client id
 }
 
 // quotaCount counts what was above one quota.
@@ -124,11 +144,14 @@ type quotaExample struct {
 }
 
 func newQuotas(o AccountQuotas, now func() time.Time) *quotas {
-	q := &quotas{now: now}
+	q := &quotas{now: now, requests: o.requestBuckets()}
 	for k, n := range map[quota]int{
 		quotaConnects: o.ConnectsPerSecond, quotaSubscribes: o.SubscribesPerSecond,
 		quotaPublishesIn: o.PublishesInPerSecond, quotaPublishesOut: o.PublishesOutPerSecond,
 		quotaQueued: o.QueuedPerSecond, quotaRetained: o.RetainedPerSecond,
+		quotaGetRetained: o.GetRetainedPerSecond, quotaListRetained: o.ListRetainedPerSecond,
+		quotaDeleteConnection: o.DeleteConnPerSecond, quotaGetConnection: o.GetConnPerSecond,
+		quotaListSubscriptions: o.ListSubsPerSecond, quotaDirect: o.DirectMessagesPerSecond,
 	} {
 		q.account[k] = perSecond(n)
 	}
@@ -191,6 +214,9 @@ func (q *quotas) sweep(now time.Time, health *bridge.Health, log *quietLog) {
 	q.clients.sweep(now)
 	q.topics.sweep(now)
 	q.groups.sweep(now)
+	for _, one := range q.requests {
+		one.sweep(now)
+	}
 	for k := range quotaKinds {
 		count := &q.counts[k]
 		n := count.warned.Load()

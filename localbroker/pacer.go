@@ -95,16 +95,22 @@ func (b *pacer) publish(q *quotas, r *receipt) (quota, int, *refusal) {
 	if !b.in.AllowN(now, 1) {
 		return quotaPublishes, b.in.Burst(), errRate
 	}
+	return q.publish(r.Topic, r.Retain)
+}
+
+// publish is the account's part of it.
+func (q *quotas) publish(topic string, retain bool) (quota, int, *refusal) {
+	now := q.now()
 	if all := q.account[quotaPublishesIn]; !all.AllowN(now, 1) {
 		return quotaPublishesIn, all.Burst(), errAccountRate
 	}
-	if !r.Retain {
+	if !retain {
 		return 0, 0, nil
 	}
 	if all := q.account[quotaRetained]; !all.AllowN(now, 1) {
 		return quotaRetained, all.Burst(), errRetainedRate
 	}
-	if !q.topics.allow(r.Topic, now) {
+	if !q.topics.allow(topic, now) {
 		return quotaRetainedOfTopic, q.topics.rate, errRetainedRate
 	}
 	return 0, 0, nil

@@ -36,7 +36,7 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	}
 	r.parcel = parcel{
 		broker: c.broker, from: c.id, msg: &r.Message, expires: c.broker.expiry(&r.Message),
-		away: c.forCloud(r.Topic),
+		away: c.profile.forCloud(r.Topic),
 	}
 	if qos > 0 && !c.intake.reserve(c.profile.receiveMaximum, c.version < 5) {
 		return &cause{reason: "receive-maximum", code: 0x93} // B88
@@ -90,19 +90,7 @@ func (c *client) refuseQoS2(pk *packets.Packet) *cause {
 // check applies the broker's own rules. Its errors are answered like those of
 // the walk, in order; they have been counted.
 func (c *client) check(r *receipt) error {
-	p := c.profile
-	kind, err := bridge.Internal, error(nil)
-	if len(r.Payload) > p.payloadSize {
-		kind, err = bridge.TooLarge, fmt.Errorf("payload of %d bytes, at most %d", len(r.Payload), p.payloadSize) // B84
-	} else if err = p.propertySizes(&r.Message); err != nil {
-		kind = bridge.TooLarge // Q39-Q41
-	} else if err = p.topicName(r.Topic); err != nil {
-		kind = bridge.TopicInvalid // B79-B82
-	} else if p.aws && r.Retain && r.Topic[0] == '$' {
-		kind, err = bridge.TopicInvalid, errReserved // B83
-	}
-	if err != nil {
-		err = &bridge.Error{Op: "publish", Kind: kind, Err: err}
+	if err := c.profile.admits(&r.Message); err != nil {
 		c.broker.drops.CountError(err, c.id, r.Topic)
 		return err
 	}

@@ -60,14 +60,18 @@ type AccountQuotas struct {
 	RetainedMessages        int `koanf:"retained_messages" quota:"Q27" min:"1" max:"100000000" doc:"Most retained messages; a PUBLISH above it gets PUBACK 0x97 (Q27, L-57BADEF0: 500000)."`
 	RetainedPerSecond       int `koanf:"retained_per_second" quota:"Q28" min:"1" max:"1000000" doc:"PUBLISHes with RETAIN a second, a pace: excess is discarded (Q28, L-BAFC6221: 500/s)."`
 	RetainedPerTopic        int `koanf:"retained_per_topic" quota:"Q29" min:"1" max:"1000000" doc:"PUBLISHes with RETAIN a second on one topic, a pace: excess is discarded (Q29, L-771FD74A: 1/s)."`
-	GetRetainedPerSecond    int `koanf:"get_retained_per_second" quota:"Q30" min:"1" max:"1000000" doc:"HTTP reads of one retained message a second; excess is answered with 429 (Q30, L-1243AB32: 500/s)."`
-	ListRetainedPerSecond   int `koanf:"list_retained_per_second" quota:"Q31" min:"1" max:"1000000" doc:"HTTP lists of retained messages a second; excess is answered with 429 (Q31, L-05CA9647: 10/s)."`
+	GetRetainedPerSecond    int `koanf:"get_retained_per_second" quota:"Q30" min:"1" max:"1000000" doc:"HTTP reads of one retained message a second, a pace: excess is answered with 429 (Q30, L-1243AB32: 500/s)."`
+	ListRetainedPerSecond   int `koanf:"list_retained_per_second" quota:"Q31" min:"1" max:"1000000" doc:"HTTP lists of retained messages a second, a pace: excess is answered with 429 (Q31, L-05CA9647: 10/s)."`
 	ShareGroups             int `koanf:"share_groups" quota:"Q32" min:"1" max:"1000000" doc:"Most share groups; a subscription that would begin another is refused in the SUBACK (Q32, L-850876C0: 100)."`
 	ShareGroupMembers       int `koanf:"share_group_members" quota:"Q33" min:"1" max:"1000000" doc:"Most subscriptions of one share group (Q33, L-EB813241: 100)."`
 	ShareGroupChanges       int `koanf:"share_group_changes_per_second" quota:"Q34" min:"1" max:"1000000" doc:"SUBSCRIBEs and UNSUBSCRIBEs a second of one share group, a pace: excess is refused in the SUBACK (Q34, L-757705D9: 100/s)."`
-	DeleteConnPerClient     int `koanf:"delete_connection_per_client_id" quota:"Q46" min:"1" max:"1000000" doc:"HTTP DeleteConnections a second of one client id; excess is answered with 429 (Q46, L-AC33745E: 1/s)."`
-	DeleteConnPerSecond     int `koanf:"delete_connection_per_second" quota:"Q46" min:"1" max:"1000000" doc:"HTTP DeleteConnections a second; excess is answered with 429 (Q46, L-6F708547: 100/s)."`
-	DirectMessagesPerSecond int `koanf:"direct_messages_per_second" quota:"Q49" min:"1" max:"1000000" doc:"HTTP SendDirectMessages a second; excess is answered with 429 (Q49, L-889910A2: 20000/s)."`
+	DeleteConnPerClient     int `koanf:"delete_connection_per_client_id" quota:"Q46" min:"1" max:"1000000" doc:"HTTP DeleteConnections a second about one client id, a pace: excess is answered with 429 (Q46, L-AC33745E: 1/s)."`
+	DeleteConnPerSecond     int `koanf:"delete_connection_per_second" quota:"Q46" min:"1" max:"1000000" doc:"HTTP DeleteConnections a second, a pace: excess is answered with 429 (Q46, L-6F708547: 100/s)."`
+	GetConnPerClient        int `koanf:"get_connection_per_client_id" quota:"Q47" min:"1" max:"1000000" doc:"HTTP GetConnections a second about one client id, a pace: excess is answered with 429 (Q47, L-8DDC8969: 1/s)."`
+	GetConnPerSecond        int `koanf:"get_connection_per_second" quota:"Q47" min:"1" max:"1000000" doc:"HTTP GetConnections a second, a pace: excess is answered with 429 (Q47, L-8DDC8969: 100/s)."`
+	ListSubsPerClient       int `koanf:"list_subscriptions_per_client_id" quota:"Q48" min:"1" max:"1000000" doc:"HTTP ListSubscriptions a second about one client id, a pace: excess is answered with 429 (Q48, L-AB85397C: 1/s)."`
+	ListSubsPerSecond       int `koanf:"list_subscriptions_per_second" quota:"Q48" min:"1" max:"1000000" doc:"HTTP ListSubscriptions a second, a pace: excess is answered with 429 (Q48, L-AB85397C: 100/s)."`
+	DirectMessagesPerSecond int `koanf:"direct_messages_per_second" quota:"Q49" min:"1" max:"1000000" doc:"HTTP SendDirectMessages a second, a pace: excess is answered with 429 (Q49, L-889910A2: 20000/s)."`
 }
 
 // The values of QuotaOptions.Pace.
@@ -136,7 +140,8 @@ func DefaultAccountQuotas() AccountQuotas {
 		RetainedMessages: 500_000, RetainedPerSecond: 500, RetainedPerTopic: 1,
 		GetRetainedPerSecond: 500, ListRetainedPerSecond: 10,
 		ShareGroups: 100, ShareGroupMembers: 100, ShareGroupChanges: 100,
-		DeleteConnPerClient: 1, DeleteConnPerSecond: 100, DirectMessagesPerSecond: 20_000,
+		DeleteConnPerClient: 1, DeleteConnPerSecond: 100, GetConnPerClient: 1, GetConnPerSecond: 100,
+		ListSubsPerClient: 1, ListSubsPerSecond: 100, DirectMessagesPerSecond: 20_000,
 	}
 }
 

@@ -45,18 +45,20 @@ var elsewhere = map[string]string{
 	"Q43": "no number: AWS ends connections when it must",
 	"Q44": "there are no custom authorizers here: a user's login ends with a reload of the users file",
 	"Q45": "there are no custom authorizers here",
-	"Q47": "there is no GetConnection here",
-	"Q48": "there is no ListSubscriptions here",
 }
 
 // besides are the numbers that the table has in words only: keys whose row has
 // another value as its default.
 var besides = map[string]int64{
-	"keep_alive_min":                  30,   // Q05: 1..29 becomes 30
-	"retry_mqtt3":                     3600, // Q10: the text of the row
-	"message_expiry_min":              1,    // Q38: 0 becomes 1
-	"delete_connection_per_client_id": 1,    // Q46: "1 / 100"
-	"delete_connection_per_second":    100,
+	"keep_alive_min":                   30,   // Q05: 1..29 becomes 30
+	"retry_mqtt3":                      3600, // Q10: the text of the row
+	"message_expiry_min":               1,    // Q38: 0 becomes 1
+	"delete_connection_per_client_id":  1,    // Q46: "1 / 100"
+	"delete_connection_per_second":     100,
+	"get_connection_per_client_id":     1, // Q47, Q48: as well
+	"get_connection_per_second":        100,
+	"list_subscriptions_per_client_id": 1,
+	"list_subscriptions_per_second":    100,
 }
 
 // TestQuotaDefaults: every quota that a broker can enforce is a key, whose

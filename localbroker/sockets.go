@@ -55,7 +55,7 @@ func (l *listener) enter(raw net.Conn) bool {
 	room := len(l.raws) < limits.Connections+limits.Connections/10+16
 	taken := room && !l.stopped
 	var late net.Conn
-	var slow *client
+	var slow ender
 	if taken {
 		l.raws[raw] = nil
 		l.early.add(raw)
@@ -102,8 +102,8 @@ func (b *Broker) endWebSockets(now time.Time) {
 func (l *listener) endOlder(now time.Time) {
 	l.mu.Lock()
 	var old []*client
-	for _, c := range l.raws {
-		if c != nil && now.Sub(c.since) >= c.profile.webSocketLifetime {
+	for _, e := range l.raws {
+		if c, ok := e.(*client); ok && now.Sub(c.since) >= c.profile.webSocketLifetime {
 			old = append(old, c)
 		}
 	}

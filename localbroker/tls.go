@@ -34,8 +34,11 @@ func loadTLS(o ListenerOptions) (*tls.Config, error) {
 		SessionTicketsDisabled: true,                               // B11: every connection proves its key
 		NextProtos:             []string{"x-amzn-mqtt-ca", "mqtt"}, // B06, B07
 	}
-	if o.Type == typeWSS {
+	switch o.Type {
+	case typeWSS:
 		cfg.NextProtos = []string{"http/1.1"}
+	case typeHTTPS:
+		cfg.NextProtos = []string{"x-amzn-http-ca", "http/1.1"} // B198
 	}
 	if o.Auth != authCertificate {
 		return cfg, nil

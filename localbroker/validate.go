@@ -81,7 +81,7 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	if l.Name == "" || len(l.Name) > 64 {
 		ps.add(at+"name", fmt.Sprintf("%q is not a name", l.Name), "write 1 to 64 characters, such as lan")
 	}
-	ps.oneOf(at+"type", l.Type, typeTCP, typeTLS, typeWS, typeWSS)
+	ps.oneOf(at+"type", l.Type, typeTCP, typeTLS, typeWS, typeWSS, typeHTTPS)
 	ps.oneOf(at+"profile", l.Profile, profileAWSEdge, profileAWS, profileMQTT)
 	ps.oneOf(at+"auth", l.Auth, authAnonymous, authPassword, authCertificate)
 	ps.oneOf(at+"denied_publish.mqtt5", l.Denied.MQTT5, deniedAck, deniedDisconnect)
@@ -93,6 +93,7 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	l.validateAddress(at, ps)
 	l.validateAuth(at, ps)
 	l.validateTLS(at, ps)
+	l.HTTP.validate(at+"http.", ps)
 	l.Limits.validate(at+"limits.", ps)
 	l.Quotas.validate(at+"quotas.", ps)
 	validateReserved(at, l.Reserved, ps)
@@ -121,12 +122,15 @@ func (l ListenerOptions) validateAuth(at string, ps *problems) {
 			ps.add(at+"auth", fmt.Sprintf("is anonymous, and %s can be reached from the network", l.Address), "listen on 127.0.0.1, or use auth: password or certificate")
 		}
 	case authPassword:
+		if l.Type == typeHTTPS {
+			ps.add(at+"auth", "is password, which a listener of type https does not ask for", "use auth: certificate")
+		}
 		if l.Users == "" {
 			ps.add(at+"users", "is missing for auth: password", "name the YAML file with user names and bcrypt hashes")
 		}
 	case authCertificate:
 		if !l.secure() {
-			ps.add(at+"auth", "is certificate, but a listener of type "+l.Type+" has no TLS", "use type: tls or wss")
+			ps.add(at+"auth", "is certificate, but a listener of type "+l.Type+" has no TLS", "use type: tls, wss or https")
 		}
 		if len(l.Policies) > 0 && l.TLS.ClientAuth != clientChain {
 			ps.add(at+"policies", "has no effect on registered certificates, whose policies the things file attaches", "remove it, or use client_auth: chain")
@@ -141,7 +145,7 @@ func (l ListenerOptions) validateTLS(at string, ps *problems) {
 	ps.oneOf(at+"tls.client_auth", l.TLS.ClientAuth, clientFingerprint, clientChain, clientBoth)
 	if !l.secure() {
 		if l.TLS.Cert != "" || l.TLS.Key != "" || l.TLS.ClientCA != "" || l.TLS.RequireSNI {
-			ps.add(at+"tls", "has no effect on a listener of type "+l.Type, "use type: tls or wss, or remove it")
+			ps.add(at+"tls", "has no effect on a listener of type "+l.Type, "use type: tls, wss or https, or remove it")
 		}
 		return
 	}
@@ -174,7 +178,9 @@ func (l LimitOptions) validate(at string, ps *problems) {
 }
 
 // secure reports whether the listener speaks TLS.
-func (l ListenerOptions) secure() bool { return l.Type == typeTLS || l.Type == typeWSS }
+func (l ListenerOptions) secure() bool {
+	return l.Type == typeTLS || l.Type == typeWSS || l.Type == typeHTTPS
+}
 
 // loopback reports whether an address can be reached from this host only.
 func loopback(address string) bool {

@@ -122,6 +122,9 @@ func (b *statusBuilder) status() telemetry.Status {
 	for _, c := range local.SilentCloses {
 		s.SilentCloses = append(s.SilentCloses, telemetry.SilentClose{Reason: c.Reason, MQTT5: c.Said(), Count: c.Count})
 	}
+	for _, r := range local.Requests {
+		s.Requests = append(s.Requests, telemetry.Requests{Operation: r.Operation, Status: r.Status, Count: r.Count})
+	}
 	for _, d := range g.drops.All() {
 		s.Drops = append(s.Drops, telemetry.Drop{Reason: d.Reason, Count: d.Count, Last: d.Last, Device: d.Device, Topic: d.Topic, Detail: d.Detail})
 	}

@@ -90,7 +90,7 @@ func Ebbgate() *Law {
 			{Module: "github.com/aws/aws-sdk-go-v2", Folders: []string{"policy/account"}},
 			{Module: "github.com/aws/smithy-go", Folders: []string{"policy/account"}},
 			{Module: "github.com/spf13/cobra", Folders: []string{"cmd/..."}},
-			{Module: "github.com/google/uuid", Folders: []string{"localbroker", "policy", "internal/..."}},
+			{Module: "github.com/google/uuid", Folders: []string{"localbroker/...", "policy", "internal/..."}},
 			{Module: "github.com/rogpeppe/go-internal", Tests: []string{anywhere}},
 			{Module: "github.com/Shopify/toxiproxy", Tests: []string{anywhere}},
 			{Module: "go.uber.org/goleak", Tests: []string{anywhere}},

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -83,6 +84,10 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 	silent := counter("silent_closes_total", "MQTT 3.1.1 connections closed since the start for a reason that only MQTT 5 is told.", "reason", "mqtt5")
 	for _, c := range s.SilentCloses {
 		send(silent, float64(c.Count), c.Reason, c.MQTT5)
+	}
+	requests := counter("http_requests_total", "HTTP requests answered since the start, by AWS's name of the operation and status.", "operation", "status")
+	for _, r := range s.Requests {
+		send(requests, float64(r.Count), r.Operation, strconv.Itoa(r.Status))
 	}
 	warnings := gauge("warning", "1 for each warning that is raised now.", "code", "severity")
 	for _, w := range s.Warnings {

@@ -24,6 +24,7 @@ type Status struct {
 
 	Quotas       []Quota       `json:"quotas"`        // AWS's quotas of pace, in its order
 	SilentCloses []SilentClose `json:"silent_closes"` // by reason
+	Requests     []Requests    `json:"http_requests"` // by operation and status
 
 	Warnings []Warning `json:"warnings"` // the worst first
 	Drops    []Drop    `json:"drops"`    // by falling count
@@ -79,6 +80,13 @@ type SilentClose struct {
 	Reason string `json:"reason"`
 	MQTT5  string `json:"mqtt5"` // what MQTT 5 would have been told: "DISCONNECT 0x87"
 	Count  int64  `json:"count"`
+}
+
+// Requests is how many HTTP requests of devices had one answer since the start.
+type Requests struct {
+	Operation string `json:"operation"` // by AWS's name, such as "Publish"; empty for none of them
+	Status    int    `json:"status"`
+	Count     int64  `json:"count"`
 }
 
 // SpoolState is the spool as a whole.

@@ -68,10 +68,10 @@ func eventRows() []row {
 // httpRows are §1.11.
 func httpRows() []row {
 	return []row{
-		{id: "B198", mqtt: "HTTP", what: "POST /topics/TOPIC?qos=: published", basis: documented, guess: "the body of the answer", why: "nothing that a device does with an accepted message can depend on it"},
+		{id: "B198", mqtt: "HTTP", what: "POST /topics/TOPIC?qos=: published", basis: documented, guess: "the body of the answer", key: "listeners[].http.answer"},
 		{id: "B199", mqtt: "HTTP", what: "retain=true: as RETAIN of MQTT", basis: documented},
 		{id: "B200", mqtt: "HTTP", what: "query and headers become MQTT 5 properties", basis: documented},
-		{id: "B201", mqtt: "HTTP", what: "errors: 400, 401, 405, 413, 429, 500", basis: documented},
+		{id: "B201", mqtt: "HTTP", what: "errors: 400, 401, 405, 413, 429, 500", basis: documented, guess: "401: AWS has been seen to answer 403", key: "listeners[].http.denied"},
 		{id: "B202", mqtt: "HTTP", what: "there is no subscribing over HTTP", basis: documented},
 		{id: "B203", mqtt: "HTTP", what: "POST /connections/CLIENT/messages: to one connected device, subscribed or not; 404 when it is absent, 504 without its PUBACK", basis: documented},
 	}

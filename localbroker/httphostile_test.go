@@ -1,0 +1,257 @@
+package localbroker
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
+)
+
+// rawCaller is a TLS connection to the listener called web, to write what no
+// HTTP library would.
+func (h *house) rawCaller(ca *peers.Authority, protocols ...string) *tls.Conn {
+	h.tb.Helper()
+	conn, err := tls.Dial("tcp", h.Addrs()["web"].String(), &tls.Config{
+		RootCAs: ca.Pool, ServerName: "localhost", NextProtos: protocols,
+		Certificates: []tls.Certificate{ca.Client("dev", peers.Validity{}).TLS},
+	})
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	h.tb.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	return conn
+}
+
+// say writes a request and reads the status of the answer; 0 for a hang-up.
+func say(tb testing.TB, conn net.Conn, request string) int {
+	tb.Helper()
+	_, _ = io.WriteString(conn, request) // a broker that has closed already is an answer too
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		tb.Error(err)
+	}
+	return res.StatusCode
+}
+
+// TestHTTPProtocols: HTTP 1.0 and 1.1, with AWS's name of the protocol (ALPN),
+// the usual one or none; not HTTP/2, and not MQTT.
+func TestHTTPProtocols(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	for _, protocols := range [][]string{{"x-amzn-http-ca"}, {"http/1.1"}, {"h2", "http/1.1"}, nil} {
+		for _, version := range []string{"1.0", "1.1"} {
+			conn := h.rawCaller(ca, protocols...)
+			if got := say(t, conn, "POST /topics/t HTTP/"+version+"\r\nHost: gateway\r\nContent-Length: 1\r\n\r\nx"); got != http.StatusOK {
+				t.Errorf("%v HTTP/%s: %d", protocols, version, got)
+			}
+		}
+	}
+	for _, bad := range []string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00\r\n\r\n", "POST /topics/t HTTP/1.1\r\n\r\n"} {
+		if got := say(t, h.rawCaller(ca), bad); got == http.StatusOK {
+			t.Errorf("%q is answered with 200", bad)
+		}
+	}
+	if _, err := tls.Dial("tcp", h.Addrs()["web"].String(), &tls.Config{RootCAs: ca.Pool, ServerName: "localhost", NextProtos: []string{"x-amzn-mqtt-ca"}}); err == nil {
+		t.Error("the name of MQTT is accepted")
+	}
+}
+
+// TestTopicsAsSent: a path is not cleaned: what stands in it is the topic.
+func TestTopicsAsSent(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	for path, want := range map[string]string{
+		"a/b": "a/b", "a%2Fb": "a/b", "a%2fb": "a/b", "a%252Fb": "a%2Fb", "/a": "/a", "a//b/": "a//b/", "a/../b": "a/../b", "..": "..", "%2e%2e/x": "../x",
+		"%C3%A9%20%3F": "é ?", "a;b&c=d": "a;b&c=d", "$aws/things/x/shadow/get": "$aws/things/x/shadow/get", ":x": ":x", "a%25": "a%",
+	} {
+		h.walk.mu.Lock()
+		h.walk.took = nil
+		h.walk.mu.Unlock()
+		got := say(t, h.rawCaller(ca), "POST /topics/"+path+" HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n")
+		if topics := h.walk.topics(); got != http.StatusOK || len(topics) != 1 || topics[0] != want {
+			t.Errorf("%q: %d, %q", path, got, topics)
+		}
+	}
+	for _, path := range []string{"%00", "a%00b", "%ff", "%C3", "%zz", "%", "a b", "\xff", "%ed%a0%80"} {
+		if got := say(t, h.rawCaller(ca), "POST /topics/"+path+" HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n"); got != http.StatusBadRequest {
+			t.Errorf("%q: %d", path, got)
+		}
+	}
+}
+
+// TestHTTPBodies: what is too large is refused before it is read, or where it
+// becomes too large; nothing of it reaches the walk.
+func TestHTTPBodies(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	const head = "POST /topics/t HTTP/1.1\r\nHost: gateway\r\n"
+	if got := say(t, h.rawCaller(ca), head+"Content-Length: 9223372036854775807\r\n\r\n"); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("announced: %d", got)
+	}
+	if got := say(t, h.rawCaller(ca), head+"Expect: 100-continue\r\nContent-Length: 200000\r\n\r\n"); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("asked for first: %d", got)
+	}
+	chunks := strings.Repeat("1000\r\n"+strings.Repeat("x", 4096)+"\r\n", 33) + "0\r\n\r\n"
+	if got := say(t, h.rawCaller(ca), head+"Transfer-Encoding: chunked\r\n\r\n"+chunks); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("in chunks: %d", got)
+	}
+	for _, bad := range []string{"Content-Length: -1", "Content-Length: 1\r\nContent-Length: 2", "Content-Length: x", "Transfer-Encoding: gzip"} {
+		if got := say(t, h.rawCaller(ca), head+bad+"\r\n\r\nx"); got < 400 {
+			t.Errorf("%q: %d", bad, got)
+		}
+	}
+	conn := h.rawCaller(ca)
+	_, _ = io.WriteString(conn, head+"Content-Length: 10\r\n\r\nx")
+	_ = conn.CloseWrite() // the rest never comes
+	if got := say(t, conn, ""); got != http.StatusRequestTimeout {
+		t.Errorf("cut off: %d", got)
+	}
+	if got := say(t, h.rawCaller(ca), head+"X: "+strings.Repeat("x", 64<<10)+"\r\n\r\n"); got != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("large headers: %d", got)
+	}
+	if got := say(t, h.rawCaller(ca), "POST /topics/"+strings.Repeat("x", 64<<10)+" HTTP/1.1\r\nHost: gateway\r\n\r\n"); got < 400 && got != 0 {
+		t.Errorf("a long path: %d", got)
+	}
+	if topics := h.walk.topics(); len(topics) > 0 {
+		t.Errorf("%q took the walk", topics)
+	}
+}
+
+// TestHTTPSlow: headers and bodies that drip are cut off, by their deadlines.
+func TestHTTPSlow(t *testing.T) {
+	ca := peers.CA(t)
+	o := web(ca, profileAWS)
+	o.Limits.ConnectTimeout = 100 * time.Millisecond
+	h := open(t, people{known: map[string]bool{"dev": true}}, o)
+	for name, request := range map[string]string{
+		"nothing": "",
+		"headers": "POST /topics/t HTTP/1.1\r\nHost: gateway\r\nX: ",
+		"a body":  "POST /topics/t HTTP/1.1\r\nHost: gateway\r\nContent-Length: 5\r\n\r\nx",
+	} {
+		if got := say(t, h.rawCaller(ca), request); got != 0 && got != http.StatusRequestTimeout {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+	raw, err := net.Dial("tcp", h.addr()) // and not even a handshake
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if why := receive(t, "the callback", h.no); why != "handshake" {
+		t.Errorf("reason %q", why)
+	}
+	eventually(t, "no sockets", func() bool { return h.Status().Sockets == 0 })
+}
+
+// TestHTTPConnections: more than limits.connections are told so, and more than
+// a tenth above not even that.
+func TestHTTPConnections(t *testing.T) {
+	ca := peers.CA(t)
+	o := web(ca, profileAWS)
+	o.Limits.Connections = 1
+	h := open(t, people{known: map[string]bool{"dev": true}}, o)
+	const request = "GET /retainedMessage HTTP/1.1\r\nHost: gateway\r\n\r\n"
+	if got := say(t, h.rawCaller(ca), request); got != http.StatusOK {
+		t.Errorf("the first: %d", got)
+	}
+	if got := say(t, h.rawCaller(ca), request); got != http.StatusServiceUnavailable {
+		t.Errorf("the second: %d", got)
+	}
+}
+
+// TestHTTPPanic: a request that fails inside is a 500, and nobody else's
+// business.
+func TestHTTPPanic(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	d := h.join(5, "d")
+	h.walk.setStep(func(m *bridge.Message, done func(error)) {
+		if m.Topic == "bad" {
+			panic("by the test")
+		}
+		done(nil)
+	})
+	c := h.caller(ca)
+	c.publish("bad", "x").refused(t, http.StatusInternalServerError, "InternalFailureException")
+	c.publish("good", "x").ok(t)
+	d.expectNothing()
+}
+
+// TestHTTPOrigin: a web page elsewhere cannot use a person's certificate.
+func TestHTTPOrigin(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	c := h.caller(ca)
+	c.publish("t", "x", "Origin", "https://evil.example").refused(t, http.StatusForbidden, "ForbiddenException")
+	c.publish("t", "x", "Origin", c.base).ok(t)
+}
+
+// TestHTTPStop: a stop lets the request at hand have its answer, and waits for
+// nobody else.
+func TestHTTPStop(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	idle, mute := h.caller(ca), h.rawCaller(ca) // one between requests, one before its first
+	idle.publish("t", "x").ok(t)
+	settle := h.waiting()
+	c := h.caller(ca)
+	answered := make(chan reply, 1)
+	go func() {
+		r, err := c.try(http.MethodPost, "/topics/t", strings.NewReader("x"))
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- r
+	}()
+	done := receive(t, "a message in the walk", settle)
+	stopped := make(chan struct{})
+	go func() {
+		h.stop()
+		close(stopped)
+	}()
+	if got := say(t, mute, ""); got != 0 {
+		t.Errorf("answered %d", got)
+	}
+	done(nil)
+	receive(t, "the answer", answered).ok(t)
+	receive(t, "the end", stopped)
+	if _, err := c.try(http.MethodPost, "/topics/t", nil); err == nil {
+		t.Error("answered after the end")
+	}
+}
+
+// TestHTTPRepeats: many requests on one connection, the next before the answer
+// to the last one included.
+func TestHTTPRepeats(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	conn := h.rawCaller(ca)
+	go func() {
+		for i := range 100 {
+			_, _ = fmt.Fprintf(conn, "POST /topics/%d HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1\r\n\r\nx", i) // the reader notices
+		}
+	}()
+	in := bufio.NewReader(conn)
+	for i := range 100 {
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body) // its length is known
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("answer %d: %d", i, res.StatusCode)
+		}
+	}
+	for i, topic := range h.walk.topics() {
+		if topic != fmt.Sprint(i) {
+			t.Fatalf("message %d is %q", i, topic)
+		}
+	}
+}
