@@ -86,14 +86,7 @@ func sections() []section {
 // unbuilt lists the rows that have no test yet.
 func unbuilt(id string) bool {
 	n, _ := strconv.Atoi(id[1:])
-<<<<<<< HEAD
-	return n == 65 || n == 71 || n == 107 || n == 110 || n == 111 || n == 160 || n == 161 || n >= 176 && n <= 179 || n == 182 || n > 197
-=======
-	if n == 71 || n == 160 || n == 161 || n >= 198 {
-		return false
-	}
-	return n == 24 || n >= 50 && n < 72 || n >= 90 && n <= 92 || n >= 106 && n < 108 || n == 110 || n == 111 || n > 120
->>>>>>> http
+	return n == 65 || n == 107 || n == 110 || n == 111 || n >= 176 && n <= 179 || n == 182
 }
 
 const (
