@@ -52,7 +52,25 @@ func (h *house) join(version byte, id string, change ...func(*packets.Packet)) *
 	if ack.ReasonCode != 0 {
 		h.tb.Fatalf("CONNACK %#x", ack.ReasonCode)
 	}
+	h.ready(id)
 	return d
+}
+
+// ready waits until the connection is open: CONNACK is out a moment before, and who
+// is told goodbye in between is only closed.
+func (h *house) ready(id string) {
+	h.tb.Helper()
+	if id == "" {
+		return // the broker chose another
+	}
+	eventually(h.tb, id+" is open", func() bool {
+		s := h.sessions.find(id)
+		if s == nil {
+			return false
+		}
+		c := s.current()
+		return c != nil && c.open.Load()
+	})
 }
 
 // leave cuts the device's connection and waits until the broker has noticed.

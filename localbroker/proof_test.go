@@ -123,6 +123,7 @@ func TestEnforceClientAuth(t *testing.T) {
 				if ack := d.connect("d"); ack.ReasonCode != 0 {
 					t.Fatalf("CONNACK %#x", ack.ReasonCode)
 				}
+				h.ready("d")
 				h.reload(c.after)
 				if got := h.Enforce(); got.Ended != map[bool]int{true: 0, false: 1}[c.says == ""] {
 					t.Fatalf("%+v", got)
