@@ -110,7 +110,7 @@ func (c *client) goodbye(why *cause) {
 	if why.code == 0xA1 {
 		text = "DISCONNECT: Subscription Id is not supported now" // B137
 	}
-	if c.terse {
+	if c.terse && c.profile.silent { // the others tell whoever is on site: MQTT lets them
 		text = "" // B45
 	}
 	packet := encodeDisconnect(why.code, text)

@@ -69,15 +69,18 @@ func (c *crowd) one(ctx context.Context, g *policyGateway, cert *peers.Cert, i i
 	c.conns[i] = conn
 	in := bufio.NewReaderSize(conn, 256)
 	id, version := c.id(i), c.version(i)
-	if _, err := conn.Write(append(connectOf(version, id), subscribeOf(version, "cmd/"+id+"/#")...)); err != nil {
-		return err
-	}
-	for _, want := range []byte{0x20, 0x90} {
+	for _, ask := range []struct {
+		packet []byte
+		answer byte
+	}{{connectOf(version, id), 0x20}, {subscribeOf(version, "cmd/"+id+"/#"), 0x90}} { // one after the other (B17)
+		if _, err := conn.Write(ask.packet); err != nil {
+			return err
+		}
 		kind, body, err := readPacket(in)
 		if err != nil {
 			return err
 		}
-		if kind != want || want == 0x20 && body[1] != 0 || want == 0x90 && body[len(body)-1] > 1 {
+		if kind != ask.answer || kind == 0x20 && body[1] != 0 || kind == 0x90 && body[len(body)-1] > 1 {
 			return fmt.Errorf("packet %#x %x", kind, body)
 		}
 	}
