@@ -242,6 +242,9 @@ func (b *Broker) Reload(opts Options) error {
 	if len(opts.Listeners) != len(b.listeners) {
 		return bridge.Errorf("reload", bridge.Unavailable, "listeners were added or removed: restart the gateway")
 	}
+	if opts.Broker != b.memory {
+		return bridge.Errorf("reload", bridge.Unavailable, "broker, the bounds of all listeners together, changed: restart the gateway")
+	}
 	fresh := make([]*settings, len(b.listeners))
 	for i, l := range b.listeners {
 		o := opts.Listeners[i]
