@@ -40,8 +40,8 @@ Who may connect is said by one of
 may use DIR/device.pem and DIR/device.key. What DIR has already is used again.
 
 When it is ready it prints its address, one line: mqtt://127.0.0.1:1884, with TLS
-mqtts://…; with --control then that of the control API; with --json both and the
-files in one line of JSON. With --control its link can be broken over HTTP: GET
+mqtts://…; then those of --websocket, --https and --control, a line each; with
+--json all of them and the files in one line of JSON. With --control its link can be broken over HTTP: GET
 /report and /latest; POST /cut, /blackhole, /refuse,
 /slow?latency=300ms&rate=20000 and /restore.`,
 		Example: `  ebbgate sandbox --listen 127.0.0.1:1884 --anonymous
@@ -67,6 +67,8 @@ files in one line of JSON. With --control its link can be broken over HTTP: GET
 	f.StringVar(&o.cert, "cert", "", "PEM file with the server's certificate, in place of --tls")
 	f.StringVar(&o.key, "key", "", "PEM file with the key of --cert")
 	f.StringVar(&o.clientCA, "client-ca", "", "PEM file with the authorities of the clients' certificates")
+	f.StringVar(&o.websocket, "websocket", "", "address of a WebSocket endpoint beside; none when empty")
+	f.StringVar(&o.https, "https", "", "address of AWS's HTTP API beside, with TLS only; none when empty")
 	f.StringVar(&o.control, "control", "", "loopback address of the control API; none when empty")
 	f.BoolVar(&o.noLimits, "no-limits", false, "lift the quotas of pace, such as 100 publishes a second")
 	f.BoolVar(&o.json, "json", false, "print addresses and files as JSON")
@@ -75,22 +77,28 @@ files in one line of JSON. With --control its link can be broken over HTTP: GET
 
 // ready is what the command prints once.
 type ready struct {
-	Endpoint string `json:"endpoint"`          // mqtt://host:port or mqtts://host:port
-	Control  string `json:"control,omitempty"` // http://host:port
-	CA       string `json:"ca,omitempty"`      // files of --tls
-	Cert     string `json:"cert,omitempty"`
-	Key      string `json:"key,omitempty"`
+	Endpoint  string `json:"endpoint"`            // mqtt://host:port or mqtts://host:port
+	WebSocket string `json:"websocket,omitempty"` // ws://host:port/mqtt or wss://…
+	HTTPS     string `json:"https,omitempty"`
+	Control   string `json:"control,omitempty"` // http://host:port
+	CA        string `json:"ca,omitempty"`      // files of --tls
+	Cert      string `json:"cert,omitempty"`
+	Key       string `json:"key,omitempty"`
 }
 
 func (r ready) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	_, err := fmt.Fprintln(w, r.Endpoint)
-	if r.Control != "" && err == nil {
-		_, err = fmt.Fprintln(w, r.Control)
+	for _, address := range []string{r.Endpoint, r.WebSocket, r.HTTPS, r.Control} {
+		if address == "" {
+			continue
+		}
+		if _, err := fmt.Fprintln(w, address); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // run opens the sandbox and serves until ctx ends.
@@ -104,6 +112,12 @@ func (o *sandboxOptions) run(ctx context.Context, out io.Writer, log *slog.Logge
 		return err
 	}
 	said.Endpoint += cloud.Addr()
+	if kind := o.webSocketType(); kind != "" {
+		said.WebSocket = kind + "://" + cloud.Beside(kind) + "/mqtt"
+	}
+	if o.https != "" {
+		said.HTTPS = "https://" + cloud.Beside("https")
+	}
 	var control net.Listener
 	if o.control != "" {
 		if control, err = net.Listen("tcp", o.control); err != nil {

@@ -14,6 +14,7 @@ import (
 // sandboxOptions are the flags of ebbgate sandbox.
 type sandboxOptions struct {
 	listen, control     string
+	websocket, https    string
 	anonymous           bool
 	policies, things    string
 	attach              []string
@@ -25,8 +26,10 @@ type sandboxOptions struct {
 // check finds flags that do not fit together. Nobody may connect unless the
 // flags say who.
 func (o *sandboxOptions) check() error {
-	secure := o.tls != "" || o.cert != ""
+	secure := o.secure()
 	switch {
+	case o.https != "" && !secure:
+		return errors.New("--https needs TLS: add --tls DIR, or --cert and --key")
 	case !o.anonymous && o.policies == "":
 		return errors.New("nobody could connect: add --anonymous, which lets everybody do everything, or --policies DIR with --things FILE or --attach NAME")
 	case o.anonymous && (o.policies != "" || o.things != "" || len(o.attach) > 0 || o.clientCA != ""):
@@ -50,16 +53,39 @@ func (o *sandboxOptions) check() error {
 		}
 	}
 	if o.things == "" && o.clientCA == "" && (o.anonymous || o.tls == "") {
-		if err := loopback(o.listen); err != nil {
-			return fmt.Errorf("--listen %s: clients need no certificate, and %w", o.listen, err)
+		for flag, addr := range map[string]string{"--listen": o.listen, "--websocket": o.websocket, "--https": o.https} {
+			if err := loopback(addr); err != nil && addr != "" {
+				return fmt.Errorf("%s %s: clients need no certificate, and %w", flag, addr, err)
+			}
 		}
 	}
 	return nil
 }
 
+// secure reports whether the sandbox speaks TLS.
+func (o *sandboxOptions) secure() bool { return o.tls != "" || o.cert != "" }
+
+// webSocketType is the type of the listener of --websocket, empty without.
+func (o *sandboxOptions) webSocketType() string {
+	switch {
+	case o.websocket == "":
+		return ""
+	case o.secure():
+		return "wss"
+	}
+	return "ws"
+}
+
 // cloud is what the flags describe, and what is printed of it.
 func (o *sandboxOptions) cloud() (sandbox.Options, ready, error) {
 	out := sandbox.Options{Address: o.listen, NoGate: o.control == "", NoLimits: o.noLimits, Identify: devices.Identify, Units: awsUnits}
+	out.Beside = map[string]string{}
+	if kind := o.webSocketType(); kind != "" {
+		out.Beside[kind] = o.websocket
+	}
+	if o.https != "" {
+		out.Beside["https"] = o.https
+	}
 	said := ready{Endpoint: "mqtt://"}
 	tls := localbroker.TLSOptions{Cert: o.cert, Key: o.key, ClientCA: o.clientCA, ClientAuth: "fingerprint"}
 	if o.tls != "" {

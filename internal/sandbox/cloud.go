@@ -20,6 +20,10 @@ type Options struct {
 	NoGate   bool   // devices reach the broker itself: nothing can be broken
 	NoLimits bool   // take as much as comes (no quota of pace); sizes and topics stay limited
 
+	// Beside are further addresses of the cloud, by the type of their listener;
+	// their names are their types. They have no gate.
+	Beside map[string]string
+
 	// Listener changes what devices meet; nil: nothing. Who may connect, and do
 	// what, is decided by Identities and Authorizer; nil: anybody everything.
 	Listener   func(*localbroker.ListenerOptions)
@@ -68,11 +72,17 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 	if o.Listener != nil {
 		o.Listener(&l)
 	}
+	listeners := []localbroker.ListenerOptions{l}
+	for kind, address := range o.Beside {
+		other := l
+		other.Name, other.Type, other.Address = kind, kind, address
+		listeners = append(listeners, other)
+	}
 	if o.Identities == nil || o.Authorizer == nil {
 		o.Identities, o.Authorizer = anybody{}, anybody{}
 	}
 	options := localbroker.DefaultOptions()
-	options.Listeners = []localbroker.ListenerOptions{l}
+	options.Listeners = listeners
 	var err error
 	c.broker, err = localbroker.New(options, localbroker.Deps{
 		Ingest: c.arrivals, Shelf: c.arrivals.shelf, Identities: o.Identities, Authorizer: o.Authorizer, DropLog: c.drops, Log: log,
@@ -120,6 +130,9 @@ func (c *Cloud) Addr() string {
 	}
 	return c.gate.Addr()
 }
+
+// Beside is the address of a listener of Options.Beside.
+func (c *Cloud) Beside(kind string) string { return c.broker.Addrs()[kind].String() }
 
 // Gate is the link to the cloud, nil without one.
 func (c *Cloud) Gate() *Gate { return c.gate }
