@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,5 +41,32 @@ func TestEveryQuotaHasWords(t *testing.T) {
 			t.Errorf("%s: AWS would have %s it", info.id, info.would)
 		}
 		seen[info.id] = true
+	}
+}
+
+// TestReloadQuotas: who connects after a reload has the new quotas; those of
+// the account need a restart, which the error says.
+func TestReloadQuotas(t *testing.T) {
+	h := open(t, people{}, plain(profileAWS))
+	old := h.join(5, "old")
+	o := h.listeners[0].settings.Load().ListenerOptions
+	o.Quotas.Subscriptions, o.Quotas.ClientIDSize = 1, 3
+	if err := h.Reload(Options{Listeners: []ListenerOptions{o}}); err != nil {
+		t.Fatal(err)
+	}
+	if codes := old.subscribe(0, "a", "b"); string(codes) != "\x00\x00" {
+		t.Errorf("a connection from before: SUBACK %x", codes)
+	}
+	if codes := h.join(5, "new").subscribe(0, "a", "b"); string(codes) != "\x00\x97" {
+		t.Errorf("a new one: SUBACK %x", codes)
+	}
+	if code := dial(t, h.addr(), 5).connect("four").ReasonCode; code != 0x85 {
+		t.Errorf("a longer client id: CONNACK %#x", code)
+	}
+	changed := Options{Listeners: []ListenerOptions{o}}
+	changed.Broker.Quotas = DefaultAccountQuotas()
+	changed.Broker.Quotas.ShareGroups = 7
+	if err := h.Reload(changed); err == nil || !strings.Contains(err.Error(), "restart the gateway") {
+		t.Errorf("quotas of the account: %v", err)
 	}
 }

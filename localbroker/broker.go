@@ -110,7 +110,8 @@ const (
 )
 
 // New makes a broker, with the sessions and retained messages that the shelf
-// has. It reads the certificates and users that the options name; an error is an *bridge.Error with a remedy. Nothing listens yet.
+// has. It reads the certificates and users that the options name; an error is an
+// *bridge.Error with a remedy. Nothing listens yet.
 func New(opts Options, deps Deps) (*Broker, error) {
 	opts = opts.withDefaults()
 	b := &Broker{
@@ -128,7 +129,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
 	b.reading = make(chan struct{}, readers)
 	b.courier.guard = b.guard
-	b.retained = newRetained(opts.Broker, b.store)
+	b.retained = newRetained(opts.retainedBounds(), b.store)
 	b.cloud, b.hasCloud = deps.Cloud, deps.Cloud != nil
 	if !b.hasCloud {
 		b.cloud = func(string) (bool, bool) { return false, false }
@@ -240,6 +241,9 @@ func (b *Broker) Reload(opts Options) error {
 	opts = opts.withDefaults()
 	if len(opts.Listeners) != len(b.listeners) {
 		return bridge.Errorf("reload", bridge.Unavailable, "listeners were added or removed: restart the gateway")
+	}
+	if opts.Broker != b.memory {
+		return bridge.Errorf("reload", bridge.Unavailable, "broker, the bounds of all listeners together, changed: restart the gateway")
 	}
 	fresh := make([]*settings, len(b.listeners))
 	for i, l := range b.listeners {

@@ -53,6 +53,25 @@ func TestB155_RetainedRate(t *testing.T) {
 	}
 }
 
+// TestRetainedQuota: AWS's number of retained messages holds beside our own
+// bound (B154, Q27), unless all listeners are plain MQTT.
+func TestRetainedQuota(t *testing.T) {
+	for profile, want := range map[string]byte{profileAWS: 0x97, profileAWSEdge: 0x97, profileMQTT: 0} {
+		t.Run(profile, func(t *testing.T) {
+			h, _ := openPaced(t, func(q *AccountQuotas) { q.RetainedMessages = 1 }, paced(profile))
+			d := h.join(5, "d")
+			d.send(publish(1, "a", "x", retain))
+			if code := d.acks(1)[0]; code != 0 {
+				t.Errorf("the first: PUBACK %#x", code)
+			}
+			d.send(publish(2, "b", "x", retain))
+			if code := d.acks(1)[0]; code != want {
+				t.Errorf("the second: PUBACK %#x, want %#x", code, want)
+			}
+		})
+	}
+}
+
 // TestQueuedRate: what is stored for absent sessions counts against Q23 and
 // what it would be above is not stored in profile aws; aws-edge stores it.
 func TestQueuedRate(t *testing.T) {

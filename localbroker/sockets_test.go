@@ -1,12 +1,16 @@
 package localbroker
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // TestUnfinishedMakeRoom: above limits.unfinished the oldest socket without a
@@ -46,8 +50,51 @@ func TestUnfinishedMakeRoom(t *testing.T) {
 }
 
 func isTimeout(err error) bool {
-	e, ok := err.(net.Error)
-	return ok && e.Timeout()
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// TestSlowHandshakes: TLS, a WebSocket's request and a CONNECT have one deadline
+// together, whatever arrives meanwhile.
+func TestSlowHandshakes(t *testing.T) {
+	ca := peers.CA(t)
+	encrypted := secure(ca, profileAWSEdge, clientFingerprint)
+	for name, tt := range map[string]struct {
+		listener ListenerOptions
+		begins   string
+	}{
+		"tls":       {encrypted, "\x16\x03\x01\x02\x00\x01"},
+		"websocket": {webListener(profileAWSEdge), "GET /mqtt HTTP/1.1\r\nHost: x\r\n"},
+		"connect":   {plain(profileAWSEdge), "\x10\x20\x00\x04MQ"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.listener.Limits.ConnectTimeout = 200 * time.Millisecond
+			h := open(t, people{}, tt.listener)
+			conn, err := net.Dial("tcp", h.addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			closed := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(io.Discard, conn)
+				closed <- err
+			}()
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for i := 0; ; i++ { // a byte now and then, for as long as it is taken
+				select {
+				case <-closed:
+					receive(t, "the refusal", h.no)
+					return
+				case <-tick.C:
+				}
+				if i > 500 {
+					t.Fatal("the socket stays open")
+				}
+				_, _ = conn.Write([]byte{(tt.begins + "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX")[min(i, 25)]})
+			}
+		})
+	}
 }
 
 // TestSocketsOfAllListeners: broker.sockets bounds them together.

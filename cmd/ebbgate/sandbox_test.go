@@ -18,7 +18,7 @@ func TestSandboxCommand(t *testing.T) {
 	defer cancel()
 	var out lockedBuffer
 	cmd := newSandboxCommand()
-	cmd.SetArgs([]string{"--no-limits"})
+	cmd.SetArgs([]string{"--anonymous", "--no-limits", "--control", "127.0.0.1:0"})
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	ended := make(chan error, 1)
@@ -64,7 +64,7 @@ func TestSandboxCommand(t *testing.T) {
 func TestSandboxIsForThisMachineOnly(t *testing.T) {
 	for _, flag := range []string{"--listen", "--control"} {
 		var stdout, stderr bytes.Buffer
-		if code := execute([]string{"sandbox", flag, "0.0.0.0:0"}, &stdout, &stderr); code != exitInvalid {
+		if code := execute([]string{"sandbox", "--anonymous", flag, "0.0.0.0:0"}, &stdout, &stderr); code != exitInvalid {
 			t.Errorf("%s: exit %d: %s", flag, code, stderr.String())
 		}
 	}

@@ -63,11 +63,17 @@ func NewArrivals(identify func([]byte) (string, uint64, bool), units func(*bridg
 	return &Arrivals{identify: identify, units: units, shelf: localbroker.NewMemory(nil)}
 }
 
-// Up takes a publish, whatever the grants: the broker has asked them.
+// Up takes a publish that the grants allow.
 func (a *Arrivals) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
 	if d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: m.Topic}); !d.Allowed {
-		done(bridge.Errorf("publish", bridge.NotAuthorized, "%s", d.Reason))
+		done(bridge.Errorf(bridge.OpPublish, bridge.NotAuthorized, "%s", d.Reason))
 		return
+	}
+	if m.Retain {
+		if d := g.Decide(bridge.Request{Action: bridge.ActionRetainPublish, Name: m.Topic}); !d.Allowed {
+			done(bridge.Errorf(bridge.OpRetain, bridge.NotAuthorized, "%s", d.Reason))
+			return
+		}
 	}
 	a.Authorized(p, m, extend, done)
 }

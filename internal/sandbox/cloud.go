@@ -16,8 +16,19 @@ import (
 
 // Options describe a sandbox cloud.
 type Options struct {
-	Address  string // where the gate listens; empty: a free port of 127.0.0.1
+	Address  string // where the gate, or without one the broker, listens; empty: a free port of 127.0.0.1
+	NoGate   bool   // devices reach the broker itself: nothing can be broken
 	NoLimits bool   // take as much as comes (no quota of pace); sizes and topics stay limited
+
+	// Beside are further addresses of the cloud, by the type of their listener;
+	// their names are their types. They have no gate.
+	Beside map[string]string
+
+	// Listener changes what devices meet; nil: nothing. Who may connect, and do
+	// what, is decided by Identities and Authorizer; nil: anybody everything.
+	Listener   func(*localbroker.ListenerOptions)
+	Identities localbroker.Identities
+	Authorizer bridge.Authorizer
 
 	// Identify finds the identity of a message in its payload; nil: none has
 	// one.
@@ -31,10 +42,10 @@ const listenerName = "sandbox"
 
 // Cloud is a broker with AWS IoT Core's behaviour and limits (profile "aws":
 // Receive Maximum 100, 128 KB, 7 slashes, Maximum QoS 1, 100 PUBLISHes a
-// second), behind a gate. Anybody may connect to it: it listens on loopback
-// only.
+// second), behind a gate unless it is to have none. Where anybody may connect to
+// it, it listens on loopback only.
 type Cloud struct {
-	gate     *Gate
+	gate     *Gate // may be nil
 	broker   *localbroker.Broker
 	arrivals *Arrivals
 	drops    *bridge.DropLog
@@ -52,20 +63,38 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 	c := &Cloud{arrivals: NewArrivals(o.Identify, o.Units), drops: &bridge.DropLog{}}
 	l := localbroker.DefaultListenerOf("aws")
 	l.Name, l.Address = listenerName, "127.0.0.1:0"
+	if o.NoGate {
+		l.Address = o.Address
+	}
 	if o.NoLimits {
 		l.Quotas.Pace = "ignore"
 	}
+	if o.Listener != nil {
+		o.Listener(&l)
+	}
+	listeners := []localbroker.ListenerOptions{l}
+	for kind, address := range o.Beside {
+		other := l
+		other.Name, other.Type, other.Address = kind, kind, address
+		listeners = append(listeners, other)
+	}
+	if o.Identities == nil || o.Authorizer == nil {
+		o.Identities, o.Authorizer = anybody{}, anybody{}
+	}
 	options := localbroker.DefaultOptions()
-	options.Listeners = []localbroker.ListenerOptions{l}
+	options.Listeners = listeners
 	var err error
 	c.broker, err = localbroker.New(options, localbroker.Deps{
-		Ingest: c.arrivals, Shelf: c.arrivals.shelf, Identities: anybody{}, Authorizer: anybody{}, DropLog: c.drops, Log: log,
+		Ingest: c.arrivals, Shelf: c.arrivals.shelf, Identities: o.Identities, Authorizer: o.Authorizer, DropLog: c.drops, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	if err := c.broker.Listen(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if o.NoGate {
+		return c, nil
 	}
 	if c.gate, err = OpenGate(o.Address, c.broker.Addrs()[listenerName].String()); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -77,7 +106,9 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 func (c *Cloud) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.broker.Run(ctx) })
-	g.Go(func() error { return c.gate.Run(ctx) })
+	if c.gate != nil {
+		g.Go(func() error { return c.gate.Run(ctx) })
+	}
 	return g.Wait()
 }
 
@@ -92,10 +123,18 @@ func (c *Cloud) Close() error {
 	return err
 }
 
-// Addr is where the cloud is reached, through the gate.
-func (c *Cloud) Addr() string { return c.gate.Addr() }
+// Addr is where the cloud is reached, through the gate if there is one.
+func (c *Cloud) Addr() string {
+	if c.gate == nil {
+		return c.broker.Addrs()[listenerName].String()
+	}
+	return c.gate.Addr()
+}
 
-// Gate is the link to the cloud.
+// Beside is the address of a listener of Options.Beside.
+func (c *Cloud) Beside(kind string) string { return c.broker.Addrs()[kind].String() }
+
+// Gate is the link to the cloud, nil without one.
 func (c *Cloud) Gate() *Gate { return c.gate }
 
 // Arrivals is what has reached the cloud.
@@ -103,6 +142,9 @@ func (c *Cloud) Arrivals() *Arrivals { return c.arrivals }
 
 // Discarded is what the cloud's limits refused, by reason.
 func (c *Cloud) Discarded() []bridge.Drops { return c.drops.All() }
+
+// Broker is the cloud's broker at a glance.
+func (c *Cloud) Broker() localbroker.Status { return c.broker.Status() }
 
 // anybody is who connects to a sandbox, and what it may do: everything.
 type anybody struct{}

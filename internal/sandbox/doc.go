@@ -7,7 +7,8 @@
 //     arrival, duplicates and units; bits, not copies.
 //   - [Cloud] is both around a localbroker in profile "aws".
 //
-// It stands in for the cloud in the demo and in tests, and is used only where
-// a configuration says sandbox. It shares code with the gateway, so no claim of
+// It stands in for the cloud in the demo and in tests, and with policies and
+// certificates for AWS where devices are tested (ebbgate sandbox). A gateway uses
+// it only where its configuration says sandbox. It shares code with the gateway, so no claim of
 // "nothing lost" rests on it alone: mosquitto checks each one too.
 package sandbox

@@ -8,6 +8,18 @@ type subscriptionBounds struct {
 	members int // subscriptions of one share group (Q33)
 }
 
+// retainedBounds are the bounds of retained messages: our own, and AWS's (Q27)
+// unless every listener is plain MQTT.
+func (o Options) retainedBounds() MemoryOptions {
+	m := o.Broker
+	for _, l := range o.Listeners {
+		if l.Profile != profileMQTT {
+			m.RetainedMessages = min(m.RetainedMessages, m.Quotas.RetainedMessages)
+		}
+	}
+	return m
+}
+
 // subscriptionBounds are those of sessions of a profile.
 func (b *Broker) subscriptionBounds(p *profile) subscriptionBounds {
 	if !p.aws {
