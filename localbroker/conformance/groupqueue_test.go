@@ -21,7 +21,7 @@ func (g *gate) member(version byte, id string) {
 func unqueued(s *setup) { s.broker.Broker.SharedQueue = "off" }
 
 func TestB176_CleanMemberFails(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		first, second := g.join(version, "first"), g.join(version, "second")
 		first.listen(1, groupFilter)
 		second.listen(1, groupFilter)
