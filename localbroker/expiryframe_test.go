@@ -47,7 +47,7 @@ func TestLeastExpiry(t *testing.T) {
 			if !bytes.Equal(got, body(tt.want)) {
 				t.Fatalf("%s, QoS %d:\n got %x\nwant %x", tt.name, qos, got, body(tt.want))
 			}
-			for cut := range len(got) { // what is cut short is left to the codec
+			for cut := range got { // what is cut short is left to the codec
 				leastExpiry(packets.Publish<<4|qos<<1, body(tt.interval)[:cut])
 			}
 		}
@@ -75,7 +75,7 @@ func TestLeastWillExpiry(t *testing.T) {
 		if leastWillExpiry(got); !bytes.Equal(got, connect(tt.level, tt.flags, tt.want)) {
 			t.Errorf("%s:\n got %x\nwant %x", tt.name, got, connect(tt.level, tt.flags, tt.want))
 		}
-		for cut := range len(got) {
+		for cut := range got {
 			leastWillExpiry(connect(5, 6, zero)[:cut])
 		}
 	}

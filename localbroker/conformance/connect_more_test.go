@@ -102,7 +102,7 @@ func TestB36_KeepAliveAsAsked(t *testing.T) {
 }
 
 func TestB37_KeepAliveTimeout(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher", keepAlive(1200))
 		watcher.listen(0, "last")
 		d := g.join(version, "d", keepAlive(60), leaving("last", "word"))

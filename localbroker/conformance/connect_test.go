@@ -89,14 +89,14 @@ func TestB16_MQTT31Refused(t *testing.T) {
 }
 
 func TestB17_PacketBeforeConnack(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.dial(version)
 		d.send(hello("d"), subscribing(0, "t"))
 		d.expect(packets.Connack)
 		d.expectGoodbye(0x82)
 		g.wantEnd("early-packet")
 	})
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.dial(version)
 		d.send(hello("d"), subscribing(0, "t"))
 		d.expect(packets.Connack)
@@ -105,7 +105,7 @@ func TestB17_PacketBeforeConnack(t *testing.T) {
 }
 
 func TestB18_SecondConnect(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher")
 		watcher.listen(0, "last")
 		d := g.join(version, "d", leaving("last", "word"))
@@ -117,7 +117,7 @@ func TestB18_SecondConnect(t *testing.T) {
 }
 
 func TestB19_TakeOver(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher")
 		watcher.listen(0, "last")
 		old := g.join(version, "d", leaving("last", "word"))
@@ -130,12 +130,12 @@ func TestB19_TakeOver(t *testing.T) {
 }
 
 func TestB20_LongClientID(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.join(version, strings.Repeat("ü", 64))
 		g.dial(version).wantRefused(0x85, 2, strings.Repeat("ü", 64)+"x")
 		g.wantRefusal("client-id")
 	})
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x85, 0, strings.Repeat("x", 129))
 	}, with(closesRefused))
 }
@@ -159,18 +159,18 @@ func TestB22_EmptyClientID3(t *testing.T) {
 }
 
 func TestB23_DollarClientID(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) { g.join(version, "$me") })
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) { g.join(version, "$me") })
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x85, 2, "$me")
 	}, with(func(s *localbroker.SwitchOptions) { s.DollarClientID = "refuse" }))
 }
 
 func TestB25_ConnectDenied(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 5, "stranger")
 		g.wantRefusal("not-authorized")
 	})
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 0, "stranger")
 	}, with(closesRefused))
 }
@@ -196,20 +196,20 @@ func login(user, password string) change {
 }
 
 func TestB26_BadPassword(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.join(version, "d", login("anna", "secret"))
 		g.dial(version).wantRefused(0x86, 4, "e", login("anna", "wrong"))
 		g.dial(version).wantRefused(0x86, 4, "e", login("bert", "secret"))
 		g.dial(version).wantRefused(0x86, 4, "e")
 		g.wantRefusal("bad-login")
 	}, logins(t))
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x86, 0, "e", login("anna", "wrong"))
 	}, logins(t), with(closesRefused))
 }
 
 func TestB27_WillTopicDenied(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 5, "d", leaving("forbidden/last", "word"))
 		g.wantRefusal("will-not-authorized")
 		g.dial(version).wantRefused(0x87, 5, "d", leaving("unretained/last", "word", func(pk *packets.Packet) { pk.Connect.WillRetain = true }))

@@ -72,7 +72,7 @@ func TestB76_QoS2Of5(t *testing.T) {
 }
 
 func TestB77_PacketsOfQoS2(t *testing.T) {
-	both(t, func(t *testing.T, g *gate, version byte) {
+	both(t, func(_ *testing.T, g *gate, version byte) {
 		for _, kind := range []byte{packets.Pubrec, packets.Pubrel, packets.Pubcomp} {
 			d := g.join(version, "d")
 			d.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: kind}, PacketID: 5})

@@ -261,6 +261,34 @@ func TestB64_NotStored(t *testing.T) {
 	})
 }
 
+func TestB65_ReplayRate(t *testing.T) {
+	both(t, func(t *testing.T, g *gate, version byte) {
+		const stored = 15
+		g.begun(version, "d", 600)
+		pub := g.join(version, "pub")
+		for i := range stored {
+			pub.say("t", fmt.Sprint(i))
+		}
+		d, _ := g.resume(version, "d", 600)
+		d.expectMessage("t", "0")
+		pub.say("t", "live")
+		live := 0
+		for next := 1; next < stored; {
+			switch pk := d.take(); string(pk.Payload) {
+			case fmt.Sprint(next):
+				next++
+			case "live":
+				live = next
+			default:
+				t.Fatalf("got %q, want %d or the live message", pk.Payload, next)
+			}
+		}
+		if live == 0 || g.enforced("Q25") == 0 {
+			t.Errorf("the live message came after %d of %d stored ones; the pace has bitten %d times", live, stored, g.enforced("Q25"))
+		}
+	})
+}
+
 func TestB66_UnacknowledgedKept(t *testing.T) {
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d, _ := g.resume(version, "d", 600)
