@@ -64,6 +64,8 @@ type client struct {
 
 	cause atomic.Pointer[cause]
 	gone  chan struct{} // closed once the connection has left its session
+
+	removed <-chan error // has the end of the session, when that is durable; nil: nothing was kept. Of who waits for gone
 }
 
 // cause is why a connection ended. The first one counts.

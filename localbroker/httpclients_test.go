@@ -72,6 +72,40 @@ func TestB71_NotConnected(t *testing.T) {
 	}
 }
 
+// TestB71_Durable: the answer waits until the session has ended on the disk too,
+// of a present client and of an absent one.
+func TestB71_Durable(t *testing.T) {
+	for _, present := range []bool{true, false} {
+		disk := newDisk(&clock{})
+		h, ca := webHouse(t, profileAWSEdge, func(d *Deps) { d.Shelf = disk })
+		d := dial(t, h.addr(), 5)
+		d.connect("d", persistent(600))
+		if !present {
+			h.leave(d, "d")
+		}
+		c := h.caller(ca)
+		c.do(http.MethodGet, "/connections/d", nil).ok(t) // the commits before are done
+		disk.hold()
+		answered := make(chan reply, 1)
+		go func() {
+			r, err := c.try(http.MethodDelete, "/connections/d?cleanSession=true", nil)
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- r
+		}()
+		eventually(t, "the session has ended", func() bool { return h.sessions.find("d") == nil })
+		for range 3 {
+			c.do(http.MethodGet, "/retainedMessage", nil).ok(t)
+		}
+		if len(answered) > 0 {
+			t.Error("answered before the end is durable")
+		}
+		disk.release()
+		receive(t, "the answer", answered).ok(t)
+	}
+}
+
 // TestB71_DelayedWill: in profile mqtt an absent client's will waits; who ends
 // the session decides about it too.
 func TestB71_DelayedWill(t *testing.T) {

@@ -45,6 +45,9 @@ func (r *registry) disconnect(id string, clean, noWill bool) (found bool, err er
 		}
 		found = true
 		if ours {
+			if c.removed != nil {
+				<-c.removed // an error is tried again by the registry
+			}
 			return true, nil
 		}
 	}

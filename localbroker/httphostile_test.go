@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
@@ -169,6 +171,41 @@ func TestHTTPConnections(t *testing.T) {
 	}
 }
 
+// TestHTTPUnfinished: a connection that has asked for something is not pushed
+// out by those that have not.
+func TestHTTPUnfinished(t *testing.T) {
+	ca := peers.CA(t)
+	o := web(ca, profileAWS)
+	o.Limits.Unfinished = 1
+	h := open(t, people{known: map[string]bool{"dev": true}}, o)
+	const request = "GET /retainedMessage HTTP/1.1\r\nHost: gateway\r\n\r\n"
+	busy := h.rawCaller(ca)
+	if got := say(t, busy, request); got != http.StatusOK {
+		t.Errorf("the first: %d", got)
+	}
+	mute := h.rawCaller(ca)
+	next := h.rawCaller(ca)
+	if got := say(t, mute, ""); got != 0 {
+		t.Errorf("the one that says nothing: %d", got)
+	}
+	for _, conn := range []net.Conn{busy, next} {
+		if got := say(t, conn, request); got != http.StatusOK {
+			t.Errorf("answered %d", got)
+		}
+	}
+}
+
+// TestHTTPPatience: the time that a body may take does not bound the answer.
+func TestHTTPPatience(t *testing.T) {
+	ca := peers.CA(t)
+	o := web(ca, profileAWS)
+	o.Limits.ConnectTimeout = 50 * time.Millisecond
+	h := open(t, people{known: map[string]bool{"dev": true}}, plain(profileAWS), o)
+	d := h.join(5, "d")
+	h.caller(ca).direct("topic=t&confirmation=true&timeout=1", "x").refused(t, http.StatusGatewayTimeout, "GatewayTimeoutException")
+	d.expect(packets.Publish)
+}
+
 // TestHTTPPanic: a request that fails inside is a 500, and nobody else's
 // business.
 func TestHTTPPanic(t *testing.T) {
@@ -219,12 +256,35 @@ func TestHTTPStop(t *testing.T) {
 	if got := say(t, mute, ""); got != 0 {
 		t.Errorf("answered %d", got)
 	}
+	eventually(t, "the one at work is told", h.allStopping)
 	done(nil)
-	receive(t, "the answer", answered).ok(t)
+	if !receive(t, "the answer", answered).ok(t).last {
+		t.Error("the answer does not say that it is the last")
+	}
 	receive(t, "the end", stopped)
 	if _, err := c.try(http.MethodPost, "/topics/t", nil); err == nil {
 		t.Error("answered after the end")
 	}
+}
+
+// allStopping reports whether all HTTP connections that are left are to end.
+func (h *house) allStopping() bool {
+	l := h.listeners[1]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.raws {
+		c, ok := e.(*httpClient)
+		if !ok {
+			return false
+		}
+		c.mu.Lock()
+		stopping := c.stopping
+		c.mu.Unlock()
+		if !stopping {
+			return false
+		}
+	}
+	return true
 }
 
 // TestHTTPRepeats: many requests on one connection, the next before the answer

@@ -76,14 +76,21 @@ func TestB198_AnswerAfterTheSync(t *testing.T) {
 	if h.Status().Retained != 0 {
 		t.Error("retained before it is synced")
 	}
-	select {
-	case r := <-answered:
-		t.Fatalf("answered %d before the sync", r.status)
-	default:
-	}
-	done(nil)
-	receive(t, "the answer", answered).ok(t)
+	done(bridge.Errorf("append", bridge.Full, "by the test"))
+	receive(t, "the answer", answered).refused(t, http.StatusServiceUnavailable, "ServiceUnavailableException")
+	h.walk.setStep(nil)
+	c.publish("state/a?retain=true&qos=1", "on").ok(t)
 	c.do(http.MethodGet, "/retainedMessage/state/a", nil).ok(t)
+}
+
+// TestBasicIngestOverHTTP (B106): what is for a rule goes to the cloud alone,
+// and is counted when no route takes it.
+func TestBasicIngestOverHTTP(t *testing.T) {
+	h, ca := webHouse(t, profileAWS, func(d *Deps) { d.Cloud = func(string) (bool, bool) { return false, false } })
+	h.caller(ca).publish("$aws/rules/r/dt?qos=1", "x").ok(t)
+	if h.dropped(WarningNoRuleRoute) != 1 || len(h.walk.topics()) != 1 {
+		t.Errorf("drop log %+v", h.drops.All())
+	}
 }
 
 // TestB198_EmptyAnswer: the switch for what AWS's page says.

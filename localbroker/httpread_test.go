@@ -257,15 +257,38 @@ func TestWhoSpeaksHTTP(t *testing.T) {
 	})
 }
 
+// TestHTTPCertificateEnds: a certificate is looked at for every request.
+func TestHTTPCertificateEnds(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	c := h.caller(ca)
+	c.publish("t", "x").ok(t)
+	h.clock.advance(25 * time.Hour)
+	c.publish("t", "x").refused(t, http.StatusForbidden, "ForbiddenException")
+}
+
 // TestHTTPFollowsTheListener: who is named by a chain has the listener's
 // policies as they are now, on a connection that is open already.
 func TestHTTPFollowsTheListener(t *testing.T) {
 	ca := peers.CA(t)
 	o := secure(ca, profileAWSEdge, clientChain)
 	o.Name, o.Type, o.Policies = "web", typeHTTPS, []string{"local"}
-	h := open(t, people{}, o)
+	s := &spy{}
+	h := openWith(t, people{}, func(d *Deps) { s.Authorizer, d.Authorizer = d.Authorizer, s }, o)
 	c := h.caller(ca)
 	c.publish("t", "x").ok(t)
+	first := s.who.Load()
+	c.publish("t", "x").ok(t)
+	if s.who.Load() != first {
+		t.Error("who it is was worked out again for nothing")
+	}
+	o.Policies = []string{"other"}
+	if err := h.Reload(Options{Listeners: []ListenerOptions{o}}); err != nil {
+		t.Fatal(err)
+	}
+	c.publish("t", "x").ok(t)
+	if p := s.who.Load(); p.User != "dev" || !slices.Equal(p.Policies, []string{"other"}) {
+		t.Errorf("principal %+v", p)
+	}
 	o.Policies = []string{"missing"}
 	if err := h.Reload(Options{Listeners: []ListenerOptions{o}}); err != nil {
 		t.Fatal(err)

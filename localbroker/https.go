@@ -86,7 +86,7 @@ func (c *httpClient) state(s http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idle = s == http.StateNew || s == http.StateIdle
-	if c.idle && c.stopping {
+	if c.idle && c.stopping { // its answer was being written when it was told
 		_ = c.raw.Close()
 	}
 }

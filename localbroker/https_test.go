@@ -44,6 +44,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   string
+	last   bool // the connection ends
 	json   map[string]any
 }
 
@@ -71,7 +72,7 @@ func (c *caller) try(method, path string, body io.Reader, more ...string) (reply
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	out := reply{status: res.StatusCode, header: res.Header, body: string(text)}
+	out := reply{status: res.StatusCode, header: res.Header, body: string(text), last: res.Close}
 	_ = json.Unmarshal(text, &out.json) // a body that is none has no members
 	return out, err
 }

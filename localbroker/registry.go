@@ -152,7 +152,7 @@ func (r *registry) leave(s *session, c *client, clean bool) {
 	if c.expiry == 0 {
 		r.endLocked(s)
 		if s.keep != nil {
-			r.removeLocked(s.id, &bridge.Batch{})
+			c.removed = r.removeLocked(s.id, &bridge.Batch{})
 		}
 	}
 	r.mu.Unlock()

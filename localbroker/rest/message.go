@@ -185,9 +185,8 @@ func (x *exchange) body() ([]byte, error) {
 		size = int64(x.opts.Payload)
 	}
 	within := x.opts.Patience + time.Duration(size)*time.Second/bodyRate
-	x.deadline(within + x.opts.Write) // a "100 Continue" goes out meanwhile
-	rc := http.NewResponseController(x.w)
-	_ = rc.SetReadDeadline(time.Now().Add(within)) // fails when the peer has gone: so does the read
+	x.deadline(within + x.opts.Write)                                           // a "100 Continue" goes out meanwhile
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(within)) // fails when the peer has gone: so does the read
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, int64(x.opts.Payload)))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -196,8 +195,7 @@ func (x *exchange) body() ([]byte, error) {
 		x.w.Header().Set("Connection", "close")
 		return nil, &Refusal{http.StatusRequestTimeout, "the payload did not come in time, or not whole"}
 	}
-	_ = rc.SetReadDeadline(time.Time{}) // else the answer could not take longer
-	return body, nil
+	return body, nil // the server lifts the deadline
 }
 
 // one is a parameter of the query, empty when it is not there.
