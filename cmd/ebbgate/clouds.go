@@ -74,6 +74,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
 	}
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
+	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
 		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
 	var filters []string
@@ -120,11 +121,14 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 	return up, down
 }
 
-// fromCloud takes what a downlink receives: into the spool, and then the cloud
-// is acknowledged. What cannot be taken now is tried again; a broker does not
+// fromCloud takes what a downlink receives: an answer to the device that waits
+// for it, all else into the spool, and then the cloud is acknowledged. What cannot be taken now is tried again; a broker does not
 // send twice on a live connection.
 func (g *gateway) fromCloud(name string) mqtt.Handler {
 	return func(m *bridge.Message, wire int, ack func()) {
+		if g.answered(name, m, wire, func(error) { ack() }) {
+			return
+		}
 		var take func()
 		take = func() {
 			g.ingest.Down(name, m, wire, func(err error) {
