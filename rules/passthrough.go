@@ -30,8 +30,8 @@ func DefaultPassThrough() PassThroughOptions {
 	}
 }
 
-// passThrough is the name of the routes that the options stand for.
-const passThrough = "pass-through"
+// PassThroughRoute is the name of the routes that the options stand for.
+const PassThroughRoute = "pass-through"
 
 // service is the topics of one service: of requests, and what must be
 // subscribed to for what comes from it. No two overlap, so that no request comes
@@ -85,7 +85,7 @@ func (p PassThroughOptions) ups() []UpRoute {
 	for _, name := range p.known() {
 		for _, from := range services[name].requests {
 			u := DefaultUpRoute()
-			u.Name, u.From, u.Upstream = passThrough, from, p.Upstream
+			u.Name, u.From, u.Upstream = PassThroughRoute, from, p.Upstream
 			u.Priority, u.TTL, u.Origin = p.Priority, p.TTL, "none"
 			if services[name].once {
 				u.QoS = "0"
@@ -106,7 +106,7 @@ func (p PassThroughOptions) downs() []DownRoute {
 		}
 		for _, from := range filters {
 			d := DefaultDownRoute()
-			d.Name, d.From, d.Upstream = passThrough, from, p.Upstream
+			d.Name, d.From, d.Upstream = PassThroughRoute, from, p.Upstream
 			d.Priority, d.TTL = p.Priority, p.TTL
 			out = append(out, d)
 		}
@@ -142,7 +142,7 @@ func (v *validation) passThrough() {
 	if p.Upstream == "" {
 		return
 	}
-	v.names[passThrough] = "pass_through"
+	v.names[PassThroughRoute] = "pass_through"
 	v.closed("pass_through.offline", p.Offline, "reject", "silent", "queue")
 	v.closed("pass_through.answers", p.Answers, "direct", "subscribe")
 	for i, name := range p.Services {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
@@ -102,7 +103,7 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 			continue
 		}
 		if q.Direction == "up" {
-			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
+			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute})
 		} else {
 			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
 		}
