@@ -63,6 +63,11 @@ type ForwarderConfig struct {
 type QueueRef struct {
 	Name     string
 	Priority int
+
+	// Requests says that the queue's messages are requests of devices, each
+	// for itself: one that the receiver's policy denies does not stop those of
+	// others, as a route is stopped.
+	Requests bool
 }
 
 // Releases are gathered until there are as many as releaseGroup or the oldest is

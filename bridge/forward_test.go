@@ -129,9 +129,14 @@ func put(t *testing.T, s bridge.Spool, queue, device, payload string) {
 // forward runs a forwarder until the condition holds.
 func forward(t *testing.T, s bridge.Spool, c *cloud, m bridge.Meter, h *bridge.Health, until func() bool) {
 	t.Helper()
-	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud",
-		Queues: []bridge.QueueRef{{Name: normal, Priority: 4}, {Name: alarms, Priority: 9}}},
-		s, c, m, new(bridge.DropLog), h, slog.New(slog.DiscardHandler))
+	queues := []bridge.QueueRef{{Name: normal, Priority: 4}, {Name: alarms, Priority: 9}}
+	forwardFrom(t, queues, s, c, m, new(bridge.DropLog), h, until)
+}
+
+// forwardFrom is forward, with other queues.
+func forwardFrom(t *testing.T, queues []bridge.QueueRef, s bridge.Spool, c *cloud, m bridge.Meter, drops *bridge.DropLog, h *bridge.Health, until func() bool) {
+	t.Helper()
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: queues}, s, c, m, drops, h, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	ended := make(chan error, 1)

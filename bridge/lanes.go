@@ -18,6 +18,9 @@ type lane struct {
 type source struct {
 	queue  string
 	cursor Cursor
+
+	requests bool // see QueueRef
+
 	head   *Stored
 	flying map[Place]*flight
 	done   map[Place]bool // released in a batch that is not confirmed yet
@@ -69,7 +72,7 @@ func newLanes(queues []QueueRef) (out []*lane) {
 			out = append(out, &lane{priority: q.Priority})
 			i = len(out) - 1
 		}
-		out[i].sources = append(out[i].sources, &source{queue: q.Name, done: map[Place]bool{}})
+		out[i].sources = append(out[i].sources, &source{queue: q.Name, requests: q.Requests, done: map[Place]bool{}})
 	}
 	slices.SortFunc(out, func(a, b *lane) int { return cmp.Compare(b.priority, a.priority) })
 	return out

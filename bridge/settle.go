@@ -51,7 +51,11 @@ func (f *Forwarder) settle(r report) {
 	case ResultRefused:
 		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
 	case ResultDenied:
-		f.pause(fl, r.Outcome)
+		if fl.source.requests {
+			f.deny(fl, r.Outcome)
+		} else {
+			f.pause(fl, r.Outcome)
+		}
 	case ResultLost:
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored)
 		f.hold(fl)

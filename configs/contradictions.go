@@ -40,6 +40,7 @@ func (c *check) routes() {
 		}
 		c.complain(path, codeUpstream, quote(name)+" is not an upstream", remedy)
 	}
+	look("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
 		look(indexed("routes.up", i)+".upstream", r.Upstream)
 	}

@@ -17,21 +17,27 @@ const basicIngest = "$aws/rules/"
 const WarningNoRuleRoute = "no-rule-route"
 
 // handedOver reports whether an accepted message was for the cloud alone. One
-// that no route takes is gone, as with AWS one for a rule that does not exist.
+// for a rule that no route takes is gone, as with AWS one for a rule that does
+// not exist.
 func (c *client) handedOver(m *bridge.Message) bool { return c.broker.handedOver(c.profile, c.id, m) }
 
 func (b *Broker) handedOver(p *profile, from string, m *bridge.Message) bool {
-	if !p.forCloud(m.Topic) {
+	if !b.forCloud(p, m.Topic) {
 		return false
 	}
-	if routed, _ := b.cloud(m.Topic); !routed && b.hasCloud {
+	if routed, _ := b.cloud(m.Topic); !routed && b.hasCloud && strings.HasPrefix(m.Topic, basicIngest) {
 		b.noRuleRoute(from, m.Topic)
 	}
 	return true
 }
 
-// forCloud reports whether what is published to a topic is for the cloud alone.
-func (p *profile) forCloud(topic string) bool {
+// forCloud reports whether what is published to a topic is for the cloud alone:
+// of Basic Ingest, or a request to a service that is not reached by way of the
+// broker (B212).
+func (b *Broker) forCloud(p *profile, topic string) bool {
+	if s, ok := b.passThrough.serves(topic); ok && s.direct() {
+		return true
+	}
 	return p.aws && strings.HasPrefix(topic, basicIngest)
 }
 

@@ -24,8 +24,8 @@ type Ingester interface {
 	Authorized(p *bridge.Principal, m *bridge.Message, extend func(*bridge.Batch), done func(error))
 }
 
-// Deps are what the broker works with. All but Shelf, Now, Events and Health are
-// required.
+// Deps are what the broker works with. All but Shelf, Now, Events, Cloud and Health
+// are required.
 type Deps struct {
 	Ingest     Ingester
 	Shelf      Shelf // where Ingest commits; nil: sessions end with the process
@@ -72,10 +72,11 @@ type Broker struct {
 	health     *bridge.Health
 	willCheck  string
 
-	cloud     func(topic string) (routed, connected bool)
-	hasCloud  bool
-	announcer *announcer
-	lifecycle *lifecycle
+	cloud       func(topic string) (routed, connected bool)
+	hasCloud    bool
+	passThrough *passThrough
+	announcer   *announcer
+	lifecycle   *lifecycle
 
 	listeners []*listener
 	serving   sync.WaitGroup // goroutines that accept
@@ -115,7 +116,7 @@ const (
 func New(opts Options, deps Deps) (*Broker, error) {
 	opts = opts.withDefaults()
 	b := &Broker{
-		ingest: deps.Ingest, identities: deps.Identities, authorizer: deps.Authorizer,
+		identities: deps.Identities, authorizer: deps.Authorizer,
 		drops: deps.DropLog, log: deps.Log, quiet: newQuietLog(deps.Log), now: deps.Now, events: deps.Events,
 		memory: opts.Broker, health: deps.Health, willCheck: cmp.Or(deps.WillCheck, willBoth),
 	}
@@ -136,6 +137,8 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	}
 	b.announcer = &announcer{broker: b, queue: make(chan announcement, announcements)}
 	b.lifecycle = newLifecycle(b, opts.Broker.Sessions)
+	b.passThrough = &passThrough{Ingester: deps.Ingest, broker: b}
+	b.ingest = b.passThrough
 	for _, o := range opts.Listeners {
 		l, err := newListener(b, o)
 		if err != nil {
@@ -197,6 +200,7 @@ func (b *Broker) Run(ctx context.Context) error {
 				now := b.age()
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
+				b.passThrough.sweep(now)
 				wall := b.now()
 				b.lifecycle.sweep(wall)
 				b.quotas.sweep(wall, b.health, b.quiet)

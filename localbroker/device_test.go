@@ -20,6 +20,7 @@ type device struct {
 	tb      testing.TB
 	in      *bufio.Reader
 	version byte
+	early   []packets.Packet // messages that came before what was awaited
 }
 
 // hello is a CONNECT to be varied.
@@ -210,6 +211,9 @@ func (d *device) expectGoodbye(code byte) {
 // expectNothing expects that nothing is on its way: a PINGREQ is answered next.
 func (d *device) expectNothing() {
 	d.tb.Helper()
+	if len(d.early) > 0 {
+		d.tb.Fatalf("%d messages came before", len(d.early))
+	}
 	d.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
 	d.expect(packets.Pingresp)
 }
@@ -256,6 +260,11 @@ func (d *device) puback(id uint16) {
 // take reads a PUBLISH and acknowledges it.
 func (d *device) take() packets.Packet {
 	d.tb.Helper()
+	if len(d.early) > 0 {
+		pk := d.early[0]
+		d.early = d.early[1:]
+		return pk
+	}
 	pk := d.expect(packets.Publish)
 	if pk.FixedHeader.Qos > 0 {
 		d.puback(pk.PacketID)

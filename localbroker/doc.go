@@ -16,6 +16,9 @@
 //   - Delivery: after the answer a message is retained and fanned out
 //     (fanout.go) into the ordered, bounded queue of each session (outbox.go).
 //     A session outlives its connections (session.go, registry.go).
+//   - Services: requests to AWS's shadows, jobs and provisioning are noted
+//     before the walk (passthrough.go, openrequests.go), so that [Broker.Answer]
+//     finds who asked; what cannot be reached is answered here (rejection.go).
 //   - Events: who comes, goes and subscribes is told to subscribers
 //     (lifecycle.go), by one goroutine that no connection waits for
 //     (announcer.go).

@@ -48,9 +48,9 @@ func (e *event) message(topic string) *bridge.Message {
 	return &bridge.Message{Topic: topic, Payload: payload, QoS: 1}
 }
 
-// AWS's reasons for the end of a connection. Three more never occur here:
-// WEBSOCKET_TTL_EXPIRATION and CUSTOMAUTH_TTL_EXPIRATION, because connections do
-// not grow too old, and FORBIDDEN_ACCESS, because no address is shut out.
+// AWS's reasons for the end of a connection. Two more never occur here:
+// CUSTOMAUTH_TTL_EXPIRATION, because logins do not grow too old, and
+// FORBIDDEN_ACCESS, because no address is shut out.
 const (
 	reasonClientInitiated = "CLIENT_INITIATED_DISCONNECT"
 	reasonDuplicate       = "DUPLICATE_CLIENTID"
@@ -62,6 +62,7 @@ const (
 	reasonThrottled       = "THROTTLED"
 	reasonAPI             = "API_INITIATED_DISCONNECT"
 	reasonLost            = "CONNECTION_LOST"
+	reasonWebSocket       = "WEBSOCKET_TTL_EXPIRATION"
 )
 
 // disconnectReasons are the causes whose MQTT 5 code does not say it.
@@ -80,6 +81,7 @@ var disconnectReasons = map[string]string{
 	"write-overflow":    reasonServerInitiated, // it does not read
 	"write-stalled":     reasonServerInitiated,
 	"connection-lost":   reasonLost,
+	"websocket-expired": reasonWebSocket, // Q42
 }
 
 // disconnectReason is AWS's word for a cause.

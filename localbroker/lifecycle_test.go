@@ -161,6 +161,7 @@ func TestB193_Reasons(t *testing.T) {
 		{cause{reason: "internal", code: 0x80}, "SERVER_ERROR"},
 		{cause{reason: "full", code: 0x97}, "SERVER_ERROR"},
 		{cause{reason: "some-quota", code: 0x97}, "THROTTLED"}, // B189
+		{cause{reason: "websocket-expired", code: 0x98}, "WEBSOCKET_TTL_EXPIRATION"},
 		{cause{reason: "topic-alias", code: 0x94}, "CLIENT_ERROR"},
 		{cause{reason: "write-stalled"}, "SERVER_INITIATED_DISCONNECT"},
 		{cause{reason: "connection-lost", clean: true}, "CLIENT_INITIATED_DISCONNECT"}, // a WebSocket's Close

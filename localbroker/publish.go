@@ -36,7 +36,7 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	}
 	r.parcel = parcel{
 		broker: c.broker, from: c.id, msg: &r.Message, expires: c.broker.expiry(&r.Message),
-		away: c.profile.forCloud(r.Topic),
+		away: c.broker.forCloud(c.profile, r.Topic),
 	}
 	if qos > 0 && !c.intake.reserve(c.profile.receiveMaximum, c.version < 5) {
 		return &cause{reason: "receive-maximum", code: 0x93} // B88

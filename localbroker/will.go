@@ -40,14 +40,16 @@ const (
 
 // allowed asks the policy whether the will may be published. It is an
 // *bridge.Error of Op OpPublish or OpRetain when not.
-func (w *will) allowed(g bridge.Grants) error {
-	if d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: w.message.Topic}); !d.Allowed {
+func (w *will) allowed(g bridge.Grants) error { return publishable(g, &w.message) }
+
+func publishable(g bridge.Grants, m *bridge.Message) error {
+	if d := g.Decide(bridge.Request{Action: bridge.ActionPublish, Name: m.Topic}); !d.Allowed {
 		return bridge.Errorf(bridge.OpPublish, bridge.NotAuthorized, "%s", d.Reason)
 	}
-	if !w.message.Retain {
+	if !m.Retain {
 		return nil
 	}
-	if d := g.Decide(bridge.Request{Action: bridge.ActionRetainPublish, Name: w.message.Topic}); !d.Allowed {
+	if d := g.Decide(bridge.Request{Action: bridge.ActionRetainPublish, Name: m.Topic}); !d.Allowed {
 		return bridge.Errorf(bridge.OpRetain, bridge.NotAuthorized, "%s", d.Reason)
 	}
 	return nil

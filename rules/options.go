@@ -11,6 +11,8 @@ type Options struct {
 	LocalOnly   []string    `koanf:"local_only" doc:"Topic filters of messages that never leave the site, whatever else matches them."`
 	Up          []UpRoute   `koanf:"up" doc:"Routes from devices to upstreams, in order of matching."`
 	Down        []DownRoute `koanf:"down" doc:"Routes from upstreams to local topics, in order of matching."`
+
+	PassThrough PassThroughOptions `koanf:"pass_through" doc:"AWS's own services, for devices: shadows, jobs, provisioning."`
 }
 
 // UpRoute takes messages of devices to an upstream.
@@ -42,7 +44,9 @@ type DownRoute struct {
 const MaxRoutes = 1000
 
 // DefaultOptions routes nothing.
-func DefaultOptions() Options { return Options{Match: "first", TopicLimits: "aws"} }
+func DefaultOptions() Options {
+	return Options{Match: "first", TopicLimits: "aws", PassThrough: DefaultPassThrough()}
+}
 
 // DefaultUpRoute holds the defaults of a route up: it loses nothing (QoS 1, no
 // expiry) and does not pay twice (retain cleared).

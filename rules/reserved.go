@@ -23,7 +23,7 @@ func reserved(local [][]level, ups []parsedUp, downs []parsedDown) []bridge.Prob
 		stays := u.topic.verbatim && slices.ContainsFunc(local, func(f []level) bool { return covers(f, lifecycleEvents) })
 		if !stays && intersects(u.topic.pattern(u.from), lifecycleEvents) {
 			ps = append(ps, bridge.Problem{
-				Path:   fmt.Sprintf("up[%d].topic", u.i),
+				Path:   u.at("topic"),
 				Text:   fmt.Sprintf("%s sends to $aws/events/, where only AWS publishes: it would end the connection", named(u.route.Name, u.route.From)),
 				Remedy: `give lifecycle events a topic of their own, such as "site1/${topic[4]}/${topic[5]}", or keep them with local_only: [$aws/events/#]`,
 			})
@@ -32,7 +32,7 @@ func reserved(local [][]level, ups []parsedUp, downs []parsedDown) []bridge.Prob
 	for _, d := range downs {
 		if covers(basicIngestAll, d.from) {
 			ps = append(ps, bridge.Problem{
-				Path:   fmt.Sprintf("down[%d].from", d.i),
+				Path:   d.at("from"),
 				Text:   fmt.Sprintf("%s subscribes to Basic Ingest, which AWS does not allow", named(d.route.Name, d.route.From)),
 				Remedy: "subscribe to the topic that the rule republishes to",
 			})

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type Table struct {
 	down   map[string]*index // by upstream
 	queues []Queue
 	subs   map[string][]Subscription
+	passes string // upstream whose services devices reach
 }
 
 // index is the routes of one direction (and upstream) under their filters.
@@ -65,7 +67,8 @@ func Compile(o Options) (*Table, error) {
 		}
 		return nil, fmt.Errorf("routes: %s", strings.Join(lines, "\n"))
 	}
-	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}}
+	o = o.expanded()
+	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}, passes: o.PassThrough.Upstream}
 	for _, f := range o.LocalOnly {
 		t.up.trie.add(mustFilter(f), localOnly)
 	}
@@ -92,8 +95,12 @@ func Compile(o Options) (*Table, error) {
 	return t, nil
 }
 
+// queue notes a route's queue; those of pass-through share one.
 func (t *Table) queue(direction, upstream, name string, priority int) {
-	t.queues = append(t.queues, Queue{bridge.QueueName(direction, upstream, name), direction, upstream, name, priority})
+	q := Queue{bridge.QueueName(direction, upstream, name), direction, upstream, name, priority}
+	if !slices.Contains(t.queues, q) {
+		t.queues = append(t.queues, q)
+	}
 }
 
 // subscribe notes the route's filter once; at QoS 0 only when no route of the
@@ -120,6 +127,9 @@ func (x *index) add(filter string, r route) {
 // Queues lists the queues of all routes, in the order of the file, up before
 // down.
 func (t *Table) Queues() []Queue { return append([]Queue(nil), t.queues...) }
+
+// PassThrough is the upstream whose services devices reach, empty without.
+func (t *Table) PassThrough() string { return t.passes }
 
 // Subscriptions lists what the down routes of an upstream subscribe to, each
 // filter once.

@@ -17,7 +17,7 @@ type node struct {
 	rest     []int // filters that go on from this node with "#"
 }
 
-// add puts a filter under id, 0 ≤ id ≤ MaxRoutes.
+// add puts a filter under id, 0 ≤ id ≤ MaxRoutes and those of pass-through.
 func (t *trie) add(filter []level, id int) {
 	n := &t.root
 	for _, l := range filter {

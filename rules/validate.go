@@ -19,8 +19,10 @@ func (o Options) Validate() []bridge.Problem {
 	v := &validation{options: o, names: map[string]string{}}
 	v.closed("match", o.Match, "first", "all")
 	v.closed("topic_limits", o.TopicLimits, "aws", "mqtt")
+	v.passThrough()
 	local := v.localOnly()
-	ups, downs := v.ups(), v.downs()
+	ups, downs := v.options.PassThrough.passed()
+	ups, downs = append(ups, v.ups()...), append(downs, v.downs()...)
 	v.unreachable(local, ups, downs)
 	if v.options.TopicLimits == "aws" {
 		v.problems = append(v.problems, reserved(local, ups, downs)...)
@@ -158,7 +160,7 @@ func (v *validation) common(at, name, upstream, qos, retain string, priority int
 // unreachable reports routes that an earlier filter takes everything from.
 func (v *validation) unreachable(local [][]level, ups []parsedUp, downs []parsedDown) {
 	for n, u := range ups {
-		path := fmt.Sprintf("up[%d].from", u.i)
+		path := u.at("from")
 		if i := slices.IndexFunc(local, func(f []level) bool { return covers(f, u.from) }); i >= 0 {
 			v.add(path, named(u.route.Name, u.route.From)+" takes nothing: its topics are all local_only", "narrow local_only, or take the route out")
 			continue
@@ -172,7 +174,7 @@ func (v *validation) unreachable(local [][]level, ups []parsedUp, downs []parsed
 			return e.route.Upstream == d.route.Upstream && covers(e.from, d.from)
 		})
 		if i >= 0 && v.options.Match == "first" {
-			v.shadowed(fmt.Sprintf("down[%d].from", d.i), named(d.route.Name, d.route.From), named(downs[i].route.Name, downs[i].route.From))
+			v.shadowed(d.at("from"), named(d.route.Name, d.route.From), named(downs[i].route.Name, downs[i].route.From))
 		}
 	}
 }

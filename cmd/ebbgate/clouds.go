@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
@@ -74,6 +75,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
 	}
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
+	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
 		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
 	var filters []string
@@ -101,7 +103,7 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 			continue
 		}
 		if q.Direction == "up" {
-			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
+			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute})
 		} else {
 			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
 		}
@@ -120,11 +122,14 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 	return up, down
 }
 
-// fromCloud takes what a downlink receives: into the spool, and then the cloud
-// is acknowledged. What cannot be taken now is tried again; a broker does not
+// fromCloud takes what a downlink receives: an answer to the device that waits
+// for it, all else into the spool, and then the cloud is acknowledged. What cannot be taken now is tried again; a broker does not
 // send twice on a live connection.
 func (g *gateway) fromCloud(name string) mqtt.Handler {
 	return func(m *bridge.Message, wire int, ack func()) {
+		if g.answered(name, m, wire, func(error) { ack() }) {
+			return
+		}
 		var take func()
 		take = func() {
 			g.ingest.Down(name, m, wire, func(err error) {

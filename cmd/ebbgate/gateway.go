@@ -93,6 +93,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if err != nil {
 		return nil, err
 	}
+	g.broker.PassThrough(passThrough(cfg.Routes.PassThrough))
 	if g.clouds, err = g.openClouds(); err != nil {
 		return nil, err
 	}
@@ -265,6 +266,15 @@ type counted struct {
 
 func (c counted) Up(p *bridge.Principal, gr bridge.Grants, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
 	c.Ingest.Up(p, gr, m, extend, func(err error) {
+		if err == nil {
+			c.n.Add(1)
+		}
+		done(err)
+	})
+}
+
+func (c counted) Authorized(p *bridge.Principal, m *bridge.Message, extend func(*bridge.Batch), done func(error)) {
+	c.Ingest.Authorized(p, m, extend, func(err error) {
 		if err == nil {
 			c.n.Add(1)
 		}

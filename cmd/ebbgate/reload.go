@@ -139,6 +139,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		return nil, errors.Join(err, closeClouds(clouds, g.clouds))
 	}
 	g.router.Swap(table)
+	g.broker.PassThrough(passThrough(cfg.Routes.PassThrough))
 	g.health.Clear(localbroker.WarningNoRuleRoute)
 	if !same {
 		g.retired = append(g.retired, g.clouds...)

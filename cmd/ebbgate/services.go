@@ -1,5 +1,11 @@
 package main
 
+import (
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
+	"github.com/ebbgate/ebbgate/rules"
+)
+
 // link makes the present upstreams known to cloudOf. g.mu is held, or nobody
 // else is there yet.
 func (g *gateway) link() {
@@ -21,4 +27,24 @@ func (g *gateway) cloudOf(topic string) (routed, connected bool) {
 	}
 	c := (*links)[name]
 	return true, c != nil && c.uplink.Status().Up
+}
+
+// passThrough is how the devices reach an upstream's services, nil when they do
+// not.
+func passThrough(o rules.PassThroughOptions) *localbroker.PassThrough {
+	if o.Upstream == "" {
+		return nil
+	}
+	return &localbroker.PassThrough{Services: o.Services, Offline: o.Offline, Timeout: o.Timeout, InFlight: o.InFlight}
+}
+
+// answered hands a message of an upstream to the device whose request it
+// answers, and reports whether it was such a one. done comes when it is metered;
+// that it could not be costs the bill a message, and the device nothing.
+func (g *gateway) answered(name string, m *bridge.Message, wire int, done func(error)) bool {
+	if name != g.router.Table().PassThrough() || !g.broker.Answer(m) {
+		return false
+	}
+	g.ingest.Passed(name, m, wire, done)
+	return true
 }

@@ -17,7 +17,7 @@ type link struct {
 	c        *conn
 	window   *window
 	ack      time.Duration // longest wait for the acknowledgement that is due
-	unwanted func(*packets.Publish)
+	unwanted func(p *packets.Publish, size int)
 	finished func(error) // called once, when everything is reported
 	begun    time.Time   // when the present write was begun; guarded by conn.mu
 }
@@ -153,9 +153,13 @@ func (l *link) acked(a puback, size int) error {
 }
 
 // published takes a message that nobody subscribed to: AWS's direct messages
-// come like this. It is acknowledged, so that it does not come again.
-func (l *link) published(p *packets.Publish, _ int) error {
-	l.unwanted(p)
+// come like this, and what jobs and provisioning answer (B212). It is
+// acknowledged, so that it does not come again.
+func (l *link) published(p *packets.Publish, size int) error {
+	if p.QoS > 0 {
+		size += len(pubackFor(0))
+	}
+	l.unwanted(p, size)
 	if p.QoS == 0 {
 		return nil
 	}

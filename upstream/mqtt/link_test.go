@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -232,6 +233,38 @@ func TestUnaskedMessagesAreAcknowledgedAndDropped(t *testing.T) {
 	if d := receive(t, dropped, "it is counted"); d != "uplink-unasked direct" {
 		t.Errorf("dropped as %s", d)
 	}
+}
+
+// TestB212_UnaskedMessagesAreOffered: AWS answers jobs and provisioning on the
+// connection that asked, without a subscription.
+func TestB212_UnaskedMessagesAreOffered(t *testing.T) {
+	s := serve(t, func(b *broker) {
+		b.accept(packets.Properties{})
+		b.send(&packets.Publish{Topic: "mine", QoS: 1, PacketID: 9, Payload: []byte("x"), Properties: &packets.Properties{}})
+		_ = expect[*packets.Puback](b)
+		b.send(&packets.Publish{Topic: "nobody's", Properties: &packets.Properties{}})
+		b.drain()
+	})
+	dropped, offered := make(chan string, 2), make(chan string, 2)
+	u := NewUplink(quick(s.addr), "gateway", discard(), upstream.Hooks{Drop: func(_ string, m *bridge.Message) { dropped <- m.Topic }})
+	u.Unasked(func(m *bridge.Message, wire int) bool {
+		offered <- fmt.Sprintf("%s %s %d", m.Topic, m.Payload, wire)
+		return m.Topic == "mine"
+	})
+	l, err := u.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 2 and the topic, 2 for the id, 1 for no properties, 1 of payload, 2 in front; and 4 of PUBACK
+	if got, want := receive(t, offered, "the answer is offered"), "mine x 16"; got != want {
+		t.Errorf("offered %q, want %q", got, want)
+	}
+	receive(t, offered, "the other is offered too")
+	if got := receive(t, dropped, "what nobody takes is dropped"); got != "nobody's" {
+		t.Errorf("dropped %q", got)
+	}
+	_ = l.Close()
+	receive(t, l.Done(), "the link goes down")
 }
 
 func TestQoS0IsLostWhenItIsNotWritten(t *testing.T) {

@@ -18,10 +18,12 @@ import (
 // spool, so there is nothing for the broker to remember.
 //
 // Its warnings are uplink-down, uplink-refused and uplink-taken-over; messages
-// that come in unasked are dropped as uplink-unasked.
+// that come in unasked and that nobody takes are dropped as uplink-unasked.
 type Uplink struct {
 	dialer dialer
 	health *health
+
+	unasked func(m *bridge.Message, wire int) bool
 
 	mu      sync.Mutex // held while connecting: one connection per client id
 	backoff *upstream.Backoff
@@ -40,6 +42,11 @@ func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hook
 		backoff: upstream.NewBackoff(o.backoff(), nil),
 	}
 }
+
+// Unasked sets who is asked first about a message that comes in without a
+// subscription, of wire bytes with its acknowledgement. It reports whether it
+// has taken the message, and must not block. Call it before Connect.
+func (u *Uplink) Unasked(take func(m *bridge.Message, wire int) bool) { u.unasked = take }
 
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
@@ -77,8 +84,11 @@ func (u *Uplink) begin(c *conn) *link {
 		c:      c,
 		window: newWindow(max(1, min(o.Limits.InFlight, c.server.receiveMaximum))),
 		ack:    o.AckTimeout,
-		unwanted: func(p *packets.Publish) {
-			u.health.hooks.Dropped("uplink-unasked", messageOf(p))
+		unwanted: func(p *packets.Publish, wire int) {
+			m := messageOf(p)
+			if u.unasked == nil || !u.unasked(m, wire) {
+				u.health.hooks.Dropped("uplink-unasked", m)
+			}
 		},
 	}
 	l.finished = func(err error) {
@@ -99,7 +109,7 @@ func Check(ctx context.Context, o Options, clientID string) error {
 	if err != nil {
 		return err
 	}
-	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish) {}, finished: func(error) {}}
+	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish, int) {}, finished: func(error) {}}
 	c.start(l, o.AckTimeout/4, func() {})
 	_ = l.Close() // never fails
 	<-l.Done()

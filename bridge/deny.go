@@ -1,0 +1,18 @@
+package bridge
+
+import "fmt"
+
+// deny settles a request that the receiver's policy denies: what its device
+// would ask again is dropped, what should be kept becomes a dead letter.
+func (f *Forwarder) deny(fl *flight, o Outcome) {
+	why := fmt.Sprintf("denied with 0x%02X %s", o.Code, o.Reason)
+	if !fl.HasExpiry {
+		f.deadLetter(fl, why)
+		return
+	}
+	f.drops.Count("request-denied", fl.Device, fl.Topic)
+	f.health.Raise(Warning{Code: "requests-denied-" + f.cfg.Upstream, Severity: Degraded,
+		Text: fmt.Sprintf("%s does not allow us to ask at %s (%s, the latest of device %s): let the cloud's policy allow the topic, or ours deny it", f.cfg.Upstream, fl.Receiver.Topic, why, fl.Device)})
+	delete(fl.source.tries, fl.Place)
+	f.release(fl)
+}
