@@ -73,6 +73,11 @@ func (a *authority) renew() {
 	if !a.gone.Load() && (!s.named() || slices.Equal(a.attached, s.Policies)) {
 		return // the grants follow the registry
 	}
+	if a.absent != nil {
+		a.attached = s.Policies
+		a.renewAbsent()
+		return
+	}
 	p := *a.who
 	if s.named() {
 		var err error
@@ -98,6 +103,8 @@ func (a *authority) renew() {
 func (a *authority) refused(s *settings) string {
 	was := a.admitted
 	switch {
+	case a.absent != nil && a.absent.proof != s.proof():
+		return "the listener asks for " + s.proof() + " now, and its session began with " + a.absent.proof
 	case s.Auth != was.Auth:
 		return "the listener asks for auth " + s.Auth + " now"
 	case s.Auth == authPassword && !s.users.has(a.who.User):

@@ -42,6 +42,7 @@ type ListenerOptions struct {
 	Quotas      QuotaOptions  `koanf:"quotas" doc:"AWS IoT Core's quotas of a packet, a client, a connection and a session. The defaults are the profile's: AWS's in aws and aws-edge, what MQTT itself allows in mqtt."`
 	Reserved    []string      `koanf:"reserved_extra" doc:"Names that topics and filters may begin with besides $aws/, such as $file; each covers all topics below it. The default is the profile's: none in aws. Nobody but the broker publishes to $SYS."`
 	HoldTimeout time.Duration `koanf:"hold_timeout" doc:"How long a message that cannot be stored is held, its socket not read, before it is refused, up to 10m."`
+	ResendV3    time.Duration `koanf:"resend_mqtt3" doc:"How long a connected 3.1.1 device may leave a QoS 1 delivery unacknowledged before it is sent again (B110), 1s to 24h. AWS sends again, and does not say when. 0 takes the profile's: 1m in the AWS profiles, never in mqtt. MQTT 5 forbids it."`
 	Denied      DeniedOptions `koanf:"denied_publish" doc:"What a device sees when the policy denies its QoS 1 publish."`
 
 	DeniedSubscribe DeniedSubscribeOptions `koanf:"denied_subscribe" doc:"What a device sees when the policy denies one of its subscriptions."`

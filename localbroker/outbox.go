@@ -10,15 +10,15 @@ import (
 
 // delivery is one message for one session.
 type delivery struct {
-	msg         *bridge.Message // shared with other deliveries, never written to; see outbox.pop
-	qos         byte
-	retain      bool
-	identifiers []int
-	expires     time.Duration // on the shelf's clock; 0: never
-	shortened   bool          // expires is earlier than the message's own
-	id          uint16        // packet id, once sent
-	size        int
-	sentAt      time.Duration // when it was sent last, on the shelf's clock
+	msg             *bridge.Message // shared with other deliveries, never written to; see outbox.pop
+	qos             byte
+	retain          bool
+	identifiers     []int
+	expires         time.Duration // on the shelf's clock; 0: never
+	shortened       bool          // expires is earlier than the message's own
+	id              uint16        // packet id, once sent
+	size            int
+	firstAt, sentAt time.Duration // when this connection sent it first and last, on the shelf's clock
 
 	share     string // ShareName of a subscription that it goes through, or empty
 	shared    bool   // and through no ordinary one

@@ -23,6 +23,7 @@ type owner struct {
 	clientID   string
 	version    byte
 	listener   string
+	proof      string // how it proved who it is, see settings.proof
 	user       string
 	thing      string
 	remote     string
@@ -30,9 +31,9 @@ type owner struct {
 	cert       []byte // DER, or empty
 }
 
-func ownerOf(p *bridge.Principal, version byte) owner {
+func ownerOf(p *bridge.Principal, version byte, may *authority) owner {
 	o := owner{
-		clientID: p.ClientID, version: version, listener: p.Listener, user: p.User,
+		clientID: p.ClientID, version: version, listener: p.Listener, user: p.User, proof: may.proof(),
 		thing: p.Thing.Name, serverName: p.ServerName,
 	}
 	if p.Remote.IsValid() {
@@ -57,6 +58,7 @@ func (o *owner) principal() *bridge.Principal {
 func appendOwner(b []byte, o *owner) []byte {
 	b = append(b, o.version)
 	b = appendText(b, o.listener)
+	b = appendText(b, o.proof)
 	b = appendText(b, o.user)
 	b = appendText(b, o.thing)
 	b = appendText(b, o.remote)
@@ -66,7 +68,7 @@ func appendOwner(b []byte, o *owner) []byte {
 
 func (r *reader) owner(clientID string) owner {
 	return owner{
-		clientID: clientID, version: r.byte(), listener: r.text(), user: r.text(),
+		clientID: clientID, version: r.byte(), listener: r.text(), proof: r.text(), user: r.text(),
 		thing: r.text(), remote: r.text(), serverName: r.text(), cert: r.bytes(),
 	}
 }
@@ -117,7 +119,7 @@ func decodeSession(clientID string, b []byte) (*sessionRecord, error) {
 
 // recordLocked is the session as the shelf should have it.
 func (s *session) recordLocked() []byte {
-	r := sessionRecord{serial: s.serial, expiry: s.expiry, owner: ownerOf(s.who, s.version)}
+	r := sessionRecord{serial: s.serial, expiry: s.expiry, owner: ownerOf(s.who, s.version, s.may)}
 	if s.client == nil {
 		r.expires = max(s.expires, 1)
 	}

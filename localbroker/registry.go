@@ -194,6 +194,7 @@ func (r *registry) sweep(now time.Duration) {
 		if s.unsaved && !expired {
 			s.saveLocked()
 		}
+		s.retryLocked(now)
 		s.readAheadLocked()
 		s.mu.Unlock()
 		if expired {

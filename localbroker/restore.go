@@ -86,9 +86,11 @@ func (b *Broker) restored(r *sessionRecord) *session {
 		version: r.owner.version, expiry: r.expiry, expires: r.expires, who: r.owner.principal(),
 	}
 	s.out.all = &b.queued
+	each := false
 	if l := b.listenerNamed(r.owner.listener); l != nil {
 		now := l.settings.Load()
 		s.profile, s.limits = now.profile, now.Limits
+		each = now.Switches.Overlapping == switchEach
 	} else { // it may come back with another configuration
 		d := DefaultListener().withDefaults()
 		s.profile, s.limits = profileOf(d), d.Limits
@@ -101,9 +103,7 @@ func (b *Broker) restored(r *sessionRecord) *session {
 			continue // another profile's
 		}
 		kept := &subscription{session: s, filter: parsed, qos: sub.qos, parent: !s.profile.aws}
-		if !s.profile.aws {
-			kept.noLocal, kept.asRetained, kept.identifier = sub.noLocal, sub.asRetained, sub.identifier
-		}
+		kept.noLocal, kept.asRetained, kept.identifier, kept.each = sub.noLocal, sub.asRetained, sub.identifier, each
 		if s.subs == nil {
 			s.subs = map[string]*subscription{}
 		}

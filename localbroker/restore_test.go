@@ -196,3 +196,149 @@ func TestExpiryAcrossRestarts(t *testing.T) {
 		return n == 1
 	})
 }
+
+// TestRetainedIsOwed: a retained message that a kept session was sent and has
+// not acknowledged comes again after a crash (B66).
+func TestRetainedIsOwed(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileAWSEdge))
+	pub := h.join(4, "pub")
+	pub.send(publish(1, "t", "x", retain))
+	pub.expect(packets.Puback)
+	d := h.join(4, "d", persistent(0))
+	d.subscribe(1, "t")
+	d.expect(packets.Publish)
+	h, _ = disk.crashed(t, h, c, plain(profileAWSEdge))
+	d = h.join(4, "d", persistent(0))
+	if got := d.take(); string(got.Payload) != "x" || !got.FixedHeader.Retain {
+		t.Errorf("got %q, retain %v", got.Payload, got.FixedHeader.Retain)
+	}
+	d.expectNothing()
+}
+
+// TestRestoredSessionIsAskedAbout: the policy of today decides on what waits and
+// on what comes for a device that has not been seen since the start, and a
+// change of policy takes its subscriptions away for good.
+func TestRestoredSessionIsAskedAbout(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileAWSEdge))
+	d := h.join(5, "d", persistent(600))
+	d.subscribe(1, "t", "u")
+	h.leave(d, "d")
+	pub := h.join(4, "pub")
+	send := func(h *house, pub *device, topic string) {
+		pub.send(publish(1, topic, topic))
+		pub.expect(packets.Puback)
+	}
+	send(h, pub, "t")
+	send(h, pub, "u")
+	h, disk = disk.crashed(t, h, c, plain(profileAWSEdge))
+	h.rules.deny("d: iot:Receive t", "d: iot:Subscribe t")
+	send(h, h.join(4, "pub"), "t")
+	if h.dropped("receive-denied") != 1 {
+		t.Error("the policy was not asked about what came")
+	}
+	if got := h.Enforce(); got.Subscriptions != 1 {
+		t.Errorf("%+v", got)
+	}
+	eventually(t, "the record", func() bool {
+		v, _ := disk.Get(shelfSession, "d")
+		r, err := decodeSession("d", v)
+		return err == nil && len(r.subs) == 1
+	})
+	h, _ = disk.crashed(t, h, c, plain(profileAWSEdge))
+	h.rules.deny("d: iot:Receive t")
+	d = h.join(5, "d", persistent(600))
+	if got := d.take(); got.TopicName != "u" {
+		t.Errorf("got %q", got.TopicName)
+	}
+	d.expectNothing()
+	if got := h.sessions.find("d").info().Filters; len(got) != 1 {
+		t.Errorf("subscriptions %v", got)
+	}
+}
+
+// TestListenerGone: a session whose listener is no longer there receives
+// nothing, and waits for it to come back.
+func TestListenerGone(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileAWSEdge))
+	d := h.join(5, "d", persistent(600))
+	d.subscribe(1, "t")
+	h.leave(d, "d")
+	other := plain(profileAWSEdge)
+	other.Name = "other"
+	h, disk = disk.crashed(t, h, c, other)
+	pub := h.join(4, "pub")
+	pub.send(publish(1, "t", "x"))
+	pub.expect(packets.Puback)
+	if h.dropped("receive-denied") != 1 || len(h.Sessions()) != 2 {
+		t.Errorf("%d denied, %+v", h.dropped("receive-denied"), h.Sessions())
+	}
+	h, _ = disk.crashed(t, h, c, plain(profileAWSEdge))
+	pub = h.join(4, "pub")
+	pub.send(publish(1, "t", "y"))
+	pub.expect(packets.Puback)
+	if got := h.join(5, "d", persistent(600)).take(); string(got.Payload) != "y" {
+		t.Errorf("got %q", got.Payload)
+	}
+}
+
+// TestDamage: what cannot be read is given up, and everything else is there.
+func TestDamage(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileAWSEdge))
+	for _, id := range []string{"one", "two"} {
+		d := h.join(5, id, persistent(600), withWill)
+		d.subscribe(1, "t")
+		h.leave(d, id)
+	}
+	pub := h.join(4, "pub")
+	for i := range 5 {
+		pub.send(publish(uint16(i+1), "t", fmt.Sprint(i)))
+		pub.expect(packets.Puback)
+	}
+	for _, topic := range []string{"a", "b"} {
+		pub.send(publish(9, topic, topic, retain))
+		pub.expect(packets.Puback)
+	}
+	disk.crash()
+	h.stop()
+	disk = disk.back()
+	damage := func(namespace string, from int, key func(i int, key string) bool) {
+		n, keys := 0, []string{}
+		if err := disk.Keys(namespace, "", func(k string) bool { keys = append(keys, k); return true }); err != nil {
+			t.Fatal(err)
+		}
+		for i, k := range keys {
+			if key(i, k) {
+				v, _ := disk.Get(namespace, k)
+				disk.putLocked(namespace, k, v[:from])
+				n++
+			}
+		}
+		if n == 0 {
+			t.Fatalf("nothing to damage in %s", namespace)
+		}
+	}
+	damage(shelfSession, 3, func(_ int, k string) bool { return k == "one" })
+	damage(shelfBody, 5, func(i int, _ string) bool { return i == 2 })
+	damage(shelfQueue, 1, func(_ int, k string) bool { e, _ := parseEntry(k); return e.ordinal == 2 })
+	damage(shelfRetained, 4, func(_ int, k string) bool { return k == "a" })
+	h = disk.house(t, c, plain(profileAWSEdge))
+	if st := h.Status(); st.Sessions != 1 || st.Retained != 1 {
+		t.Errorf("%+v", st)
+	}
+	d := h.join(5, "two", persistent(600))
+	for _, want := range []string{"0", "3", "4"} {
+		if got := string(d.take().Payload); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	d.expectNothing()
+	eventually(t, "an empty queue", func() bool { return h.sessions.find("two").info().Waiting == 0 })
+}

@@ -11,35 +11,60 @@ import (
 // policy is asked when the first question comes: a start does not wait for
 // thousands of them.
 func (b *Broker) authorityFor(o owner, who *bridge.Principal) *authority {
-	a := &authority{broker: b, listener: b.listenerNamed(o.listener), who: who}
+	a := &authority{broker: b, listener: b.listenerNamed(o.listener), who: who, absent: &o}
 	if a.listener == nil {
 		a.revoke("denied: there is no listener " + o.listener + " any more")
 		return a
 	}
 	s := a.listener.settings.Load()
-	a.admitted, a.attached, a.absent = s, s.Policies, &o
+	a.admitted, a.attached = s, s.Policies
 	return a
+}
+
+// proof is how clients of the listener prove who they are.
+func (s *settings) proof() string {
+	if s.Auth == authCertificate && s.named() {
+		return s.Auth + "-" + clientChain
+	}
+	return s.Auth
+}
+
+// proof is how this one did.
+func (a *authority) proof() string {
+	switch {
+	case a.absent != nil:
+		return a.absent.proof
+	case a.admitted != nil:
+		return a.admitted.proof()
+	default:
+		return ""
+	}
 }
 
 // resolve asks who the owner is today, and for the grants.
 func (a *authority) resolve() {
 	a.once.Do(func() {
-		if a.grants.Load() != nil {
-			return
+		if a.grants.Load() == nil {
+			a.renewAbsent()
 		}
-		g, err := a.grantsOf(a.absent)
-		if err != nil {
-			a.revoke("denied: " + err.Error())
-			return
-		}
-		a.grants.Store(&g)
 	})
+}
+
+// renewAbsent asks again.
+func (a *authority) renewAbsent() {
+	g, err := a.grantsOf(a.absent)
+	if err != nil {
+		a.revoke("denied: " + err.Error())
+		return
+	}
+	a.gone.Store(false)
+	a.grants.Store(&g)
 }
 
 func (a *authority) grantsOf(o *owner) (bridge.Grants, error) {
 	s := a.listener.settings.Load()
-	if s.Auth == authPassword && !s.users.has(o.user) {
-		return nil, errors.New("user " + o.user + " is no longer among the listener's users")
+	if why := a.refused(s); why != "" {
+		return nil, errors.New(why)
 	}
 	p, err := a.identity(s, o)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 // was forgotten a moment ago comes back.
 type disk struct {
 	*Memory
+	order courier // commits complete one after the other, on a goroutine of their own
 
 	mu      sync.Mutex
 	fail    error // of every commit
@@ -26,7 +27,11 @@ type disk struct {
 // newDisk is a disk on the clock of the houses that stand on it.
 func newDisk(c *clock) *disk {
 	began := c.now()
-	return &disk{Memory: NewMemory(func() time.Duration { return c.now().Sub(began) + time.Hour }), undone: map[string]map[string][]byte{}}
+	return diskOf(NewMemory(func() time.Duration { return c.now().Sub(began) + time.Hour }))
+}
+
+func diskOf(m *Memory) *disk {
+	return &disk{Memory: m, order: courier{guard: func(fn func()) { fn() }}, undone: map[string]map[string][]byte{}}
 }
 
 func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
@@ -58,7 +63,7 @@ func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	case d.holding && !d.dead:
 		d.held = append(d.held, apply)
 	default:
-		go apply() // never on the committer's goroutine
+		d.order.do(apply)
 	}
 }
 
@@ -118,12 +123,14 @@ func (d *disk) crash() {
 func (d *disk) back() *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.Memory.mu.Lock() // a reader of the old house may still be at it
+	defer d.Memory.mu.Unlock()
 	for namespace, keys := range d.undone {
 		for k, v := range keys {
 			d.putLocked(namespace, k, v)
 		}
 	}
-	return &disk{Memory: d.Memory, undone: map[string]map[string][]byte{}}
+	return diskOf(d.Memory)
 }
 
 // on opens a house on a disk.

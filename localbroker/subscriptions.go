@@ -36,10 +36,11 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 		}
 		codes[i], before[i] = g.sub.qos, existed
 	}
-	if err := s.durableLocked(plan); err != nil {
-		s.withdrawLocked(c, plan, before, codes, err)
-	}
 	due := s.dueLocked(plan, before)
+	if err := s.durableLocked(plan, due); err != nil {
+		s.withdrawLocked(c, plan, before, codes, err)
+		due = nil
+	}
 	_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
 	for _, d := range due {
 		s.offerLocked(d)
@@ -67,22 +68,32 @@ func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) 
 	return existed, true
 }
 
-// durableLocked waits until the session's record holds what was granted. It
-// unlocks the session meanwhile: nobody waits for the disk with it.
-func (s *session) durableLocked(plan []grant) error {
-	if s.keep == nil {
+// durableLocked waits until the session's record holds what was granted, and its
+// queue the retained messages that are due. It unlocks the session meanwhile:
+// nobody waits for the disk with it.
+func (s *session) durableLocked(plan []grant, due []*delivery) error {
+	if s.keep == nil || !slices.ContainsFunc(plan, func(g grant) bool { return g.sub != nil }) {
 		return nil
 	}
-	for _, g := range plan {
-		if g.sub != nil {
-			saved := s.saveLocked()
-			s.mu.Unlock()
-			err := <-saved
-			s.mu.Lock()
-			return err
+	var batch bridge.Batch
+	for _, d := range due {
+		if d.qos > 0 && s.keep.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)) {
+			s.keep.reserve(d)
+			batch.Put(shelfQueue, d.kept.key(), encodeKept(d))
 		}
 	}
-	return nil
+	saved := s.commitLocked(&batch, 0)
+	s.mu.Unlock()
+	err := <-saved
+	s.mu.Lock()
+	if err != nil {
+		for _, d := range due {
+			if d.kept.ordinal > 0 {
+				s.keep.undo(d)
+			}
+		}
+	}
+	return err
 }
 
 // withdrawLocked takes back what could not be made durable.

@@ -28,7 +28,7 @@ const retryWill = 5 * time.Second
 func (t *testament) key() string { return bodyKey(t.number) }
 
 func (t *testament) encode() []byte {
-	o := ownerOf(t.principal, t.version)
+	o := ownerOf(t.principal, t.version, t.may)
 	b := []byte{codecVersion}
 	b = binary.AppendUvarint(b, uint64(t.due))
 	b = binary.AppendUvarint(b, uint64(t.delay))

@@ -89,6 +89,9 @@ func (l ListenerOptions) validate(at string, ps *problems) {
 	ps.oneOf(at+"denied_subscribe.mqtt5", l.DeniedSubscribe.MQTT5, deniedAck, deniedDisconnect)
 	ps.oneOf(at+"denied_subscribe.mqtt3", l.DeniedSubscribe.MQTT3, deniedAck, deniedClose)
 	l.Switches.validate(at+"switches.", ps)
+	if l.ResendV3 != 0 {
+		ps.durationBetween(at+"resend_mqtt3", l.ResendV3, time.Second, 24*time.Hour)
+	}
 	ps.durationBetween(at+"hold_timeout", l.HoldTimeout, time.Millisecond, 10*time.Minute)
 	l.validateAddress(at, ps)
 	l.validateAuth(at, ps)
