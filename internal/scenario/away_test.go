@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/ebbgate/ebbgate/internal/tally"
 )
 
 // keptEach is how many messages a round leaves for the device that is away, and
@@ -68,4 +70,31 @@ func (b *full) back(t *testing.T, g *gateway) {
 		t.Errorf("%d of %d messages came for the device that was away, and no damage is reported", got, b.kept)
 	}
 	t.Logf("%d of %d messages for the device that was away; damage reported: %v", got, b.kept, said)
+}
+
+// goAway leaves the session of a device that has subscribed to what the fleet's
+// first device publishes. Call it before the fleet starts.
+func goAway(t *testing.T, g *gateway) {
+	t.Helper()
+	c := join(t, g.Listen, "away", false)
+	c.subscribe("dt/device-01")
+	c.leave()
+}
+
+// awayHasAll lets the device come back: what was acknowledged of what it had
+// subscribed to is there, in order.
+func awayHasAll(t *testing.T, g *gateway, acked *tally.Set) {
+	t.Helper()
+	c := join(t, g.Listen, "away", false)
+	next, all := uint64(1), uint64(acked.Series()["device-01"])
+	for next <= all {
+		switch _, n, ok := parse(c.take().Payload); {
+		case !ok || n > next:
+			t.Fatalf("the device that was away gets %d (%v) after %d", n, ok, next-1)
+		case n == next: // a lower one was published twice, without a PUBACK in between
+			next++
+		}
+	}
+	_ = c.Close()
+	t.Logf("%d messages for the device that was away", all)
 }
