@@ -95,7 +95,7 @@ reported and given up. A gateway does the same by itself when it meets damage.`,
 				case l.Missing != "":
 					_, _ = fmt.Fprintln(cmd.OutOrStdout(), "missing: "+l.Missing)
 				case l.Done != nil:
-					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d generations were rebuilt\n", *l.Done)
+					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d generations of the log and files of the shelf were rebuilt\n", *l.Done)
 				}
 				return nil
 			})

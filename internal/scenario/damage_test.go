@@ -42,6 +42,7 @@ type full struct {
 	dir   string // of the gateway; the spool is in data below it
 	acked tally.Set
 	limit int // messages that one generation may hold, at most
+	kept  int // messages that wait for a device that is away, see [full.keep]
 }
 
 const damagePayload = 16 << 10
@@ -54,6 +55,7 @@ func spooled(t *testing.T) *full {
 	proxy := peers.NewProxy(t, broker.Addr)
 	proxy.Cut()
 	g := newGateway(t, site{Endpoint: "mqtt://" + proxy.Addr})
+	g.write("policies/fleet.json", openPolicy)
 	b := &full{dir: g.dir, limit: (64<<20+2<<20)/damagePayload + 1}
 	for round, messages := range []int{700, 700, 300} {
 		g.start()
@@ -62,6 +64,7 @@ func spooled(t *testing.T) *full {
 		if !f.wait(2 * time.Minute) {
 			t.Fatalf("only %d messages were taken", f.acked.Len())
 		}
+		b.keep(t, g)
 		for name, n := range f.acked.Series() {
 			for i := range uint64(n) {
 				b.acked.Add(name, i+1)
@@ -166,6 +169,7 @@ func (b *full) survive(t *testing.T, file string, damage func(path string)) {
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	consumer := watch(t, broker.Addr)
 	g := newGateway(t, site{Endpoint: "mqtt://" + broker.Addr})
+	g.write("policies/fleet.json", openPolicy)
 	command(t, "cp", "-a", filepath.Join(b.dir, "data"), g.Data)
 	damage(filepath.Join(g.Data, file))
 
@@ -178,6 +182,7 @@ func (b *full) survive(t *testing.T, file string, damage func(path string)) {
 	}
 	g.start()
 	d := consumer.await(&b.acked, 2*time.Second)
+	b.back(t, g)
 	if code := g.stop(); code != exitOK {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
 	}

@@ -96,7 +96,9 @@ func newFullDisk(t *testing.T, d *disk) *fullDisk {
 	s := &fullDisk{disk: d, proxy: peers.NewProxy(t, broker.Addr), consumer: watch(t, broker.Addr)}
 	s.proxy.Cut()
 	s.gateway = newGateway(t, site{Data: d.Dir + "/data", Endpoint: "mqtt://" + s.proxy.Addr})
+	s.gateway.write("policies/fleet.json", openPolicy)
 	s.gateway.start()
+	goAway(t, s.gateway)
 	s.fleet = &fleet{devices: 10, window: 10, size: 8 << 10}
 	return s
 }
@@ -147,6 +149,7 @@ func (s *fullDisk) recovery(t *testing.T) {
 func (s *fullDisk) nothingLost(t *testing.T) {
 	t.Helper()
 	s.fleet.stop()
+	awayHasAll(t, s.gateway, &s.fleet.acked)
 	d := s.consumer.await(&s.fleet.acked, 15*time.Second)
 	if d.Lost > 0 {
 		t.Errorf("%d of %d acknowledged messages are lost, such as %v", d.Lost, s.fleet.acked.Len(), d.Sample)

@@ -15,7 +15,8 @@ import (
 // the gateway is stopped where it stands and the image copied, which holds only
 // what the file system had written: killing would prove nothing, because the
 // kernel's page cache survives it. A gateway started on the copy must deliver
-// every message that a device was given a PUBACK for.
+// every message that a device was given a PUBACK for, to the cloud and to a
+// device that was away.
 func TestPowerCut(t *testing.T) {
 	rnd := dice(t)
 	for i := range scaled(24, 3) {
@@ -62,7 +63,9 @@ func powerCut(t *testing.T, rnd *rand.Rand, durability string) (tally.Difference
 	}
 	before := ext4(t, 512<<20)
 	g := newGateway(t, site{Data: before.Dir + "/data", Endpoint: "mqtt://" + proxy.Addr, Set: []string{"spool.durability=" + durability}})
+	g.write("policies/fleet.json", openPolicy)
 	g.start()
+	goAway(t, g)
 	f := &fleet{devices: 20, window: 50, size: 256}
 	f.start(t, g.Listen)
 	pass(t, load)
@@ -77,8 +80,12 @@ func powerCut(t *testing.T, rnd *rand.Rand, durability string) (tally.Difference
 
 	after := mountImage(t, image)
 	g2 := newGateway(t, site{Data: after.Dir + "/data", Endpoint: "mqtt://" + broker.Addr, Set: g.Set})
+	g2.write("policies/fleet.json", openPolicy)
 	ready := g2.start()
 	d := consumer.await(&f.acked, 5*time.Second)
+	if durability == "disk" {
+		awayHasAll(t, g2, &f.acked)
+	}
 	if n := consumer.late.Load(); n > 0 {
 		t.Errorf("%d messages arrived out of order", n)
 	}

@@ -43,7 +43,12 @@ func (f filter) add(h uint64) {
 	}
 }
 
+// may reports whether a key may be there; a filter that could not be read says
+// that of every key.
 func (f filter) may(h uint64) bool {
+	if len(f) == 0 {
+		return true
+	}
 	for i := range filterProbes {
 		p := f.place(h, i)
 		if f[p/8]&(1<<(p%8)) == 0 {

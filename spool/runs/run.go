@@ -60,8 +60,9 @@ func openRun(path string) (_ *run, err error) {
 	if r.index, err = decodeIndex(index); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	if r.filter, err = r.frame(int64(r.footer.filter), r.size-footerSize); err != nil || len(r.filter) == 0 {
-		return nil, fmt.Errorf("filter: %w", errors.Join(err, errDamaged))
+	filter, filterErr := r.frame(int64(r.footer.filter), r.size-footerSize)
+	if filterErr == nil {
+		r.filter = filter
 	}
 	return r, nil
 }

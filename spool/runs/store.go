@@ -67,6 +67,7 @@ func Open(o Options) (*Store, error) {
 			}
 			continue
 		}
+		s.lookAtFilter(r)
 		if r.lo > end+1 {
 			o.Damage(fmt.Sprintf("a file of the shelf is missing (%d to %d): what it held of sessions, their messages and retained messages is lost", end+1, r.lo-1))
 			if fill := s.fill(end+1, r.lo-1, found); fill != nil {
@@ -79,6 +80,13 @@ func Open(o Options) (*Store, error) {
 	slices.Reverse(found)
 	s.install(found)
 	return s, nil
+}
+
+// lookAtFilter reports a filter that cannot be read; the run does without.
+func (s *Store) lookAtFilter(r *run) {
+	if len(r.filter) == 0 && r.firstReport(int64(r.footer.filter)) {
+		s.o.Damage(fmt.Sprintf("the filter of %s of the shelf cannot be read: nothing is lost, reading is slower until it is written anew", filepath.Base(r.path)))
+	}
 }
 
 // fill writes an empty run in the place of a missing one, so that it is reported

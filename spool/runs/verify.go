@@ -66,6 +66,7 @@ func verify(dir string) (*Check, error) {
 		c.Runs++
 		c.Entries += r.entries
 		c.Writes, c.Mark = r.hi, r.mark
+		s.lookAtFilter(r)
 		s.readThrough(r)
 		if err := r.f.Close(); err != nil {
 			return nil, fmt.Errorf("verify the shelf: %w", err)
