@@ -105,7 +105,7 @@ func (c *client) close(why cause) bool {
 // goodbye writes DISCONNECT, which MQTT 3.1.1 does not have for servers (B185,
 // B186).
 func (c *client) goodbye(why *cause) {
-	if why.code == 0 || !c.open.Load() || c.version != 5 {
+	if why.code == 0 || !c.wire.welcomed() || c.version != 5 {
 		return
 	}
 	text := cmp.Or(why.text, why.reason)

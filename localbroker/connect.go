@@ -48,7 +48,7 @@ func (c *client) connect(clientID string) error {
 	}
 	if code := c.refusal(refused); code != 0 {
 		reason := refused.reason
-		if h := c.hello.Properties; h.RequestProblemInfoFlag && h.RequestProblemInfo == 0 {
+		if h := c.hello.Properties; c.profile.silent && h.RequestProblemInfoFlag && h.RequestProblemInfo == 0 {
 			reason = "" // B45
 		}
 		c.wire.writeLast(encodeRefusal(c.version, code, reason))

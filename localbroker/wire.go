@@ -54,6 +54,7 @@ type wire struct {
 	writing  int  // bytes that the flusher has taken
 	flushing bool // a flusher runs
 	wanted   bool // the client has deliveries that wait for room
+	welcome  bool // a CONNACK of success is in the buffer, or has left: a DISCONNECT may follow
 	sealed   bool // a DISCONNECT is in the buffer: nothing may follow
 	dead     bool // nothing is taken any more
 	flushed  chan struct{}
@@ -77,6 +78,23 @@ func newWire(stream, raw net.Conn, c *client) *wire {
 // Write takes p or fails; it never waits.
 func (w *wire) Write(p []byte) (int, error) { return w.write(p, false, false) }
 
+// writeWelcome is Write of a CONNACK of success.
+func (w *wire) writeWelcome(p []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.writeLocked(p, false, false)
+	w.welcome = err == nil
+	return err
+}
+
+// welcomed reports whether the device has been let in. What CONNECT decided may
+// be read by anybody then.
+func (w *wire) welcomed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.welcome
+}
+
 // writeLast is Write of a packet that nothing may follow.
 func (w *wire) writeLast(p []byte) { _, _ = w.write(p, true, false) }
 
@@ -88,6 +106,10 @@ func (w *wire) writeNow(p []byte) { _, _ = w.write(p, false, true) }
 func (w *wire) write(p []byte, last, now bool) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.writeLocked(p, last, now)
+}
+
+func (w *wire) writeLocked(p []byte, last, now bool) (int, error) {
 	if w.dead || w.sealed {
 		return 0, net.ErrClosed
 	}

@@ -44,6 +44,83 @@ func TestB109_QoS0Subscription(t *testing.T) {
 	})
 }
 
+// waits moves the clock on by minutes, while a device that acknowledges nothing
+// pings in its keep alive, and counts what is sent to it again.
+func (g *gate) waits(d *device, minutes int) (again int) {
+	g.tb.Helper()
+	for range minutes {
+		g.clock.advance(time.Minute)
+		d.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
+		for {
+			pk, err := d.read()
+			if err != nil {
+				g.tb.Fatal(err)
+			}
+			if pk.FixedHeader.Type == packets.Pingresp {
+				break
+			}
+			if pk.FixedHeader.Type != packets.Publish || pk.FixedHeader.Dup {
+				g.tb.Fatalf("packet type %d, DUP %v", pk.FixedHeader.Type, pk.FixedHeader.Dup)
+			}
+			again++
+		}
+	}
+	return again
+}
+
+// dropsAfter leaves a delivery unacknowledged for that many minutes and one
+// more: then it is dropped, and not before.
+func dropsAfter(t *testing.T, version byte, minutes int) (again int) {
+	g := open(t)
+	d := g.join(version, "d", persistent(3600), keepAlive(1200))
+	d.listen(1, "t")
+	pub := g.join(version, "pub", keepAlive(1200))
+	pub.say("t", "x")
+	d.expect(packets.Publish)
+	again = g.waits(d, minutes-1)
+	if g.dropped("retry-window") != 0 {
+		t.Error("dropped too early")
+	}
+	pub.expectNothing() // stays
+	g.clock.advance(time.Minute + time.Second)
+	eventually(t, "the drop", func() bool { return g.dropped("retry-window") == 1 })
+	g.cut(d, "d")
+	back, present := g.resume(version, "d", 3600)
+	if back.expectNothing(); !present {
+		t.Error("the session is gone")
+	}
+	return again
+}
+
+func TestB110_RetryWindowOf3(t *testing.T) {
+	dropsAfter(t, 4, 60)
+	g := open(t, func(s *setup) { s.lan().ResendV3 = 10 * time.Second })
+	d, deaf := g.join(4, "d"), g.join(4, "deaf")
+	d.listen(1, "t")
+	deaf.listen(1, "t")
+	g.join(4, "pub").say("t", "x")
+	d.expect(packets.Publish)
+	deaf.expect(packets.Publish)
+	g.clock.advance(11 * time.Second)
+	for _, d := range []*device{d, deaf} {
+		if pk := d.expect(packets.Publish); string(pk.Payload) != "x" || pk.FixedHeader.Dup {
+			t.Errorf("sent again as %q, DUP %v", pk.Payload, pk.FixedHeader.Dup)
+		} else if d != deaf {
+			d.puback(pk.PacketID)
+		}
+	}
+	d.expectNothing()
+	g.clock.advance(11 * time.Second)
+	deaf.expect(packets.Publish)
+	d.expectNothing() // it has acknowledged
+}
+
+func TestB111_RetryWindowOf5(t *testing.T) {
+	if again := dropsAfter(t, 5, 16); again != 0 {
+		t.Errorf("sent again %d times on the same connection, which MQTT 5 forbids", again)
+	}
+}
+
 func TestB112_SentAgain(t *testing.T) {
 	both(t, func(t *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub", persistent(600))

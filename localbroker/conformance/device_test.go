@@ -222,6 +222,22 @@ func (d *device) expectAck(id uint16, code byte) {
 	}
 }
 
+// expectAckAnd expects the PUBACK of a packet id and a message, in whichever
+// order they come.
+func (d *device) expectAckAnd(id uint16, message func()) {
+	d.tb.Helper()
+	if !d.hears(patience) {
+		d.tb.Fatal("nothing comes")
+	}
+	if first, _ := d.in.Peek(1); first[0]>>4 == packets.Publish {
+		message()
+		d.expectAck(id, 0)
+		return
+	}
+	d.expectAck(id, 0)
+	message()
+}
+
 // publish is a PUBLISH, of QoS 1 when it has a packet id.
 func publish(id uint16, topic, payload string, changes ...change) packets.Packet {
 	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: topic, Payload: []byte(payload), PacketID: id}

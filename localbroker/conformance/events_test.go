@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
 )
 
 func TestB185_DisconnectFirst(t *testing.T) {
@@ -239,6 +243,40 @@ func TestB197_EventsAreReadOnly(t *testing.T) {
 		watcher.told(topic) // refusesTopic's device has connected
 		watcher.expectNothing()
 	})
+}
+
+func TestB107_Shadow(t *testing.T) {
+	const update = "$aws/things/sensor/shadow/update"
+	both(t, func(t *testing.T, g *gate, version byte) {
+		g.PassThrough(&localbroker.PassThrough{Offline: "reject", Timeout: 30 * time.Second, InFlight: 10})
+		sensor, other := g.join(version, "sensor"), g.join(version, "other")
+		sensor.listen(1, update+"/accepted", update+"/rejected")
+		other.listen(1, "$aws/things/+/shadow/update/+")
+		rejected := func(code float64) {
+			t.Helper()
+			var answer map[string]any
+			if pk := sensor.take(); json.Unmarshal(pk.Payload, &answer) != nil || pk.TopicName != update+"/rejected" || answer["code"] != code {
+				t.Errorf("got %s on %s, want code %v", pk.Payload, pk.TopicName, code)
+			}
+		}
+		sensor.send(publish(1, update, `{"clientToken":"0"}`)) // the cloud is away
+		sensor.expectAckAnd(1, func() { rejected(503) })
+		g.cloud.Store(true)
+		for i := range 10 {
+			sensor.send(publish(1, update, fmt.Sprintf(`{"clientToken":"%d"}`, i)))
+			sensor.expectAck(1, 0)
+		}
+		sensor.send(publish(1, update, `{"clientToken":"more"}`)) // Q56
+		sensor.expectAckAnd(1, func() { rejected(429) })
+		if d := g.store.Depth(bridge.QueueName("up", "cloud", "up")); d.Records != 10 {
+			t.Errorf("%d requests go up, want 10", d.Records)
+		}
+		if !g.Answer(&bridge.Message{Topic: update + "/accepted", Payload: []byte(`{"clientToken":"3"}`), QoS: 1}) {
+			t.Error("the answer is not taken for one")
+		}
+		sensor.expectMessage(update+"/accepted", `{"clientToken":"3"}`)
+		other.expectNothing()
+	}, routed("$aws/things/+/shadow/#", 0))
 }
 
 func TestB106_BasicIngest(t *testing.T) {

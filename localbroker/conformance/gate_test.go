@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +29,10 @@ type gate struct {
 	clock   *clock
 	ended   chan string // reasons of ended connections
 	refused chan string // reasons of refused CONNECTs
+	cloud   atomic.Bool // whether it is connected
 	stop    func()
+
+	store *spool.Spool
 }
 
 // setup is what a test may change of a gate before it opens.
@@ -71,7 +75,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	s.broker.Listeners = []localbroker.ListenerOptions{lan}
 	s.broker.Broker.Quotas.ConnectsPerClientID = 1000 // a test comes back at once; B31 has AWS's
 	s.spool.Dir, s.spool.Durability = tb.TempDir(), spool.OS
-	s.policy.Things, s.policy.Policies = "", "testdata/policies"
+	s.policy.Things, s.policy.Policies = "testdata/things.yaml", "testdata/policies"
 	for _, change := range changes {
 		change(s)
 	}
@@ -81,19 +85,25 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	g.store = store
 	tb.Cleanup(func() { closes(tb, store) })
 	table, err := rules.Compile(s.routes)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	engine := engines.load(tb, s.policy)
-	var router bridge.Router = rules.NewRouter(table)
+	routes := rules.NewRouter(table)
+	var router bridge.Router = routes
 	if s.router != nil {
 		router = s.router(router)
 	}
 	ingest := bridge.NewIngest(store, router, bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
 		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
+		Cloud: func(topic string) (routed, connected bool) {
+			_, routed = routes.Takes(topic)
+			return routed, g.cloud.Load()
+		},
 		Events: localbroker.Events{
 			Disconnected: func(_ localbroker.SessionInfo, why string) { g.ended <- why },
 			Refused:      func(_, why string) { g.refused <- why },

@@ -52,7 +52,7 @@ func deliveryRows() []row {
 	return []row{
 		{id: "B108", mqtt: "any", what: "QoS of a delivery: the lower of the PUBLISH's and the granted one", basis: documented},
 		{id: "B109", mqtt: "any", what: "a QoS 0 subscription: no or several copies are allowed; the broker sends one, never with DUP", basis: documented},
-		{id: "B110", mqtt: "3.1.1", what: "a QoS 1 delivery without PUBACK: sent again for up to an hour, then dropped", basis: documented},
+		{id: "B110", mqtt: "3.1.1", what: "a QoS 1 delivery without PUBACK: sent again for up to an hour, then dropped", basis: documented, guess: "how often it is sent again", key: "listeners[].resend_mqtt3"},
 		{id: "B111", mqtt: "5", what: "the same: kept for 16 minutes, then dropped", basis: documented},
 		{id: "B112", mqtt: "any", what: "a delivery that is sent again: without DUP", basis: documented},
 		{id: "B113", mqtt: "any", what: "100 deliveries without PUBACK: the broker waits", basis: documented},

@@ -1,10 +1,14 @@
 package conformance
 
 import (
+	"bufio"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/ebbgate/ebbgate/localbroker"
@@ -23,6 +27,79 @@ func TestB164_Goodbye(t *testing.T) {
 		g.wantEnd("client-disconnect")
 		watcher.expectNothing()
 	})
+	for code, discarded := range map[int]bool{websocket.CloseNormalClosure: true, websocket.CloseProtocolError: false} {
+		both(t, func(t *testing.T, g *gate, version byte) {
+			watcher := g.overWebSocket(5)
+			watcher.greets("watcher")
+			watcher.listen(0, "last")
+			d := g.overWebSocket(version)
+			d.greets("d", leaving("last", "word"))
+			ws := d.Conn.(*frames).Conn
+			if err := ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			g.wantEnd("connection-lost")
+			if !discarded {
+				watcher.expectMessage("last", "word")
+			}
+			watcher.expectNothing()
+		}, func(s *setup) { s.lan().Type = "ws" })
+	}
+}
+
+// frames is MQTT in binary frames of a WebSocket.
+type frames struct {
+	*websocket.Conn
+	rest io.Reader
+}
+
+func (f *frames) Read(p []byte) (int, error) {
+	for {
+		if f.rest == nil {
+			_, r, err := f.NextReader()
+			if err != nil {
+				return 0, err
+			}
+			f.rest = r
+		}
+		n, err := f.rest.Read(p)
+		if err == nil || n > 0 {
+			return n, nil
+		}
+		if f.rest = nil; err != io.EOF {
+			return 0, err
+		}
+	}
+}
+
+func (f *frames) Write(p []byte) (int, error) {
+	return len(p), f.WriteMessage(websocket.BinaryMessage, p)
+}
+
+func (f *frames) SetDeadline(t time.Time) error {
+	return errors.Join(f.SetReadDeadline(t), f.SetWriteDeadline(t))
+}
+
+// overWebSocket opens a WebSocket.
+func (g *gate) overWebSocket(version byte) *device {
+	g.tb.Helper()
+	dialer := websocket.Dialer{Subprotocols: []string{"mqtt"}}
+	conn, answer, err := dialer.Dial("ws://"+g.Addrs()["lan"].String()+"/mqtt", nil)
+	if err != nil {
+		g.tb.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	g.tb.Cleanup(func() { _ = conn.Close() })
+	stream := &frames{Conn: conn}
+	return &device{Conn: stream, tb: g.tb, in: bufio.NewReader(stream), version: version}
+}
+
+// greets connects and expects success.
+func (d *device) greets(id string, changes ...change) {
+	d.tb.Helper()
+	if ack := d.connect(id, changes...); ack.ReasonCode != 0 {
+		d.tb.Fatalf("CONNACK %#x", ack.ReasonCode)
+	}
 }
 
 func TestB165_GoodbyeWithWill(t *testing.T) {
