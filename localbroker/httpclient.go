@@ -74,6 +74,8 @@ func (c *httpClient) identify(s *settings) (bridge.Principal, error) {
 	switch {
 	case s.Auth == authCertificate && cert == nil:
 		return p, errors.New("no client certificate")
+	case s.Auth == authPassword: // which Validate refuses
+		return p, errors.New("the listener asks for passwords, which HTTP here does not have: use auth: certificate")
 	case s.registered():
 		p, err = c.broker.identities.Certificate(cert, "", c.broker.now())
 	default:

@@ -46,7 +46,7 @@ func (r *registry) disconnect(id string, clean, noWill bool) (found bool, err er
 		found = true
 		if ours {
 			if c.removed != nil {
-				<-c.removed // an error is tried again by the registry
+				_ = <-c.removed // an error is tried again by the registry
 			}
 			return true, nil
 		}
@@ -76,7 +76,7 @@ func (r *registry) end(s *session, noWill bool) bool {
 	}
 	r.mu.Unlock()
 	if removed != nil {
-		<-removed
+		_ = <-removed // an error is tried again by the registry
 	}
 	return absent
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,6 +154,66 @@ func TestHTTPSlow(t *testing.T) {
 		t.Errorf("reason %q", why)
 	}
 	eventually(t, "no sockets", func() bool { return h.Status().Sockets == 0 })
+}
+
+// TestHTTPUnread: who asks and does not read is cut off.
+func TestHTTPUnread(t *testing.T) {
+	ca := peers.CA(t)
+	o := web(ca, profileAWS)
+	o.Limits.WriteTimeout, o.Quotas.Pace = 100*time.Millisecond, paceIgnore
+	h := open(t, people{known: map[string]bool{"dev": true}}, o)
+	h.retain(&bridge.Message{Topic: "t", Payload: make([]byte, 128<<10)})
+	conn := h.rawCaller(ca)
+	for range 1000 { // 170 MB: more than a socket holds
+		if _, err := io.WriteString(conn, "GET /retainedMessage/t HTTP/1.1\r\nHost: gateway\r\n\r\n"); err != nil {
+			break // cut off already
+		}
+	}
+	eventually(t, "no sockets", func() bool { return h.Status().Sockets == 0 })
+}
+
+// TestHTTPBeside: many programs and devices at once, each about the others.
+func TestHTTPBeside(t *testing.T) {
+	h, ca := webHouse(t, profileAWSEdge)
+	c := h.caller(ca)
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for n := range 25 {
+				for _, x := range []struct{ method, path string }{
+					{http.MethodPost, fmt.Sprintf("/topics/state/%d?retain=true&qos=1", n%3)}, {http.MethodGet, "/retainedMessage"},
+					{http.MethodGet, fmt.Sprintf("/retainedMessage/state/%d", n%3)}, {http.MethodGet, "/connections/d/subscriptions"},
+					{http.MethodPost, "/connections/d/messages?topic=cmd"}, {http.MethodGet, "/connections/d"},
+					{http.MethodDelete, fmt.Sprintf("/connections/d?cleanSession=%v", i%2 == 0)},
+				} {
+					r, err := c.try(x.method, x.path, strings.NewReader("x"))
+					if err != nil || r.status != http.StatusOK && r.status != http.StatusNotFound {
+						t.Errorf("%s: %d %v", x.path, r.status, err)
+					}
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(ended)
+	}()
+	for n := 0; ; n++ {
+		d := dial(t, h.addr(), byte(4+n%2))
+		d.connect("d", persistent(600))
+		_, _ = d.Write(encode(t, packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 1, Filters: packets.Subscriptions{{Filter: "state/+", Qos: 1}}}, d.version)) // it may be gone
+		for {
+			if _, err := d.read(); err != nil {
+				break
+			}
+		}
+		select {
+		case <-ended:
+			return
+		default:
+		}
+	}
 }
 
 // TestHTTPConnections: more than limits.connections are told so, and more than

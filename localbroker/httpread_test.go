@@ -257,6 +257,18 @@ func TestWhoSpeaksHTTP(t *testing.T) {
 	})
 }
 
+// TestHTTPPassword: a listener that should ask for passwords lets nobody in.
+func TestHTTPPassword(t *testing.T) {
+	ca := peers.CA(t)
+	o := web(ca, profileAWSEdge)
+	o.Auth, o.TLS.ClientAuth, o.Users = authPassword, "", usersFile(t, "ann", "right")
+	if ps := (Options{Listeners: []ListenerOptions{o}}).Validate(); len(ps) != 1 || !strings.Contains(ps[0].Text, "is password") {
+		t.Errorf("problems %+v", ps)
+	}
+	h := open(t, people{}, o)
+	h.caller(ca).publish("t", "x", "Authorization", "Basic "+encoded("ann:right")).refused(t, http.StatusForbidden, "ForbiddenException")
+}
+
 // TestHTTPCertificateEnds: a certificate is looked at for every request.
 func TestHTTPCertificateEnds(t *testing.T) {
 	h, ca := webHouse(t, profileAWS)

@@ -76,7 +76,7 @@ func (l *listener) serveHTTP(raw, stream net.Conn, p peer, s *settings) {
 	if stopped {
 		return
 	}
-	one := &soleConn{Conn: stream, closed: make(chan struct{})}
+	one := &soleConn{Conn: stream, raw: raw, closed: make(chan struct{})}
 	_ = c.server.Serve(&soleListener{one: one, addr: raw.LocalAddr()}) // ends at once: there is no second connection
 	<-one.closed
 }
@@ -124,13 +124,17 @@ func (c *httpClient) Served(op string, status int, err error) {
 // server's business: net/http would refuse AWS's name of the protocol (ALPN).
 type soleConn struct {
 	net.Conn
+	raw    net.Conn
 	once   sync.Once
 	closed chan struct{}
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. TLS says goodbye first, which a peer that does not
+// read would delay for seconds.
 func (c *soleConn) Close() error {
+	cut := time.AfterFunc(lingerTimeout, func() { _ = c.raw.Close() })
 	err := c.Conn.Close()
+	cut.Stop()
 	c.once.Do(func() { close(c.closed) })
 	return err
 }
