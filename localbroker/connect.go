@@ -73,7 +73,7 @@ func (c *client) admit() error {
 	if err := c.form(); err != nil {
 		return err
 	}
-	if c.listener.active.Load() > int64(c.settings.Limits.Connections) {
+	if c.listener.full(c.wire.raw, c.settings.Limits.Connections) {
 		return refuse("connection-count", 0x97, 3, nil) // B31
 	}
 	if err := c.introduce(); err != nil {

@@ -227,7 +227,8 @@ func TestHalfOpen(t *testing.T) {
 }
 
 // TestConnectionCount: above the limit v5 is told 0x97 (B31), v3 3, where AWS
-// would say nothing (B32); far above it sockets are closed unread.
+// would say nothing (B32); far above it the oldest socket that has said nothing
+// makes room.
 func TestConnectionCount(t *testing.T) {
 	o := plain(profileAWSEdge)
 	o.Limits.Connections = 1
@@ -248,7 +249,7 @@ func TestConnectionCount(t *testing.T) {
 		dial(t, h.addr(), 4)
 		select {
 		case why := <-h.no:
-			return why == "socket-count"
+			return why == "unfinished-count"
 		default:
 			return false
 		}

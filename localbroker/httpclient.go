@@ -25,7 +25,7 @@ type credentials struct {
 // Admit implements rest.Caller. Who speaks is looked at for every request: a
 // certificate may have been taken away, or have ended, since the last one.
 func (c *httpClient) Admit(r *http.Request) error {
-	if c.listener.active.Load() > int64(c.settings.Limits.Connections) { // B31
+	if c.listener.full(c.raw, c.settings.Limits.Connections) { // B31
 		return &rest.Refusal{Status: http.StatusServiceUnavailable, Text: "too many connections"}
 	}
 	if !mayCome(r, c.settings.Origins) {

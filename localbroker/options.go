@@ -15,7 +15,7 @@ type Options struct {
 // MemoryOptions bound what sessions and retained messages may hold, over all
 // listeners, and what AWS IoT Core bounds for an account.
 type MemoryOptions struct {
-	Sockets          int         `koanf:"sockets" doc:"Most open sockets of all listeners together, those before CONNECT included, 1 to 2000000; above it a socket is closed at once."`
+	Sockets          int         `koanf:"sockets" doc:"Most open sockets of all listeners together, those before CONNECT included, 1 to 2000000; above it the oldest without a CONNECT makes room, or a new one is closed at once."`
 	Sessions         int         `koanf:"sessions" doc:"Most sessions, connected and held ones, 1 to 1000000; above it a CONNECT is refused."`
 	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all kept sessions together, on disk."`
 	MemoryQueueSize  bridge.Size `koanf:"memory_queue_size" doc:"Most bytes in memory that wait for devices, in all sessions together: all that waits in sessions that are not kept, and what is read ahead of the others."`
@@ -64,7 +64,7 @@ type TLSOptions struct {
 // from costing others anything. A zero takes the default.
 type LimitOptions struct {
 	Connections     int           `koanf:"connections" doc:"Most connections of this listener, 1 to 1000000."`
-	Unfinished      int           `koanf:"unfinished" doc:"Most sockets of this listener that have not finished their CONNECT, 1 to 1000000; above it a new one takes the place of the oldest."`
+	Unfinished      int           `koanf:"unfinished" doc:"Sockets of this listener that have not finished their CONNECT, 1 to 1000000, above which the oldest are closed after half of connect_timeout; when there is no room at all, the oldest makes room at once."`
 	ConnectTimeout  time.Duration `koanf:"connect_timeout" doc:"Time from accepting a socket to its complete CONNECT, TLS handshake included, 1s to 5m."`
 	WriteTimeout    time.Duration `koanf:"write_timeout" doc:"Time in which a device must read the next 32 KiB sent to it, 1s to 10m; a stalled device is closed."`
 	QueueMessages   int           `koanf:"queue_messages" doc:"Most messages waiting for one session; newer ones are dropped and counted."`

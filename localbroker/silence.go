@@ -72,7 +72,7 @@ func (c *client) unsaid(why *cause) string {
 
 // unsaidRefusal is the same for a CONNECT that was refused without a CONNACK.
 func (c *client) unsaidRefusal(why *connectError) string {
-	if c.version == 5 || why.v3 != 0 || why.v5 == 0 {
+	if c.version == 5 || why.v5 == 0 || c.refusal(why) != 0 {
 		return ""
 	}
 	c.broker.silences.close(why.reason, saidConnack, why.v5)

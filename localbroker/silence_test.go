@@ -55,6 +55,17 @@ func TestSilentCloses(t *testing.T) {
 			}
 			h.join(v, "d").send(pk)
 		}},
+		{"connection-count", "CONNACK 0x97", func(h *house, v byte) { // B32
+			o := h.listeners[0].settings.Load().ListenerOptions
+			o.Limits.Connections = 1
+			if err := h.Reload(Options{Listeners: []ListenerOptions{o}}); err != nil {
+				h.tb.Fatal(err)
+			}
+			h.join(v, "first")
+			d := dial(h.tb, h.addr(), v)
+			d.send(hello(v, "second"))
+			_, _ = d.read()
+		}},
 		{"will-qos", "CONNACK 0x9B", func(h *house, v byte) { // B30
 			pk := hello(v, "d")
 			pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload, pk.Connect.WillQos = true, "w", []byte("x"), 2

@@ -10,15 +10,21 @@ import (
 // in the order in which they came. The zero value is empty; it is guarded by
 // its listener.
 type unfinished struct {
-	order list.List // of net.Conn
+	order list.List // of early
 	at    map[net.Conn]*list.Element
 }
 
-func (u *unfinished) add(raw net.Conn) {
+// early is one of them.
+type early struct {
+	raw   net.Conn
+	since time.Time
+}
+
+func (u *unfinished) add(raw net.Conn, now time.Time) {
 	if u.at == nil {
 		u.at = map[net.Conn]*list.Element{}
 	}
-	u.at[raw] = u.order.PushBack(raw)
+	u.at[raw] = u.order.PushBack(early{raw, now})
 }
 
 func (u *unfinished) remove(raw net.Conn) {
@@ -28,42 +34,54 @@ func (u *unfinished) remove(raw net.Conn) {
 	}
 }
 
-// oldest is the one that came first, nil when there are not more than most.
-func (u *unfinished) oldest(most int) net.Conn {
-	if u.order.Len() <= most {
+// pop removes the one that came first, if it came before a time.
+func (u *unfinished) pop(before time.Time) net.Conn {
+	e := u.order.Front()
+	if e == nil || !e.Value.(early).since.Before(before) {
 		return nil
 	}
-	return u.order.Front().Value.(net.Conn)
+	raw := e.Value.(early).raw
+	u.remove(raw)
+	return raw
 }
 
 // enter counts a socket, unless there are too many: as many as connections are
 // allowed and a tenth more, so that those above the limit can still be told so.
 //
-// Of sockets that have not finished their CONNECT only limits.unfinished may be
-// open. Above that the oldest is closed: a device needs a moment for its
-// CONNECT, so that somebody who opens sockets and says nothing, or little by
-// little, pushes out his own. A bound for each address would do less for more:
-// behind one address there may be a whole site.
+// Sockets that have not finished their CONNECT make room for newer ones, the
+// oldest first: when there is no other, and above limits.unfinished after half
+// of their time. A device needs a moment, so that somebody who opens sockets and
+// says nothing, or little by little, pushes out his own; many devices that come
+// at once do not push out each other. A bound for each address would do less for
+// more: behind one there may be a whole site.
 func (l *listener) enter(raw net.Conn) bool {
-	limits := l.settings.Load().Limits
-	if l.broker.sockets.Add(1) > int64(l.broker.memory.Sockets) {
-		l.broker.sockets.Add(-1)
-		l.refuse(raw, "socket-count", "a socket was refused: broker.sockets are open", nil)
-		return false
-	}
+	limits, now := l.settings.Load().Limits, l.broker.now()
+	most := limits.Connections + limits.Connections/10 + 16
+	crowded := l.broker.sockets.Add(1) > int64(l.broker.memory.Sockets)
+	var late []net.Conn
 	l.mu.Lock()
-	room := len(l.raws) < limits.Connections+limits.Connections/10+16
-	taken := room && !l.stopped
-	var late net.Conn
-	var slow ender
-	if taken {
-		l.raws[raw] = nil
-		l.early.add(raw)
-		l.active.Add(1)
-		if late = l.early.oldest(limits.Unfinished); late != nil {
-			l.early.remove(late)
-			slow = l.raws[late]
+	if crowded || len(l.raws) >= most {
+		if first := l.early.pop(now.Add(time.Nanosecond)); first != nil && len(l.raws) < 2*most { // what is closed needs a moment to leave
+			late = append(late, first)
 		}
+	}
+	room := !crowded && len(l.raws) < most || len(late) > 0
+	taken := room && !l.stopped
+	if taken {
+		for l.early.order.Len() >= limits.Unfinished {
+			old := l.early.pop(now.Add(-limits.ConnectTimeout / 2))
+			if old == nil {
+				break
+			}
+			late = append(late, old)
+		}
+		l.raws[raw] = nil
+		l.early.add(raw, now)
+		l.active.Add(1)
+	}
+	slow := make([]ender, len(late))
+	for i, old := range late {
+		slow[i] = l.raws[old]
 	}
 	l.mu.Unlock()
 	if !taken {
@@ -72,14 +90,33 @@ func (l *listener) enter(raw net.Conn) bool {
 	if !room {
 		l.refuse(raw, "socket-count", "a socket was refused", nil)
 	}
-	switch {
-	case slow != nil:
-		slow.close(cause{reason: "unfinished-count"})
-	case late != nil: // in its handshake
-		l.refuse(late, "unfinished-count", "a socket without a CONNECT made room for a newer one", nil)
-		_ = late.Close()
+	for i, old := range late {
+		l.makeRoom(old, slow[i])
 	}
 	return taken
+}
+
+// makeRoom closes a socket that has not finished its CONNECT; c is nil while it
+// is in its handshake.
+func (l *listener) makeRoom(raw net.Conn, c ender) {
+	if c != nil {
+		c.close(cause{reason: "unfinished-count"})
+		return
+	}
+	l.refuse(raw, "unfinished-count", "a socket without a CONNECT made room for a newer one", nil)
+	_ = raw.Close()
+}
+
+// full reports whether the listener has its connections already, those that
+// have not finished their CONNECT and raw itself aside.
+func (l *listener) full(raw net.Conn, most int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.raws) - l.early.order.Len()
+	if l.early.at[raw] == nil {
+		n-- // it has finished before: HTTP's next request
+	}
+	return n >= most
 }
 
 // finished tells that a socket's CONNECT has been accepted.

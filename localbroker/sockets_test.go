@@ -13,40 +13,80 @@ import (
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
-// TestUnfinishedMakeRoom: above limits.unfinished the oldest socket without a
-// CONNECT goes, whether it has said nothing or half of it; devices that are in
-// stay, and one that comes gets in.
-func TestUnfinishedMakeRoom(t *testing.T) {
-	o := plain(profileAWSEdge)
-	o.Limits.Unfinished = 20
-	h := open(t, people{}, o)
-	present := h.join(5, "present")
-	var silent []net.Conn
-	for i := range 100 {
+// silentSockets opens sockets that say nothing, or half a CONNECT.
+func (h *house) silentSockets(n int) []net.Conn {
+	h.tb.Helper()
+	var out []net.Conn
+	for i := range n {
+		before := h.Status().Sockets
 		conn, err := net.Dial("tcp", h.addr())
 		if err != nil {
-			t.Fatal(err)
+			h.tb.Fatal(err)
 		}
-		defer conn.Close()
+		h.tb.Cleanup(func() { _ = conn.Close() })
 		if i%2 == 0 {
 			if _, err := conn.Write([]byte("\x10\x20\x00\x04MQ")); err != nil {
-				t.Fatal(err)
+				h.tb.Fatal(err)
 			}
 		}
-		silent = append(silent, conn)
+		eventually(h.tb, "the socket is accepted", func() bool { return h.Status().Sockets > before || before >= 21 })
+		out = append(out, conn)
 	}
-	for i, conn := range silent[:80] {
+	return out
+}
+
+// closed waits until sockets are closed.
+func closed(tb testing.TB, conns []net.Conn) {
+	tb.Helper()
+	for i, conn := range conns {
 		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
-			t.Fatalf("socket %d is still open", i)
+			tb.Fatalf("socket %d is still open", i)
 		}
 	}
+}
+
+// TestUnfinishedMakeRoom: above limits.unfinished sockets without a CONNECT go
+// after half of their time, the oldest first; those that have just come stay, as
+// do devices that are in.
+func TestUnfinishedMakeRoom(t *testing.T) {
+	o := plain(profileAWSEdge)
+	o.Limits.Unfinished = 10
+	h, clock := openPaced(t, nil, o)
+	present := h.join(5, "present")
+	idle := h.silentSockets(20) // ten too many, and all fresh
+	h.join(5, "between")
+	if n := h.Status().Sockets; n != 22 {
+		t.Errorf("%d sockets", n)
+	}
+	clock.advance(o.Limits.ConnectTimeout/2 + time.Second)
+	h.join(5, "new")
+	closed(t, idle[:11])
+	eventually(t, "nine are left", func() bool { return h.Status().Sockets == 12 })
 	if why := receive(t, "a refusal", h.no); why != "unfinished-count" {
 		t.Errorf("refused for %s", why)
 	}
-	eventually(t, "20 are left", func() bool { return h.Status().Sockets == 21 })
-	h.join(5, "new")
 	present.expectNothing()
+}
+
+// TestUnfinishedTakeNobodysPlace: when idle sockets are all that a listener, or
+// the broker, may have, whoever comes takes the place of the oldest, and they do
+// not count as its connections.
+func TestUnfinishedTakeNobodysPlace(t *testing.T) {
+	for name, tune := range map[string]func(*Options){
+		"listener": func(o *Options) { o.Listeners[0].Limits.Connections = 5 },
+		"broker":   func(o *Options) { o.Broker.Sockets = 21 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := openOptions(t, people{}, func(*Deps) {}, tune, plain(profileAWSEdge))
+			idle := h.silentSockets(21)
+			for i := range 4 {
+				h.join(5, string(rune('a'+i)))
+			}
+			closed(t, idle[:4])
+			dial(t, h.addr(), 5).connect("e")
+		})
+	}
 }
 
 func isTimeout(err error) bool {

@@ -154,6 +154,7 @@ func (g *gateway) fold(ctx context.Context) {
 // announce says what is open, once.
 func (g *gateway) announce() {
 	g.stats.ready.Store(true)
+	g.warnDescriptors()
 	for _, o := range g.cfg.Broker.Listeners {
 		if addr := g.broker.Addrs()[o.Name]; addr != nil {
 			g.log.Info("listening", "listener", o.Name, "type", o.Type, "address", addr.String(), "auth", o.Auth, "profile", o.Profile, "unlike_aws", unlikeAWS(o))

@@ -10,6 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
 )
 
 func openCloud(t *testing.T, o Options) *Cloud {
@@ -119,5 +120,48 @@ func TestCloudGivesBackItsPorts(t *testing.T) {
 	taken := echo(t)
 	if _, err := Open(Options{Address: taken}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("opened on a port that is in use")
+	}
+}
+
+// policies decide about publishes and retained ones.
+type policies struct{ anybody }
+
+func (policies) Grants(*bridge.Principal) (bridge.Grants, error) { return policies{}, nil }
+
+func (policies) Decide(r bridge.Request) bridge.Decision {
+	return bridge.Decision{Allowed: r.Action != bridge.ActionRetainPublish && r.Name != "secret", Reason: "says the test"}
+}
+
+// TestStandIn: without a gate devices reach the broker, and the policy decides
+// as in a gateway; a second listener is the same cloud.
+func TestStandIn(t *testing.T) {
+	c := openCloud(t, Options{
+		NoGate: true, Identities: anybody{}, Authorizer: policies{}, Beside: map[string]string{"ws": "127.0.0.1:0"},
+		Listener: func(l *localbroker.ListenerOptions) { l.Quotas.PublishesPerSecond = 3 },
+	})
+	if c.Gate() != nil || c.Addr() == c.Beside("ws") {
+		t.Errorf("gate %v, %s beside %s", c.Gate(), c.Addr(), c.Beside("ws"))
+	}
+	p, _ := client(t, c)
+	retained, _ := p.Publish(t.Context(), &paho.Publish{QoS: 1, Topic: "t", Payload: []byte("x"), Retain: true})
+	if retained == nil || retained.ReasonCode != 0x87 {
+		t.Errorf("a retained PUBLISH without iot:RetainPublish: %+v", retained)
+	}
+	for i, want := range []byte{0x87, 0, 0x97} {
+		topic := "t"
+		if i == 0 {
+			topic = "secret"
+		}
+		if code, _ := publish(p, topic, "x"); code != want {
+			t.Errorf("PUBLISH %d to %s: 0x%02x, want 0x%02x", i, topic, code, want)
+		}
+	}
+	if got := c.Arrivals().Counts().Messages; got != 1 {
+		t.Errorf("%d messages have arrived", got)
+	}
+	for _, q := range c.Broker().Quotas {
+		if q.Quota == "Q06" && q.Enforced != 1 {
+			t.Errorf("%+v", q)
+		}
 	}
 }
