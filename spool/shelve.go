@@ -112,8 +112,9 @@ func (s *Spool) takeOver(key bridge.Seq, c rawCommit) (state *bridge.Batch, shel
 	}
 	large := sh.active.size > sh.sizes.tray
 	sh.mu.Unlock()
-	if large {
+	if large && !sh.failing.Load() {
 		if err := s.flushShelf(); err != nil { // then in memory: a start on a full disk only reads
+			sh.failing.Store(true)
 			s.deps.Log.Warn("spool: the shelf cannot be written at the start", "error", err)
 		}
 	}
