@@ -187,6 +187,7 @@ func (s *Spool) carriedBy(g *generation) (out []*change, err error) {
 		return nil, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		s.lookForLostChanges(key, raw[key])
 		if b, _ := s.takeOver(key, raw[key]); b != nil {
 			out = append(out, &change{Batch: b, logged: key})
 		}

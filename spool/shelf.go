@@ -87,7 +87,8 @@ func (sh *shelf) putLocked(p bridge.Put, ticket uint64) {
 		sh.dropLocked(key)
 		return
 	}
-	sh.active.set(key, p.Value, false)
+	// A copy: the giver's may be a piece of something large that it would keep.
+	sh.active.set(key, append([]byte{}, p.Value...), false)
 }
 
 // pass says that batches have been completed, if only with an error.

@@ -112,8 +112,9 @@ func (s *Spool) takeOver(key bridge.Seq, c rawCommit) (state *bridge.Batch, shel
 	}
 	large := sh.active.size > sh.sizes.tray
 	sh.mu.Unlock()
-	if large {
+	if large && !sh.failing.Load() {
 		if err := s.flushShelf(); err != nil { // then in memory: a start on a full disk only reads
+			sh.failing.Store(true)
 			s.deps.Log.Warn("spool: the shelf cannot be written at the start", "error", err)
 		}
 	}
@@ -121,6 +122,22 @@ func (s *Spool) takeOver(key bridge.Seq, c rawCommit) (state *bridge.Batch, shel
 		return nil, shelved
 	}
 	return b, shelved
+}
+
+// lookForLostChanges reports a commit that the shelf has not taken over yet, and
+// of which the changes that it carries cannot be read, or its end.
+func (s *Spool) lookForLostChanges(key bridge.Seq, c rawCommit) {
+	if c.whole || uint64(key) <= s.shelf.mark.Load() {
+		return
+	}
+	lost := false
+	walked := eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {
+		lost = lost || kind != frameRecord && body == nil
+		return true
+	})
+	if lost || !walked {
+		s.damage(fmt.Sprintf("commit %d of the log is damaged: what it changed of sessions, their messages and retained messages may be lost", key))
+	}
 }
 
 // flushShelf writes what is in memory to the shelf's folder.

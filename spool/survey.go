@@ -40,6 +40,9 @@ func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*genera
 			}
 			finish[span.name] = queueSpan{name: span.name, first: span.first + bridge.Place(span.count), bytes: span.bytes + size[span.name]}
 		}
+		if key != keys[len(keys)-1] { // the last may have been under way, and nobody was told of it
+			s.lookForLostChanges(key, c)
+		}
 		b, shelved := s.takeOver(key, c)
 		if b != nil {
 			m.ops = key

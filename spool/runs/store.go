@@ -40,8 +40,10 @@ type version struct {
 // Open opens a folder, making it when it is not there. A run that cannot be
 // opened is set aside and reported; the others are used.
 func Open(o Options) (*Store, error) {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("shelf: %w", err)
+	if _, err := os.Stat(o.Dir); err != nil {
+		if err := errors.Join(os.MkdirAll(o.Dir, 0o700), syncDir(filepath.Dir(o.Dir))); err != nil {
+			return nil, fmt.Errorf("shelf: %w", err)
+		}
 	}
 	s := &Store{o: o, now: &version{users: 1}}
 	names, err := s.list()
