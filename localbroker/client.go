@@ -57,7 +57,7 @@ type client struct {
 	presence *presence // what its lifecycle events say; nil: it has none
 
 	greeting int64       // bytes of the CONNECT, while they count
-	open     atomic.Bool // CONNACK success was written
+	open     atomic.Bool // CONNACK success was written, and the session sends
 	aliases  map[uint16]string
 	inbound  inbound
 	intake   intake
@@ -105,7 +105,7 @@ func (c *client) close(why cause) bool {
 // goodbye writes DISCONNECT, which MQTT 3.1.1 does not have for servers (B185,
 // B186).
 func (c *client) goodbye(why *cause) {
-	if why.code == 0 || !c.open.Load() || c.version != 5 {
+	if why.code == 0 || c.version != 5 || !c.wire.isGreeted() {
 		return
 	}
 	text := cmp.Or(why.text, why.reason)

@@ -60,7 +60,7 @@ func (c *client) greet() (early bool, err error) {
 	if len(connack) > c.largest { // [MQTT-3.1.2-24]
 		return early, &tooLargeError{len(connack), c.largest}
 	}
-	if _, err := c.wire.Write(connack); err != nil {
+	if err := c.wire.greet(connack); err != nil {
 		return early, err
 	}
 	c.greeted()

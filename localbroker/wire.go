@@ -54,6 +54,7 @@ type wire struct {
 	writing  int  // bytes that the flusher has taken
 	flushing bool // a flusher runs
 	wanted   bool // the client has deliveries that wait for room
+	greeted  bool // CONNACK is in the buffer: a DISCONNECT may follow
 	sealed   bool // a DISCONNECT is in the buffer: nothing may follow
 	dead     bool // nothing is taken any more
 	flushed  chan struct{}
@@ -85,9 +86,29 @@ func (w *wire) writeLast(p []byte) { _, _ = w.write(p, true, false) }
 // take at once. A device that waits for its PUBACK has it one wake-up sooner.
 func (w *wire) writeNow(p []byte) { _, _ = w.write(p, false, true) }
 
+// greet is Write of the CONNACK of success.
+func (w *wire) greet(p []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.writeLocked(p, false, false)
+	w.greeted = err == nil
+	return err
+}
+
+// isGreeted reports whether CONNACK has been written.
+func (w *wire) isGreeted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.greeted
+}
+
 func (w *wire) write(p []byte, last, now bool) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.writeLocked(p, last, now)
+}
+
+func (w *wire) writeLocked(p []byte, last, now bool) (int, error) {
 	if w.dead || w.sealed {
 		return 0, net.ErrClosed
 	}
