@@ -38,6 +38,7 @@ type setup struct {
 	routes rules.Options
 	policy policy.Options
 	router func(bridge.Router) bridge.Router // put between walk and routes; nil: nothing
+	cloud  func(topic string) (routed, connected bool)
 }
 
 // lan is the listener that tests speak to.
@@ -93,7 +94,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	}
 	ingest := bridge.NewIngest(store, router, bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
-		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock},
+		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock}, Cloud: s.cloud,
 		Events: localbroker.Events{
 			Disconnected: func(_ localbroker.SessionInfo, why string) { g.ended <- why },
 			Refused:      func(_, why string) { g.refused <- why },
