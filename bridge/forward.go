@@ -152,6 +152,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			}
 			return err
 		}
+		f.health.Clear(f.deniedCode()) // the cloud's policy may be another now
 		f.stats.connects.Add(1)
 		f.stats.connected.Store(true)
 		err = f.session(ctx, link)

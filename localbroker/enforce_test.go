@@ -80,6 +80,18 @@ func TestEnforceConnect(t *testing.T) {
 	}
 }
 
+// TestGoodbyeFollowsConnack: whoever has its CONNACK is told why it must go, even
+// before its session has begun to send.
+func TestGoodbyeFollowsConnack(t *testing.T) {
+	h := open(t, people{}, plain(profileAWS))
+	d := h.join(5, "d")
+	c := h.sessions.find("d").current()
+	eventually(t, "the session has begun", c.open.Load)
+	c.open.Store(false) // as it is between the two
+	c.close(cause{reason: "kicked", code: 0x98})
+	d.expectGoodbye(0x98)
+}
+
 // TestEnforceSubscription: a subscription that is no longer allowed is gone, and
 // since MQTT cannot say so in a live session, the connection ends with the
 // reason; the others are there when it comes back.
