@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -45,9 +46,7 @@ func (r *registry) disconnect(id string, clean, noWill bool) (found bool, err er
 		}
 		found = true
 		if ours {
-			if c.removed != nil {
-				_ = <-c.removed // an error is tried again by the registry
-			}
+			r.durable(id, c.removed)
 			return true, nil
 		}
 	}
@@ -57,8 +56,7 @@ func (r *registry) disconnect(id string, clean, noWill bool) (found bool, err er
 	return r.end(s, noWill) || found, nil
 }
 
-// end ends a session whose device is absent, and returns once that is durable. A
-// shelf that cannot take it now is told again later.
+// end ends a session whose device is absent, and returns once that is durable.
 func (r *registry) end(s *session, noWill bool) bool {
 	r.mu.Lock()
 	s.mu.Lock()
@@ -75,10 +73,19 @@ func (r *registry) end(s *session, noWill bool) bool {
 		}
 	}
 	r.mu.Unlock()
-	if removed != nil {
-		_ = <-removed // an error is tried again by the registry
-	}
+	r.durable(s.id, removed)
 	return absent
+}
+
+// durable waits until the end of a session is on the shelf. One that cannot take
+// it now is told again later by [registry.removeLocked].
+func (r *registry) durable(id string, removed <-chan error) {
+	if removed == nil { // nothing was kept
+		return
+	}
+	if err := <-removed; err != nil {
+		r.broker.quiet.warn("session-unsaved", "the end of a session cannot be stored now, it is tried again", slog.String("client", id), slog.String("error", err.Error()))
+	}
 }
 
 // Connection implements rest.Caller (Q47).
