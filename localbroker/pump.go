@@ -42,6 +42,9 @@ func (s *session) turnLocked(c *client) *fifo {
 		if len(s.out.flight) >= c.window || !c.wire.room() {
 			return nil
 		}
+		if s.out.replay.front().expired(s.broker.age()) { // to be dropped, which takes nothing from the pace
+			return &s.out.replay
+		}
 		if wait := s.replayWaitLocked(false); wait <= 0 {
 			return &s.out.replay
 		} else if s.out.waiting.len() == 0 {
@@ -65,6 +68,9 @@ func (s *session) quickLocked(c *client) *fifo {
 	}
 	return nil
 }
+
+// expired reports whether the delivery's time is over (B118).
+func (d *delivery) expired(now time.Duration) bool { return d.expires != 0 && d.expires <= now }
 
 // wakeLocked pumps again once the pace allows the next one.
 func (s *session) wakeLocked(c *client, wait time.Duration) {

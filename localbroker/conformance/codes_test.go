@@ -150,7 +150,7 @@ func disconnectStimuli() []stimulus {
 		{d, 0x8B, "shutting down", turned(func(g *gate, _ *device) { g.stop() }), nil},
 		{d, 0x8D, "keep alive", turned(func(g *gate, c *device) {
 			for range 4 {
-				if g.clock.advance(91 * time.Second); c.hears(patience / 4) {
+				if g.clock.advance(91 * time.Second); c.hears(3 * time.Second) {
 					return
 				}
 			}

@@ -50,7 +50,7 @@ func (g *gate) silence(d *device, long time.Duration, others ...*device) {
 			o.expectNothing()
 		}
 		g.clock.advance(long)
-		if d.hears(patience / 4) {
+		if d.hears(3 * time.Second) {
 			break
 		}
 	}

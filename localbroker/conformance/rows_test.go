@@ -81,7 +81,7 @@ const (
 
 // Reasons of guesses that need no switch.
 const (
-	onlyCode = "only the code is a guess: whoever takes every code from 0x80 as a failure sees no difference"
+	onlyCode = "a device that takes every code from 0x80 as a failure sees no difference"
 	byMQTT   = "MQTT itself demands it"
 )
 
@@ -187,7 +187,8 @@ A row is *documented* (AWS says it), *observed* (in captured packets or reports 
 the field) or *guessed* (from the MQTT standard, or by elimination; nothing was tried
 on a live account). Of a documented row a part may be guessed, mostly the code.
 *Switch* means that a key of the configuration turns the behaviour; keys begin at
-` + "`listeners[]`" + ` unless they say otherwise.
+` + "`listeners[]`" + ` unless they say otherwise. A guess that stands under *as AWS* is what
+AWS most probably does, and says why it needs no switch.
 `
 
 // render makes the page.
