@@ -37,7 +37,8 @@ func Aspects(o ListenerOptions) []Aspect {
 		{"DUP of what is sent again (B112)", either(p.aws, "never set", "set")},
 		{"topics with RETAIN that begin with `$` (B83)", either(p.aws, "refused", "taken")},
 		{"a QoS 0 PUBLISH that is denied or has a bad topic (B86)", either(p.aws, "ends the connection", "dropped")},
-		{"a PUBLISH of QoS 2 in MQTT 3.1.1 (B75)", either(p.silent, "no answer", "ends the connection")},
+		{"QoS 2 (B76, B124)", either(p.maximumQoS() < 2, "refused", "in both directions")},
+		{"a PUBLISH of QoS 2 in MQTT 3.1.1 (B75)", p.qos2Words()},
 		{"a certificate that is not registered (B12)", either(p.silent, "hang-up without CONNACK", "CONNACK that says so")},
 		{"keep alive 0 (B34)", either(p.aws, "becomes the longest one", "none")},
 		{"a WebSocket's Close frame (B164)", either(p.aws, "discards the will", "publishes the will")},
@@ -59,6 +60,17 @@ func Aspects(o ListenerOptions) []Aspect {
 		{"a WebSocket lives at most (Q42)", short(p.webSocketLifetime)},
 		{"quotas of the account, `broker.quotas`", either(p.aws, "hold", "do not hold")},
 	}
+}
+
+// qos2Words says what becomes of a PUBLISH of QoS 2 without reason codes.
+func (p *profile) qos2Words() string {
+	switch {
+	case p.maximumQoS() == 2:
+		return "taken"
+	case p.silent:
+		return "no answer"
+	}
+	return "ends the connection"
 }
 
 // dollars says which "$" topics a listener takes.

@@ -24,6 +24,9 @@ type backlog struct {
 	live    lane     // the rest; its end is open
 	stored  uint64   // entries up to here were stored while the device was away
 
+	restored uint64 // entries up to here are of an earlier start
+	begun    int    // how many of them may have been sent by it
+
 	epoch   int // a reading that began in another one is void
 	reading bool
 	gone    bool // the owner has ended

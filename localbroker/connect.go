@@ -141,7 +141,7 @@ func (c *client) form() error {
 		return nil
 	}
 	switch {
-	case h.Connect.WillQos > 1:
+	case h.Connect.WillQos > p.maximumQoS():
 		return refuse("will-qos", 0x9B, 0, nil) // B29, B30
 	case len(h.Connect.WillPayload) > p.payloadSize:
 		return refuse("will-size", 0x97, 0, nil)
@@ -242,10 +242,11 @@ func (c *client) connack() packets.Properties {
 	p := c.profile
 	out := packets.Properties{
 		ReceiveMaximum:    uint16(p.receiveMaximum),
-		MaximumQosFlag:    true,
-		MaximumQos:        1,
 		MaximumPacketSize: uint32(p.packetSize),
 		TopicAliasMaximum: p.aliasMaximum,
+	}
+	if p.maximumQoS() < 2 {
+		out.MaximumQosFlag, out.MaximumQos = true, p.maximumQoS()
 	}
 	if p.aws {
 		out.RetainAvailableFlag, out.RetainAvailable = true, 1

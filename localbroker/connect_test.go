@@ -39,7 +39,7 @@ func TestConnack(t *testing.T) {
 	t.Run("v5 in profile mqtt", func(t *testing.T) {
 		h := open(t, people{}, plain(profileMQTT))
 		got := dial(t, h.addr(), 5).connect("", persistent(7*24*3600)).Properties
-		if got.ServerKeepAliveFlag || got.SubIDAvailableFlag || !got.MaximumQosFlag {
+		if got.ServerKeepAliveFlag || got.SubIDAvailableFlag || got.MaximumQosFlag {
 			t.Errorf("got %+v", got)
 		}
 		if got.AssignedClientID == "" {

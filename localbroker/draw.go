@@ -81,7 +81,7 @@ func (g *group) hand(d *delivery) (answer drawn, wait time.Duration) {
 		}
 		asked++
 		d := *d
-		d.qos, d.from = min(d.msg.QoS, m.qos), g
+		d.qos, d.from = min(d.msg.QoS, m.qos, 1), g // as it was put there, see enqueue
 		if m.identifier > 0 {
 			d.identifiers = []int{m.identifier}
 		}

@@ -8,17 +8,6 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// appendPuback appends a PUBACK without a reason: the same four bytes in both
-// versions, and 0x00 in v5 (B74).
-func appendPuback(b []byte, id uint16) []byte {
-	return append(b, packets.Puback<<4, 2, byte(id>>8), byte(id))
-}
-
-// appendPubackCode appends a v5 PUBACK with a reason code.
-func appendPubackCode(b []byte, id uint16, code byte) []byte {
-	return append(b, packets.Puback<<4, 3, byte(id>>8), byte(id), code)
-}
-
 // encodeDisconnect makes a v5 DISCONNECT.
 func encodeDisconnect(code byte, reason string) []byte {
 	var buf bytes.Buffer

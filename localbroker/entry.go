@@ -60,8 +60,9 @@ func ownerPrefix(owner uint64) string { return bodyKey(owner) }
 const (
 	keptRetain = 1 << iota
 	keptShared
-	keptOwn     // the message follows
-	keptExpires // an expiry of its own follows
+	keptOwn      // the message follows
+	keptExpires  // an expiry of its own follows
+	keptReleased // PUBREC has come: nothing else counts
 )
 
 // encodeKept is the value of a delivery's entry.
@@ -98,6 +99,9 @@ func encodeKept(d *delivery) []byte {
 	return b
 }
 
+// encodeReleased is the value of a QoS 2 delivery's entry once PUBREC has come.
+func encodeReleased() []byte { return []byte{codecVersion, keptReleased, 2, 0, 0} }
+
 // decodeKept makes the delivery of an entry; body finds the shared message. It
 // is nil without an error when that is gone: then everybody had it.
 func decodeKept(e entry, value []byte, body func(uint64) ([]byte, error)) (*delivery, error) {
@@ -113,6 +117,9 @@ func decodeKept(e entry, value []byte, body func(uint64) ([]byte, error)) (*deli
 	var own time.Duration
 	if d.shortened = flags&keptExpires != 0; d.shortened {
 		own = r.duration()
+	}
+	if d.released = flags&keptReleased != 0; d.released {
+		return d, r.err()
 	}
 	if flags&keptOwn != 0 {
 		d.msg, d.expires = r.message()

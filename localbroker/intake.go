@@ -42,7 +42,8 @@ type intake struct {
 	queue []*receipt // queue[head:] are open, in order
 	ids   []uint16   // their packet ids, beside them: a scan touches one cache line
 	head  int
-	open  int // QoS 1 receipts without an answer
+	open  int                 // QoS 1 and 2 receipts without an answer
+	owed  map[uint16]struct{} // packet ids answered with PUBREC, without a PUBREL
 
 	submitting bool     // the reading goroutine is inside the walk and will drain
 	draining   bool     // somebody drains, or a hold's timer runs
@@ -81,7 +82,8 @@ func (in *intake) wake() {
 	in.changed.Broadcast()
 }
 
-// reserve takes a place for a QoS 1 PUBLISH. A v5 device that sends more than
+// reserve takes a place for a PUBLISH of QoS 1 or 2, which has it until PUBACK
+// or PUBCOMP. A v5 device that sends more than
 // Receive Maximum breaks the protocol (B88); a v3 device was never told, so its
 // socket is simply not read until an answer leaves (B89).
 func (in *intake) reserve(limit int, wait bool) bool {
@@ -90,7 +92,14 @@ func (in *intake) reserve(limit int, wait bool) bool {
 	for !in.ended && (in.holding || wait && in.open >= limit) {
 		in.changed.Wait()
 	}
-	return in.open < limit
+	return in.open < limit && (wait || in.open+len(in.owed) < limit)
+}
+
+// released notes a PUBREL.
+func (in *intake) released(id uint16) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.owed, id)
 }
 
 // inUse reports whether a packet id belongs to an open receipt (B87).
@@ -126,7 +135,7 @@ func (in *intake) submit(r *receipt, err error) {
 	}
 	in.mu.Unlock()
 	if err == nil {
-		r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.parcel.extend, r.done)
+		r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.extend, r.done)
 	}
 	in.mu.Lock()
 	in.submitting = false
@@ -231,6 +240,12 @@ func (in *intake) popLocked() {
 	in.head++
 	if r.QoS > 0 {
 		in.open--
+	}
+	if r.QoS == 2 && r.decided() {
+		if in.owed == nil {
+			in.owed = map[uint16]struct{}{}
+		}
+		in.owed[r.id] = struct{}{}
 	}
 	if in.head == len(in.queue) {
 		in.queue, in.ids, in.head = in.queue[:0], in.ids[:0], 0

@@ -29,6 +29,10 @@ type delivery struct {
 	tries   int           // members of its share group that have failed to take it
 	from    *group        // whose queue it was drawn from; nil: none
 
+	begun     bool // QoS 2: its PUBLISH may have been sent by an earlier start
+	releasing bool // QoS 2: that PUBREC has come is being put on the shelf
+	released  bool // QoS 2: PUBREC has come, only PUBREL is sent from now on
+
 	kept  entry   // where it is on the shelf; of ordinal 0 it is in memory only
 	await awaiter // who waits for what becomes of it; nil: nobody
 }
@@ -110,7 +114,7 @@ func (q *fifo) take() []*delivery {
 // its PUBACK, then what waits. For a session that is kept this is a part of its
 // backlog, else it is all there is. It is guarded by its session.
 type outbox struct {
-	flight  []*delivery // sent on this connection, QoS 1, in order
+	flight  []*delivery // sent on this connection, QoS 1 and 2, in order
 	again   fifo        // was in flight on an earlier connection: before all else
 	replay  fifo        // stored while the device was away, at its own pace
 	waiting fifo
@@ -207,7 +211,7 @@ func (o *outbox) flying(id uint16) bool {
 // is none.
 func (o *outbox) acked(id uint16) *delivery {
 	for i, d := range o.flight {
-		if d.id == id {
+		if d.id == id && d.qos < 2 {
 			return o.land(i)
 		}
 	}

@@ -19,7 +19,7 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	}
 	qos := pk.FixedHeader.Qos
 	switch {
-	case qos > 1:
+	case qos > c.profile.maximumQoS():
 		return c.refuseQoS2(pk)
 	case qos > 0 && pk.PacketID == 0:
 		return &cause{reason: "protocol-error", code: 0x82} // [MQTT-2.2.1-3]
@@ -40,6 +40,10 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	}
 	if qos > 0 && !c.intake.reserve(c.profile.receiveMaximum, c.version < 5) {
 		return &cause{reason: "receive-maximum", code: 0x93} // B88
+	}
+	if qos == 2 && c.session.received.claim(r.id, c.wire.done) {
+		c.intake.submit(r, errRepeated)
+		return nil
 	}
 	c.intake.submit(r, c.check(r))
 	return nil
@@ -135,16 +139,16 @@ func (p *profile) propertySizes(m *bridge.Message) error {
 func (c *client) respond(answers []answer, acks []byte) []byte {
 	for i := range answers {
 		a := &answers[i]
-		if a.action != actAccept {
+		if a.action != actAccept && a.action != actRepeat {
 			c.count(a)
 		}
 		switch a.action {
-		case actAccept, actPretend:
+		case actAccept, actPretend, actRepeat:
 			if a.QoS > 0 {
-				acks = appendPuback(acks, a.id)
+				acks = a.ack(acks, 0)
 			}
 		case actAck:
-			acks = appendPubackCode(acks, a.id, a.code)
+			acks = a.ack(acks, a.code)
 		case actDisconnect:
 			_, _ = c.wire.Write(acks)
 			acks = acks[:0]

@@ -194,7 +194,7 @@ func TestProtocolErrors(t *testing.T) {
 	}
 }
 
-// TestQoS2 is refused everywhere (B75, B76).
+// TestQoS2 is refused in the profiles of AWS (B75, B76).
 func TestQoS2(t *testing.T) {
 	qos2 := publish(1, "t", "x", func(pk *packets.Packet) { pk.FixedHeader.Qos = 2 })
 	for _, tt := range []struct {
@@ -204,7 +204,6 @@ func TestQoS2(t *testing.T) {
 	}{
 		{profileAWS, 5, bye | 0x9B}, {profileAWS, 4, nothing},
 		{profileAWSEdge, 5, bye | 0x9B}, {profileAWSEdge, 4, closes},
-		{profileMQTT, 5, bye | 0x9B}, {profileMQTT, 4, closes},
 	} {
 		h := open(t, people{}, plain(tt.profile))
 		d := h.join(tt.version, "d")

@@ -84,29 +84,37 @@ func (s *session) wakeLocked(c *client, wait time.Duration) {
 // more. It reports whether to go on.
 func (s *session) sendLocked(c *client, q *fifo) bool {
 	d := q.front()
-	if !s.decided(d) {
-		s.dropLocked(q, d, "", bridge.ResultAcked) // nobody may have it
+	if d.qos == 2 {
+		if s.profile.aws { // the session has moved to another listener
+			d.qos = 1
+		} else if d.begun = d.begun || d.id == 0 && s.mayHaveBegun(d); d.released {
+			return s.finishLocked(c, q, d)
+		}
+	}
+	again := d.id != 0 || d.begun
+	if d.released {
+		s.dropLocked(q, d, "", bridge.ResultAcked)
 		return true
+	}
+	if !s.decided(d) {
+		return s.giveUpLocked(c, q, d, again, "", bridge.ResultAcked) // nobody may have it
 	}
 	now := s.broker.age()
 	var left time.Duration
 	if d.expires != 0 {
 		if left = d.expires - now; left <= 0 { // B118
-			s.dropLocked(q, d, "expired", bridge.ResultRetry)
-			return true
+			return s.giveUpLocked(c, q, d, again, "expired", bridge.ResultRetry)
 		}
 	}
-	again := d.id != 0
 	if !again && d.kept.ordinal > 0 && d.from == nil && q != &s.out.replay && s.keep.wasStored(d) {
 		s.replayWaitLocked(false) // nothing waits here, AWS would: it is counted
 	}
-	if d.qos > 0 {
-		s.out.number(d)
+	if d.qos > 0 && !s.out.numbered(d) {
+		return false
 	}
 	packet, err := encodePublish(d, c.version, again && !s.profile.aws, uint32(left/time.Second)) // B112, B117
 	if err != nil || len(packet) > c.largest {                                                    // B41
-		s.dropLocked(q, d, "client-packet-size", bridge.ResultRefused)
-		return true
+		return s.giveUpLocked(c, q, d, again, "client-packet-size", bridge.ResultRefused)
 	}
 	if _, err := c.wire.Write(packet); err != nil {
 		return false

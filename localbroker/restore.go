@@ -19,6 +19,9 @@ func (b *Broker) restore() error {
 	if err := b.restoreGroups(owners); err != nil {
 		return fmt.Errorf("local broker: read share groups: %w", err)
 	}
+	if err := b.restoreReceived(); err != nil {
+		return fmt.Errorf("local broker: read packet ids: %w", err)
+	}
 	orphans, err := b.restoreQueues(owners)
 	if err == nil {
 		err = b.restoreBodies()
@@ -102,7 +105,7 @@ func (b *Broker) restored(r *sessionRecord) *session {
 		if err != nil {
 			continue // another profile's
 		}
-		kept := &subscription{session: s, filter: parsed, qos: sub.qos, parent: !s.profile.aws}
+		kept := &subscription{session: s, filter: parsed, qos: min(sub.qos, s.profile.maximumQoS()), parent: !s.profile.aws}
 		kept.noLocal, kept.asRetained, kept.identifier, kept.each = sub.noLocal, sub.asRetained, sub.identifier, each
 		if s.subs == nil {
 			s.subs = map[string]*subscription{}
@@ -158,7 +161,7 @@ func (k *backlog) restore(e entry) {
 		k.live.from = e.ordinal
 	}
 	k.live.left++
-	k.next = e.ordinal
+	k.next, k.restored = e.ordinal, e.ordinal
 	k.charge(&delivery{kept: e}, 1)
 }
 
@@ -224,6 +227,7 @@ func (b *Broker) erase(k *backlog) {
 			}
 			return true
 		})
+		b.forgetReceived(k.owner)
 		if err != nil { // the next start finds what is left without an owner
 			k.store.damaged("a queue that has ended", err)
 		}

@@ -40,7 +40,7 @@ func (s *session) retryLocked(now time.Duration) {
 	var due []*delivery
 	for i := 0; i < len(s.out.flight); {
 		d := s.out.flight[i]
-		if now-d.firstAt >= r.window {
+		if d.qos < 2 && now-d.firstAt >= r.window { // what is begun with QoS 2 is ended so [MQTT-4.4.0-1]
 			s.out.land(i)
 			s.broker.drops.Count("retry-window", s.id, d.topic())
 			s.doneLocked(d, bridge.ResultRetry)
@@ -49,7 +49,9 @@ func (s *session) retryLocked(now time.Duration) {
 		}
 		if r.resend > 0 && now-d.sentAt >= r.resend {
 			d.sentAt = now
-			due = append(due, d)
+			if !s.remindLocked(c, d) {
+				due = append(due, d)
+			}
 		}
 		i++
 	}

@@ -123,6 +123,8 @@ func (c *client) take() (more bool, err error) {
 		why = c.publish(&pk)
 	case packets.Puback:
 		c.session.acked(pk.PacketID)
+	case packets.Pubrec, packets.Pubrel, packets.Pubcomp:
+		why = c.handshake(&pk)
 	case packets.Subscribe:
 		why = c.subscribe(&pk)
 	case packets.Unsubscribe:
@@ -134,7 +136,7 @@ func (c *client) take() (more bool, err error) {
 		if why = c.farewell(&pk); why == nil {
 			return false, nil
 		}
-	default: // a second CONNECT (B18), AUTH (B47), the packets of QoS 2 (B77)
+	default: // a second CONNECT (B18), AUTH (B47)
 		why = &cause{reason: "protocol-error", code: 0x82}
 	}
 	if why != nil {

@@ -34,7 +34,9 @@ type session struct {
 	unsaved bool // the shelf's record is not what it should be
 	subs    map[string]*subscription
 	out     outbox
-	pacer   *pacer // nil: nothing is paced
+
+	received receptions // QoS 2 PUBLISHes of the device
+	pacer    *pacer     // nil: nothing is paced
 
 	timer *time.Timer // for the pace of what was stored while the device was away
 
@@ -121,7 +123,7 @@ func (s *session) releaseLocked(all []*delivery) {
 			returned[d.from] = append(returned[d.from], d)
 		case d.await != nil:
 			d.done(bridge.ResultLost)
-		case d.kept.ordinal == 0 && d.qos > 0 && d.via != nil:
+		case d.kept.ordinal == 0 && d.via != nil && (d.qos == 1 || d.qos == 2 && d.id == 0): // [MQTT-4.8.2-5]
 			go s.broker.guard(func() { s.broker.redirect(d) })
 		}
 	}
@@ -201,6 +203,8 @@ func (s *session) offerLocked(d *delivery) taken {
 		return takenNo
 	case !s.decided(d):
 		return takenNo
+	case d.qos == 2 && s.keep != nil:
+		return s.shelveLocked(d)
 	case !s.out.fits(d, s.limits, s.broker.memory.MemoryQueueSize):
 		if d.await == nil {
 			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)

@@ -23,6 +23,7 @@ const (
 	shelfSession  = bridge.ShelfPrefix + "session"  // client id: a session, see sessionRecord
 	shelfQueue    = bridge.ShelfPrefix + "queue"    // entry.key: what is the entry's own, see appendKept
 	shelfBody     = bridge.ShelfPrefix + "body"     // 8 bytes: a message that several entries share
+	shelfReceived = bridge.ShelfPrefix + "received" // 8 bytes of a session, 2 of a packet id: see receptions
 	shelfGroup    = bridge.ShelfPrefix + "group"    // filter with $share: the number of its queue
 	shelfRetained = bridge.ShelfPrefix + "retained" // topic: its message
 	shelfWill     = bridge.ShelfPrefix + "will"     // 8 bytes: a testament

@@ -105,7 +105,7 @@ func (c *client) grant(f packets.Subscription) (grant, *cause) {
 		return grant{code: 0x97}, nil // B139, B183
 	}
 	parsed.text, parsed.topic, parsed.group = strings.Clone(parsed.text), strings.Clone(parsed.topic), strings.Clone(parsed.group)
-	g := grant{sub: &subscription{session: c.session, filter: parsed, qos: min(f.Qos, 1), parent: !c.profile.aws,
+	g := grant{sub: &subscription{session: c.session, filter: parsed, qos: min(f.Qos, c.profile.maximumQoS()), parent: !c.profile.aws,
 		each: c.settings.Switches.Overlapping == switchEach}}
 	if !c.profile.aws {
 		g.sub.noLocal, g.sub.identifier = f.NoLocal, f.Identifier

@@ -106,8 +106,8 @@ func TestSubscribeQoS2(t *testing.T) {
 		d.answered(tt.want)
 	}
 	h := open(t, people{}, plain(profileMQTT))
-	if got := h.join(4, "d").subscribe(2, "t"); !bytes.Equal(got, []byte{1}) {
-		t.Errorf("profile mqtt grants %#x, want 1", got)
+	if got := h.join(4, "d").subscribe(2, "t"); !bytes.Equal(got, []byte{2}) {
+		t.Errorf("profile mqtt grants %#x, want 2", got)
 	}
 }
 

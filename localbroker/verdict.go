@@ -11,8 +11,9 @@ type action byte
 
 const (
 	actHold       action = iota // keep it, do not read the socket, try again
-	actAccept                   // PUBACK success; retain and fan out
+	actAccept                   // PUBACK or PUBREC success; retain and fan out
 	actAck                      // PUBACK with the verdict's code
+	actRepeat                   // PUBREC success; it was accepted before
 	actPretend                  // PUBACK success, or nothing for QoS 0; dropped and counted
 	actSilence                  // no answer, dropped and counted
 	actDisconnect               // v5: DISCONNECT with the code; v3: close
@@ -43,12 +44,18 @@ var (
 	errQoS2         = &refusal{"qos2", 0x9B}                 // B75
 )
 
+// errRepeated marks a QoS 2 PUBLISH that was accepted before.
+var errRepeated = errors.New("accepted before")
+
 // judge is the table of verdicts: what a giver sees for an outcome of the walk,
 // by protocol version, QoS and the listener's settings. It is pure. Only a nil
 // error accepts; what it does not know it holds.
 func judge(err error, version, qos byte, p *profile, o *ListenerOptions) verdict {
 	if err == nil {
 		return verdict{action: actAccept}
+	}
+	if errors.Is(err, errRepeated) {
+		return verdict{action: actRepeat}
 	}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		if qos > 0 && version == 5 {
