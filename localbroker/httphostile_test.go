@@ -245,6 +245,7 @@ func TestHTTPUnfinished(t *testing.T) {
 		t.Errorf("the first: %d", got)
 	}
 	mute := h.rawCaller(ca)
+	h.clock.advance(o.Limits.ConnectTimeout)
 	next := h.rawCaller(ca)
 	if got := say(t, mute, ""); got != 0 {
 		t.Errorf("the one that says nothing: %d", got)
