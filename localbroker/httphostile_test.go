@@ -261,7 +261,7 @@ func TestHTTPUnfinished(t *testing.T) {
 func TestHTTPPatience(t *testing.T) {
 	ca := peers.CA(t)
 	o := web(ca, profileAWS)
-	o.Limits.ConnectTimeout = 50 * time.Millisecond
+	o.Limits.ConnectTimeout = 500 * time.Millisecond
 	h := open(t, people{known: map[string]bool{"dev": true}}, plain(profileAWS), o)
 	d := h.join(5, "d")
 	h.caller(ca).direct("topic=t&confirmation=true&timeout=1", "x").refused(t, http.StatusGatewayTimeout, "GatewayTimeoutException")
