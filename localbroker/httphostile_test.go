@@ -245,6 +245,7 @@ func TestHTTPUnfinished(t *testing.T) {
 		t.Errorf("the first: %d", got)
 	}
 	mute := h.rawCaller(ca)
+	h.clock.advance(o.Limits.ConnectTimeout)
 	next := h.rawCaller(ca)
 	if got := say(t, mute, ""); got != 0 {
 		t.Errorf("the one that says nothing: %d", got)
@@ -260,7 +261,7 @@ func TestHTTPUnfinished(t *testing.T) {
 func TestHTTPPatience(t *testing.T) {
 	ca := peers.CA(t)
 	o := web(ca, profileAWS)
-	o.Limits.ConnectTimeout = 50 * time.Millisecond
+	o.Limits.ConnectTimeout = 500 * time.Millisecond
 	h := open(t, people{known: map[string]bool{"dev": true}}, plain(profileAWS), o)
 	d := h.join(5, "d")
 	h.caller(ca).direct("topic=t&confirmation=true&timeout=1", "x").refused(t, http.StatusGatewayTimeout, "GatewayTimeoutException")
