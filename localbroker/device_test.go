@@ -3,6 +3,7 @@ package localbroker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -20,7 +21,9 @@ type device struct {
 	tb      testing.TB
 	in      *bufio.Reader
 	version byte
-	early   []packets.Packet // messages that came before what was awaited
+
+	patience time.Duration    // for a packet; 0: 5 s
+	early    []packets.Packet // messages that came before what was awaited
 }
 
 // hello is a CONNECT to be varied.
@@ -145,7 +148,7 @@ func encode(tb testing.TB, pk packets.Packet, version byte) []byte {
 
 // read reads one packet.
 func (d *device) read() (pk packets.Packet, err error) {
-	_ = d.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = d.SetReadDeadline(time.Now().Add(cmp.Or(d.patience, 5*time.Second)))
 	b, err := d.in.ReadByte()
 	if err != nil {
 		return pk, err

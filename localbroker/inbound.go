@@ -209,9 +209,15 @@ func (in *inbound) giveBack() {
 	}
 }
 
-// decode makes sense of the body. mochi's decoder may panic on a packet that is
-// cut short; whoever reads is guarded.
-func decode(pk *packets.Packet, body []byte) error {
+// decode makes sense of the body. mochi's decoder panics on some packets that are
+// cut short: that is the packet's fault, not the broker's, and no error of it may
+// fill the log.
+func decode(pk *packets.Packet, body []byte) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = packets.ErrMalformedPacket
+		}
+	}()
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
 		return pk.ConnectDecode(body)

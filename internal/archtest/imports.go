@@ -26,6 +26,8 @@ func checkImports(f *File, law *Law, report reporter) {
 		case !third:
 		case !known:
 			report("house", f.Path, f.line(spec), "%s has no house: name the one folder that may import it in internal/archtest", p)
+		case len(h.Packages) > 0 && !slices.Contains(h.Packages, p):
+			report("house", f.Path, f.line(spec), "of %s only %s may be imported", h.Module, strings.Join(h.Packages, ", "))
 		case anyCovers(h.Folders, f.Dir), f.Test && anyCovers(h.Tests, f.Dir):
 		case len(h.Folders) == 0:
 			report("house", f.Path, f.line(spec), "only tests may import %s", p)

@@ -36,6 +36,9 @@ type House struct {
 	Folders []string // patterns of folders whose non-test files may import it
 	Tests   []string // patterns of folders whose tests may import it too
 	Public  bool     // its types may appear in exported signatures
+
+	// Packages are all of it that may be imported, by anybody; empty: any of it.
+	Packages []string
 }
 
 // Ebbgate is the law of this repository, after the design.
@@ -76,7 +79,8 @@ func Ebbgate() *Law {
 			{Module: "golang.org/x/time", Folders: []string{"upstream/...", "localbroker", "internal/sandbox"}},
 			{Module: "golang.org/x/term", Folders: []string{"cmd/..."}},
 			{Module: "golang.org/x/crypto", Folders: []string{"localbroker", "policy"}, Tests: []string{anywhere}},
-			{Module: "github.com/mochi-mqtt/server", Folders: []string{"localbroker/..."}},
+			// Its packets only: no user meets what its server does, nor how it is kept up (ADR 6).
+			{Module: "github.com/mochi-mqtt/server", Folders: []string{"localbroker/..."}, Packages: []string{"github.com/mochi-mqtt/server/v2/packets"}},
 			{Module: "github.com/open-policy-agent/opa", Folders: []string{"policy/..."}},
 			{Module: "github.com/dgraph-io/badger", Folders: []string{"spool/..."}},
 			{Module: "github.com/dgraph-io/ristretto", Folders: []string{"spool/..."}},
