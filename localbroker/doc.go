@@ -13,9 +13,17 @@
 //     (intake.go). The walk ([Ingester]) settles receipts in any order; they
 //     are answered in the order of the PUBLISHes, by one table (verdict.go).
 //     What cannot be stored now is held: the socket is not read until it can.
-//   - Delivery: after the answer a message is retained and fanned out
-//     (fanout.go) into the ordered, bounded queue of each session (outbox.go).
-//     A session outlives its connections (session.go, registry.go).
+//   - Delivery: who receives a message is decided before its commit, so that
+//     what is kept of it is in that commit (parcel.go, fanout.go); after the
+//     answer it is carried to the sessions. What memory has of a session's queue
+//     is its outbox (outbox.go, pump.go). A session outlives its connections
+//     (session.go, registry.go), and an unacknowledged delivery has its time
+//     (retry.go).
+//   - Durable state: kept sessions, their queues, the queues of share groups
+//     (group.go, draw.go), retained messages and wills (testament.go) are on the
+//     [Shelf]. A queue is a backlog (backlog.go) of entries (entry.go), read
+//     ahead of the device (readahead.go); store.go numbers and forgets them, and
+//     a start lists their keys (restore.go). ADR 8 says why.
 //   - Services: requests to AWS's shadows, jobs and provisioning are noted
 //     before the walk (passthrough.go, openrequests.go), so that [Broker.Answer]
 //     finds who asked; what cannot be reached is answered here (rejection.go).
@@ -31,8 +39,9 @@
 //   - HTTP: a listener of type https is AWS IoT Core's data plane. Package rest
 //     reads the requests, http*.go carries them out: a publish takes the walk, a
 //     direct message (direct.go) goes to one session.
-//   - Downlink: [Local] is the same delivery as a bridge.Sender, whose outcome
-//     is the devices' own PUBACKs.
+//   - Downlink: [Local] is the same delivery as a bridge.Sender. Its outcome is
+//     the commit into the queues of kept sessions, and the PUBACKs of devices
+//     without one.
 //
 // Three profiles say which broker a device meets (profile.go): "aws" answers as
 // AWS IoT Core does, down to its silences; "aws-edge" has the same limits and
