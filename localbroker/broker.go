@@ -88,6 +88,7 @@ type Broker struct {
 	reading   chan struct{} // who reads the shelf now
 	courier   courier       // carries what no connection gave
 	wills     overdue
+	spill     int // see spillSize
 
 	requests   requests    // over HTTP
 	departures *departures // nil without a listener that tells of them
@@ -130,6 +131,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
 	b.reading = make(chan struct{}, readers)
 	b.courier.guard = b.guard
+	b.spill = spillSize
 	b.retained = newRetained(opts.retainedBounds(), b.store)
 	b.cloud, b.hasCloud = deps.Cloud, deps.Cloud != nil
 	if !b.hasCloud {

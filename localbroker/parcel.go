@@ -24,6 +24,7 @@ type parcel struct {
 	planned  bool   // and not settled
 	retain   retaining
 	body     uint64
+	spilled  *spilled // nil: all entries are in the message's batch
 	ceiling  uint64
 	full     int // sessions and groups that had no room
 	queued   int // groups that keep it
@@ -75,12 +76,7 @@ func (p *parcel) extend(batch *bridge.Batch) {
 		b.store.share(p.body, kept)
 		batch.Put(shelfBody, bodyKey(p.body), bodyOf(p.msg, p.expires))
 	}
-	for i := range p.to {
-		if d := &p.to[i].delivery; d.kept.ordinal > 0 {
-			d.kept.body = p.body
-			batch.Put(shelfQueue, d.kept.key(), encodeKept(d))
-		}
-	}
+	p.addEntries(batch)
 	if p.msg.Retain {
 		p.extendRetained(batch)
 	}
@@ -169,16 +165,18 @@ func (p *parcel) settle(err error) {
 	}
 	if err == nil {
 		p.broker.store.confirm(p.ceiling)
+		if p.spilled != nil && p.spilled.failed.Load() {
+			p.loosen()
+		}
 		return
 	}
 	for i := range p.to {
 		if to := &p.to[i]; to.kept.ordinal > 0 {
-			if to.group != nil {
-				to.group.undo(&to.delivery)
-			} else {
-				to.session.undo(&to.delivery)
-			}
-			if p.body != 0 {
+			p.undo(to)
+			switch {
+			case p.spilled != nil && i < p.spilled.count: // committed before the message
+				p.broker.store.drop(to.kept)
+			case p.body != 0:
 				p.broker.store.unref(p.body)
 			}
 		}
@@ -191,27 +189,23 @@ func (p *parcel) settle(err error) {
 // them.
 func (p *parcel) deliver(each func(*session, *delivery)) {
 	for i := range p.to {
-		if to := &p.to[i]; to.group != nil {
-			to.group.offer(&to.delivery)
-		} else {
+		switch to := &p.to[i]; {
+		case to.group == nil:
 			each(to.session, &to.delivery)
+		case to.kept.ordinal > 0:
+			to.group.offer(&to.delivery)
 		}
 	}
 	if p.changes == p.broker.index.changes.Load() {
 		return
 	}
+	known := make(map[*session]bool, len(p.to))
+	for i := range p.to {
+		known[p.to[i].session] = true
+	}
 	for _, r := range p.broker.receivers(p.from, p.msg.Topic) {
-		if !r.shared && !p.goesTo(r.session) {
+		if !r.shared && !known[r.session] {
 			each(r.session, r.delivery(p.msg, p.expires))
 		}
 	}
-}
-
-func (p *parcel) goesTo(s *session) bool {
-	for i := range p.to {
-		if p.to[i].session == s {
-			return true
-		}
-	}
-	return false
 }

@@ -228,15 +228,15 @@ func TestRestoredSessionIsAskedAbout(t *testing.T) {
 	d.subscribe(1, "t", "u")
 	h.leave(d, "d")
 	pub := h.join(4, "pub")
-	send := func(h *house, pub *device, topic string) {
+	send := func(pub *device, topic string) {
 		pub.send(publish(1, topic, topic))
 		pub.expect(packets.Puback)
 	}
-	send(h, pub, "t")
-	send(h, pub, "u")
+	send(pub, "t")
+	send(pub, "u")
 	h, disk = disk.crashed(t, h, c, plain(profileAWSEdge))
 	h.rules.deny("d: iot:Receive t", "d: iot:Subscribe t")
-	send(h, h.join(4, "pub"), "t")
+	send(h.join(4, "pub"), "t")
 	if h.dropped("receive-denied") != 1 {
 		t.Error("the policy was not asked about what came")
 	}

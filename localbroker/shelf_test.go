@@ -16,6 +16,7 @@ type disk struct {
 
 	mu      sync.Mutex
 	fail    error // of every commit
+	next    int   // fail so many more, no others
 	holding bool  // commits wait for release
 	held    []func()
 	dead    bool // the power is gone
@@ -42,6 +43,10 @@ func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		done = func(bridge.Seq, error) {}
 	}
 	err := d.fail
+	if d.next > 0 {
+		d.next--
+		err = errPowerless
+	}
 	if d.dead {
 		err = errPowerless
 	}

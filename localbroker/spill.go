@@ -1,0 +1,80 @@
+package localbroker
+
+import (
+	"sync/atomic"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// spillSize is how many bytes of entries go into the batch of the message
+// itself: the spool takes 2 MiB of them at once. A message for tens of thousands
+// of kept sessions has the others' entries in batches of their own, committed
+// before it. When it is acknowledged all of them are durable; a crash in between
+// leaves entries without the message, which nobody was promised.
+const spillSize = 1 << 20
+
+// spilled is what became of the batches before the message's own.
+type spilled struct {
+	count  int         // deliveries of parcel.to whose entries are in them
+	failed atomic.Bool // one of them; known when the message's own is complete
+}
+
+// addEntries adds the entries of all deliveries that are kept.
+func (p *parcel) addEntries(batch *bridge.Batch) {
+	p.spilled = nil
+	var puts []bridge.Put
+	size := 0
+	for i := range p.to {
+		d := &p.to[i].delivery
+		if d.kept.ordinal == 0 {
+			continue
+		}
+		d.kept.body = p.body
+		put := bridge.Put{Namespace: shelfQueue, Key: d.kept.key(), Value: encodeKept(d)}
+		n := len(put.Namespace) + len(put.Key) + len(put.Value) + 16
+		if size += n; size > p.broker.spill && len(puts) > 0 {
+			p.spill(puts, i)
+			puts, size = nil, n
+		}
+		puts = append(puts, put)
+	}
+	batch.Puts = append(batch.Puts, puts...)
+}
+
+// spill commits the entries of deliveries before the i-th.
+func (p *parcel) spill(puts []bridge.Put, i int) {
+	if p.spilled == nil {
+		p.spilled = &spilled{}
+	}
+	s := p.spilled
+	s.count = i
+	p.broker.store.Commit(&bridge.Batch{Puts: puts}, func(_ bridge.Seq, err error) {
+		if err != nil {
+			s.failed.Store(true)
+		}
+	})
+}
+
+// loosen keeps the deliveries in memory only whose entries could not be
+// committed, though the message could. A share group has no memory: it loses it.
+func (p *parcel) loosen() {
+	for i := range p.spilled.count {
+		to := &p.to[i]
+		if to.kept.ordinal == 0 {
+			continue
+		}
+		p.undo(to)
+		p.broker.store.drop(to.kept)
+		to.kept = entry{}
+		p.broker.drops.Count("shelf-failed", p.from, p.msg.Topic)
+	}
+}
+
+// undo takes back the place of a delivery.
+func (p *parcel) undo(to *planned) {
+	if to.group != nil {
+		to.group.undo(&to.delivery)
+	} else {
+		to.session.undo(&to.delivery)
+	}
+}
