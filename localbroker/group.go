@@ -205,7 +205,7 @@ const redirects = 3
 func (b *Broker) redirect(d *delivery) {
 	f := d.via.filter
 	members := b.index.members(f)
-	next := planned{delivery: *newDelivery(d.msg, d.msg.QoS)}
+	next := planned{delivery: newDelivery(d.msg, d.msg.QoS)}
 	next.share, next.shared, next.via, next.expires, next.tries = d.share, true, d.via, d.expires, d.tries+1
 	if b.memory.SharedQueue == sharedQueueOn && slices.ContainsFunc(members, func(m *subscription) bool { return m.session.keep != nil }) {
 		p := &parcel{broker: b, msg: d.msg, expires: d.expires}
@@ -220,7 +220,7 @@ func (b *Broker) redirect(d *delivery) {
 		if next.tries > redirects {
 			break
 		}
-		again := next.delivery
+		again := *next.delivery
 		again.qos, again.via = min(d.msg.QoS, m.qos), m
 		if m.session.online.Load() && m.session.offer(&again) == takenQueued {
 			return
@@ -232,7 +232,7 @@ func (b *Broker) redirect(d *delivery) {
 // commitOne commits a parcel of a single delivery.
 func (p *parcel) commitOne(to planned, batch *bridge.Batch) {
 	p.planned, p.to = true, []planned{to}
-	d := &p.to[0].delivery
+	d := p.to[0].delivery
 	batch.Put(shelfQueue, d.kept.key(), encodeKept(d))
 	p.broker.store.Commit(batch, func(_ bridge.Seq, err error) {
 		p.settle(err)

@@ -35,7 +35,7 @@ type parcel struct {
 type planned struct {
 	session *session // or
 	group   *group   // whose members are all away or busy
-	delivery
+	*delivery
 }
 
 // retaining is what a message does to the retained one of its topic.
@@ -58,7 +58,7 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	p.to, p.body, p.ceiling, p.full, p.queued, p.retain = nil, 0, 0, 0, 0, retainNothing
 	kept := 0
 	for _, r := range b.receivers(p.from, p.msg.Topic) {
-		next := planned{session: r.session, delivery: *r.delivery(p.msg, p.expires)}
+		next := planned{session: r.session, delivery: r.delivery(p.msg, p.expires)}
 		switch p.place(&next, r.queue, batch) {
 		case placedShelf:
 			kept++
@@ -95,7 +95,7 @@ const (
 // place takes a place for a delivery that is to be kept. What its session cannot
 // take, and no member of a share group, goes to the group (B178, B179).
 func (p *parcel) place(to *planned, queue bool, batch *bridge.Batch) placed {
-	d := &to.delivery
+	d := to.delivery
 	switch {
 	case queue:
 		return p.enqueue(to, batch)
@@ -122,7 +122,7 @@ func (p *parcel) place(to *planned, queue bool, batch *bridge.Batch) placed {
 
 // enqueue puts a delivery into the queue of its share group.
 func (p *parcel) enqueue(to *planned, batch *bridge.Batch) placed {
-	b, d := p.broker, &to.delivery
+	b, d := p.broker, to.delivery
 	if d.qos = min(p.msg.QoS, 1); d.qos == 0 || b.memory.SharedQueue == sharedQueueOff { // B175, B177
 		b.drops.Count("share-group-absent", d.share, p.msg.Topic)
 		return placedNowhere
@@ -191,9 +191,9 @@ func (p *parcel) deliver(each func(*session, *delivery)) {
 	for i := range p.to {
 		switch to := &p.to[i]; {
 		case to.group == nil:
-			each(to.session, &to.delivery)
+			each(to.session, to.delivery)
 		case to.kept.ordinal > 0:
-			to.group.offer(&to.delivery)
+			to.group.offer(to.delivery)
 		}
 	}
 	if p.changes == p.broker.index.changes.Load() {

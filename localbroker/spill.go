@@ -25,7 +25,7 @@ func (p *parcel) addEntries(batch *bridge.Batch) {
 	var puts []bridge.Put
 	size := 0
 	for i := range p.to {
-		d := &p.to[i].delivery
+		d := p.to[i].delivery
 		if d.kept.ordinal == 0 {
 			continue
 		}
@@ -73,8 +73,8 @@ func (p *parcel) loosen() {
 // undo takes back the place of a delivery.
 func (p *parcel) undo(to *planned) {
 	if to.group != nil {
-		to.group.undo(&to.delivery)
+		to.group.undo(to.delivery)
 	} else {
-		to.session.undo(&to.delivery)
+		to.session.undo(to.delivery)
 	}
 }
