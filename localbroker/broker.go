@@ -41,6 +41,9 @@ type Deps struct {
 	// that is connected now. It must not block. nil: there is no cloud.
 	Cloud func(topic string) (routed, connected bool)
 
+	// Version is what $SYS/broker/version tells; empty: "dev".
+	Version string
+
 	// WillCheck says when a will's topic is asked about: "connect", "fire" or,
 	// also when empty, "both".
 	WillCheck string
@@ -104,6 +107,8 @@ type Broker struct {
 	policyEnded atomic.Int64  // connections that a change of policy ended
 	authErrors  authErrors
 	silences    silences
+	traffic     traffic
+	sys         *sys
 }
 
 const (
@@ -137,6 +142,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	if !b.hasCloud {
 		b.cloud = func(string) (bool, bool) { return false, false }
 	}
+	b.sys = newSys(b, deps.Version)
 	b.announcer = &announcer{broker: b, queue: make(chan announcement, announcements)}
 	b.lifecycle = newLifecycle(b, opts.Broker.Sessions)
 	b.passThrough = &passThrough{Ingester: deps.Ingest, broker: b}
@@ -203,6 +209,7 @@ func (b *Broker) Run(ctx context.Context) error {
 				b.sessions.sweep(now)
 				b.retained.sweep(now)
 				b.passThrough.sweep(now)
+				b.sys.sweep(now)
 				wall := b.now()
 				b.lifecycle.sweep(wall)
 				b.quotas.sweep(wall, b.health, b.quiet)

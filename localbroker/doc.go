@@ -27,6 +27,8 @@
 //   - Services: requests to AWS's shadows, jobs and provisioning are noted
 //     before the walk (passthrough.go, openrequests.go), so that [Broker.Answer]
 //     finds who asked; what cannot be reached is answered here (rejection.go).
+//   - $SYS: what the broker does, in Mosquitto's topics (sys.go), from counters at
+//     the sockets (traffic.go).
 //   - Events: who comes, goes and subscribes is told to subscribers
 //     (lifecycle.go), by one goroutine that no connection waits for
 //     (announcer.go).

@@ -17,6 +17,7 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	if why := c.resolve(pk); why != nil {
 		return why
 	}
+	c.broker.traffic.published(len(pk.Payload))
 	qos := pk.FixedHeader.Qos
 	switch {
 	case qos > c.profile.maximumQoS():

@@ -119,6 +119,7 @@ func (s *session) sendLocked(c *client, q *fifo) bool {
 	if _, err := c.wire.Write(packet); err != nil {
 		return false
 	}
+	s.broker.traffic.delivered(len(d.msg.Payload))
 	d.firstAt, d.sentAt = now, now
 	s.out.pop(q, d.qos > 0)
 	return true

@@ -49,6 +49,7 @@ func (s *stage) passed(d *device) bool {
 // torn runs a scene once for every place where it may be torn.
 func torn(t *testing.T, scene func(s *stage) []string, want []string) {
 	each(t, func(t *testing.T, version byte) {
+		t.Parallel()
 		for _, restart := range []bool{false, true} {
 			for at := 1; ; at++ {
 				s := newStage(t, version, restart, at)
@@ -90,7 +91,7 @@ func TestTornIn(t *testing.T) {
 
 // deliver is a device that publishes one message and forgets nothing.
 func (s *stage) deliver(pk packets.Packet) {
-	for phase := byte(packets.Publish); ; {
+	for phase := packets.Publish; ; {
 		d := s.h.join(s.version, "d", persistent(300))
 		for {
 			if phase == packets.Publish {
@@ -152,7 +153,7 @@ func (s *stage) receive(d *device, received map[uint16]bool, got *[]string, mess
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		answer := byte(packets.Pubrec)
+		answer := packets.Pubrec
 		switch pk.FixedHeader.Type {
 		case packets.Pingresp:
 			s.h.leave(d, "d")

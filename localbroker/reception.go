@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
@@ -123,7 +124,7 @@ func (r *receipt) extend(batch *bridge.Batch) {
 // decided is called when a QoS 2 receipt leaves the intake, whatever the answer.
 // It reports whether the device now owes a PUBREL.
 func (r *receipt) decided() bool {
-	if r.err == errRepeated {
+	if errors.Is(r.err, errRepeated) {
 		return true
 	}
 	r.client.session.received.decide(r.id, r.err == nil)
@@ -189,7 +190,7 @@ func appendStep(b []byte, kind byte, id uint16, code byte) []byte {
 
 // ack appends the answer to an acknowledged PUBLISH: PUBACK or PUBREC.
 func (r *receipt) ack(b []byte, code byte) []byte {
-	kind := byte(packets.Puback)
+	kind := packets.Puback
 	if r.QoS == 2 {
 		kind = packets.Pubrec
 	}

@@ -198,6 +198,7 @@ func (r *registry) sweep(now time.Duration) {
 		s.readAheadLocked()
 		s.mu.Unlock()
 		if expired {
+			r.broker.traffic.expired.Add(1)
 			r.endLocked(s)
 			if s.keep != nil {
 				r.broker.store.Forget(shelfSession, s.id) // the next start ends it again if need be

@@ -39,6 +39,8 @@ func (c *client) greet() (early bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	c.broker.traffic.packetsIn.Add(1)
+	c.broker.traffic.connects.Add(1)
 	early = c.inbound.more()
 	c.hello = &pk
 	c.inbound.version = pk.ProtocolVersion
@@ -52,7 +54,7 @@ func (c *client) greet() (early bool, err error) {
 	if err := c.connect(id); err != nil {
 		return early, err
 	}
-	c.broker.connected.Add(1) // before CONNACK: who has it is counted
+	c.broker.traffic.connected(c.broker.connected.Add(1)) // before CONNACK: who has it is counted
 	if err := c.wire.keepAlive(c.alive); err != nil {
 		return early, err
 	}
@@ -114,6 +116,7 @@ func (c *client) take() (more bool, err error) {
 		return false, err
 	}
 	c.wire.heard()
+	c.broker.traffic.packetsIn.Add(1)
 	if !c.intake.ready() {
 		return false, nil
 	}

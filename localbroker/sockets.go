@@ -57,7 +57,7 @@ func (u *unfinished) pop(before time.Time) net.Conn {
 func (l *listener) enter(raw net.Conn) bool {
 	limits, now := l.settings.Load().Limits, l.broker.now()
 	most := limits.Connections + limits.Connections/10 + 16
-	crowded := l.broker.sockets.Add(1) > int64(l.broker.memory.Sockets)
+	crowded := l.broker.opened() > int64(l.broker.memory.Sockets)
 	var late []net.Conn
 	l.mu.Lock()
 	if crowded || len(l.raws) >= most {

@@ -42,7 +42,9 @@ func (c *client) subscribe(pk *packets.Packet) *cause {
 		if why != nil {
 			return why
 		}
-		plan[i] = g
+		if plan[i] = g; g.sub != nil && asksSys(g.sub.filter.topic) {
+			c.broker.sys.refresh()
+		}
 	}
 	c.session.subscribe(c, pk.PacketID, plan, generation)
 	c.broker.lifecycle.subscribed(c, eventSubscribed, granted(plan))

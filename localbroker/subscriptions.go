@@ -145,6 +145,14 @@ func (s *session) retainedLocked(sub *subscription) []*delivery {
 		}
 		out = append(out, d)
 	}
+	for _, m := range s.broker.sys.match(sub.filter.topic) {
+		d := newDelivery(m, 0)
+		d.retain = true
+		if sub.identifier > 0 {
+			d.identifiers = []int{sub.identifier}
+		}
+		out = append(out, d)
+	}
 	return out
 }
 

@@ -118,6 +118,7 @@ func (w *wire) writeLocked(p []byte, last, now bool) (int, error) {
 		return 0, errOverflow
 	}
 	w.sealed = last
+	w.client.broker.traffic.wrote(p)
 	rest := p
 	if now && !w.flushing && w.plain != nil {
 		if rest = rest[w.tryWrite(rest):]; len(rest) == 0 {
@@ -231,6 +232,7 @@ func (w *wire) failLocked(err error) {
 // Read reads as much as the quota of bytes lets it.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(w.throttle.part(p))
+	w.client.broker.traffic.bytesIn.Add(int64(n))
 	if w.throttle.read(n, w.done) {
 		w.await() // the device is not to blame for the wait
 	}

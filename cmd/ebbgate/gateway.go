@@ -87,7 +87,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
 		Ingest: counted{g.ingest, &g.stats.accepted}, Shelf: g.spool, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
-		WillCheck: cfg.Policy.WillCheck, Cloud: g.cloudOf, Health: g.health,
+		WillCheck: cfg.Policy.WillCheck, Version: version, Cloud: g.cloudOf, Health: g.health,
 		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
 	if err != nil {
