@@ -2,16 +2,28 @@ package bridge
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // DropLog counts every message that is refused or dropped, with its reason,
-// and keeps the latest of each reason as an example. The zero DropLog is ready.
+// and keeps one of the latest of each reason as an example. The zero DropLog is
+// ready. Counting is cheap: a device that reads nothing has thousands of
+// messages a second dropped, and who sends them must not wait for each other.
 type DropLog struct {
-	mu      sync.Mutex
-	reasons map[string]*Drops
+	reasons atomic.Pointer[map[string]*dropped] // replaced, never written to
+	mu      sync.Mutex                          // of who replaces it
+}
+
+// dropped is one reason.
+type dropped struct {
+	count atomic.Int64
+
+	mu   sync.Mutex
+	last Drops // but its count
 }
 
 // Drops is what the drop log knows about one reason.
@@ -19,9 +31,9 @@ type Drops struct {
 	Reason string
 	Count  int64
 	Last   time.Time
-	Device string // of the latest
-	Topic  string // of the latest
-	Detail string // of the latest, for a person: which statement denied it
+	Device string // of the example
+	Topic  string // of the example
+	Detail string // of the example, for a person: which statement denied it
 }
 
 // Count records one drop. Reasons are a small fixed set of kebab-case words;
@@ -35,27 +47,47 @@ func (l *DropLog) CountError(err error, device, topic string) {
 }
 
 func (l *DropLog) count(reason, device, topic, detail string) {
+	d := l.reason(reason)
+	d.count.Add(1)
+	if d.mu.TryLock() { // an example is enough: nobody waits for it
+		d.last = Drops{Reason: reason, Last: time.Now(), Device: device, Topic: topic, Detail: detail}
+		d.mu.Unlock()
+	}
+}
+
+func (l *DropLog) reason(reason string) *dropped {
+	if d := l.known()[reason]; d != nil {
+		return d
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.reasons == nil {
-		l.reasons = map[string]*Drops{}
+	if d := l.known()[reason]; d != nil {
+		return d
 	}
-	d := l.reasons[reason]
-	if d == nil {
-		d = &Drops{Reason: reason}
-		l.reasons[reason] = d
+	d := &dropped{last: Drops{Reason: reason}}
+	reasons := map[string]*dropped{reason: d}
+	maps.Copy(reasons, l.known())
+	l.reasons.Store(&reasons)
+	return d
+}
+
+func (l *DropLog) known() map[string]*dropped {
+	if reasons := l.reasons.Load(); reasons != nil {
+		return *reasons
 	}
-	d.Count++
-	d.Last, d.Device, d.Topic, d.Detail = time.Now(), device, topic, detail
+	return nil
 }
 
 // All lists the drops by falling count.
 func (l *DropLog) All() []Drops {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]Drops, 0, len(l.reasons))
-	for _, d := range l.reasons {
-		out = append(out, *d)
+	reasons := l.known()
+	out := make([]Drops, 0, len(reasons))
+	for _, d := range reasons {
+		d.mu.Lock()
+		one := d.last
+		d.mu.Unlock()
+		one.Count = d.count.Load()
+		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b Drops) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // TestDeliveryOrder: a giver's messages arrive in the order in which they were
@@ -246,4 +248,45 @@ func TestShared(t *testing.T) {
 		}
 		return n == 20
 	})
+}
+
+// TestFullQueueIsNotAskedAbout: who does not read what it has asked for costs the
+// givers little: its messages are counted as dropped, and the policy is not asked
+// in vain. With room it has the next one again.
+func TestFullQueueIsNotAskedAbout(t *testing.T) {
+	o := plain(profileAWSEdge)
+	o.Limits.QueueMessages = 3
+	h := open(t, people{}, o)
+	lazy, other, pub := h.join(4, "lazy"), h.join(4, "other"), h.join(4, "pub")
+	lazy.subscribe(1, "t/x", "t/+") // overlapping: still one message
+	other.subscribe(1, "other")
+	send := func(id uint16) {
+		pub.send(publish(id, "t/x", fmt.Sprint(id)))
+		pub.expect(packets.Puback)
+		pub.send(publish(id+100, "other", "x"))
+		pub.expect(packets.Puback)
+		other.take()
+	}
+	for id := range uint16(10) {
+		send(id + 1)
+	}
+	asked := 0
+	for _, q := range h.rules.asked {
+		if q.Action == bridge.ActionReceive && q.Name == "t/x" {
+			asked++
+		}
+	}
+	if n := h.dropped("session-queue-full"); n != 7 || asked != 4 { // the first that finds no room is asked about
+		t.Errorf("%d dropped, want 7; the policy was asked %d times, want 4", n, asked)
+	}
+	var last uint16
+	for range 3 {
+		last = lazy.expect(packets.Publish).PacketID
+	}
+	lazy.puback(last)
+	lazy.expectNothing()
+	send(11)
+	if got := string(lazy.take().Payload); got != "11" {
+		t.Errorf("with room again: got %q", got)
+	}
 }

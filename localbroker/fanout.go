@@ -58,17 +58,26 @@ type receiver struct {
 
 // receivers finds who receives a topic: each session once, at the highest of
 // its granted QoS (B114), with all its Subscription Identifiers
-// [MQTT-3.3.4-3].
-func (b *Broker) receivers(from, topic string) []receiver {
-	subs := b.index.match(topic, nil)
+// [MQTT-3.3.4-3]. It leaves out sessions that vain, if given, says so of; it is
+// asked once for each.
+func (b *Broker) receivers(from, topic string, vain func(*subscription) bool) []receiver {
+	subs := b.index.match(topic, make([]*subscription, 0, 4))
 	if len(subs) == 0 {
 		return nil
 	}
 	slices.SortFunc(subs, func(a, b *subscription) int { return cmp.Compare(a.session.serial, b.session.serial) })
-	out := make([]receiver, 0, len(subs))
-	for _, s := range subs {
-		if s.noLocal && s.session.id == from {
+	var out []receiver
+	var full *session
+	for i, s := range subs {
+		if s.session == full || s.noLocal && s.session.id == from {
 			continue
+		}
+		if vain != nil && vain(s) {
+			full = s.session
+			continue
+		}
+		if out == nil {
+			out = make([]receiver, 0, len(subs)-i)
 		}
 		if s.filter.group != "" && !s.session.online.Load() { // nobody in the group is
 			out = append(out, receiver{session: s.session, qos: s.qos, share: s.filter.group, shared: true, via: s, queue: true})

@@ -20,8 +20,10 @@ import (
 // once their sockets do, two other devices go on exchanging messages, and
 // neither a goroutine nor a byte of a queue is left behind.
 func FuzzListener(f *testing.F) {
-	for i, s := range fuzzSessions(f) {
-		f.Add(byte(i%3), s.first, s.second)
+	for _, s := range fuzzSessions(f) {
+		for profile := range byte(3) {
+			f.Add(profile, s.first, s.second)
+		}
 	}
 	t := newTarget(f)
 	f.Fuzz(func(tb *testing.T, profile byte, first, second []byte) {
@@ -231,7 +233,8 @@ func (r *raider) listen() {
 			tell()
 			kind := head[0] >> 4
 			switch kind {
-			case packets.Connack, packets.Publish, packets.Puback, packets.Suback, packets.Unsuback, packets.Pingresp, packets.Disconnect:
+			case packets.Connack, packets.Publish, packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp,
+				packets.Suback, packets.Unsuback, packets.Pingresp, packets.Disconnect:
 			default:
 				return errNotAnAnswer
 			}

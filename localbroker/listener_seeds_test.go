@@ -38,6 +38,9 @@ func fuzzSessions(tb testing.TB) (all []fuzzSession) {
 		ack := func(id uint16) packets.Packet {
 			return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id}
 		}
+		step := func(kind byte, id uint16) packets.Packet {
+			return packets.Packet{FixedHeader: packets.FixedHeader{Type: kind}, PacketID: id}
+		}
 		bye := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}}
 		byeWithWill := bye
 		byeWithWill.ReasonCode = packets.CodeDisconnectWillMessage.Code
@@ -58,6 +61,11 @@ func fuzzSessions(tb testing.TB) (all []fuzzSession) {
 			fuzzSession{
 				say(join("a", persistent(60), limited), subscribe(1, "$share/g/t", "$SYS/#", "$aws/events/#"), unsubscribe, bye),
 				say(join("b"), subscribe(0, "$share/g/t", "#"), publish(1, "t", "to either"), publish(2, "t", "to either"), ping),
+			},
+			// QoS 2 in both directions, for profile mqtt
+			fuzzSession{
+				say(join("two", persistent(60)), subscribe(2, "t"), publish(1, "t", "2", exactlyOnce), step(packets.Pubrel, 1), step(packets.Pubrec, 1), step(packets.Pubcomp, 1)),
+				say(join("three"), publish(1, "t", "2", exactlyOnce), publish(1, "t", "2", exactlyOnce), step(packets.Pubrel, 1), step(packets.Pubrel, 7), bye),
 			},
 			// what is refused: QoS 2, reserved topics, a second CONNECT, AUTH
 			fuzzSession{

@@ -122,6 +122,10 @@ type outbox struct {
 	loose   volume // of what is not on the shelf
 	next    uint16 // last packet id given
 	all     *memory
+
+	// brim is the size of the smallest delivery that has not fitted since
+	// something left, 0 when all have. It may be read without the session's lock.
+	brim atomic.Int64
 }
 
 // memory counts the bytes of all outboxes.
@@ -140,9 +144,31 @@ func (o *outbox) len() int {
 
 // fits reports whether one more delivery may wait in memory only.
 func (o *outbox) fits(d *delivery, l LimitOptions, total bridge.Size) bool {
-	return o.len() < l.QueueMessages &&
-		o.bytes+d.size <= int(l.QueueSize) &&
-		o.all.bytes.Load()+int64(d.size) <= int64(total)
+	switch {
+	case o.len() >= l.QueueMessages:
+		o.brim.Store(1)
+		return false
+	case o.bytes+d.size > int(l.QueueSize):
+		if o.brim.Load() == 0 {
+			o.brim.Store(int64(d.size))
+		}
+		return false
+	}
+	return o.all.bytes.Load()+int64(d.size) <= int64(total)
+}
+
+// brimful reports whether a delivery of that size would not fit: for who would
+// else make it in vain. Nothing that comes makes room, and what leaves says so.
+func (o *outbox) brimful(size int) bool {
+	brim := o.brim.Load()
+	return brim > 0 && int64(size) >= brim
+}
+
+// left is told that something has left.
+func (o *outbox) left() {
+	if o.brim.Load() > 0 {
+		o.brim.Store(0)
+	}
 }
 
 // room reports whether memory takes one more delivery that is on the shelf too.
@@ -173,6 +199,7 @@ func (o *outbox) charge(d *delivery, sign int) {
 func (o *outbox) pop(q *fifo, flies bool) {
 	d := q.front()
 	q.pop()
+	o.left()
 	if flies {
 		o.flight = append(o.flight, d)
 	}
@@ -230,6 +257,7 @@ func (o *outbox) land(i int) *delivery {
 
 // landed uncharges a delivery of the flight.
 func (o *outbox) landed(d *delivery) {
+	o.left()
 	if d.kept.ordinal == 0 {
 		o.charge(d, -1)
 	}
@@ -238,6 +266,7 @@ func (o *outbox) landed(d *delivery) {
 // empty takes everything out: the flight in the order of sending, and what
 // waits.
 func (o *outbox) empty() (flight, waiting []*delivery) {
+	o.left()
 	flight = o.flight
 	o.flight = nil
 	waiting = append(append(o.again.take(), o.replay.take()...), o.waiting.take()...)

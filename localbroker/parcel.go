@@ -57,7 +57,7 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	p.changes, p.planned = b.index.changes.Load(), true
 	p.to, p.body, p.ceiling, p.full, p.queued, p.retain = nil, 0, 0, 0, 0, retainNothing
 	kept := 0
-	for _, r := range b.receivers(p.from, p.msg.Topic) {
+	for _, r := range b.receivers(p.from, p.msg.Topic, p.vain) {
 		next := planned{session: r.session, delivery: r.delivery(p.msg, p.expires)}
 		switch p.place(&next, r.queue, batch) {
 		case placedShelf:
@@ -80,6 +80,18 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	if p.msg.Retain {
 		p.extendRetained(batch)
 	}
+}
+
+// vain reports whether a subscriber would only drop the message, and counts
+// that: a device that does not read what it has asked for must cost the givers
+// next to nothing. Who is in a share group has others behind it, what is kept
+// has its place elsewhere, and what is promised is tried again.
+func (p *parcel) vain(s *subscription) bool {
+	if s.filter.group != "" || s.session.keep != nil || p.promised || !s.session.out.brimful(p.msg.MeteredSize()+deliveryOverhead) {
+		return false
+	}
+	p.broker.drops.Count("session-queue-full", s.session.id, p.msg.Topic)
+	return true
 }
 
 // placed is where a delivery waits until it is carried to its receiver.
@@ -203,7 +215,7 @@ func (p *parcel) deliver(each func(*session, *delivery)) {
 	for i := range p.to {
 		known[p.to[i].session] = true
 	}
-	for _, r := range p.broker.receivers(p.from, p.msg.Topic) {
+	for _, r := range p.broker.receivers(p.from, p.msg.Topic, nil) {
 		if !r.shared && !known[r.session] {
 			each(r.session, r.delivery(p.msg, p.expires))
 		}

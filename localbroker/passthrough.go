@@ -195,7 +195,7 @@ func (b *Broker) handOut(s serviceTopic, asker *bridge.Principal, others bool, m
 		d.expires = expires
 		return to.offer(d) == takenQueued
 	}
-	for _, r := range b.receivers("", m.Topic) {
+	for _, r := range b.receivers("", m.Topic, nil) {
 		if r.session == to || others && r.session.isOf(s.thing) {
 			taken = r.session.offer(r.delivery(m, expires)) == takenQueued || taken
 		}

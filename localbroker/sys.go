@@ -83,7 +83,7 @@ func (s *sys) sweep(now time.Duration) {
 		return
 	}
 	for _, m := range s.changed(now) {
-		for _, r := range s.broker.receivers("", m.Topic) {
+		for _, r := range s.broker.receivers("", m.Topic, nil) {
 			r.session.offer(r.delivery(m, 0))
 		}
 	}
