@@ -270,10 +270,13 @@ func (h *house) dropped(reason string) int64 {
 	return 0
 }
 
+// patience is for a machine that has much else to do.
+const patience = 30 * time.Second
+
 // eventually waits for a condition that another goroutine brings about.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
 			tb.Fatalf("never: %s", what)
@@ -288,7 +291,7 @@ func receive[T any](tb testing.TB, what string, ch <-chan T) T {
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		tb.Fatalf("never: %s", what)
 		panic("unreachable")
 	}

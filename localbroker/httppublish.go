@@ -79,7 +79,7 @@ func (c *httpClient) Retained(topic string) (*rest.Retained, error) {
 	if err := c.paced(q.Action, ""); err != nil {
 		return nil, err
 	}
-	found := c.broker.retained.match(topic, true)
+	found, _ := c.broker.retained.match(topic, true)
 	if len(found) == 0 {
 		return nil, &rest.Refusal{Status: http.StatusNotFound, Text: "there is no retained message on this topic"}
 	}

@@ -114,3 +114,11 @@ func webHouse(t *testing.T, profile string, change ...func(*Deps)) (*house, *pee
 	}
 	return openWith(t, people{known: map[string]bool{"dev": true}}, all, plain(profile), web(ca, profile)), ca
 }
+
+// TestHTTPOrigin: a web page elsewhere cannot use a person's certificate.
+func TestHTTPOrigin(t *testing.T) {
+	h, ca := webHouse(t, profileAWS)
+	c := h.caller(ca)
+	c.publish("t", "x", "Origin", "https://evil.example").refused(t, http.StatusForbidden, "ForbiddenException")
+	c.publish("t", "x", "Origin", c.base).ok(t)
+}

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// subscription is one filter of one session. It is immutable; subscribing
-// again replaces it.
+// subscription is one filter of one session. It is immutable, but for retained;
+// subscribing again replaces it.
 type subscription struct {
 	session    *session
 	filter     filter
@@ -20,6 +20,8 @@ type subscription struct {
 	asRetained bool // keep the RETAIN flag of what is delivered
 	identifier int  // Subscription Identifier, 0 for none
 	each       bool // has deliveries of its own beside those of the session's others (B114)
+
+	retained uint64 // number up to which it was given retained messages; guarded by session.mu
 }
 
 // index finds the subscriptions that match a topic. It is our own and not

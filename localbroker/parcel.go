@@ -29,6 +29,7 @@ type parcel struct {
 	full     int // sessions and groups that had no room
 	queued   int // groups that keep it
 	modified time.Time
+	number   uint64 // of the retained message that it has become; 0: of none
 }
 
 // planned is one delivery and whom it goes to.
@@ -173,7 +174,7 @@ func (p *parcel) settle(err error) {
 	}
 	p.planned = false
 	if p.retain != retainNothing {
-		p.broker.retained.settle(p.retain, retainedMessage{p.msg, p.expires, p.modified}, err)
+		p.number = p.broker.retained.settle(p.retain, retainedMessage{p.msg, p.expires, p.modified}, err)
 	}
 	if err == nil {
 		p.broker.store.confirm(p.ceiling)
@@ -197,8 +198,7 @@ func (p *parcel) settle(err error) {
 }
 
 // deliver carries the message to its receivers, and to who has subscribed
-// between decision and commit: the retained message may have been too late for
-// them.
+// since the decision, unless the message was given to them as a retained one.
 func (p *parcel) deliver(each func(*session, *delivery)) {
 	for i := range p.to {
 		switch to := &p.to[i]; {
@@ -216,7 +216,7 @@ func (p *parcel) deliver(each func(*session, *delivery)) {
 		known[p.to[i].session] = true
 	}
 	for _, r := range p.broker.receivers(p.from, p.msg.Topic, nil) {
-		if !r.shared && !known[r.session] {
+		if !r.shared && !known[r.session] && !r.session.wasGiven(p.msg.Topic, p.number) {
 			each(r.session, r.delivery(p.msg, p.expires))
 		}
 	}

@@ -19,6 +19,7 @@ type retained struct {
 	byTopic map[string]retainedMessage
 	coming  map[string]int // commits under way, by topic
 	bytes   int64
+	settled uint64 // messages that have become the retained ones since the start
 }
 
 type retainedMessage struct {
@@ -61,21 +62,26 @@ func (r *retained) plan(m *bridge.Message) retaining {
 	return retainClear
 }
 
-// settle does what was planned, once it is durable. It is called in the order of
-// the commits.
-func (r *retained) settle(what retaining, k retainedMessage, err error) {
+// settle does what was planned, once it is durable, and returns the number of a
+// message that is retained now, 0 when there is none. It is called in the order
+// of the commits.
+func (r *retained) settle(what retaining, k retainedMessage, err error) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	topic := k.msg.Topic
 	if r.coming[topic]--; r.coming[topic] == 0 {
 		delete(r.coming, topic)
 	}
-	if err == nil {
-		r.clearLocked(topic)
-		if what == retainMessage {
-			r.keepLocked(k)
-		}
+	if err != nil {
+		return 0
 	}
+	r.clearLocked(topic)
+	if what != retainMessage {
+		return 0
+	}
+	r.keepLocked(k)
+	r.settled++
+	return r.settled
 }
 
 func (r *retained) keepLocked(k retainedMessage) {
@@ -91,25 +97,25 @@ func (r *retained) clearLocked(topic string) {
 }
 
 // match lists the messages that a new subscription receives, by topic: on AWS
-// the one whose topic equals the filter (B150, B151).
-func (r *retained) match(filter string, exact bool) []retainedMessage {
+// the one whose topic equals the filter (B150, B151). What is retained later has
+// a number above upTo.
+func (r *retained) match(filter string, exact bool) (list []retainedMessage, upTo uint64) {
 	now := r.shelf.Age()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if exact {
 		if k, ok := r.byTopic[filter]; ok && k.live(now) {
-			return []retainedMessage{k}
+			list = append(list, k)
 		}
-		return nil
+		return list, r.settled
 	}
-	var out []retainedMessage
 	for topic, k := range r.byTopic {
 		if matches(filter, topic, true) && k.live(now) {
-			out = append(out, k)
+			list = append(list, k)
 		}
 	}
-	slices.SortFunc(out, func(a, b retainedMessage) int { return cmp.Compare(a.msg.Topic, b.msg.Topic) })
-	return out
+	slices.SortFunc(list, func(a, b retainedMessage) int { return cmp.Compare(a.msg.Topic, b.msg.Topic) })
+	return list, r.settled
 }
 
 func (k retainedMessage) live(now time.Duration) bool { return k.expires == 0 || k.expires > now } // B156

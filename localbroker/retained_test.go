@@ -125,11 +125,51 @@ func TestRetainedBytes(t *testing.T) {
 		t.Errorf("%d bytes, want %d", r.bytes, want)
 	}
 	store("a", 900) // too much: the old one is no longer the last
-	if len(r.byTopic) != 1 || r.match("a", true) != nil {
+	if list, _ := r.match("a", true); len(r.byTopic) != 1 || list != nil {
 		t.Error("a stale message is kept")
 	}
 	store("b", 0)
 	if r.bytes != 0 {
 		t.Errorf("%d bytes of nothing", r.bytes)
+	}
+}
+
+// TestM08_OneCopyForTheLate: who subscribes while a retained message is being
+// committed or carried to the others receives it once: as the retained one if it
+// was that already, else live (B149, B150).
+func TestM08_OneCopyForTheLate(t *testing.T) {
+	for _, x := range []struct {
+		name, profile, filter string
+		early, retained       bool // subscribed before the commit; which copy
+	}{
+		{"before the commit", profileMQTT, "+/#", true, false},
+		{"after the commit", profileMQTT, "+/#", false, true},
+		{"before the commit, on AWS", profileAWS, "par", true, false},
+		{"after the commit, on AWS", profileAWS, "par", false, true},
+		{"a wildcard on AWS", profileAWS, "par/#", false, false}, // which is given none that are retained (B151)
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			topic := "par"
+			if x.filter == "par/#" {
+				topic = "par/b" // B134
+			}
+			h := open(t, people{}, plain(x.profile))
+			d := h.join(5, "late")
+			p := &parcel{broker: h.Broker, from: "pub", msg: &bridge.Message{Topic: topic, Payload: []byte("x"), QoS: 1, Retain: true}}
+			var batch bridge.Batch
+			p.extend(&batch)
+			if x.early {
+				d.subscribe(1, x.filter)
+			}
+			p.settle(nil)
+			if !x.early {
+				d.subscribe(1, x.filter)
+			}
+			p.deliver(offer)
+			if got := d.take(); got.TopicName != topic || got.FixedHeader.Retain != x.retained {
+				t.Errorf("got %q, retain %v", got.TopicName, got.FixedHeader.Retain)
+			}
+			d.expectNothing()
+		})
 	}
 }

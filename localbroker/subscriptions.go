@@ -57,6 +57,8 @@ func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) 
 	var bounds subscriptionBounds // none: it is there already
 	if existed == nil {
 		bounds = s.broker.subscriptionBounds(s.profile)
+	} else {
+		sub.retained = existed.retained
 	}
 	if !s.broker.index.tryAdd(sub, bounds) {
 		return existed, false // Q19, Q32, Q33
@@ -137,7 +139,9 @@ func (s *session) dueLocked(plan []grant, before []*subscription) (due []*delive
 // retainedLocked makes the deliveries of a new subscription's retained messages.
 func (s *session) retainedLocked(sub *subscription) []*delivery {
 	var out []*delivery
-	for _, k := range s.broker.retained.match(sub.filter.topic, s.profile.aws) {
+	list, upTo := s.broker.retained.match(sub.filter.topic, s.profile.aws)
+	sub.retained = upTo
+	for _, k := range list {
 		d := newDelivery(k.msg, min(k.msg.QoS, sub.qos)) // B158
 		d.retain, d.expires = true, k.expires
 		if sub.identifier > 0 {
@@ -154,6 +158,23 @@ func (s *session) retainedLocked(sub *subscription) []*delivery {
 		out = append(out, d)
 	}
 	return out
+}
+
+// wasGiven reports whether a subscription has come late enough to be given the
+// message with that number as a retained one. It waits for a subscribe that is
+// at it.
+func (s *session) wasGiven(topic string, number uint64) bool {
+	if number == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		if f := sub.filter.topic; sub.retained >= number && (f == topic || !s.profile.aws && matches(f, topic, true)) {
+			return true
+		}
+	}
+	return false
 }
 
 // unsubscribe removes a subscription and reports whether there was one. The
