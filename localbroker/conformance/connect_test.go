@@ -260,6 +260,7 @@ func TestB31_TooManyConnections(t *testing.T) {
 	g.wantRefusal("connection-count")
 	for reason, quota := range connectQuotas() {
 		g := open(t, quota)
+		g.clock.stop()
 		g.join(5, "d")
 		g.dial(5).wantRefused(0x97, 0, "d")
 		g.wantRefusal(reason)
@@ -283,6 +284,7 @@ func TestB32_TooManyConnections3(t *testing.T) {
 	g.wantRefusal("connection-count")
 	for reason, quota := range connectQuotas() {
 		g := open(t, quota)
+		g.clock.stop()
 		g.join(4, "d")
 		g.dial(4).wantRefused(0, 0, "d")
 		g.wantRefusal(reason)
