@@ -119,12 +119,8 @@ func (s *session) recorded(c *client, id uint16, code byte) {
 	defer s.mu.Unlock()
 	at, d := s.out.awaited(id)
 	switch {
-	case d == nil:
-		code := byte(0)
-		if c.version == 5 {
-			code = packets.ErrPacketIdentifierNotFound.Code
-		}
-		_, _ = c.wire.Write(encodeStep(packets.Pubrel, id, code))
+	case d == nil: // its end was lost with a connection; see released
+		_, _ = c.wire.Write(encodeStep(packets.Pubrel, id, 0))
 	case code >= packets.ErrUnspecifiedError.Code && !d.released: // the device has had its say
 		s.doneLocked(s.out.land(at), bridge.ResultAcked)
 		s.pumpLocked()

@@ -52,13 +52,13 @@ func TestExactlyOnceIn(t *testing.T) {
 		d.step(packets.Pubrel, 3)
 		d.answer(packets.Pubcomp, 3, 0)
 		d.step(packets.Pubrel, 3)
-		d.answer(packets.Pubcomp, 3, 0x92)
+		d.answer(packets.Pubcomp, 3, 0)
 		d.publishTwice(3, "t", "b") // [MQTT-4.3.3-12]: another message
 		if n := len(h.walk.topics()); n != 2 {
 			t.Fatalf("processed %d times", n)
 		}
 		d.step(packets.Pubrec, 77)
-		d.answer(packets.Pubrel, 77, 0x92)
+		d.answer(packets.Pubrel, 77, 0)
 		d.expectNothing()
 	})
 }
@@ -73,7 +73,7 @@ func TestRefusedTwice(t *testing.T) {
 		d.answer(packets.Pubrec, 3, 0x87)
 	}
 	d.step(packets.Pubrel, 3)
-	d.answer(packets.Pubcomp, 3, 0x92)
+	d.answer(packets.Pubcomp, 3, 0)
 	d.send(publish(4, "$SYS/x", "x", twice))
 	d.answer(packets.Pubrec, 4, 0x90)
 	d.publishTwice(3, "t", "x")

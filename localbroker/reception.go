@@ -137,12 +137,8 @@ func (c *client) released(id uint16) {
 	c.intake.released(id)
 	s := c.session
 	e := s.received.find(id)
-	if e == nil {
-		code := packets.CodeSuccess.Code
-		if c.version == 5 {
-			code = packets.ErrPacketIdentifierNotFound.Code
-		}
-		_, _ = c.wire.Write(encodeStep(packets.Pubcomp, id, code))
+	if e == nil { // PUBCOMP was lost with a connection: 0x92 would be right, but clients take it for a failure
+		_, _ = c.wire.Write(encodeStep(packets.Pubcomp, id, 0))
 		return
 	}
 	forgotten := func() {
