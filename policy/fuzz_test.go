@@ -17,7 +17,7 @@ func FuzzARN(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text, name, value string) {
 		if !utf8.ValidString(text) || !utf8.ValidString(name) || !utf8.ValidString(value) || len(text) > 200 || len(name) > 200 || len(value) > 50 {
-			t.Skip()
+			t.Skip("too long, or not UTF-8: refused before it gets here")
 		}
 		for _, g := range []gateway{corpusGateway, {}, {partition: "aws", switches: &Switches{ColonWildcard: "within", QuestionMark: "byte"}}} {
 			r := newResource(text, version2012, g)
@@ -109,7 +109,7 @@ func FuzzRegoInput(f *testing.F) {
 	f.Add("iot:Connect", "${iot:ClientId}", "*", "?", "", "::1", false)
 	f.Fuzz(func(t *testing.T, action, name, clientID, fact, will, source string, http bool) {
 		if !validText(action, name, clientID, fact, will, source) || len(name) > 1000 {
-			t.Skip()
+			t.Skip("too long, or not UTF-8: refused before it gets here")
 		}
 		s := session{
 			clientID: clientID, http: http, thing: clientID, attached: true, attribute: map[string]string{"line": fact},
@@ -133,7 +133,7 @@ func FuzzSiteRules(f *testing.F) {
 	f.Add("package ebbgate.site\n\ndeny contains 1")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 2000 {
-			t.Skip()
+			t.Skip("too long for this target to be quick")
 		}
 		rules, faults := newSiteRules(t.Context(), map[string][]byte{"own.rego": []byte(text)}, SiteOptions{Timeout: 20 * time.Millisecond}, func() time.Time { return fixed })
 		if (rules == nil) == (len(faults) == 0) {
