@@ -129,6 +129,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	if b.now == nil {
 		b.now = time.Now
 	}
+	b.queued.total = int64(opts.Broker.MemoryQueueSize)
 	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.made = b.now()
 	b.groups = groups{broker: b, byName: map[string]*group{}}
@@ -207,6 +208,7 @@ func (b *Broker) Run(ctx context.Context) error {
 				b.endSilent()
 				now := b.age()
 				b.sessions.sweep(now)
+				b.shareMemory()
 				b.retained.sweep(now)
 				b.passThrough.sweep(now)
 				b.sys.sweep(now)

@@ -16,7 +16,9 @@
 //   - Delivery: who receives a message is decided before its commit, so that
 //     what is kept of it is in that commit (parcel.go, fanout.go); after the
 //     answer it is carried to the sessions. What memory has of a session's queue
-//     is its outbox (outbox.go, pump.go). A session outlives its connections
+//     is its outbox (outbox.go, pump.go), the far part of it written down so that
+//     it costs the garbage collector nothing (stash.go), and shared out fairly
+//     (share.go). A session outlives its connections
 //     (session.go, registry.go), and an unacknowledged delivery has its time
 //     (retry.go).
 //   - Durable state: kept sessions, their queues, the queues of share groups

@@ -67,11 +67,18 @@ const (
 
 // encodeKept is the value of a delivery's entry.
 func encodeKept(d *delivery) []byte {
+	size := 26 + len(d.share) + 3*len(d.identifiers)
+	if d.kept.body == 0 {
+		size += d.msg.MeteredSize() + 32
+	}
+	return appendKept(make([]byte, 0, size), d)
+}
+
+// appendKept appends it.
+func appendKept(b []byte, d *delivery) []byte {
 	flags := byte(0)
-	size := 16 + len(d.share) + 3*len(d.identifiers)
 	if d.kept.body == 0 {
 		flags |= keptOwn
-		size += d.msg.MeteredSize() + 32
 	}
 	if d.retain {
 		flags |= keptRetain
@@ -81,9 +88,7 @@ func encodeKept(d *delivery) []byte {
 	}
 	if d.shortened {
 		flags |= keptExpires
-		size += 10
 	}
-	b := make([]byte, 0, size)
 	b = append(b, codecVersion, flags, d.qos)
 	b = appendText(b, d.share)
 	b = binary.AppendUvarint(b, uint64(len(d.identifiers)))
