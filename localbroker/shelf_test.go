@@ -17,6 +17,7 @@ type disk struct {
 	mu      sync.Mutex
 	fail    error // of every commit
 	next    int   // fail so many more, no others
+	last    int   // take so many more, and fail all others; 0: no such number
 	holding bool  // commits wait for release
 	held    []func()
 	dead    bool // the power is gone
@@ -43,6 +44,18 @@ func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		done = func(bridge.Seq, error) {}
 	}
 	err := d.fail
+	if d.last > 0 {
+		if d.last--; d.last == 0 {
+			d.fail = errPowerless
+		}
+	}
+	size := 0
+	for _, p := range b.Puts {
+		size += len(p.Namespace) + len(p.Key) + len(p.Value) + 8
+	}
+	if size > 2<<20 { // as the spool
+		err = bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes", size)
+	}
 	if d.next > 0 {
 		d.next--
 		err = errPowerless
