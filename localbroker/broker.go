@@ -208,6 +208,7 @@ func (b *Broker) Run(ctx context.Context) error {
 				b.endSilent()
 				now := b.age()
 				b.sessions.sweep(now)
+				b.groups.sweep(now)
 				b.shareMemory()
 				b.retained.sweep(now)
 				b.passThrough.sweep(now)

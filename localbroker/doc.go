@@ -24,7 +24,8 @@
 //   - Durable state: kept sessions, their queues, the queues of share groups
 //     (group.go, draw.go), retained messages and wills (testament.go) are on the
 //     [Shelf]. A queue is a backlog (backlog.go) of entries (entry.go), read
-//     ahead of the device (readahead.go); store.go numbers and forgets them, and
+//     ahead of the device (readahead.go), and looked through for what has expired
+//     (expire.go); store.go numbers and forgets them, and
 //     a start lists their keys (restore.go). ADR 8 says why.
 //   - Services: requests to AWS's shadows, jobs and provisioning are noted
 //     before the walk (passthrough.go, openrequests.go), so that [Broker.Answer]

@@ -15,25 +15,37 @@ type entry struct {
 	ordinal uint64 // place in the owner's queue, from 1; 0: the message is not kept
 	body    uint64 // number of the shared body; 0: the message is in the entry's value
 	size    uint32 // what it counts in the bounds of queues
+	expires uint32 // see expiryOf; 0: never, or its value tells
 }
 
-const entrySize = 8 + 8 + 8 + 4
+// The sizes of keys, without and with an expiry.
+const (
+	entrySize   = 8 + 8 + 8 + 4
+	entryLarger = entrySize + 4
+)
 
 func (e entry) key() string {
-	b := make([]byte, 0, entrySize)
+	b := make([]byte, 0, entryLarger)
 	b = binary.BigEndian.AppendUint64(b, e.owner)
 	b = binary.BigEndian.AppendUint64(b, e.ordinal)
 	b = binary.BigEndian.AppendUint64(b, e.body)
-	return string(binary.BigEndian.AppendUint32(b, e.size))
+	b = binary.BigEndian.AppendUint32(b, e.size)
+	if e.expires > 0 {
+		b = binary.BigEndian.AppendUint32(b, e.expires)
+	}
+	return string(b)
 }
 
 func parseEntry(key string) (e entry, ok bool) {
-	if len(key) != entrySize {
+	if len(key) != entrySize && len(key) != entryLarger {
 		return e, false
 	}
 	b := []byte(key)
 	e.owner, e.ordinal = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	e.body, e.size = binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint32(b[24:])
+	if len(b) == entryLarger {
+		e.expires = binary.BigEndian.Uint32(b[entrySize:])
+	}
 	return e, e.ordinal > 0
 }
 

@@ -171,6 +171,7 @@ func (k *backlog) restore(e entry) {
 		k.live.from = e.ordinal
 	}
 	k.live.left++
+	k.due(e.expires)
 	k.next, k.restored = e.ordinal, e.ordinal
 	k.charge(&delivery{kept: e}, 1)
 }
