@@ -134,7 +134,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b.made = b.now()
 	b.groups = groups{broker: b, byName: map[string]*group{}}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
-	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
+	b.store = newStore(b.shelf(deps.Shelf), b.quiet, b.drops)
 	b.reading = make(chan struct{}, readers)
 	b.courier.guard = b.guard
 	b.spill = spillSize

@@ -120,7 +120,7 @@ func appendKept(b []byte, d *delivery) []byte {
 func encodeReleased() []byte { return []byte{codecVersion, keptReleased, 2, 0, 0} }
 
 // decodeKept makes the delivery of an entry; body finds the shared message. It
-// is nil without an error when that is gone: then everybody had it.
+// is nil without an error when that is gone.
 func decodeKept(e entry, value []byte, body func(uint64) ([]byte, error)) (*delivery, error) {
 	r := &reader{b: value}
 	r.bad = r.byte() != codecVersion

@@ -134,6 +134,9 @@ func (k *backlog) passed(l *lane) {
 
 // heal corrects the count by entries that should have been there and are not.
 func (k *backlog) heal(missing int) {
+	for range missing {
+		k.store.damaged("a message of a queue", errDamaged)
+	}
 	k.count = max(k.count-missing, 0)
 	if k.count == 0 {
 		k.store.bytes.Add(-k.bytes)
@@ -153,10 +156,7 @@ func (k *backlog) fetch(job reading) (found []*delivery, upTo uint64, err error)
 		}
 		d, bad := decodeKept(e, value, k.store.body)
 		switch {
-		case bad != nil:
-			k.store.damaged("an entry of a queue", bad)
-			k.store.drop(e)
-		case d == nil: // its body went with its last entry: it was acknowledged
+		case bad != nil || d == nil: // heal tells
 			k.store.drop(e)
 		default:
 			found = append(found, d)

@@ -16,8 +16,14 @@ func (b *Broker) restore() error {
 	if err := b.restoreSessions(owners); err != nil {
 		return fmt.Errorf("local broker: read sessions: %w", err)
 	}
+	if err := b.unreadable(shelfSession, "the session of ", func(id string) bool { return b.sessions.byID[id] != nil }); err != nil {
+		return err
+	}
 	if err := b.restoreGroups(owners); err != nil {
 		return fmt.Errorf("local broker: read share groups: %w", err)
+	}
+	if err := b.unreadable(shelfGroup, "the share group ", func(text string) bool { return b.groups.byName[groupName(splitShare(text))] != nil }); err != nil {
+		return err
 	}
 	if err := b.restoreReceived(); err != nil {
 		return fmt.Errorf("local broker: read packet ids: %w", err)
@@ -32,6 +38,9 @@ func (b *Broker) restore() error {
 	if err := b.restoreRetained(); err != nil {
 		return fmt.Errorf("local broker: read retained messages: %w", err)
 	}
+	if err := b.unreadable(shelfRetained, "the retained message of ", func(topic string) bool { return b.retained.byTopic[topic].msg != nil }); err != nil {
+		return err
+	}
 	b.forgetBodies()
 	if err := b.restoreWills(); err != nil {
 		return fmt.Errorf("local broker: read wills: %w", err)
@@ -42,13 +51,38 @@ func (b *Broker) restore() error {
 	return nil
 }
 
+// unreadable gives up the keys of a namespace that nobody knows after a Scan: it
+// has passed over their values.
+func (b *Broker) unreadable(namespace, what string, known func(key string) bool) error {
+	var lost []string
+	err := b.store.Keys(namespace, "", func(key string) bool {
+		if !known(key) {
+			lost = append(lost, key)
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("local broker: list %s: %w", namespace, err)
+	}
+	for _, key := range lost {
+		b.store.damaged(what+key, errDamaged)
+	}
+	if len(lost) > 0 {
+		b.store.Forget(namespace, lost...)
+	}
+	return nil
+}
+
 func (b *Broker) restoreNumbers() error {
 	v, err := b.store.Get(shelfNumbers, numbersKey)
-	if err != nil || v == nil {
-		return err
+	if err == nil && v == nil {
+		return nil
 	}
-	if len(v) != 8 { // what is found below raises them
-		b.store.damaged("the numbers", errDamaged)
+	if err == nil && len(v) != 8 {
+		err = errDamaged
+	}
+	if err != nil { // what is found below raises them
+		b.store.damaged("the numbers", err)
 		return nil
 	}
 	b.store.next = binary.BigEndian.Uint64(v)

@@ -115,7 +115,7 @@ func TestRetainedBounds(t *testing.T) {
 
 // TestRetainedBytes: the sum of sizes is right after every kind of change.
 func TestRetainedBytes(t *testing.T) {
-	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil))
+	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil, &bridge.DropLog{}))
 	store := func(topic string, size int) {
 		m := &bridge.Message{Topic: topic, Payload: make([]byte, size)}
 		r.settle(r.plan(m), retainedMessage{msg: m}, nil)

@@ -23,6 +23,7 @@ type disk struct {
 	dead    bool // the power is gone
 	lazy    bool // what is forgotten comes back with the crash
 	undone  map[string]map[string][]byte
+	spoiled map[string]bool // namespaces whose values cannot be read
 	commits int
 }
 
@@ -85,6 +86,23 @@ func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	}
 }
 
+// Get fails for a value that cannot be read.
+func (d *disk) Get(namespace, key string) ([]byte, error) {
+	v, err := d.Memory.Get(namespace, key)
+	if v != nil && d.spoiled[namespace] {
+		return nil, bridge.Errorf("get", bridge.Corrupt, "says the test")
+	}
+	return v, err
+}
+
+// Scan passes over it.
+func (d *disk) Scan(namespace, prefix string, fn func(key string, value []byte) bool) error {
+	if d.spoiled[namespace] {
+		return nil
+	}
+	return d.Memory.Scan(namespace, prefix, fn)
+}
+
 func (d *disk) Forget(namespace string, keys ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -93,7 +111,7 @@ func (d *disk) Forget(namespace string, keys ...string) {
 	}
 	if d.lazy {
 		for _, k := range keys {
-			if v, _ := d.Get(namespace, k); v != nil {
+			if v, _ := d.Memory.Get(namespace, k); v != nil {
 				if d.undone[namespace] == nil {
 					d.undone[namespace] = map[string][]byte{}
 				}

@@ -15,6 +15,7 @@ import (
 type store struct {
 	Shelf
 	log   *quietLog
+	drops *bridge.DropLog
 	bytes atomic.Int64 // of all entries, in flight ones included
 
 	mu      sync.Mutex
@@ -34,8 +35,8 @@ const numberBlock = 1 << 32
 
 const numbersKey = "next"
 
-func newStore(s Shelf, log *quietLog) *store {
-	return &store{Shelf: s, log: log, refs: map[uint64]uint32{}}
+func newStore(s Shelf, log *quietLog, drops *bridge.DropLog) *store {
+	return &store{Shelf: s, log: log, drops: drops, refs: map[uint64]uint32{}}
 }
 
 // body reads a shared message.
@@ -43,6 +44,7 @@ func (s *store) body(n uint64) ([]byte, error) { return s.Get(shelfBody, bodyKey
 
 // damaged tells of something that cannot be read and is given up.
 func (s *store) damaged(what string, err error) {
+	s.drops.CountError(bridge.Errorf("read", bridge.Corrupt, "%s: %w", what, err), "", "")
 	s.log.warn("shelf-damaged", "something kept for devices is damaged and was given up", slog.String("what", what), slog.String("error", err.Error()))
 }
 
