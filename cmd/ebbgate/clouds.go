@@ -77,7 +77,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
 	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
-		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
+		g.spool, []bridge.Sender{c.uplink}, g.meter, g.drops, g.health, g.log)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
@@ -88,7 +88,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
 		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},
-			g.spool, g.broker.Local(), unmetered{}, g.drops, g.health, g.log)
+			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
 }
