@@ -195,12 +195,18 @@ func TestPoolKeepsOrder(t *testing.T) {
 	want.Store(1)
 	cfg := bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}, Connections: func() int { return int(want.Load()) }}
 	f, end := start(t, cfg, s, r.senders(4))
-	for part := range 6 { // it is asked once a second
-		want.Store([]int64{1, 4, 2, 3, 1, 4}[part])
-		putMany(t, s, normal, n, func(i int) string { return fmt.Sprintf("p%d-d%d", part, i%37) })
-		await(t, func() string { return fmt.Sprint(f.Stats()) }, func() bool { return s.Depth(normal).Records < n/2 })
-		for _, l := range r.cuttable() {
-			_ = l.Close()
+	part := 0
+	for _, connections := range []int{1, 4, 2, 3, 1, 4} { // it is asked once a second
+		want.Store(int64(connections))
+		for more := true; more; part++ {
+			putMany(t, s, normal, n, func(i int) string { return fmt.Sprintf("p%d-d%d", part, i%37) })
+			await(t, func() string { return fmt.Sprint(f.Stats()) }, func() bool { return s.Depth(normal).Records < n/2 })
+			for _, l := range r.cuttable() {
+				_ = l.Close()
+			}
+			r.mu.Lock()
+			more = len(r.used) < connections
+			r.mu.Unlock()
 		}
 	}
 	await(t, func() string { return fmt.Sprint(f.Stats(), s.Depth(normal)) }, empty(s, normal))
