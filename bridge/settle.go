@@ -34,6 +34,11 @@ type settlement struct {
 func (f *Forwarder) settle(r report) {
 	fl := r.flight
 	f.landed(fl)
+	if r.Result == ResultRetry || r.Result == ResultRefused || r.Result == ResultDenied {
+		if m, ok := f.meter.(RefusalMeter); ok {
+			m.Refused(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
+		}
+	}
 	switch r.Result {
 	case ResultAcked:
 		f.stats.acked.Add(1)

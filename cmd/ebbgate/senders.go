@@ -4,6 +4,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -28,6 +29,9 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		},
 		Clear: func(code string) { g.health.Clear(code + "-" + name) },
 		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
+		Opened: func(clientID string) upstream.Connection {
+			return g.meter.Opened(name, clientID, billing.Connection{})
+		},
 	}
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
 	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
