@@ -152,7 +152,7 @@ func (f *Forwarder) advance(s *source) error {
 		}
 	}
 	for expired := 0; s.head == nil; {
-		if expired == releaseBatch { // the rest after this batch: a backlog may be all expired
+		if expired == releaseBatch || f.batch.heavy() { // the rest after this batch: a backlog may be all expired
 			f.flush()
 			select {
 			case f.wake <- struct{}{}:
@@ -174,8 +174,7 @@ func (f *Forwarder) advance(s *source) error {
 		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			expired++
-			f.drops.Count(Expired.String(), r.Device, r.Topic)
-			f.release(&flight{Stored: r, source: s})
+			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 		case f.heldBack(s, r):
 		default:
 			s.head = r
