@@ -28,6 +28,7 @@ type cloud struct {
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
+	limit      float64      // messages a second that may go up, 0 for no limit
 	stop       func() error // ends a sandbox in this process; nil for none
 }
 
@@ -65,6 +66,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		o.Endpoint, c.stop = endpoint, stop
 	}
 	c.upQueues, c.downQueues = g.queuesOf(name)
+	c.limit = o.Limits.MessagesPerSecond
 	log := g.log.With("upstream", name)
 	hooks := upstream.Hooks{
 		Raise: func(w bridge.Warning) {
