@@ -11,9 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ebbgate/ebbgate/bridge"
-	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/rules"
-	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -53,46 +51,6 @@ func (g *gateway) openClouds() ([]*cloud, error) {
 		out = append(out, c)
 	}
 	return out, nil
-}
-
-func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
-	c := &cloud{name: name}
-	o := u.MQTT
-	if u.Type == configs.TypeSandbox && o.Endpoint == "" {
-		endpoint, stop, err := startSandbox(g.log)
-		if err != nil {
-			return nil, err
-		}
-		o.Endpoint, c.stop = endpoint, stop
-	}
-	c.upQueues, c.downQueues = g.queuesOf(name)
-	c.limit = o.Limits.MessagesPerSecond
-	log := g.log.With("upstream", name)
-	hooks := upstream.Hooks{
-		Raise: func(w bridge.Warning) {
-			w.Code += "-" + name
-			g.health.Raise(w)
-		},
-		Clear: func(code string) { g.health.Clear(code + "-" + name) },
-		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
-	}
-	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
-	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
-	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
-		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
-	var filters []string
-	for _, s := range g.table.Subscriptions(name) {
-		filters = append(filters, s.Filter)
-	}
-	if len(filters) > 0 {
-		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
-	}
-	if len(c.downQueues) > 0 {
-		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
-		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},
-			g.spool, g.broker.Local(), unmetered{}, g.drops, g.health, g.log)
-	}
-	return c, nil
 }
 
 // queuesOf lists an upstream's queues: those of its routes, and those that

@@ -20,11 +20,11 @@ type dialer struct {
 	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
 	receive  uint16 // Receive Maximum to announce
 	log      *slog.Logger
-	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
-	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, dial: (&net.Dialer{}).DialContext}
+	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, reach: upstream.NewDialer(o.Proxy).Dial}
 }
 
 // open makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
@@ -38,9 +38,9 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(caller, d.o.ConnectTimeout)
 	defer cancel()
-	dialled, err := d.dial(ctx, "tcp", e.address())
+	dialled, err := d.reach(ctx, e.address())
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
+		return nil, explain(err)
 	}
 	raw := newSocket(dialled)
 	// From here on the connection itself is what ctx ends.
@@ -66,7 +66,7 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn, error) {
 	var nc net.Conn = raw
 	if e.secure {
-		conf, err := d.o.TLS.config(e.host)
+		conf, err := d.o.tlsConfig(e)
 		if err != nil {
 			return nil, explain(err)
 		}
@@ -101,12 +101,13 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 
 func (d *dialer) connect() *packets.Connect {
 	largest := uint32(maxIncoming)
+	user := d.o.Authorizer.username(d.o.Username)
 	p := &packets.Connect{
 		ProtocolName: "MQTT", ProtocolVersion: 5,
 		ClientID:     d.clientID,
 		CleanStart:   !d.resume,
 		KeepAlive:    uint16(d.o.KeepAlive / time.Second),
-		UsernameFlag: d.o.Username != "", Username: d.o.Username,
+		UsernameFlag: user != "", Username: user,
 		PasswordFlag: d.o.Password != "", Password: []byte(d.o.Password),
 		Properties: &packets.Properties{ReceiveMaximum: &d.receive, MaximumPacketSize: &largest},
 	}

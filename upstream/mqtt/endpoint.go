@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strings"
+
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
 // endpoint is a parsed Options.Endpoint.
@@ -44,9 +45,16 @@ func parseEndpoint(s string) (endpoint, error) {
 
 func (e endpoint) address() string { return net.JoinHostPort(e.host, e.port) }
 
+func (e endpoint) scheme() string {
+	if e.secure {
+		return "mqtts"
+	}
+	return "mqtt"
+}
+
 // aws reports whether the host is one of AWS's own names. Custom domains cannot
 // be told from any other host.
 func (e endpoint) aws() bool {
-	host := strings.ToLower(strings.TrimSuffix(e.host, "."))
-	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
+	_, ok := upstream.ParseAWSHost(e.host)
+	return ok
 }

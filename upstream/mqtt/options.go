@@ -14,7 +14,9 @@ type Options struct {
 	ClientID       string                  `koanf:"client_id" doc:"MQTT client id of the uplink, at most 128 bytes; the downlink adds -down. Empty: <gateway.id>-<upstream>. No other connection may use it."`
 	Username       string                  `koanf:"username" doc:"User name, for brokers that ask for one."`
 	Password       bridge.Secret           `koanf:"password" doc:"Password, as ${ENV} or file: reference."`
+	Authorizer     AuthorizerOptions       `koanf:"authorizer" doc:"A custom authorizer of AWS IoT Core, in place of a client certificate."`
 	TLS            TLSOptions              `koanf:"tls"`
+	Proxy          upstream.ProxyOptions   `koanf:",squash"`
 	Limits         upstream.Limits         `koanf:"limits"`
 	KeepAlive      time.Duration           `koanf:"keep_alive" doc:"MQTT keep alive, whole seconds, 1s to 18h; a link that is silent for so long is given up. AWS IoT Core takes 30s to 20m."`
 	ConnectTimeout time.Duration           `koanf:"connect_timeout" doc:"Time for one attempt: TCP, TLS and CONNACK together, 100ms to 10m."`
@@ -29,7 +31,7 @@ type TLSOptions struct {
 	Cert       string   `koanf:"cert" doc:"PEM file with our client certificate, for mutual TLS; read again at every connect."`
 	Key        string   `koanf:"key" doc:"PEM file with the private key of cert."`
 	ServerName string   `koanf:"server_name" doc:"Name that the broker's certificate must have and that is sent as SNI; empty: the endpoint's host."`
-	ALPN       []string `koanf:"alpn" doc:"Protocol names to offer; x-amzn-mqtt-ca is needed for AWS IoT Core on port 443."`
+	ALPN       []string `koanf:"alpn" doc:"Protocol names to offer. Empty: on port 443 of AWS IoT Core x-amzn-mqtt-ca with a client certificate and mqtt with an authorizer, else none."`
 }
 
 // DefaultOptions fit AWS IoT Core. The keep alive is the least that AWS takes

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
 // RefusedError says that the broker, or TLS, does not let us in: something has
@@ -75,6 +77,9 @@ func refusal(ca *packets.Connack, clientID string) error {
 // explain turns an error of dialling, of TLS or of waiting for the CONNACK into
 // a [RefusedError] when a person must act, and leaves the others alone.
 func explain(err error) error {
+	if e, ok := errors.AsType[*upstream.ProxyError](err); ok && e.Remedy() != "" {
+		return &RefusedError{Reason: e.Error(), Remedy: e.Remedy(), Err: err}
+	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return &RefusedError{Reason: "the broker's certificate is signed by an authority that we do not know", Remedy: "set tls.ca to its authority, or make sure that nobody is between us", Err: err}
 	}
