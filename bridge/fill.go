@@ -183,7 +183,7 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 		}
 	}
 	for t.head == nil {
-		if len(f.waiting) >= releaseGroup { // a backlog may be all expired
+		if len(f.waiting) >= releaseGroup || f.batch.heavy() { // a backlog may be all expired
 			f.flush()
 			f.wakeUp()
 			return nil
@@ -201,9 +201,8 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 		switch {
 		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
 		case r.Mortal() && r.Expired(f.spool.Age()):
-			f.drops.Count(Expired.String(), r.Device, r.Topic)
 			f.acquit(r.Seq)
-			f.release(&flight{Stored: r, source: s})
+			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 		default:
 			t.head = r
 		}

@@ -21,6 +21,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		o.Endpoint, c.stop = endpoint, stop
 	}
 	c.upQueues, c.downQueues = g.queuesOf(name)
+	c.limit = o.Limits.MessagesPerSecond
 	log := g.log.With("upstream", name)
 	hooks := upstream.Hooks{
 		Raise: func(w bridge.Warning) {
