@@ -219,6 +219,7 @@ func (s *Spool) closeAll() error {
 	}
 	s.mu.Unlock()
 	if g != nil {
+		s.writer.tail.close()
 		s.writer.log.close()
 		s.leave(g)
 	}
