@@ -56,7 +56,7 @@ type view struct {
 func (h *history) look(dir string, repair bool) *view {
 	h.t.Helper()
 	v := &view{there: map[string]map[bridge.Place]bool{}, lost: map[string]map[bridge.Place]bool{}, shelf: map[string]string{}}
-	s := openTest(h.t, dir)
+	s := h.open(dir)
 	defer closeTest(h.t, s)
 	if repair {
 		n, err := s.Repair(nil)
@@ -159,13 +159,13 @@ func (h *history) judge(top string) {
 // goOn starts again on what was damaged: the same is there, nothing is reported
 // again, and what is given from now on is there as well.
 func (h *history) goOn(before *view) {
-	s := openTest(h.t, h.dir)
+	s := h.open(h.dir)
 	var b bridge.Batch
 	b.Append(record(h.n, historyQueues...))
 	commitAll(h.t, s, &b)
 	closeTest(h.t, s)
 	next := map[string]bridge.Place{}
-	s = openTest(h.t, h.dir)
+	s = h.open(h.dir)
 	for _, q := range historyQueues {
 		next[q] = s.endOf(q)
 		h.given[q] = slices.Grow(h.given[q], int(next[q]))

@@ -28,6 +28,8 @@ type history struct {
 	shelf map[string]string
 	sure  map[string]int // how many of given the mark of the log's end is sure to know of
 	how   string         // how it ended
+	sizes sizes
+	large int // what its largest records are padded to
 }
 
 var historyQueues = []string{"up/a/x", "up/a/y", "dead/up/b"}
@@ -36,11 +38,14 @@ var historyQueues = []string{"up/a/x", "up/a/y", "dead/up/b"}
 // the three ways in which a spool is left.
 func live(t *testing.T, seed uint64) *history {
 	h := &history{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), given: map[string][]string{},
-		done: map[string]map[bridge.Place]bool{}, shelf: map[string]string{}, sure: map[string]int{}}
+		done: map[string]map[bridge.Place]bool{}, shelf: map[string]string{}, sure: map[string]int{}, sizes: smallSizes(), large: 3000}
+	if h.rnd.IntN(3) == 0 { // a generation has several files
+		h.sizes.generation, h.large = 4<<20, 20000
+	}
 	for _, q := range historyQueues {
 		h.done[q] = map[bridge.Place]bool{}
 	}
-	h.s = openTest(t, h.dir)
+	h.s = h.open(h.dir)
 	for range 4 + h.rnd.IntN(14) {
 		switch h.rnd.IntN(8) {
 		case 0, 1, 2:
@@ -55,7 +60,7 @@ func live(t *testing.T, seed uint64) *history {
 			h.kill()
 		case 7:
 			closeTest(t, h.s)
-			h.s = openTest(t, h.dir)
+			h.s = h.open(h.dir)
 		}
 	}
 	h.append(1 + h.rnd.IntN(50))
@@ -63,10 +68,12 @@ func live(t *testing.T, seed uint64) *history {
 	return h
 }
 
+func (h *history) open(dir string) *Spool { return openSized(h.t, dir, h.sizes) }
+
 // append appends records, each a batch of its own, in commits as they come.
 func (h *history) append(n int) {
 	var wg sync.WaitGroup
-	size := []int{0, 0, 300, 3000}[h.rnd.IntN(4)]
+	size := []int{0, 0, 300, h.large}[h.rnd.IntN(4)]
 	for range n {
 		queues := slices.Clone(historyQueues)
 		h.rnd.Shuffle(len(queues), func(i, j int) { queues[i], queues[j] = queues[j], queues[i] })
@@ -135,7 +142,7 @@ func (h *history) release() {
 func (h *history) kill() {
 	dir := killed(h.t, h.dir)
 	closeTest(h.t, h.s)
-	h.dir, h.s = dir, openTest(h.t, dir)
+	h.dir, h.s = dir, h.open(dir)
 }
 
 // end leaves the spool closed, killed, or as after a power cut: the index of
@@ -199,6 +206,8 @@ func (h *history) harm() (top, what string) {
 			}
 		case filepath.Dir(rel) == "log":
 			byKind["generation"] = append(byKind["generation"], rel)
+		case rel != "log":
+			byKind["folder"] = append(byKind["folder"], rel)
 		}
 		return err
 	})

@@ -48,14 +48,14 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	if err := s.loadTail(); err != nil {
-		return err
-	}
 	if err := s.finishSwaps(); err != nil {
 		return err
 	}
 	dirs, err := s.logDirs()
 	if err != nil {
+		return err
+	}
+	if err := s.loadTail(len(dirs) > 0); err != nil {
 		return err
 	}
 	all := slices.Sorted(maps.Keys(known))
@@ -117,6 +117,7 @@ func (s *Spool) addGeneration(n uint64, m *generationMeta) {
 	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, ops: m.ops, shelf: m.shelf, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
 	for _, span := range m.start {
 		g.start[span.name] = span
+		s.beginAt(span.name, span.first)
 	}
 	s.follow(g)
 	for _, span := range m.finish {

@@ -265,3 +265,29 @@ func TestVerifyWithGenerationsGone(t *testing.T) {
 		}
 	}
 }
+
+// Nothing tells a start without its state what was before the oldest generation
+// that is left: it went in order, and is not missing.
+func TestStateLostAfterGenerationsWent(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	fill(t, s, 0, 2000, up)
+	drain(t, s, up, true)
+	fill(t, s, 2000, 2100, up)
+	k := killed(t, dir)
+	closeTest(t, s)
+	for name, dir := range map[string]string{"closed": dir, "killed": k} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil {
+				t.Fatal(err)
+			}
+			s := openTest(t, dir)
+			defer closeTest(t, s)
+			got := drain(t, s, up, false)
+			expectRange(t, got[len(got)-100:], 2000, 2100)
+			if lost := s.Missing(); len(lost) > 0 {
+				t.Errorf("%d of 2100 records there, missing %v", len(got), lost)
+			}
+		})
+	}
+}

@@ -11,18 +11,35 @@ import (
 )
 
 // loadTail reads the mark of the log's end, and up to which sequence an earlier
-// start has told what is missing.
-func (s *Spool) loadTail() error {
+// start has told what is missing. log says that there are generations.
+func (s *Spool) loadTail(log bool) error {
 	t, err := readTail(s.opts.Dir, s.id)
 	if err != nil {
 		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the last of what was acknowledged be missing, nothing tells", tailName, firstLine(err)))
 	}
 	s.ending.tailMark = t
-	return s.state.View(func(txn *badger.Txn) error {
+	err = s.state.View(func(txn *badger.Txn) error {
 		v, err := getValue(txn, []byte(keyTold))
+		if err != nil {
+			return err
+		}
 		s.ending.told = bridge.Seq(counter(v))
+		v, err = getValue(txn, []byte(keyNewest)) // every start writes it
+		s.ending.blind = v == nil && log
 		return err
 	})
+	if s.ending.blind && !s.ending.stateAside {
+		s.damage("the state is not there: messages that the cloud has may be sent again, the meters start anew")
+	}
+	return err
+}
+
+// beginAt takes what was before the first generation that is there for released,
+// when there is no state to say so.
+func (s *Spool) beginAt(queue string, first bridge.Place) {
+	if s.ending.blind && !s.anyThere() && first > 1 {
+		s.giveUp(queue, placeRange{1, first})
+	}
 }
 
 // ending is what a start knows of the end of the log.
@@ -30,6 +47,9 @@ type ending struct {
 	*tailMark            // nil when there is none
 	told      bridge.Seq // what is missing before it has been reported by an earlier start
 	gaveUp    map[string]bool
+
+	stateAside bool // the state could not be read, and that has been reported
+	blind      bool // there is a log and no state: nothing tells what is released
 }
 
 // reached reports whether a commit was synced, and its givers perhaps told so.
@@ -54,6 +74,7 @@ func (s *Spool) matchTail() {
 	for _, q := range t.queues {
 		next := s.queueLocked(q.name).next
 		if !older {
+			s.beginAt(q.name, q.first)
 			next = max(next, q.first)
 		}
 		if next < q.next {
