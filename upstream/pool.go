@@ -12,8 +12,8 @@ import (
 // PoolOptions say how many connections carry what goes up, and what all of them
 // together may carry.
 type PoolOptions struct {
-	Connections    Connections   `koanf:"connections" doc:"Connections that carry what goes up, 1 to 64, or auto: as many as the backlog and the inflow need, up to max_connections. The first has the client id, the others add -2, -3 and so on; the cloud's policy must allow each. A device stays on one connection."`
-	MaxConnections int           `koanf:"max_connections" doc:"Most connections that auto opens, 1 to 64."`
+	Connections    Connections   `koanf:"connections" min:"1" max:"64" word:"auto" doc:"Connections that carry what goes up, or auto: as many as the backlog and the inflow need, up to max_connections. The first has the client id, the others add -2, -3 and so on; the cloud's policy must allow each. A device stays on one connection."`
+	MaxConnections int           `koanf:"max_connections" min:"1" max:"64" doc:"Most connections that auto opens."`
 	Account        AccountLimits `koanf:"account_limits"`
 	PriorityWeight float64       `koanf:"priority_weight" doc:"How many times as often a priority goes as the one below it when both wait, 1.1 to 1000: none starves. 0 sends the lower only when nothing of the higher waits."`
 }

@@ -32,6 +32,7 @@ type recorder struct {
 	closed    bool
 	conns     map[net.Conn]struct{}
 	crossings map[string][]time.Time // client id → each message, in both directions
+	last      map[string]time.Time   // client id → the latest message of the backlog
 	connects  []time.Time
 	answers   map[byte]int // reason codes of PUBACKs
 	arrived   tally.Set    // acknowledged by the cloud
@@ -47,7 +48,7 @@ func record(t testing.TB, target string, jitter time.Duration, inject int) *reco
 	t.Helper()
 	r := &recorder{
 		target: target, jitter: jitter, inject: inject, ended: make(chan struct{}),
-		conns: map[net.Conn]struct{}{}, crossings: map[string][]time.Time{}, answers: map[byte]int{},
+		conns: map[net.Conn]struct{}{}, crossings: map[string][]time.Time{}, last: map[string]time.Time{}, answers: map[byte]int{},
 		at: map[string]map[uint64]time.Time{}, perDevice: map[string]map[string]int{},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -202,6 +203,9 @@ func (c *crossing) up(kind byte, body []byte) {
 			return
 		}
 		c.times++
+		if device != "alarm-01" {
+			c.last[c.client] = now
+		}
 		if c.sent.Add(device, number) == tally.Late {
 			c.late++
 		}
