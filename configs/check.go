@@ -103,6 +103,7 @@ func (c *check) packages() {
 			u.MQTT.Endpoint = "mqtt://localhost" // it chooses its own
 		}
 		c.under(at, "upstream", u.MQTT.Validate())
+		c.under(at+".aws", "upstream", u.AWS.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -30,6 +31,8 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
 	}
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
+	signer := signerOf(u)
+	c.uplink.Sign(signer)
 	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
 		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
@@ -39,6 +42,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	}
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		c.downlink.Sign(signer)
 	}
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
@@ -46,4 +50,13 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.spool, g.broker.Local(), unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
+}
+
+// signerOf is what signs an upstream's logins, nil when nothing does.
+func signerOf(u configs.Upstream) mqtt.Signer {
+	region, signs := u.Signs()
+	if !signs {
+		return nil
+	}
+	return aws.NewSigner(u.AWS, region)
 }

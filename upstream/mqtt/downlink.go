@@ -65,6 +65,10 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
 
+// Sign makes a signature the login of the downlink's WebSocket. Call it before
+// Run.
+func (d *Downlink) Sign(s Signer) { d.dialer.signer = s }
+
 // Run receives, through every reconnect, until ctx ends; it returns nil then.
 // It is called once.
 func (d *Downlink) Run(ctx context.Context) error {
@@ -75,7 +79,7 @@ func (d *Downlink) Run(ctx context.Context) error {
 		c, err := d.dialer.open(ctx)
 		if err == nil {
 			err = d.serve(ctx, c)
-			d.backoff.Lived(time.Since(c.epoch))
+			d.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed))
 		}
 		if ctx.Err() != nil {
 			d.health.down(ErrClosed)
@@ -88,7 +92,7 @@ func (d *Downlink) Run(ctx context.Context) error {
 // serve uses one connection until it ends, and says why it did.
 func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	r := newReceiver(d, c)
-	c.start(r, d.dialer.o.AckTimeout/4, d.health.stable)
+	c.start(r, d.dialer.o.AckTimeout/4, d.health)
 	d.health.up()
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
