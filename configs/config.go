@@ -108,6 +108,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultUpRoute()
 	case *rules.DownRoute:
 		*p = rules.DefaultDownRoute()
+	case *billing.DeclaredRule:
+		*p = billing.DefaultDeclaredRule()
 	}
 	return v
 }

@@ -26,6 +26,7 @@ type cloud struct {
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
+	limit      float64      // messages a second that may go up, 0 for no limit
 	stop       func() error // ends a sandbox in this process; nil for none
 }
 
