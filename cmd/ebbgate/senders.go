@@ -4,6 +4,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
@@ -34,6 +35,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			return g.meter.Opened(name, clientID, billing.Connection{})
 		},
 	}
+	signer := signerOf(u)
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
@@ -43,6 +45,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		}
 		up := mqtt.NewUplink(o, id, log, own)
 		up.Share(shared)
+		up.Sign(signer)
 		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
 	}
@@ -59,6 +62,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
 		c.downlink.Share(shared)
+		c.downlink.Sign(signer)
 	}
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
@@ -66,4 +70,13 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
+}
+
+// signerOf is what signs an upstream's logins, nil when nothing does.
+func signerOf(u configs.Upstream) mqtt.Signer {
+	region, signs := u.Signs()
+	if !signs {
+		return nil
+	}
+	return aws.NewSigner(u.AWS, region)
 }

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,10 +18,11 @@ import (
 type dialer struct {
 	o        Options
 	clientID string
-	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
-	receive  uint16 // Receive Maximum to announce
+	resume   bool             // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
+	receive  uint16           // Receive Maximum to announce
 	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
+	signer   Signer                                                      // nil: nothing is signed
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
@@ -66,10 +68,16 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 
 func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn, error) {
 	var nc net.Conn = raw
-	if e.secure {
+	var ends time.Time
+	var cert *x509.Certificate
+	files := stampsOf(d.o.TLS) // before they are read: what comes later is seen as new
+	if e.secure() {
 		conf, err := d.o.tlsConfig(e)
 		if err != nil {
 			return nil, explain(err)
+		}
+		if len(conf.Certificates) > 0 {
+			cert = conf.Certificates[0].Leaf
 		}
 		secure := tls.Client(raw, conf)
 		if err := secure.HandshakeContext(ctx); err != nil {
@@ -77,13 +85,19 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		}
 		nc = secure
 	}
+	if e.webSocket() {
+		var err error
+		if nc, ends, err = d.webSocket(ctx, nc, e); err != nil {
+			return nil, err
+		}
+	}
 	c := newConn(nc, raw, d.bucket, d.log)
 	if _, err := nc.Write(packetOf(packets.CONNECT<<4, d.connect().Buffers())); err != nil {
-		return nil, closedEarly(err, e.secure)
+		return nil, closedEarly(err, e.secure())
 	}
 	first, body, _, err := c.in.next()
 	if err != nil {
-		return nil, closedEarly(err, e.secure)
+		return nil, closedEarly(err, e.secure())
 	}
 	ca, err := connackOf(first, body)
 	if err != nil {
@@ -93,11 +107,33 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		return nil, refusal(ca, d.clientID)
 	}
 	c.server = serverOf(ca)
+	c.cert, c.lease = cert, newLease(time.Now(), ends, d.o.TLS, files)
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]
 		c.keepAlive = time.Duration(*ca.Properties.ServerKeepAlive) * time.Second
 	}
 	return c, nil
+}
+
+// webSocket opens the WebSocket, signed where that is the login. ends is when
+// the connection has to be another one, at the latest; zero for never.
+func (d *dialer) webSocket(ctx context.Context, nc net.Conn, e endpoint) (_ net.Conn, ends time.Time, err error) {
+	address := e.url()
+	if d.signer != nil {
+		if address, ends, err = d.signer.SignURL(ctx, address); err != nil {
+			return nil, ends, signing(err)
+		}
+	}
+	if e.aws() || d.signer != nil {
+		if day := time.Now().Add(webSocketLife); ends.IsZero() || day.Before(ends) {
+			ends = day
+		}
+	}
+	ws, err := upgrade(ctx, nc, address)
+	if err != nil {
+		return nil, ends, closedEarly(err, e.secure())
+	}
+	return ws, ends, nil
 }
 
 func (d *dialer) connect() *packets.Connect {

@@ -10,7 +10,7 @@ import (
 // Options say how to reach one MQTT 5 broker, with up to two connections: the
 // uplink, and a downlink when routes come down from it.
 type Options struct {
-	Endpoint       string                  `koanf:"endpoint" doc:"Broker as mqtt://host:port or mqtts://host:port; the port may be left out for 1883 and 8883."`
+	Endpoint       string                  `koanf:"endpoint" doc:"Broker as mqtts://host:port, mqtt://host:port, or through a WebSocket wss://host/mqtt, ws://host/mqtt; the port may be left out for 8883, 1883, 443 and 80."`
 	ClientID       string                  `koanf:"client_id" doc:"MQTT client id of the uplink, at most 128 bytes; the downlink adds -down. Empty: <gateway.id>-<upstream>. No other connection may use it."`
 	Username       string                  `koanf:"username" doc:"User name, for brokers that ask for one."`
 	Password       bridge.Secret           `koanf:"password" doc:"Password, as ${ENV} or file: reference."`
@@ -25,7 +25,7 @@ type Options struct {
 	SessionExpiry  time.Duration           `koanf:"session_expiry" doc:"How long the broker keeps messages for the downlink while it is away, whole seconds, 0s to 43800h. AWS IoT Core gives its account's maximum, 1h unless raised to 7 days."`
 }
 
-// TLSOptions are used with mqtts.
+// TLSOptions are used with mqtts and wss.
 type TLSOptions struct {
 	CA         string   `koanf:"ca" doc:"PEM file with the authorities that may have signed the broker's certificate; empty: the system's."`
 	Cert       string   `koanf:"cert" doc:"PEM file with our client certificate, for mutual TLS; read again at every connect."`

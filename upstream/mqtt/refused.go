@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -99,6 +100,19 @@ func explain(err error) error {
 		return &RefusedError{Reason: err.Error(), Remedy: "put the file there, and let the gateway's user read it", Err: err}
 	}
 	return err
+}
+
+// signing explains why a login could not be signed. Nobody has refused anything:
+// the credentials could not be had.
+func signing(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("sign: %w", err)
+	}
+	return &RefusedError{
+		Reason: "no AWS credentials to sign with: " + err.Error(),
+		Remedy: "renew them, or give the gateway a profile, a role or keys (aws.profile, aws.access_key_id); it is tried again",
+		Err:    err,
+	}
 }
 
 // closedEarly explains a connection that ended between CONNECT and CONNACK.

@@ -24,6 +24,8 @@ func (o Options) tlsConfig(e endpoint) (*tls.Config, error) {
 // logs in (B06, B07). Elsewhere it is not needed (B05).
 func (o Options) alpn(e endpoint) []string {
 	switch {
+	case e.webSocket():
+		return []string{"http/1.1"}
 	case len(o.TLS.ALPN) > 0:
 		return o.TLS.ALPN
 	case !e.aws() || e.port != "443":
@@ -75,7 +77,7 @@ func (o TLSOptions) validate(secure bool) []bridge.Problem {
 	var out []bridge.Problem
 	if !secure {
 		if o.CA != "" || o.Cert != "" || o.Key != "" || o.ServerName != "" || len(o.ALPN) > 0 {
-			out = append(out, bridge.Problem{Path: o.firstKey(), Text: "TLS is configured and the endpoint is mqtt://", Remedy: "use mqtts:// or remove the tls section"})
+			out = append(out, bridge.Problem{Path: o.firstKey(), Text: "TLS is configured and the endpoint has none", Remedy: "use mqtts:// or wss://, or remove the tls section"})
 		}
 		return out
 	}
