@@ -64,6 +64,10 @@ type QueueRef struct {
 	Name     string
 	Priority int
 
+	// Last lets only the newest messages of each topic wait; nil for all. Its
+	// Run goes beside the forwarder's.
+	Last *KeepLast
+
 	// Requests says that the queue's messages are requests of devices, each
 	// for itself: one that the receiver's policy denies does not stop those of
 	// others, as a route is stopped.

@@ -19,7 +19,8 @@ type source struct {
 	queue  string
 	cursor Cursor
 
-	requests bool // see QueueRef
+	requests bool      // see QueueRef
+	last     *KeepLast // see QueueRef
 
 	head   *Stored
 	flying map[Place]*flight
@@ -72,7 +73,7 @@ func newLanes(queues []QueueRef) (out []*lane) {
 			out = append(out, &lane{priority: q.Priority})
 			i = len(out) - 1
 		}
-		out[i].sources = append(out[i].sources, &source{queue: q.Name, requests: q.Requests, done: map[Place]bool{}})
+		out[i].sources = append(out[i].sources, &source{queue: q.Name, requests: q.Requests, last: q.Last, done: map[Place]bool{}})
 	}
 	slices.SortFunc(out, func(a, b *lane) int { return cmp.Compare(b.priority, a.priority) })
 	return out
@@ -172,6 +173,7 @@ func (f *Forwarder) advance(s *source) error {
 		s.furthest = max(s.furthest, r.Place)
 		switch {
 		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
+		case s.last != nil && s.last.Reached(r.Place):
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			expired++
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
