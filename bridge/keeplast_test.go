@@ -41,8 +41,8 @@ func publish(t *testing.T, s bridge.Spool, from, to int, topic func(i int) strin
 	commit(t, s, b)
 }
 
-// await polls a condition: the test fails by the context, not by time.
-func await(t *testing.T, what string, until func() bool) {
+// reach polls a condition: the test fails by the context, not by time.
+func reach(t *testing.T, what string, until func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -83,7 +83,7 @@ func TestKeepLastWhileTheLinkIsDown(t *testing.T) {
 		_, stop := keeping(t, s, log, new(bridge.Health), bridge.KeepLastConfig{Last: 2, Exempt: "spBv1.0/"})
 		publish(t, s, 1000*round, 1000*round+500, topics)
 		publish(t, s, 1000*round+500, 1000*round+1000, topics)
-		await(t, "the last two of five topics", func() bool { return s.Depth(normal).Records == 10 })
+		reach(t, "the last two of five topics", func() bool { return s.Depth(normal).Records == 10 })
 		stop()
 		if got, want := strings.Join(heldIn(t, s, normal), " "), fmt.Sprint("990 991 992 993 994 995 996 997 998 999"); round == 0 && got != want {
 			t.Errorf("held: %s, want %s", got, want)
@@ -177,11 +177,11 @@ func TestKeepLastIsBounded(t *testing.T) {
 	defer stop()
 	publish(t, s, 0, 20, func(int) string { return "spBv1.0/g/NDATA/n" })
 	publish(t, s, 20, 80, func(i int) string { return fmt.Sprint("state/", i%30) })
-	await(t, "ten topics keep one", func() bool { return s.Depth(normal).Records == 20+60-10 })
+	reach(t, "ten topics keep one", func() bool { return s.Depth(normal).Records == 20+60-10 })
 	if ws := h.Warnings(); len(ws) != 1 || ws[0].Code != "keep-last-full-"+normal {
 		t.Errorf("%+v", ws)
 	}
 	k.Reached(80) // all of it
 	publish(t, s, 80, 120, func(i int) string { return fmt.Sprint("new/", i%4) })
-	await(t, "the new topics are remembered", func() bool { return s.Depth(normal).Records <= 70+4+10 })
+	reach(t, "the new topics are remembered", func() bool { return s.Depth(normal).Records <= 70+4+10 })
 }

@@ -87,6 +87,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultUpRoute()
 	case *rules.DownRoute:
 		*p = rules.DefaultDownRoute()
+	case *billing.DeclaredRule:
+		*p = billing.DefaultDeclaredRule()
 	}
 	return v
 }

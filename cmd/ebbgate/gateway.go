@@ -136,6 +136,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
+	front.Go(func() error { return g.meter.Run(sending) })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
 	front.Go(func() error { g.drops.Keep(ctx); return nil })

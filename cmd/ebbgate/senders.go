@@ -4,6 +4,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -29,11 +30,14 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		},
 		Clear: func(code string) { g.health.Clear(code + "-" + name) },
 		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
+		Opened: func(clientID string) upstream.Connection {
+			return g.meter.Opened(name, clientID, billing.Connection{})
+		},
 	}
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
 	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
-		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
+		g.spool, []bridge.Sender{c.uplink}, g.meter, g.drops, g.health, g.log)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
@@ -44,7 +48,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
 		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},
-			g.spool, g.broker.Local(), unmetered{}, g.drops, g.health, g.log)
+			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
 }

@@ -88,6 +88,8 @@ func (d *Downlink) Run(ctx context.Context) error {
 // serve uses one connection until it ends, and says why it did.
 func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	r := newReceiver(d, c)
+	r.counted = d.health.hooks.Open(d.health.clientID)
+	defer r.counted.Closed()
 	c.start(r, d.dialer.o.AckTimeout/4, d.health.stable)
 	d.health.up()
 	if d.renew || !c.server.sessionPresent {
@@ -118,6 +120,7 @@ func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string)
 	d.renew = true
 	var refused []refusedFilter
 	for part := range slices.Chunk(filters, 8) {
+		r.counted.Subscribed(part, nil)
 		codes, err := r.subscribe(ctx, part, d.options(r.c))
 		if ctx.Err() != nil {
 			return

@@ -9,6 +9,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
 // receiver is one live downlink connection.
@@ -18,6 +19,7 @@ type receiver struct {
 	suback  chan *packets.Suback // the answer to the one SUBSCRIBE that is out
 	lastID  uint16               // packet identifier of the latest SUBSCRIBE
 	refused []refusedFilter      // for the goroutine of serve
+	counted upstream.Connection  // is told what is subscribed to
 
 	mu    sync.Mutex
 	owed  []*owed // messages to acknowledge, as they came

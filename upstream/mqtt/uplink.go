@@ -91,7 +91,9 @@ func (u *Uplink) begin(c *conn) *link {
 			}
 		},
 	}
+	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
+		counted.Closed()
 		u.backoff.Lived(time.Since(c.epoch)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
