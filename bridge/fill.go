@@ -13,6 +13,9 @@ func (f *Forwarder) fill() error {
 		l.look()
 	}
 	for _, ln := range f.lanes {
+		if f.closed(ln) {
+			continue
+		}
 		for _, l := range f.lines {
 			if r := l.passed[ln.n]; r != nil && l.takes() && l.isHungry(ln.n) {
 				if err := f.catchUp(l, r); err != nil {

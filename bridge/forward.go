@@ -73,6 +73,8 @@ type ForwarderConfig struct {
 	// Connections is how many of the senders are to be connected now. It is
 	// asked once a second; nil means all of them.
 	Connections func() int
+	// Gate says when messages may be sent; nil for always.
+	Gate Gate
 	// Weight is how much more often a priority goes than the next lower one when
 	// messages of both wait on one connection; 0 sends the lower only when there
 	// are none of the higher.

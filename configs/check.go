@@ -104,6 +104,7 @@ func (c *check) packages() {
 		}
 		c.under(at, "upstream", u.MQTT.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())
+		c.under(at+".metered", "metered", u.Metered.Validate())
 	}
 }
 

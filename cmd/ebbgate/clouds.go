@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/upstream/gate"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -26,6 +27,7 @@ type cloud struct {
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
+	gate       *gate.Gate   // nil for a link that may carry anything at any time
 	limit      float64      // messages a second that may go up, 0 for no limit
 	stop       func() error // ends a sandbox in this process; nil for none
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -34,9 +36,16 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			return g.meter.Opened(name, clientID, billing.Connection{})
 		},
 	}
+	metered, err := g.openGate(c, u.Metered)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	if metered != nil {
+		hooks.Carried = c.gate.Carried
+	}
 	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
 	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
-	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
+	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues, Gate: metered},
 		g.spool, []bridge.Sender{c.uplink}, g.meter, g.drops, g.health, g.log)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {

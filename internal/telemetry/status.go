@@ -49,6 +49,7 @@ type Upstream struct {
 	OldestAge float64   `json:"oldest_age_seconds"`   // 0 when empty
 	InRate    float64   `json:"in_rate"`              // messages a second that its queues are given
 	OutRate   float64   `json:"out_rate"`             // acknowledged messages a second
+	Metered   *Metered  `json:"metered,omitempty"`    // windows and budget, of a link that has some
 	InFlight  int       `json:"in_flight"`            // sent, not yet acknowledged
 	Drain     float64   `json:"drain_seconds"`        // until empty at the present rates; -1: not draining
 	Outlook   string    `json:"outlook"`              // the same in words, and when the link is down

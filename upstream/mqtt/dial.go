@@ -20,6 +20,7 @@ type dialer struct {
 	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
 	receive  uint16 // Receive Maximum to announce
 	log      *slog.Logger
+	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
@@ -43,6 +44,7 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 		return nil, explain(err)
 	}
 	raw := newSocket(dialled)
+	raw.carried = d.carried
 	// From here on the connection itself is what ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
