@@ -60,6 +60,10 @@ type Spool interface {
 	// Depth tells what a queue holds, from counters kept at commit.
 	Depth(queue string) Depth
 
+	// Released reports whether a record that a cursor has returned is released
+	// by now.
+	Released(queue string, place Place) bool
+
 	// Ledger tells what became of everything that a queue was ever given.
 	Ledger(queue string) Ledger
 

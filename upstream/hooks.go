@@ -16,6 +16,10 @@ type Hooks struct {
 	Clear func(code string)                      // it is over; also called when it never began
 	Drop  func(reason string, m *bridge.Message) // a message from the cloud was dropped
 
+	// Carried tells of bytes that a connection has read or written, TLS included.
+	// It is called for each piece of them.
+	Carried func(bytes int)
+
 	// Opened tells of a connection whose CONNECT was answered with success.
 	// What it returns is told the rest.
 	Opened func(clientID string) Connection

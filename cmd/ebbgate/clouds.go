@@ -15,6 +15,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/gate"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -31,6 +32,7 @@ type cloud struct {
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
+	gate       *gate.Gate   // nil for a link that may carry anything at any time
 	limit      float64      // messages a second that may go up, 0 for no limit
 	stop       func() error // ends a sandbox in this process; nil for none
 }
@@ -128,7 +130,7 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 			continue
 		}
 		if q.Direction == "up" {
-			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute})
+			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute, Last: g.keepLast(q.Name)})
 		} else {
 			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
 		}
@@ -145,6 +147,16 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 		}
 	}
 	return up, down
+}
+
+// keepLast lets only the last messages of each topic wait in a queue, when its
+// route says so.
+func (g *gateway) keepLast(queue string) *bridge.KeepLast {
+	n, exempt := g.table.KeepLast(queue)
+	if n == 0 {
+		return nil
+	}
+	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
 }
 
 // fromCloud takes what a downlink receives: an answer to the device that waits
@@ -203,6 +215,11 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
 			group.Go(func() error { return c.up.Run(round) })
+			for _, q := range c.upQueues {
+				if q.Last != nil {
+					group.Go(func() error { return q.Last.Run(round) })
+				}
+			}
 			if c.downlink != nil {
 				group.Go(func() error { return c.downlink.Run(round) })
 			}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -35,6 +37,13 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			return g.meter.Opened(name, clientID, billing.Connection{})
 		},
 	}
+	metered, err := g.openGate(c, u.Metered)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	if metered != nil {
+		hooks.Carried = c.gate.Carried
+	}
 	signer := signerOf(u)
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
@@ -54,6 +63,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Upstream: name, Queues: c.upQueues,
 		Connections: func() int { return g.connections(c) },
 		Weight:      u.Pool.PriorityWeight,
+		Gate:        metered,
 	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {

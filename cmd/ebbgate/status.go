@@ -159,6 +159,10 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)
 	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: c.limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
 	u.Drain, u.Outlook = f.estimate()
+	u.Metered = c.metered()
+	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
+		u.Drain, u.Outlook = -1, text
+	}
 	return u
 }
 

@@ -49,6 +49,7 @@ type Upstream struct {
 	OldestAge   float64   `json:"oldest_age_seconds"`   // 0 when empty
 	InRate      float64   `json:"in_rate"`              // messages a second that its queues are given
 	OutRate     float64   `json:"out_rate"`             // acknowledged messages a second
+	Metered     *Metered  `json:"metered,omitempty"`    // windows and budget, of a link that has some
 	InFlight    int       `json:"in_flight"`            // sent, not yet acknowledged
 	Connections int       `json:"connections"`          // of the uplink, up now
 	Wanted      int       `json:"connections_wanted"`   // of them

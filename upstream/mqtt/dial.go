@@ -23,6 +23,7 @@ type dialer struct {
 	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
 	signer   Signer                                                      // nil: nothing is signed
+	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
@@ -46,6 +47,7 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 		return nil, explain(err)
 	}
 	raw := newSocket(dialled)
+	raw.carried = d.carried
 	// From here on the connection itself is what ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()

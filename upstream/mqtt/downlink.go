@@ -52,8 +52,10 @@ type Downlink struct {
 // expires: its messages come to the handler all the same.
 func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
 	log = log.With("client_id", clientID)
+	reach := newDialer(o, clientID, true, log)
+	reach.carried = hooks.Carried
 	return &Downlink{
-		dialer:  newDialer(o, clientID, true, log),
+		dialer:  reach,
 		filters: slices.Clone(filters),
 		handler: handler,
 		health:  &health{prefix: "downlink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},

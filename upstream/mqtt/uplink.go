@@ -36,8 +36,10 @@ var _ bridge.Sender = (*Uplink)(nil)
 // whatever o says. Nothing is connected before Connect.
 func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hooks) *Uplink {
 	log = log.With("client_id", clientID)
+	reach := newDialer(o, clientID, false, log)
+	reach.carried = hooks.Carried
 	return &Uplink{
-		dialer:  newDialer(o, clientID, false, log),
+		dialer:  reach,
 		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
 		backoff: upstream.NewBackoff(o.backoff(), nil),
 	}
