@@ -72,11 +72,11 @@ func (s *session) grantLocked(c *client, plan []grant, generation uint64) (codes
 // addLocked adds or replaces a subscription, unless there are too many.
 func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) {
 	existed = s.subs[sub.filter.text]
-	if existed == nil && len(s.subs) >= s.profile.subscriptions {
-		return nil, false
-	}
 	var bounds subscriptionBounds // none: it is there already
 	if existed == nil {
+		if len(s.subs) >= s.profile.subscriptions || s.filters+sub.filter.cost() > int64(s.limits.Subscriptions) {
+			return nil, false
+		}
 		bounds = s.broker.subscriptionBounds(s.profile)
 	} else {
 		sub.retained = existed.retained
@@ -88,6 +88,9 @@ func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) 
 		s.subs = map[string]*subscription{}
 	}
 	s.subs[sub.filter.text] = sub
+	if existed == nil {
+		s.filters += sub.filter.cost()
+	}
 	return existed, true
 }
 
@@ -136,9 +139,7 @@ func (s *session) withdrawLocked(c *client, plan []grant, before []*subscription
 			s.subs[text] = before[i]
 			s.broker.index.add(before[i])
 		default:
-			delete(s.subs, text)
-			s.broker.index.remove(s, g.sub.filter)
-			s.broker.groups.left(g.sub.filter)
+			s.removeLocked(g.sub)
 		}
 	}
 }
@@ -169,10 +170,15 @@ func (s *session) unsubscribe(text string) bool {
 	if sub == nil {
 		return false
 	}
-	delete(s.subs, text)
+	s.removeLocked(sub)
+	return true
+}
+
+func (s *session) removeLocked(sub *subscription) {
+	delete(s.subs, sub.filter.text)
+	s.filters -= sub.filter.cost()
 	s.broker.index.remove(s, sub.filter)
 	s.broker.groups.left(sub.filter)
-	return true
 }
 
 // save makes the session's record durable, if it has one.
