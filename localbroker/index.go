@@ -201,7 +201,43 @@ func (x *index) match(topic string, out []*subscription) []*subscription {
 }
 
 // any reports whether somebody subscribes to a topic.
-func (x *index) any(topic string) bool { return len(x.match(topic, nil)) > 0 }
+func (x *index) any(topic string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return topic != "" && x.root.any(topic, topic[0] == '$')
+}
+
+// any is match that stops at the first, and lists nothing.
+func (l *level) any(topic string, reserved bool) bool {
+	if !reserved && some(l.rest, l.shared, false) {
+		return true
+	}
+	part, rest, more := strings.Cut(topic, "/")
+	for _, next := range [...]string{part, "+"} {
+		n := l.next[next]
+		switch {
+		case n == nil || next == "+" && reserved:
+		case more && n.any(rest, false), !more && (some(n.exact, n.groups, false) || some(n.rest, n.shared, true)):
+			return true
+		}
+	}
+	return false
+}
+
+// some reports whether collect would find anything.
+func some(all members, groups map[string]*members, parents bool) bool {
+	for _, s := range all {
+		if !parents || s.parent {
+			return true
+		}
+	}
+	for _, m := range groups {
+		if some(*m, nil, parents) {
+			return true
+		}
+	}
+	return false
+}
 
 // match walks the levels; reserved keeps leading wildcards from "$" topics
 // [MQTT-4.7.2-1].

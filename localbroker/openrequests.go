@@ -39,7 +39,9 @@ type openRequests struct {
 }
 
 // size is what a request costs in memory, about.
-func (r *openRequest) size() int { return 256 + len(r.topic.request) + len(r.topic.thing) + len(r.token) }
+func (r *openRequest) size() int {
+	return 256 + len(r.topic.request) + len(r.topic.thing) + len(r.token)
+}
 
 // add notes a request, unless there are too many about its thing or in all. A
 // provisioning answer has no token and no thing that says whose it is, so as

@@ -3,6 +3,7 @@ package localbroker
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"slices"
 )
 
@@ -137,8 +138,11 @@ func (b *Broker) restored(r *sessionRecord) *session {
 	s.may = b.authorityFor(r.owner, s.who)
 	for _, sub := range r.subs {
 		parsed, err := s.profile.parseFilter(sub.filter.text)
-		if err != nil {
-			continue // another profile's
+		if err != nil { // its listener has another profile, or other quotas, now
+			b.drops.Count("subscription-not-restored", s.id, sub.filter.text)
+			b.quiet.warn("subscription-not-restored", "a subscription of an earlier start is gone: its listener does not take the filter any more",
+				slog.String("client", s.id), slog.String("filter", sub.filter.text), slog.String("error", err.Error()))
+			continue
 		}
 		kept := &subscription{session: s, filter: parsed, qos: min(sub.qos, s.profile.maximumQoS()), parent: !s.profile.aws}
 		kept.noLocal, kept.asRetained, kept.identifier, kept.each = sub.noLocal, sub.asRetained, sub.identifier, each

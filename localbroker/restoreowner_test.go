@@ -95,3 +95,21 @@ func TestExpiryOutlivesTheGateway(t *testing.T) {
 		t.Error("not counted")
 	}
 }
+
+// TestRestoredFilters: a filter that its listener does not take any more is gone,
+// which is counted; the others stay.
+func TestRestoredFilters(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileMQTT))
+	d := h.join(5, "d", persistent(600))
+	d.subscribe(1, "a/b", "1/2/3/4/5/6/7/8/9/10")
+	h.leave(d, "d")
+	next, _ := disk.crashed(t, h, c, plain(profileAWSEdge))
+	if got := next.sessions.find("d").info().Filters; len(got) != 1 || got[0] != "a/b" {
+		t.Errorf("filters %q", got)
+	}
+	if n := next.dropped("subscription-not-restored"); n != 1 {
+		t.Errorf("%d are counted", n)
+	}
+}

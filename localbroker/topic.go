@@ -29,7 +29,7 @@ func (p *profile) mayPublish(t string) bool {
 	switch {
 	case t == "$SYS" || strings.HasPrefix(t, "$SYS/"): // the broker's own
 		return false
-	case p.aws && (strings.HasPrefix(t, eventsRoot) || t == basicIngest || strings.HasPrefix(t, basicIngest+"/")):
+	case p.aws && (strings.HasPrefix(t, eventsRoot) || t+"/" == basicIngest || t == basicIngest || strings.HasPrefix(t, basicIngest+"/")):
 		return false // B197; no rule has no name
 	}
 	return !p.aws || strings.HasPrefix(t, "$aws/") || p.takesReserved(t)
@@ -91,7 +91,7 @@ var errReserved = errors.New("reserved filter")
 
 func (p *profile) maySubscribe(t string) bool {
 	if p.aws {
-		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t, basicIngest) || p.takesReserved(t)
+		return strings.HasPrefix(t, "$aws/") && !strings.HasPrefix(t+"/", basicIngest) || p.takesReserved(t)
 	}
 	return t != "$share" && !strings.HasPrefix(t, shareRoot)
 }

@@ -24,6 +24,10 @@ func TestTopicName(t *testing.T) {
 		{"$aws/rules/r/1/2/3/4/5/6/7/8", true, true},
 		{"$aws/rules/r/1/2/3/4/5/6/7/8/9", false, true},
 		{"$aws/rules/r/" + long[:256], true, true},
+		{"$aws/rules/r", true, true},
+		{"$aws/rules", false, true},
+		{"$aws/rules/", false, true},
+		{"$aws/rules//x", false, true},
 		{"$SYS/x", false, false},
 		{"$mine/x", false, true},
 		{"$", false, true},
@@ -143,6 +147,9 @@ func TestIndexMatches(t *testing.T) {
 				if got := len(x.match(tt.topic, nil)) == 1; got != want {
 					t.Errorf("parent %v, group %q: index of %q matches %q: %v", parent, group, tt.filter, tt.topic, got)
 				}
+				if got := x.any(tt.topic); got != want {
+					t.Errorf("parent %v, group %q: any of %q for %q: %v", parent, group, tt.filter, tt.topic, got)
+				}
 				x.remove(s, f)
 				if !x.root.empty() {
 					t.Errorf("the index keeps something of %q", tt.filter)
@@ -170,6 +177,9 @@ func FuzzIndex(f *testing.F) {
 		got := len(x.match(topic, nil)) == 1
 		if want := matches(parsed.topic, topic, parent); got != want {
 			t.Errorf("index of %q matches %q: %v, want %v", text, topic, got, want)
+		}
+		if any := x.any(topic); any != got {
+			t.Errorf("any of %q for %q: %v, want %v", text, topic, any, got)
 		}
 		x.remove(s, parsed)
 		if !x.root.empty() {
@@ -223,6 +233,8 @@ func TestReservedExtra(t *testing.T) {
 		{"$SYS/broker/uptime", false, true},
 		{"$other", false, false},
 		{"$aws/rules/r/t", true, false},
+		{"$aws/rules", false, false},
+		{"$aws/rules/", false, false},
 		{"$aws/things/t/shadow/get", true, true},
 	} {
 		if got := edge.topicName(tt.topic) == nil; got != tt.publish {
