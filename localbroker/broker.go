@@ -98,7 +98,7 @@ type Broker struct {
 
 	connected atomic.Int64 // devices
 	sockets   atomic.Int64 // open ones of all listeners
-	queued    memory       // what waits for devices, of all sessions
+	queued    queueMemory  // what waits for devices, of all sessions
 	holding   atomic.Int64 // connections that hold a message
 	greetings atomic.Int64 // bytes of CONNECTs under way
 

@@ -23,8 +23,8 @@ func (p *profile) maximumQoS() byte {
 	return 2
 }
 
-// handshake takes the packets of QoS 2 other than PUBLISH.
-func (c *client) handshake(pk *packets.Packet) *cause {
+// acknowledged takes the packets of QoS 2 other than PUBLISH.
+func (c *client) acknowledged(pk *packets.Packet) *cause {
 	if c.profile.maximumQoS() < 2 {
 		return &cause{reason: "protocol-error", code: 0x82} // B77
 	}

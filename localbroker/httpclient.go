@@ -1,8 +1,6 @@
 package localbroker
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
@@ -89,8 +87,7 @@ func (c *httpClient) identify(s *settings) (bridge.Principal, error) {
 		return p, err
 	}
 	if cert != nil {
-		sum := sha256.Sum256(cert.Raw)
-		p.Certificate, p.CertificateID = cert, hex.EncodeToString(sum[:])
+		p.Certificate, p.CertificateID = cert, fingerprint(cert)
 	}
 	if a, ok := c.raw.RemoteAddr().(*net.TCPAddr); ok {
 		p.Remote = a.AddrPort()

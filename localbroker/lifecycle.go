@@ -24,7 +24,7 @@ const versionKept = time.Hour
 
 // lifecycle tells who comes, goes and subscribes (B192-B197), and numbers the
 // connections of each client id. The numbers live in memory: after a restart
-// they begin at 0 again.
+// they begin at 0 again, as B196 lets them after an hour away.
 type lifecycle struct {
 	broker *Broker
 	most   int // absent clients whose number is kept

@@ -31,7 +31,7 @@ func NewMemory(age func() time.Duration) *Memory {
 }
 
 // bucketSize is the length of the prefixes that the broker lists again and
-// again, see entry.block.
+// again, see blockPrefix.
 const bucketSize = 15
 
 func bucketOf(key string) string { return key[:min(len(key), bucketSize)] }

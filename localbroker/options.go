@@ -20,7 +20,7 @@ type MemoryOptions struct {
 	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all kept sessions together, on disk."`
 	MemoryQueueSize  bridge.Size `koanf:"memory_queue_size" doc:"Most bytes in memory that wait for devices, in all sessions together: all that waits in sessions that are not kept, and what is read ahead of the others. A session gets no more than is still free: one alone has half, two a third each; when little is left, those that hold most give up their newest messages."`
 	SharedQueue      string      `koanf:"shared_queue" enum:"on,off" doc:"What becomes of a QoS 1 message for a share group none of whose members is connected: on queues it for the group, as AWS IoT Core does since 2025; off drops it, as before."`
-	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
+	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000. AWS takes 500000 (Q27), for which retained_size has to grow as well: a message costs its topic, payload and 128 bytes of memory."`
 	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`
 	Subscriptions    bridge.Size `koanf:"subscriptions_size" doc:"Most memory of the subscriptions of all sessions together, about: 768 bytes for each, twice its filter's bytes, and 320 bytes for each level of the filters, those in common once; those above it are refused in the SUBACK."`
 

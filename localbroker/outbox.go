@@ -136,7 +136,7 @@ type outbox struct {
 	bytes   atomic.Int64 // of all of it; it may be read without the session's lock
 	loose   volume       // of what is not on the shelf
 	next    uint16       // last packet id given
-	all     *memory
+	all     *queueMemory
 
 	// brim is the size of the smallest delivery that has not fitted since
 	// something left, 0 when all have. It may be read without the session's lock.

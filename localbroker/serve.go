@@ -127,7 +127,7 @@ func (c *client) take() (more bool, err error) {
 	case packets.Puback:
 		c.session.acked(pk.PacketID)
 	case packets.Pubrec, packets.Pubrel, packets.Pubcomp:
-		why = c.handshake(&pk)
+		why = c.acknowledged(&pk)
 	case packets.Subscribe:
 		why = c.subscribe(&pk)
 	case packets.Unsubscribe:

@@ -7,12 +7,12 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// memory counts the bytes of all outboxes, and shares them out: devices that read
+// queueMemory counts the bytes of all outboxes, and shares them out: devices that read
 // nothing must not use up what the others need for a moment. Nobody gets more than
 // is still free, so that one such device has half of it, two a third each, and
 // something is left for the next. What has been given stays given, until there is
 // little left: then those who hold most give the newest of it up (see level).
-type memory struct {
+type queueMemory struct {
 	total int64
 	bytes atomic.Int64
 	loose atomic.Int64 // of what is not on the shelf
@@ -20,7 +20,7 @@ type memory struct {
 }
 
 // takes reports whether an outbox may hold so much more that is in memory only.
-func (m *memory) takes(held int64, size int) bool {
+func (m *queueMemory) takes(held int64, size int) bool {
 	wants := held + int64(size)
 	if m.total-m.bytes.Load() < wants {
 		return false
@@ -32,13 +32,13 @@ func (m *memory) takes(held int64, size int) bool {
 // reads reports whether an outbox may hold so much more of what is on the shelf
 // too: all of them together half of the memory, because what is not read ahead is
 // not lost.
-func (m *memory) reads(held int64, size int) bool {
+func (m *queueMemory) reads(held int64, size int) bool {
 	return held == 0 || m.bytes.Load()-m.loose.Load()+int64(size) <= m.total/2
 }
 
 // scarce reports whether those who hold most are to give something up: an eighth
 // is left. Once half is free again nobody has a bound any more.
-func (m *memory) scarce() bool {
+func (m *queueMemory) scarce() bool {
 	free := m.total - m.bytes.Load()
 	if free >= m.total/2 {
 		m.level.Store(0)

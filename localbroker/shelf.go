@@ -22,7 +22,7 @@ type Shelf interface {
 // The namespaces of the shelf. The values are versioned by their first byte.
 const (
 	shelfSession  = bridge.ShelfPrefix + "session"  // client id: a session, see sessionRecord
-	shelfQueue    = bridge.ShelfPrefix + "queue"    // entry.key: what is the entry's own, see appendKept
+	shelfQueue    = bridge.ShelfPrefix + "queue"    // entry.key: what is the entry's own, see encodeKept
 	shelfBody     = bridge.ShelfPrefix + "body"     // 8 bytes: a message that several entries share
 	shelfReceived = bridge.ShelfPrefix + "received" // 8 bytes of a session, 2 of a packet id: see receptions
 	shelfGroup    = bridge.ShelfPrefix + "group"    // filter with $share: the number of its queue

@@ -28,7 +28,7 @@ type store struct {
 	flushing        sync.Mutex
 }
 
-// Numbers (of sessions, groups and bodies) are reserved by the million, so that
+// Numbers (of sessions, groups and bodies) are reserved by 2^32 at once, so that
 // a start never gives one that an earlier start has given: what a crash brings
 // back must not fall to a stranger.
 const numberBlock = 1 << 32

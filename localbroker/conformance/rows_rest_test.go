@@ -60,7 +60,7 @@ func eventRows() []row {
 		{id: "B193", mqtt: "any", what: "disconnected: $aws/events/presence/disconnected/CLIENT with the reason", basis: documented},
 		{id: "B194", mqtt: "any", what: "the policy refuses a CONNECT: $aws/events/presence/connect_failed/CLIENT", basis: documented},
 		{id: "B195", mqtt: "any", what: "subscribed, unsubscribed: $aws/events/subscriptions/…/CLIENT with the topics", basis: documented},
-		{id: "B196", mqtt: "any", what: "versionNumber: grows with each connection of a client id, and begins anew after an hour away", basis: documented},
+		{id: "B196", mqtt: "any", what: "versionNumber: grows with each connection of a client id, and begins anew after an hour away, or after a restart of the gateway", basis: documented},
 		{id: "B197", mqtt: "any", what: "events cannot be switched off by a device, which can only subscribe to them", basis: documented},
 	}
 }
