@@ -1,6 +1,10 @@
 package rules
 
-import "time"
+import (
+	"time"
+
+	"github.com/ebbgate/ebbgate/rules/shape"
+)
 
 // Options are the routes as written in the configuration. Start from
 // [DefaultOptions], [DefaultUpRoute] and [DefaultDownRoute]: an empty string is
@@ -25,7 +29,9 @@ type UpRoute struct {
 	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first, always."`
 	TTL      time.Duration `koanf:"ttl" doc:"How long a message may wait before it is dropped and counted; 0s is for ever."`
 	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag at the upstream: clear, or keep what the device set. AWS bills a retained message twice."`
-	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all."`
+	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all. In a batch: user_properties are those of the batch, envelope is one around each message."`
+
+	Steps shape.Options `koanf:",squash"`
 }
 
 // DownRoute takes messages of an upstream to local topics.
@@ -51,7 +57,7 @@ func DefaultOptions() Options {
 // DefaultUpRoute holds the defaults of a route up: it loses nothing (QoS 1, no
 // expiry) and does not pay twice (retain cleared).
 func DefaultUpRoute() UpRoute {
-	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties"}
+	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties", Steps: shape.DefaultOptions()}
 }
 
 // DefaultDownRoute holds the defaults of a route down. A command that no device

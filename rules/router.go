@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // Router routes by the table that is in force. It is safe for concurrent use
@@ -91,8 +92,12 @@ func (x *index) route(m *bridge.Message, s source, all bool) ([]bridge.Receiver,
 		if err != nil {
 			return nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
 		}
+		queue := r.queue
+		if r.raw != "" && !(r.exempt && shape.Sparkplug(m.Topic)) {
+			queue = r.raw
+		}
 		out = append(out, bridge.Receiver{
-			Queue: r.queue, Topic: topic, QoS: r.qos.of(m), Retain: r.keep && m.Retain, TTL: r.ttl, Origin: r.origin,
+			Queue: queue, Topic: topic, QoS: r.qos.of(m), Retain: r.keep && m.Retain, TTL: r.ttl, Origin: r.origin,
 		})
 	}
 	return out, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // Table is a compiled set of routes. It is immutable and safe for concurrent
@@ -17,6 +18,7 @@ type Table struct {
 	up     index
 	down   map[string]*index // by upstream
 	queues []Queue
+	shaped []Shaped
 	subs   map[string][]Subscription
 	passes string // upstream whose services devices reach
 }
@@ -34,6 +36,8 @@ const localOnly = 0
 type route struct {
 	name     string
 	queue    string
+	raw      string // what waits for the route's steps, empty without any
+	exempt   bool   // Sparkplug's messages pass the steps by
 	upstream string
 	topic    *template
 	limits   limits
@@ -74,11 +78,17 @@ func Compile(o Options) (*Table, error) {
 	}
 	for _, u := range o.Up {
 		t.queue("up", u.Upstream, u.Name, u.Priority)
-		t.up.add(u.From, route{
+		r := route{
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
 			topic: mustTemplate(u.Topic, true), limits: limitsOf(o.TopicLimits, true),
 			qos: parseQoS(u.QoS), keep: u.Retain == "keep", ttl: u.TTL, origin: originModes[u.Origin],
-		})
+			exempt: !shape.Sparkplug(u.From),
+		}
+		if u.Steps.Any() {
+			r.raw = bridge.RawQueue(r.queue)
+			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps})
+		}
+		t.up.add(u.From, r)
 	}
 	for _, d := range o.Down {
 		t.queue("down", d.Upstream, d.Name, d.Priority)
@@ -127,6 +137,20 @@ func (x *index) add(filter string, r route) {
 // Queues lists the queues of all routes, in the order of the file, up before
 // down.
 func (t *Table) Queues() []Queue { return append([]Queue(nil), t.queues...) }
+
+// Shaped is a route whose steps need a line of their own (package shape). What it
+// takes waits in [bridge.RawQueue] of Queue.
+type Shaped struct {
+	Queue    string
+	Upstream string
+	Steps    shape.Options
+}
+
+// Line makes the route's line, empty.
+func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Queue) }
+
+// Shaped lists the routes with such steps, in the order of the file.
+func (t *Table) Shaped() []Shaped { return slices.Clone(t.shaped) }
 
 // PassThrough is the upstream whose services devices reach, empty without.
 func (t *Table) PassThrough() string { return t.passes }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // Validate returns everything that is wrong with the routes: filters and
@@ -82,6 +83,9 @@ func (v *validation) ups() []parsedUp {
 		at := fmt.Sprintf("up[%d].", i)
 		v.common(at, u.Name, u.Upstream, u.QoS, u.Retain, u.Priority, u.TTL)
 		v.closed(at+"origin", u.Origin, "user_properties", "envelope", "none")
+		for _, p := range u.Steps.Validate(shape.Around{TTL: u.TTL, Retain: u.Retain == "keep"}) {
+			v.add(at+p.Path, p.Text, p.Remedy)
+		}
 		from, topic, ok := v.topics(at, u.From, u.Topic, true)
 		if ok {
 			out = append(out, parsedUp{i, u, from, topic})

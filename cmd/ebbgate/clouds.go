@@ -25,6 +25,8 @@ type cloud struct {
 	uplink     *mqtt.Uplink
 	up         *bridge.Forwarder
 	upQueues   []bridge.QueueRef
+	shapers    []*bridge.Shaper
+	rawQueues  []string       // what waits for the shapers
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
@@ -78,6 +80,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
 		g.spool, c.uplink, g.meter, g.drops, g.health, g.log)
+	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
@@ -108,9 +111,15 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
 		}
 	}
+	for _, s := range g.table.Shaped() {
+		known[bridge.RawQueue(s.Queue)] = true
+	}
 	for _, q := range g.spool.Queues() {
 		if known[q] || g.spool.Depth(q).Records == 0 {
 			continue
+		}
+		if products, raw := bridge.IsRaw(q); raw && strings.HasPrefix(products, "up/"+name+"/") {
+			up = append(up, bridge.QueueRef{Name: q, Priority: -1}) // its steps are gone: it goes as it is
 		}
 		if strings.HasPrefix(q, "up/"+name+"/") {
 			up = append(up, bridge.QueueRef{Name: q, Priority: -1})
@@ -120,6 +129,18 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 		}
 	}
 	return up, down
+}
+
+// shapersOf makes the stages of an upstream's routes whose steps need one.
+func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
+	for _, s := range g.table.Shaped() {
+		if s.Upstream == name {
+			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
+			out = append(out, bridge.NewShaper(cfg, g.spool, g.drops, g.health, g.log))
+			raw = append(raw, bridge.RawQueue(s.Queue))
+		}
+	}
+	return out, raw
 }
 
 // fromCloud takes what a downlink receives: an answer to the device that waits
@@ -178,6 +199,9 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
 			group.Go(func() error { return c.up.Run(round) })
+			for _, s := range c.shapers {
+				group.Go(func() error { return s.Run(round) })
+			}
 			if c.downlink != nil {
 				group.Go(func() error { return c.downlink.Run(round) })
 			}

@@ -247,6 +247,9 @@ func (g *gateway) warnOrphans() {
 		for _, q := range append(c.upQueues, c.downQueues...) {
 			sent[q.Name] = true
 		}
+		for _, q := range c.rawQueues {
+			sent[q] = true
+		}
 	}
 	for _, q := range g.spool.Queues() {
 		d := g.spool.Depth(q)

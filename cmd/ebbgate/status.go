@@ -147,6 +147,12 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 		u.Dead += b.g.spool.Depth(bridge.DeadQueue(q.Name)).Records
 	}
+	for _, q := range c.rawQueues {
+		d := b.g.spool.Depth(q)
+		u.Depth += d.Records
+		u.Bytes += d.Bytes
+		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
+	}
 	rate, _ := b.outOf.LoadOrStore(c.name, new(telemetry.Rate))
 	u.OutRate = rate.(*telemetry.Rate).Observe(now, stats.Acked)
 	if net := u.OutRate - b.in.Observe(now, b.accepted.Load()); u.Depth == 0 {

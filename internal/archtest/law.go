@@ -93,6 +93,7 @@ func Ebbgate() *Law {
 			{Module: "gopkg.in/yaml", Folders: []string{"policy/...", "localbroker", "configs"}},
 			{Module: "github.com/aws/aws-sdk-go-v2", Folders: []string{"policy/account"}},
 			{Module: "github.com/aws/smithy-go", Folders: []string{"policy/account"}},
+			{Module: "github.com/klauspost/compress", Folders: []string{"rules/shape"}},
 			{Module: "github.com/spf13/cobra", Folders: []string{"cmd/..."}},
 			{Module: "github.com/google/uuid", Folders: []string{"localbroker/...", "policy", "internal/..."}},
 			{Module: "github.com/rogpeppe/go-internal", Tests: []string{anywhere}},
