@@ -31,7 +31,11 @@ type UpRoute struct {
 	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag at the upstream: clear, or keep what the device set. AWS bills a retained message twice."`
 	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all. In a batch: user_properties are those of the batch, envelope is one around each message."`
 
-	Steps shape.Options `koanf:",squash"`
+	Where       string        `koanf:"where" doc:"Condition in CEL on topic, levels, client_id, thing, properties, content_type, payload (JSON or CBOR), size, qos and retain; the route takes a message only when it holds. Empty: always."`
+	OnError     string        `koanf:"on_error" enum:"keep,drop" doc:"When a message cannot be decided by where: keep takes it all the same, drop does not."`
+	Sample      SampleOptions `koanf:"sample" doc:"Takes a part of the messages of each topic; the others go nowhere."`
+	BasicIngest string        `koanf:"basic_ingest" doc:"Name of the AWS IoT rule that takes the messages by Basic Ingest, which bills no message: the topic gets $aws/rules/NAME/ before it. Empty: none."`
+	Steps       shape.Options `koanf:",squash"`
 }
 
 // DownRoute takes messages of an upstream to local topics.
@@ -57,7 +61,7 @@ func DefaultOptions() Options {
 // DefaultUpRoute holds the defaults of a route up: it loses nothing (QoS 1, no
 // expiry) and does not pay twice (retain cleared).
 func DefaultUpRoute() UpRoute {
-	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties", Steps: shape.DefaultOptions()}
+	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties", OnError: "keep", Steps: shape.DefaultOptions()}
 }
 
 // DefaultDownRoute holds the defaults of a route down. A command that no device

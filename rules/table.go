@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules/shape"
+	"github.com/ebbgate/ebbgate/rules/where"
 )
 
 // Table is a compiled set of routes. It is immutable and safe for concurrent
@@ -34,12 +35,14 @@ const localOnly = 0
 
 // route is one route, ready for messages.
 type route struct {
-	name     string
-	queue    string
-	raw      string // what waits for the route's steps, empty without any
-	exempt   bool   // Sparkplug's messages pass the steps by
+	name   string
+	queue  string
+	raw    string // what waits for the route's steps, empty without any
+	exempt bool   // Sparkplug's messages pass the steps by
+	entry
 	upstream string
 	topic    *template
+	ingest   *template // topic, with Basic Ingest before it
 	limits   limits
 	qos      qos
 	keep     bool // the retain flag
@@ -82,7 +85,8 @@ func Compile(o Options) (*Table, error) {
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
 			topic: mustTemplate(u.Topic, true), limits: limitsOf(o.TopicLimits, true),
 			qos: parseQoS(u.QoS), keep: u.Retain == "keep", ttl: u.TTL, origin: originModes[u.Origin],
-			exempt: !shape.Sparkplug(u.From),
+			exempt: !shape.Sparkplug(u.From), ingest: mustTemplate(ingestTopic(u), true),
+			entry: entry{where: mustCondition(u.Where), skip: u.OnError == "drop", sampler: newSampler(u.Sample)},
 		}
 		if u.Steps.Any() {
 			r.raw = bridge.RawQueue(r.queue)
@@ -98,7 +102,7 @@ func Compile(o Options) (*Table, error) {
 		t.subscribe(d)
 		t.down[d.Upstream].add(d.From, route{
 			name: d.Name, queue: bridge.QueueName("down", d.Upstream, d.Name), upstream: d.Upstream,
-			topic: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
+			ingest: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
 			qos: parseQoS(d.QoS), keep: d.Retain == "keep", ttl: d.TTL,
 		})
 	}
@@ -198,7 +202,7 @@ func limitsOf(name string, up bool) limits {
 	}
 }
 
-// mustFilter and mustTemplate are for what Validate has accepted.
+// mustFilter, mustTemplate and mustCondition are for what Validate has accepted.
 func mustFilter(s string) []level {
 	f, err := parseFilter(s)
 	if err != nil {
@@ -213,4 +217,16 @@ func mustTemplate(s string, device bool) *template {
 		panic("rules: " + err.Error())
 	}
 	return t
+}
+
+// mustCondition is nil for no condition.
+func mustCondition(s string) *where.Condition {
+	if s == "" {
+		return nil
+	}
+	c, err := where.Compile(s)
+	if err != nil {
+		panic("rules: " + err.Error())
+	}
+	return c
 }

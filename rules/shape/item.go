@@ -62,3 +62,7 @@ func orderOf(m *bridge.Message) order {
 		return joins
 	}
 }
+
+// Combines reports whether a message may be combined with others, or left out for
+// them: see orderOf for those that may not.
+func Combines(m *bridge.Message) bool { return orderOf(m) == joins }
