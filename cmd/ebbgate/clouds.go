@@ -20,7 +20,7 @@ import (
 // messages to the local broker.
 type cloud struct {
 	name       string
-	uplink     *mqtt.Uplink
+	uplink     uplink
 	up         *bridge.Forwarder
 	upQueues   []bridge.QueueRef
 	downlink   *mqtt.Downlink // nil without routes down

@@ -1,13 +1,22 @@
 package main
 
 import (
+	"context"
+
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
+
+// uplink is a sender that tells how it is.
+type uplink interface {
+	bridge.Sender
+	Status() upstream.Status
+}
 
 // openCloud makes the senders of one upstream, and the forwarders that feed
 // them.
@@ -35,10 +44,21 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			return g.meter.Opened(name, clientID, billing.Connection{})
 		},
 	}
-	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
 	signer := signerOf(u)
-	c.uplink.Sign(signer)
-	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+	if h, ok := u.HTTPS(); ok {
+		up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
+		if err != nil {
+			return nil, err
+		}
+		c.uplink = up
+	} else {
+		up := mqtt.NewUplink(o, o.ClientID, log, hooks)
+		if signer != nil {
+			up.Sign(signer)
+		}
+		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+		c.uplink = up
+	}
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
 		g.spool, []bridge.Sender{c.uplink}, g.meter, g.drops, g.health, g.log)
 	var filters []string
@@ -47,7 +67,9 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	}
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
-		c.downlink.Sign(signer)
+		if signer != nil {
+			c.downlink.Sign(signer)
+		}
 	}
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
@@ -58,10 +80,29 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 }
 
 // signerOf is what signs an upstream's logins, nil when nothing does.
-func signerOf(u configs.Upstream) mqtt.Signer {
+func signerOf(u configs.Upstream) *aws.Signer {
 	region, signs := u.Signs()
 	if !signs {
 		return nil
 	}
 	return aws.NewSigner(u.AWS, region)
+}
+
+// requestSigner is a signer of requests, nil for none.
+func requestSigner(s *aws.Signer) https.Signer {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+// checkLogin logs in to an upstream once, as the gateway would.
+func checkLogin(ctx context.Context, u configs.Upstream) error {
+	if o, ok := u.HTTPS(); ok {
+		return https.Check(ctx, o)
+	}
+	if s := signerOf(u); s != nil {
+		return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, s)
+	}
+	return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, nil)
 }

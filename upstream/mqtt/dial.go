@@ -42,7 +42,7 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 	defer cancel()
 	dialled, err := d.reach(ctx, e.address())
 	if err != nil {
-		return nil, explain(err)
+		return nil, upstream.Explain(err)
 	}
 	raw := newSocket(dialled)
 	// From here on the connection itself is what ctx ends.
@@ -73,14 +73,14 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 	if e.secure() {
 		conf, err := d.o.tlsConfig(e)
 		if err != nil {
-			return nil, explain(err)
+			return nil, upstream.Explain(err)
 		}
 		if len(conf.Certificates) > 0 {
 			cert = conf.Certificates[0].Leaf
 		}
 		secure := tls.Client(raw, conf)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, explain(fmt.Errorf("TLS: %w", err))
+			return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
 		}
 		nc = secure
 	}
@@ -120,7 +120,7 @@ func (d *dialer) webSocket(ctx context.Context, nc net.Conn, e endpoint) (_ net.
 	address := e.url()
 	if d.signer != nil {
 		if address, ends, err = d.signer.SignURL(ctx, address); err != nil {
-			return nil, ends, signing(err)
+			return nil, ends, upstream.NoCredentials(err)
 		}
 	}
 	if e.aws() || d.signer != nil {
