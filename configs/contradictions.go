@@ -53,6 +53,9 @@ func (c *check) routes() {
 	receives("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
 		look(indexed("routes.up", i)+".upstream", r.Upstream)
+		if c.config.Upstreams[r.Upstream].MQTT.Protocol == "3.1.1" && r.Origin == "user_properties" {
+			c.complain(indexed("routes.up", i)+".origin", codeProperties, "is user_properties, and "+quote(r.Upstream)+" speaks MQTT 3.1.1, which has none", "set it to envelope, or to none")
+		}
 	}
 	for i, r := range c.config.Routes.Down {
 		look(indexed("routes.down", i)+".upstream", r.Upstream)

@@ -21,18 +21,36 @@ type dialer struct {
 	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
 	receive  uint16 // Receive Maximum to announce
 	log      *slog.Logger
+	older    bool                                                        // the next attempt speaks MQTT 3.1.1
 	signer   Signer                                                      // nil: nothing is signed
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
-	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, reach: upstream.NewDialer(o.Proxy).Dial}
+	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial}
 }
 
-// open makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
+// open makes one attempt, or two where the broker may speak another version of
+// the protocol than the one that is tried first.
+func (d *dialer) open(ctx context.Context) (*conn, error) {
+	c, err := d.attempt(ctx)
+	if err == nil || d.o.Protocol != protocolAuto || ctx.Err() != nil || !otherVersion(err) {
+		return c, err
+	}
+	d.older = !d.older
+	c, again := d.attempt(ctx)
+	if again != nil {
+		d.older = !d.older
+		return nil, err
+	}
+	d.log.Info("the broker speaks one protocol of two", "endpoint", d.o.Endpoint, "older", d.older)
+	return c, nil
+}
+
+// attempt makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
 // o.ConnectTimeout. The connection is not started. An error that a person must
 // do something about is a [RefusedError].
-func (d *dialer) open(ctx context.Context) (*conn, error) {
+func (d *dialer) attempt(ctx context.Context) (*conn, error) {
 	e, err := parseEndpoint(d.o.Endpoint)
 	if err != nil {
 		return nil, &RefusedError{Reason: err.Error(), Remedy: "correct endpoint", Err: err}
@@ -91,14 +109,18 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		}
 	}
 	c := newConn(nc, raw, upstream.NewBucket(d.o.Limits), d.log)
-	if _, err := nc.Write(packetOf(packets.CONNECT<<4, d.connect().Buffers())); err != nil {
+	hello, answer := packetOf(packets.CONNECT<<4, d.connect().Buffers()), connackOf
+	if c.server.v3 = d.older; d.older {
+		hello, answer = d.connect3(), connack3
+	}
+	if _, err := nc.Write(hello); err != nil {
 		return nil, closedEarly(err, e.secure())
 	}
 	first, body, _, err := c.in.next()
 	if err != nil {
 		return nil, closedEarly(err, e.secure())
 	}
-	ca, err := connackOf(first, body)
+	ca, err := answer(first, body)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +128,7 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		return nil, refusal(ca, d.clientID)
 	}
 	c.server = serverOf(ca)
+	c.server.v3 = d.older
 	c.cert, c.lease = cert, newLease(time.Now(), ends, d.o.TLS, files)
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]

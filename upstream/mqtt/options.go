@@ -11,6 +11,7 @@ import (
 // uplink, and a downlink when routes come down from it.
 type Options struct {
 	Endpoint       string                  `koanf:"endpoint" doc:"Broker as mqtts://host:port, mqtt://host:port, or through a WebSocket wss://host/mqtt, ws://host/mqtt; the port may be left out for 8883, 1883, 443 and 80. With https://host:8443 or https://host messages are published by AWS IoT Core's HTTP API, and nothing comes down."`
+	Protocol       string                  `koanf:"protocol" enum:"5,3.1.1,auto" doc:"MQTT version that the broker speaks; auto tries 5 first. In 3.1.1 no property travels: no origin as user properties, no content type, no expiry, and no count of gateways passed."`
 	ClientID       string                  `koanf:"client_id" doc:"MQTT client id of the uplink, at most 128 bytes; the downlink adds -down. Empty: <gateway.id>-<upstream>. No other connection may use it."`
 	Username       string                  `koanf:"username" doc:"User name, for brokers that ask for one."`
 	Password       bridge.Secret           `koanf:"password" doc:"Password, as ${ENV} or file: reference."`
@@ -33,6 +34,7 @@ type TLSOptions = upstream.TLSOptions
 // the time in which an operator would wonder.
 func DefaultOptions() Options {
 	return Options{
+		Protocol:       protocol5,
 		Limits:         upstream.DefaultLimits(),
 		KeepAlive:      30 * time.Second,
 		ConnectTimeout: 10 * time.Second,

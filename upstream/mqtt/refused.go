@@ -29,7 +29,7 @@ func refusal(ca *packets.Connack, clientID string) error {
 	case packets.ConnackServerUnavailable, packets.ConnackServerBusy, packets.ConnackQuotaExceeded, packets.ConnackConnectionRateExceeded:
 		return fmt.Errorf("refused for now with 0x%02X: %s", ca.ReasonCode, reason)
 	case packets.ConnackUnsupportedProtocolVersion, 0x01: // 0x01 is how MQTT 3.1.1 says it
-		remedy = "the uplink speaks MQTT 5: use a broker, or a listener of it, that does"
+		remedy = "set protocol to 3.1.1 or auto, or use a broker, or a listener of it, that speaks MQTT 5"
 	case packets.ConnackInvalidClientID:
 		remedy = fmt.Sprintf("choose another client_id than %q", clientID)
 	case packets.ConnackBadUsernameOrPassword:
