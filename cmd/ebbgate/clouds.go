@@ -24,7 +24,7 @@ import (
 // messages to the local broker.
 type cloud struct {
 	name       string
-	uplinks    []*mqtt.Uplink // those that may be connected
+	uplinks    []uplink // those that may be connected
 	size       *upstream.Sizer
 	wanted     atomic.Int64 // of uplinks
 	up         *bridge.Forwarder
