@@ -12,6 +12,9 @@ func (f *Forwarder) fill() error {
 	for _, l := range f.lines {
 		l.look()
 	}
+	if len(f.lines) > 1 {
+		f.noteIdle(time.Now())
+	}
 	for _, ln := range f.lanes {
 		for _, l := range f.lines {
 			if r := l.passed[ln.n]; r != nil && l.takes() && l.isHungry(ln.n) {
@@ -58,7 +61,11 @@ func (f *Forwarder) readOn(r *reader) error {
 		if l == nil {
 			return nil
 		}
+		if (l.passed[n] != nil || l.isFull(n)) && f.lend(s) {
+			continue
+		}
 		if behind := l.passed[n]; behind != nil {
+			s.passed = f.passes
 			behind.tips[t.n].back(t.head.Place)
 			t.head = nil
 			continue
@@ -67,6 +74,7 @@ func (f *Forwarder) readOn(r *reader) error {
 			if !f.someHungry(n) {
 				return nil
 			}
+			s.passed = f.passes
 			l.passed[n] = f.behind(r)
 			t.head = nil
 			f.setLimits(r)

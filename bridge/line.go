@@ -36,6 +36,8 @@ type line struct {
 	oldest    *flight   // of those that the link lost
 	suspected Seq       // the oldest when the receiver hung up, the last time
 	passed    []*reader // by lane: what the front has passed over because this line was full
+	idleSince time.Time // it had nothing to do since; zero: it has
+	lent      int       // slots, since then
 	pending   []*flight // to be published
 	held      []int     // by lane: what waits here, as of the last look, and pending
 	bytes     []int     // by lane: their bytes
