@@ -71,7 +71,7 @@ func (f *Forwarder) readOn(r *reader) error {
 			continue
 		}
 		if !l.takes() || l.isFull(n) {
-			if !f.someHungry(n) {
+			if !l.isSlow(n, time.Now()) || !f.someHungry(n) {
 				return nil
 			}
 			s.passed = f.passes
