@@ -1,154 +1,281 @@
 package scenario
 
 import (
+	"bufio"
+	wire "encoding/binary"
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
-	"github.com/eclipse/paho.golang/packets"
+	"github.com/ebbgate/ebbgate/internal/tally"
 )
 
-// recorder stands between a gateway and its cloud and counts what AWS would
-// meter of what passes, by arithmetic of its own: whoever wrote the gateway's
-// meter did not write this one twice.
+// recorder stands between the gateway and its cloud and writes down what crosses:
+// when each PUBLISH left the gateway's socket, on which connection, and what the
+// cloud answered. It can hold bytes back for a random time, in their order, and
+// send messages to the gateway besides.
 type recorder struct {
 	Addr   string
-	target string
-	listen net.Listener
-	all    sync.WaitGroup
+	jitter time.Duration
+	inject int // messages a second to each connection of the gateway
 
-	mu     sync.Mutex
-	units  map[string]int64 // by what was metered
-	conns  map[net.Conn]bool
-	closed bool
+	target string
+	l      net.Listener
+	wg     sync.WaitGroup
+	ended  chan struct{}
+
+	mu        sync.Mutex
+	closed    bool
+	conns     map[net.Conn]struct{}
+	crossings map[string][]time.Time // client id → each message, in both directions
+	last      map[string]time.Time   // client id → the latest message of the backlog
+	connects  []time.Time
+	answers   map[byte]int // reason codes of PUBACKs
+	arrived   tally.Set    // acknowledged by the cloud
+	at        map[string]map[uint64]time.Time
+	late      int // first transmissions after a later one of their device
+	times     int // of transmission
+	sent      tally.Set
+	perDevice map[string]map[string]int // device → client id → messages
 }
 
-func newRecorder(t *testing.T, target string) *recorder {
+// record starts a recorder before a cloud.
+func record(t testing.TB, target string, jitter time.Duration, inject int) *recorder {
 	t.Helper()
+	r := &recorder{
+		target: target, jitter: jitter, inject: inject, ended: make(chan struct{}),
+		conns: map[net.Conn]struct{}{}, crossings: map[string][]time.Time{}, last: map[string]time.Time{}, answers: map[byte]int{},
+		at: map[string]map[uint64]time.Time{}, perDevice: map[string]map[string]int{},
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{Addr: l.Addr().String(), target: target, listen: l, units: map[string]int64{}, conns: map[net.Conn]bool{}}
-	r.all.Go(r.accept)
+	r.l, r.Addr = l, l.Addr().String()
+	r.wg.Go(r.accept)
 	t.Cleanup(func() {
+		close(r.ended)
+		_ = l.Close()
 		r.mu.Lock()
 		r.closed = true
+		for c := range r.conns {
+			_ = c.Close()
+		}
 		r.mu.Unlock()
-		_ = l.Close()
-		r.cut()
-		r.all.Wait()
+		r.wg.Wait()
 	})
 	return r
 }
 
 func (r *recorder) accept() {
 	for {
-		in, err := r.listen.Accept()
+		in, err := r.l.Accept()
 		if err != nil {
 			return
 		}
 		out, err := net.Dial("tcp", r.target)
-		r.mu.Lock()
-		refuse := err != nil || r.closed
-		if !refuse {
-			r.conns[in], r.conns[out] = true, true
-		}
-		r.mu.Unlock()
-		if refuse {
+		if err != nil {
 			_ = in.Close()
-			if out != nil {
-				_ = out.Close()
-			}
 			continue
 		}
-		r.all.Go(func() { r.pass(in, out, true) })
-		r.all.Go(func() { r.pass(out, in, false) })
+		r.mu.Lock()
+		r.conns[in], r.conns[out] = struct{}{}, struct{}{}
+		closed := r.closed
+		r.mu.Unlock()
+		if closed {
+			_, _ = in.Close(), out.Close()
+			return
+		}
+		r.wg.Go(func() { r.serve(in, out) })
 	}
 }
 
-// cut ends all connections, wherever they are.
-func (r *recorder) cut() {
+// crossing is one connection.
+type crossing struct {
+	*recorder
+	client string
+	mu     sync.Mutex // of writes to the gateway
+	flight map[uint16]sentMessage
+}
+
+type sentMessage struct {
+	device string
+	number uint64
+}
+
+func (r *recorder) serve(in, out net.Conn) {
+	c := &crossing{recorder: r, flight: map[uint16]sentMessage{}}
+	up := make(chan held, 10_000)
+	var pair sync.WaitGroup
+	pair.Go(func() {
+		defer close(up)
+		c.copy(in, c.up, func(b []byte) { up <- held{b, time.Now().Add(rand.N(r.jitter + 1))} })
+	})
+	pair.Go(func() {
+		for h := range up {
+			select {
+			case <-time.After(time.Until(h.until)):
+			case <-r.ended:
+			}
+			_, _ = out.Write(h.bytes) // its end is seen by the reader
+		}
+		_ = out.Close()
+	})
+	done := make(chan struct{})
+	pair.Go(func() {
+		defer close(done)
+		c.copy(out, c.down, func(b []byte) {
+			c.mu.Lock()
+			_, _ = in.Write(b)
+			c.mu.Unlock()
+		})
+		_ = in.Close()
+	})
+	if r.inject > 0 {
+		pair.Go(func() { c.sendBesides(in, done) })
+	}
+	pair.Wait()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for c := range r.conns {
-		_ = c.Close()
-	}
-	clear(r.conns)
+	delete(r.conns, in)
+	delete(r.conns, out)
+	r.mu.Unlock()
 }
 
-// pass hands the bytes on, and counts the packets that passed whole.
-func (r *recorder) pass(from, to net.Conn, up bool) {
+// held is what waits for its time.
+type held struct {
+	bytes []byte
+	until time.Time
+}
+
+// copy passes packets on, whole, after they were looked at.
+func (c *crossing) copy(from net.Conn, look func(kind byte, body []byte), pass func([]byte)) {
 	defer from.Close()
-	defer to.Close()
-	aliases := map[uint16]string{}
-	whole := io.TeeReader(from, to)
+	in := bufio.NewReaderSize(from, 64<<10)
 	for {
-		p, err := packets.ReadPacket(whole)
+		packet, body, err := nextPacket(in)
 		if err != nil {
 			return
 		}
-		r.count(p, up, aliases)
+		look(packet[0], packet[body:])
+		pass(packet)
 	}
 }
 
-func (r *recorder) count(p *packets.ControlPacket, up bool, aliases map[uint16]string) {
-	what, units := "", int64(0)
-	switch c := p.Content.(type) {
-	case *packets.Publish:
-		what, units = "down", metered(publishSize(c, aliases))
+// nextPacket reads one MQTT packet; its body begins at the index returned.
+func nextPacket(in *bufio.Reader) (packet []byte, body int, err error) {
+	first, err := in.ReadByte()
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := wire.ReadUvarint(in) // as MQTT writes lengths
+	if err != nil || n > 1<<20 {
+		return nil, 0, io.ErrUnexpectedEOF
+	}
+	packet = wire.AppendUvarint([]byte{first}, n)
+	body = len(packet)
+	packet = append(packet, make([]byte, n)...)
+	_, err = io.ReadFull(in, packet[body:])
+	return packet, body, err
+}
+
+// up looks at what the gateway sends.
+func (c *crossing) up(kind byte, body []byte) {
+	now := time.Now()
+	c.recorder.mu.Lock()
+	defer c.recorder.mu.Unlock()
+	switch kind >> 4 {
+	case 1: // CONNECT
+		c.connects = append(c.connects, now)
+		n, k := wire.Uvarint(body[10:]) // after the properties comes the client id
+		at := 10 + k + int(n)
+		c.client = string(body[at+2 : at+2+int(wire.BigEndian.Uint16(body[at:]))])
+	case 3: // PUBLISH
+		c.crossings[c.client] = append(c.crossings[c.client], now)
+		at := 2 + int(wire.BigEndian.Uint16(body))
+		id := wire.BigEndian.Uint16(body[at:])
+		n, k := wire.Uvarint(body[at+2:])
+		device, number, ok := parse(body[at+2+k+int(n):])
+		if !ok {
+			return
+		}
+		c.times++
+		if device != "alarm-01" {
+			c.last[c.client] = now
+		}
+		if c.sent.Add(device, number) == tally.Late {
+			c.late++
+		}
+		if c.perDevice[device] == nil {
+			c.perDevice[device] = map[string]int{}
+		}
+		c.perDevice[device][c.client]++
+		c.flight[id] = sentMessage{device, number}
+	}
+}
+
+// down looks at what the cloud answers.
+func (c *crossing) down(kind byte, body []byte) {
+	if kind>>4 != 4 {
+		return
+	}
+	c.recorder.mu.Lock()
+	defer c.recorder.mu.Unlock()
+	code := byte(0)
+	if len(body) > 2 {
+		code = body[2]
+	}
+	c.answers[code]++
+	m := c.flight[wire.BigEndian.Uint16(body)]
+	if code >= 0x80 {
+		return
+	}
+	c.arrived.Add(m.device, m.number)
+	if c.at[m.device] == nil {
+		c.at[m.device] = map[uint64]time.Time{}
+	}
+	if _, again := c.at[m.device][m.number]; !again {
+		c.at[m.device][m.number] = time.Now()
+	}
+}
+
+// sendBesides sends messages to the gateway that it did not ask for: to AWS they
+// count as well (Q06).
+func (c *crossing) sendBesides(in net.Conn, done <-chan struct{}) {
+	tick := time.NewTicker(time.Second / time.Duration(c.inject))
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		c.recorder.mu.Lock()
+		up := len(c.crossings[c.client]) > 0 // its CONNECT is answered
 		if up {
-			what = "up"
-			if c.Retain {
-				units *= 2 // M10
-			}
+			c.crossings[c.client] = append(c.crossings[c.client], time.Now())
 		}
-	case *packets.Puback:
-		if up { // M08; the cloud's own are free (M09)
-			what, units = "down", 1
+		c.recorder.mu.Unlock()
+		if up {
+			c.mu.Lock()
+			_, _ = in.Write([]byte{0x30, 5, 0, 1, 'x', 0, '!'}) // QoS 0 to the topic x
+			c.mu.Unlock()
 		}
-	case *packets.Connect: // M04: without a will
-		what, units = "link", 1
-	case *packets.Subscribe: // M05
-		size := 0
-		for _, s := range c.Subscriptions {
-			size += len(s.Topic)
-		}
-		what, units = "link", metered(size)
-	}
-	if units > 0 {
-		r.mu.Lock()
-		r.units[what] += units
-		r.mu.Unlock()
 	}
 }
 
-// publishSize is what is metered of a PUBLISH (M06), its alias resolved (M25).
-func publishSize(p *packets.Publish, aliases map[uint16]string) int {
-	if a := p.Properties.TopicAlias; a != nil {
-		if p.Topic == "" {
-			p.Topic = aliases[*a]
+// busiest is the most that any window of d holds.
+func busiest(at []time.Time, d time.Duration) int {
+	at = slices.SortedFunc(slices.Values(at), time.Time.Compare)
+	most, first := 0, 0
+	for last := range at {
+		for at[last].Sub(at[first]) >= d {
+			first++
 		}
-		aliases[*a] = p.Topic
+		most = max(most, last-first+1)
 	}
-	n := len(p.Topic) + len(p.Payload) + len(p.Properties.ContentType) + len(p.Properties.ResponseTopic) + len(p.Properties.CorrelationData)
-	for _, u := range p.Properties.User {
-		n += len(u.Key) + len(u.Value)
-	}
-	return n
-}
-
-func metered(size int) int64 {
-	if size == 0 {
-		return 1
-	}
-	return int64(size+5119) / 5120
-}
-
-// counted is what has passed, by direction.
-func (r *recorder) counted(what string) int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.units[what]
+	return most
 }
