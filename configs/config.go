@@ -145,6 +145,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultDownRoute()
 	case *billing.DeclaredRule:
 		*p = billing.DefaultDeclaredRule()
+	case *billing.Budget:
+		*p = billing.DefaultBudget()
 	}
 	return v
 }
