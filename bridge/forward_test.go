@@ -95,7 +95,7 @@ func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcom
 func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored)                 { m.uncertain++ }
 func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
 
-func openSpool(t *testing.T) *spool.Spool {
+func openSpool(t testing.TB) *spool.Spool {
 	t.Helper()
 	o := spool.DefaultOptions()
 	o.Dir = t.TempDir()
