@@ -16,6 +16,9 @@ func (f *Forwarder) fill() error {
 		f.noteIdle(time.Now())
 	}
 	for _, ln := range f.lanes {
+		if f.closed(ln) {
+			continue
+		}
 		for _, l := range f.lines {
 			if r := l.passed[ln.n]; r != nil && l.takes() && l.isHungry(ln.n) {
 				if err := f.catchUp(l, r); err != nil {
@@ -191,7 +194,7 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 		}
 	}
 	for t.head == nil {
-		if len(f.waiting) >= releaseGroup { // a backlog may be all expired
+		if len(f.waiting) >= releaseGroup || f.batch.heavy() { // a backlog may be all expired
 			f.flush()
 			f.wakeUp()
 			return nil
@@ -208,10 +211,10 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 		s.furthest = max(s.furthest, r.Place)
 		switch {
 		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
+		case s.last != nil && s.last.Reached(r.Place):
 		case r.Mortal() && r.Expired(f.spool.Age()):
-			f.drops.Count(Expired.String(), r.Device, r.Topic)
 			f.acquit(r.Seq)
-			f.release(&flight{Stored: r, source: s})
+			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 		default:
 			t.head = r
 		}

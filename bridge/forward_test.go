@@ -95,10 +95,12 @@ func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcom
 func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored)                 { m.uncertain++ }
 func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
 
-func openSpool(t testing.TB) *spool.Spool {
+func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }
+
+func openAt(t testing.TB, dir string) *spool.Spool {
 	t.Helper()
 	o := spool.DefaultOptions()
-	o.Dir = t.TempDir()
+	o.Dir = dir
 	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
 	if err != nil {
 		t.Fatal(err)

@@ -34,6 +34,11 @@ type settlement struct {
 func (f *Forwarder) settle(r report) {
 	fl := r.flight
 	f.landed(fl)
+	if r.Result == ResultRetry || r.Result == ResultRefused || r.Result == ResultDenied {
+		if m, ok := f.meter.(RefusalMeter); ok {
+			m.Refused(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
+		}
+	}
 	switch r.Result {
 	case ResultAcked:
 		f.stats.acked.Add(1)
@@ -67,15 +72,26 @@ func (f *Forwarder) settle(r report) {
 	}
 }
 
-// release gathers a release.
-func (f *Forwarder) release(fl *flight) {
-	f.batch.Release(fl.Stored)
+// release gathers the release of what was delivered.
+func (f *Forwarder) release(fl *flight) { f.releaseAs(fl, Delivered) }
+
+// giveUp gathers the release of what will not be delivered.
+func (f *Forwarder) giveUp(fl *flight, reason, detail string) {
+	f.drops.Note(&f.batch, fl.Stored, reason, detail)
+	f.releaseAs(fl, Dropped)
+}
+
+func (f *Forwarder) releaseAs(fl *flight, fate Fate) {
+	f.batch.ReleaseAs(fl.Stored, fate)
 	fl.source.done[fl.Place] = true
 	f.waiting = append(f.waiting, flightKey{fl.source, fl.Place})
 }
 
 // flush commits the gathered releases.
 func (f *Forwarder) flush() {
+	if f.cfg.Gate != nil {
+		f.cfg.Gate.Account(&f.batch)
+	}
 	if f.batch.Empty() {
 		return
 	}
@@ -162,12 +178,12 @@ func (f *Forwarder) deadLetter(fl *flight, why string) {
 	s := settlement{keys: []flightKey{{fl.source, fl.Place}}}
 	s.batch.Append(&r)
 	s.batch.Put(nsDead, r.ID.String(), []byte(why))
-	s.batch.Release(fl.Stored)
+	s.batch.ReleaseAs(fl.Stored, Moved)
+	f.drops.Note(&s.batch, fl.Stored, DeadLetter, why)
 	fl.source.done[fl.Place] = true
 	delete(fl.source.tries, fl.Place)
 	f.acquit(fl.Seq)
 	f.commit(s)
-	f.drops.Count("dead-letter", r.Device, r.Topic)
 	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
 		Text: fmt.Sprintf("%s refused a message for good (%s, topic %s): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})
 }

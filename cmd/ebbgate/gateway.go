@@ -58,7 +58,7 @@ type gateway struct {
 // openGateway opens everything that a gateway needs. On error nothing is left
 // open.
 func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) {
-	g := &gateway{cfg: cfg, log: log, started: time.Now(), health: new(bridge.Health), drops: new(bridge.DropLog)}
+	g := &gateway{cfg: cfg, log: log, started: time.Now(), health: new(bridge.Health)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -71,6 +71,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, err
 	}
 	g.clock = bridge.NewClock(g.spool.Age, newKernelClock().synchronised)
+	if err = g.clock.Note(g.spool); err != nil {
+		g.log.Warn("this start cannot be written to the spool: ebbgate spool why will not know of it", "error", err)
+	}
+	if g.drops, err = bridge.OpenDropLog(g.spool, g.clock.Now, bridge.DefaultDropLimits()); err != nil {
+		return nil, err
+	}
 	bills := billingOf(cfg)
 	if g.meter, err = billing.NewMeter(g.spool, bills, g.clock.Now); err != nil {
 		return nil, err
@@ -82,6 +88,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, &exitError{exitInvalid, err}
 	}
 	g.router = rules.NewRouter(g.table)
+	g.router.OnUndecided(g.undecided)
 	g.ingest = bridge.NewIngest(g.spool, g.router, g.clock, g.meter, g.drops)
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
@@ -130,8 +137,11 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
+	front.Go(func() error { return g.meter.Run(sending) })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
+	front.Go(func() error { g.drops.Keep(ctx); return nil })
+	front.Go(func() error { g.stats.observe(ctx); return nil })
 	g.announce()
 	<-ctx.Done()
 	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)
@@ -247,6 +257,9 @@ func (g *gateway) warnOrphans() {
 		for _, q := range append(c.upQueues, c.downQueues...) {
 			sent[q.Name] = true
 		}
+		for _, q := range c.rawQueues {
+			sent[q] = true
+		}
 	}
 	for _, q := range g.spool.Queues() {
 		d := g.spool.Depth(q)
@@ -257,6 +270,12 @@ func (g *gateway) warnOrphans() {
 		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
 		g.log.Warn(text)
 	}
+}
+
+// undecided warns of a route whose condition asks for what messages do not have.
+func (g *gateway) undecided(route string, err error) {
+	g.health.Raise(bridge.Warning{Code: "where-undecided-" + route, Severity: bridge.Notice,
+		Text: fmt.Sprintf("messages of route %s cannot be decided by its where, on_error decides (such as: %v): test with has(), or narrow from", route, err)})
 }
 
 // counted counts what the walk has accepted.
