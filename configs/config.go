@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"net/url"
 	"reflect"
 	"time"
 
@@ -8,7 +9,10 @@ import (
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/gate"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -39,9 +43,29 @@ const (
 
 // Upstream is one cloud.
 type Upstream struct {
-	Type    string          `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
-	MQTT    mqtt.Options    `koanf:",squash"`
-	Billing billing.Options `koanf:"billing" doc:"How this upstream bills."`
+	Type    string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT    mqtt.Options         `koanf:",squash"`
+	Pool    upstream.PoolOptions `koanf:",squash"`
+	AWS     aws.Options          `koanf:"aws"`
+	Billing billing.Options      `koanf:"billing" doc:"How this upstream bills."`
+	Metered gate.Options         `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+}
+
+// Signs reports whether the upstream's login is a signature with AWS credentials,
+// and the region that its host names; that may be none.
+func (u Upstream) Signs() (region string, signs bool) {
+	e, err := url.Parse(u.MQTT.Endpoint)
+	if err != nil || e.Scheme != "wss" && e.Scheme != "ws" {
+		return "", false
+	}
+	host, known := upstream.ParseAWSHost(e.Hostname())
+	switch u.AWS.Sign {
+	case aws.SignAlways:
+		return host.Region, true
+	case aws.SignNever:
+		return host.Region, false
+	}
+	return host.Region, known && u.MQTT.Username == "" && !u.MQTT.Authorizer.Used()
 }
 
 // Admin is the port for health and metrics.
@@ -72,7 +96,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Billing: billing.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: gate.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.
@@ -87,6 +111,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultUpRoute()
 	case *rules.DownRoute:
 		*p = rules.DefaultDownRoute()
+	case *billing.DeclaredRule:
+		*p = billing.DefaultDeclaredRule()
 	}
 	return v
 }

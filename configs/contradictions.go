@@ -5,10 +5,13 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ebbgate/ebbgate/upstream/aws"
 )
 
 // contradictions finds what is wrong between the parts, and in those that have
@@ -17,6 +20,7 @@ func (c *check) contradictions() {
 	c.routes()
 	c.clientIDs()
 	c.sandboxes()
+	c.signatures()
 	c.admin()
 	c.listenerPolicies()
 	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {
@@ -78,12 +82,24 @@ func (c *check) sandboxes() {
 		if u.Type != TypeSandbox || u.MQTT.Endpoint == "" {
 			continue
 		}
-		host := strings.TrimPrefix(strings.TrimPrefix(u.MQTT.Endpoint, "mqtts://"), "mqtt://")
-		if !strings.Contains(host, ":") {
-			host += ":0"
-		}
-		if !onLoopback(host) {
+		if e, err := url.Parse(u.MQTT.Endpoint); err != nil || !onLoopback(net.JoinHostPort(e.Hostname(), "0")) {
 			c.complain("upstreams."+name+".endpoint", codeSandbox, "is not on this machine, and a sandbox is", "use type: mqtt for a real broker, or leave the endpoint out")
+		}
+	}
+}
+
+// signatures finds logins by a signature that nobody could make, or would make.
+func (c *check) signatures() {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		u, at := c.config.Upstreams[name], "upstreams."+name
+		region, signs := u.Signs()
+		switch {
+		case signs && region == "" && u.AWS.Region == "":
+			c.complain(at+".aws.region", codeRegion, "is missing: the endpoint's host does not tell which region to sign for", "set it, such as eu-central-1")
+		case u.AWS.Sign == aws.SignNever && u.AWS.AccessKeyID+u.AWS.Profile != "":
+			c.complain(at+".aws.sign", codeSign, "is never, and AWS credentials are given", "remove them, or sign")
+		case !signs && u.AWS.Sign == aws.SignAlways:
+			c.complain(at+".aws.sign", codeSign, "is always, and only a WebSocket can be opened by a signature", "use an endpoint with wss://, or remove aws.sign")
 		}
 	}
 }

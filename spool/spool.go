@@ -116,6 +116,20 @@ func (s *Spool) Depth(queue string) bridge.Depth {
 	return d
 }
 
+// Released implements [bridge.Spool].
+func (s *Spool) Released(queue string, place bridge.Place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueLocked(queue).done.has(place)
+}
+
+// Ledger implements [bridge.Spool].
+func (s *Spool) Ledger(queue string) bridge.Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueLocked(queue).ledger()
+}
+
 // oldest reads the head of a queue, and marks it so that it is read once.
 func (s *Spool) oldest(queue string) time.Duration {
 	c := s.open(queue)

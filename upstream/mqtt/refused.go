@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
 // RefusedError says that the broker, or TLS, does not let us in: something has
@@ -75,6 +78,9 @@ func refusal(ca *packets.Connack, clientID string) error {
 // explain turns an error of dialling, of TLS or of waiting for the CONNACK into
 // a [RefusedError] when a person must act, and leaves the others alone.
 func explain(err error) error {
+	if e, ok := errors.AsType[*upstream.ProxyError](err); ok && e.Remedy() != "" {
+		return &RefusedError{Reason: e.Error(), Remedy: e.Remedy(), Err: err}
+	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return &RefusedError{Reason: "the broker's certificate is signed by an authority that we do not know", Remedy: "set tls.ca to its authority, or make sure that nobody is between us", Err: err}
 	}
@@ -94,6 +100,19 @@ func explain(err error) error {
 		return &RefusedError{Reason: err.Error(), Remedy: "put the file there, and let the gateway's user read it", Err: err}
 	}
 	return err
+}
+
+// signing explains why a login could not be signed. Nobody has refused anything:
+// the credentials could not be had.
+func signing(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("sign: %w", err)
+	}
+	return &RefusedError{
+		Reason: "no AWS credentials to sign with: " + err.Error(),
+		Remedy: "renew them, or give the gateway a profile, a role or keys (aws.profile, aws.access_key_id); it is tried again",
+		Err:    err,
+	}
 }
 
 // closedEarly explains a connection that ended between CONNECT and CONNACK.

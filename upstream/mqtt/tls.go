@@ -10,10 +10,37 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
+// tlsConfig is the configuration of TLS for one connection.
+func (o Options) tlsConfig(e endpoint) (*tls.Config, error) {
+	c, err := o.TLS.config(e.host)
+	if err != nil {
+		return nil, err
+	}
+	c.NextProtos = o.alpn(e)
+	return c, nil
+}
+
+// alpn is what to offer: AWS tells the protocols on port 443 by it, and how one
+// logs in (B06, B07). Elsewhere it is not needed (B05).
+func (o Options) alpn(e endpoint) []string {
+	switch {
+	case e.webSocket():
+		return []string{"http/1.1"}
+	case len(o.TLS.ALPN) > 0:
+		return o.TLS.ALPN
+	case !e.aws() || e.port != "443":
+		return nil
+	case o.TLS.Cert == "":
+		return []string{alpnAuthorizer}
+	}
+	return []string{alpnCertificate}
+}
+
 // config reads the files and makes the configuration for one connection to
 // host. Reading them anew each time is how a renewed certificate is taken up.
+// The server's name is always sent (SNI, B03).
 func (o TLSOptions) config(host string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: o.ALPN} // B02
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host} // B02
 	if o.ServerName != "" {
 		c.ServerName = o.ServerName
 	}
@@ -50,7 +77,7 @@ func (o TLSOptions) validate(secure bool) []bridge.Problem {
 	var out []bridge.Problem
 	if !secure {
 		if o.CA != "" || o.Cert != "" || o.Key != "" || o.ServerName != "" || len(o.ALPN) > 0 {
-			out = append(out, bridge.Problem{Path: o.firstKey(), Text: "TLS is configured and the endpoint is mqtt://", Remedy: "use mqtts:// or remove the tls section"})
+			out = append(out, bridge.Problem{Path: o.firstKey(), Text: "TLS is configured and the endpoint has none", Remedy: "use mqtts:// or wss://, or remove the tls section"})
 		}
 		return out
 	}

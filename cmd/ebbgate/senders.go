@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/aws"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/mqtt"
+)
+
+// openCloud makes the senders of one upstream, and the forwarders that feed
+// them.
+func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
+	c := &cloud{name: name}
+	o := u.MQTT
+	if u.Type == configs.TypeSandbox && o.Endpoint == "" {
+		endpoint, stop, err := startSandbox(g.log)
+		if err != nil {
+			return nil, err
+		}
+		o.Endpoint, c.stop = endpoint, stop
+	}
+	c.upQueues, c.downQueues = g.queuesOf(name)
+	c.limit = o.Limits.MessagesPerSecond
+	log := g.log.With("upstream", name)
+	hooks := upstream.Hooks{
+		Raise: func(w bridge.Warning) {
+			w.Code += "-" + name
+			g.health.Raise(w)
+		},
+		Clear: func(code string) { g.health.Clear(code + "-" + name) },
+		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
+		Opened: func(clientID string) upstream.Connection {
+			return g.meter.Opened(name, clientID, billing.Connection{})
+		},
+	}
+	metered, err := g.openGate(c, u.Metered)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	if metered != nil {
+		hooks.Carried = c.gate.Carried
+	}
+	signer := signerOf(u)
+	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
+	var senders []bridge.Sender
+	for i := range u.Pool.Most() {
+		id, own := upstream.ClientID(o.ClientID, i), hooks
+		if i > 0 {
+			own = numbered(hooks, i+1)
+		}
+		up := mqtt.NewUplink(o, id, log, own)
+		up.Share(shared)
+		up.Sign(signer)
+		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+	}
+	c.size = upstream.NewSizer(u.Pool, o.Limits)
+	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
+		Upstream: name, Queues: c.upQueues,
+		Connections: func() int { return g.connections(c) },
+		Weight:      u.Pool.PriorityWeight,
+		Gate:        metered,
+	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
+	var filters []string
+	for _, s := range g.table.Subscriptions(name) {
+		filters = append(filters, s.Filter)
+	}
+	if len(filters) > 0 {
+		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		c.downlink.Share(shared)
+		c.downlink.Sign(signer)
+	}
+	if len(c.downQueues) > 0 {
+		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
+		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},
+			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
+	}
+	return c, nil
+}
+
+// signerOf is what signs an upstream's logins, nil when nothing does.
+func signerOf(u configs.Upstream) mqtt.Signer {
+	region, signs := u.Signs()
+	if !signs {
+		return nil
+	}
+	return aws.NewSigner(u.AWS, region)
+}
