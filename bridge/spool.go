@@ -36,7 +36,8 @@ type Spool interface {
 	// then wait. stop ends it.
 	Watch(wake chan<- struct{}, queues ...string) (stop func())
 
-	// Get reads a value written by Batch.Put, nil when there is none.
+	// Get reads a value written by Batch.Put, nil when there is none. What was
+	// there and cannot be read is an *Error of Kind Corrupt.
 	Get(namespace, key string) ([]byte, error)
 
 	// Scan calls fn for each key of namespace with the prefix, in byte order,

@@ -103,6 +103,7 @@ func (c *check) packages() {
 			u.MQTT.Endpoint = "mqtt://localhost" // it chooses its own
 		}
 		c.under(at, "upstream", u.MQTT.Validate())
+		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
 		c.under(at+".billing", "billing", u.Billing.Validate())
 		c.under(at+".metered", "metered", u.Metered.Validate())
 	}

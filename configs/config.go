@@ -8,8 +8,9 @@ import (
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/billing"
-	"github.com/ebbgate/ebbgate/upstream/gate"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -40,10 +41,11 @@ const (
 
 // Upstream is one cloud.
 type Upstream struct {
-	Type    string          `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
-	MQTT    mqtt.Options    `koanf:",squash"`
-	Billing billing.Options `koanf:"billing" doc:"How this upstream bills."`
-	Metered gate.Options    `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Type    string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT    mqtt.Options         `koanf:",squash"`
+	Pool    upstream.PoolOptions `koanf:",squash"`
+	Billing billing.Options      `koanf:"billing" doc:"How this upstream bills."`
+	Metered metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Admin is the port for health and metrics.
@@ -74,7 +76,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: gate.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.

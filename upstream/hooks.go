@@ -72,4 +72,5 @@ type Status struct {
 	Since    time.Time // of Up, or of being down
 	Connects int64     // links that came up since the start
 	Err      error     // why it is down; nil while up and before the first attempt
+	Pace     Pace      // what it may send
 }

@@ -27,7 +27,7 @@ func billed(t *testing.T) (config string, cfg *configs.Config) {
 	config = filepath.Join(t.TempDir(), "ebbgate.yaml")
 	text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
 		"routes: {up: [{name: telemetry, from: \"dt/#\", upstream: aws, priority: 7}]}\n" +
-		"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:8883\", username: pump}}\nadmin: {address: \"127.0.0.1:1\"}\n"
+		"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:443\", username: pump}}\nadmin: {address: \"127.0.0.1:1\"}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

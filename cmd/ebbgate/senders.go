@@ -43,16 +43,32 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if metered != nil {
 		hooks.Carried = c.gate.Carried
 	}
-	c.uplink = mqtt.NewUplink(o, o.ClientID, log, hooks)
-	c.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
-	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues, Gate: metered},
-		g.spool, []bridge.Sender{c.uplink}, g.meter, g.drops, g.health, g.log)
+	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
+	var senders []bridge.Sender
+	for i := range u.Pool.Most() {
+		id, own := upstream.ClientID(o.ClientID, i), hooks
+		if i > 0 {
+			own = numbered(hooks, i+1)
+		}
+		up := mqtt.NewUplink(o, id, log, own)
+		up.Share(shared)
+		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+	}
+	c.size = upstream.NewSizer(u.Pool, o.Limits)
+	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
+		Upstream: name, Queues: c.upQueues,
+		Connections: func() int { return g.connections(c) },
+		Weight:      u.Pool.PriorityWeight,
+		Gate:        metered,
+	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
 	}
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		c.downlink.Share(shared)
 	}
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }

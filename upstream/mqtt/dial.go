@@ -19,13 +19,14 @@ type dialer struct {
 	clientID string
 	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
 	receive  uint16 // Receive Maximum to announce
+	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
 	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
-	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, reach: upstream.NewDialer(o.Proxy).Dial}
+	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits), log: log, reach: upstream.NewDialer(o.Proxy).Dial}
 }
 
 // open makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
@@ -78,7 +79,7 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		}
 		nc = secure
 	}
-	c := newConn(nc, raw, upstream.NewBucket(d.o.Limits), d.log)
+	c := newConn(nc, raw, d.bucket, d.log)
 	if _, err := nc.Write(packetOf(packets.CONNECT<<4, d.connect().Buffers())); err != nil {
 		return nil, closedEarly(err, e.secure)
 	}

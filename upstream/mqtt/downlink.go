@@ -64,6 +64,10 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 	}
 }
 
+// Share makes the downlink one of several connections to an upstream. Call it
+// before Run.
+func (d *Downlink) Share(s upstream.Shared) { s.Join(d.dialer.bucket, d.backoff) }
+
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
 
@@ -78,6 +82,8 @@ func (d *Downlink) Run(ctx context.Context) error {
 		if err == nil {
 			err = d.serve(ctx, c)
 			d.backoff.Lived(time.Since(c.epoch))
+		} else {
+			d.backoff.Failed(err)
 		}
 		if ctx.Err() != nil {
 			d.health.down(ErrClosed)
