@@ -17,8 +17,8 @@ import (
 type dialer struct {
 	o        Options
 	clientID string
-	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
-	receive  uint16 // Receive Maximum to announce
+	resume   bool             // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
+	receive  uint16           // Receive Maximum to announce
 	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
 	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
