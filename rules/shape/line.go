@@ -12,9 +12,16 @@ type line struct {
 	steps []step
 }
 
-// New makes the line of a route, empty. Products go to queue.
-func New(o Options, queue string) bridge.Line {
+// New makes the line of a route, empty. Products go to queue. With drop, messages
+// that a step would have to read and cannot are dropped.
+func New(o Options, drop bool, queue string) bridge.Line {
 	l := &line{queue: queue}
+	if o.Deadband.on() {
+		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
+	}
+	if o.Window.on() {
+		l.steps = append(l.steps, newWindower(o.Window, drop, queue))
+	}
 	switch {
 	case o.Batch.on():
 		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress)))
@@ -29,12 +36,22 @@ func (l *line) Take(s *bridge.Stored, out func(*bridge.Product)) {
 	l.from(0, &item{
 		rec: s.Record, to: s.Receiver,
 		members: []bridge.Member{{Place: s.Place, Size: s.Size()}},
-		order:   orderOf(&s.Message),
+		order:   orderOf(s.Record),
 	}, out)
 }
 
 // from gives an item to the step at i.
 func (l *line) from(i int, it *item, out func(*bridge.Product)) {
+	if p := it.gone(); p != nil {
+		out(p)
+		return
+	}
+	if it.order == back {
+		rec := *it.rec
+		rec.Receivers = []bridge.Receiver{*it.to}
+		out(&bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members})
+		return
+	}
 	if i == len(l.steps) {
 		out(l.product(it))
 		return
