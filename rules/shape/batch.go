@@ -252,7 +252,6 @@ func (b *batcher) emit(key groupKey, elements []element, next func(*item)) {
 	it := &item{rec: rec, to: to, order: alone}
 	for _, e := range elements {
 		it.members = append(it.members, e.it.members...)
-		it.puts = append(it.puts, e.it.puts...)
 	}
 	next(it)
 }

@@ -13,7 +13,6 @@ type item struct {
 	rec     *bridge.Record
 	to      *bridge.Receiver
 	members []bridge.Member
-	puts    []bridge.Put
 	order   order
 
 	step, reason string // why it goes no further, see bridge.Product

@@ -10,12 +10,13 @@ import (
 type line struct {
 	queue string
 	steps []step
+	split int // payloads above go in parts, 0: none
 }
 
 // New makes the line of a route, empty. Products go to queue. With drop, messages
 // that a step would have to read and cannot are dropped.
 func New(o Options, drop bool, queue string) bridge.Line {
-	l := &line{queue: queue}
+	l := &line{queue: queue, split: int(o.Split)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
 	}
@@ -64,7 +65,20 @@ func (l *line) product(it *item) *bridge.Product {
 	rec, to := *it.rec, *it.to
 	to.Queue = l.queue
 	rec.Receivers = []bridge.Receiver{to}
-	return &bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members, Puts: it.puts}
+	records := []*bridge.Record{&rec}
+	if l.split > 0 && l.tooLarge(it) {
+		records = parts(&rec, l.split)
+	}
+	return &bridge.Product{Records: records, Members: it.members}
+}
+
+// tooLarge reports whether a payload is above the limit as it would be sent.
+func (l *line) tooLarge(it *item) bool {
+	if len(it.rec.Payload) <= l.split/2 { // in base64 and an envelope it is not twice as large
+		return false
+	}
+	payload, _ := it.enveloped()
+	return len(payload) > l.split
 }
 
 // Ripe implements [bridge.Line].

@@ -13,10 +13,11 @@ import (
 // Options are the steps of one route, as written in the configuration. Start
 // from [DefaultOptions].
 type Options struct {
-	Deadband Deadband `koanf:"deadband" doc:"Sends a message only when a value in it has changed."`
-	Window   Window   `koanf:"window" doc:"Makes one message of all that a topic brings in a stretch of time."`
-	Batch    Batch    `koanf:"batch" doc:"Puts many messages of one topic at the upstream into one."`
-	Compress string   `koanf:"compress" enum:"none,gzip,zstd" doc:"Compresses the payload (of a batch: the whole of it) where that makes it smaller; the user property content-encoding says so."`
+	Deadband Deadband    `koanf:"deadband" doc:"Sends a message only when a value in it has changed."`
+	Window   Window      `koanf:"window" doc:"Makes one message of all that a topic brings in a stretch of time."`
+	Batch    Batch       `koanf:"batch" doc:"Puts many messages of one topic at the upstream into one."`
+	Compress string      `koanf:"compress" enum:"none,gzip,zstd" doc:"Compresses the payload (of a batch: the whole of it) where that makes it smaller; the user property content-encoding says so."`
+	Split    bridge.Size `koanf:"split" doc:"Sends a payload above this size in several messages, 1KiB to 128KiB; ebbgate decode puts them together. 0: AWS refuses payloads above 128KiB."`
 }
 
 // Batch collects messages. A batch is sent when the next message would make it
@@ -63,7 +64,7 @@ func DefaultOptions() Options {
 }
 
 // Any reports whether there is a step at all. Without one a route needs no line.
-func (o Options) Any() bool { return o.Reads() || o.Batch.on() || o.Compress != None }
+func (o Options) Any() bool { return o.Reads() || o.Batch.on() || o.Compress != None || o.Split != 0 }
 
 // Reads reports whether a step reads payloads: then some may be unreadable.
 func (o Options) Reads() bool { return o.Deadband.on() || o.Window.on() }
@@ -108,6 +109,12 @@ func (o Options) Validate(r Around) []bridge.Problem {
 		v.batch(o.Batch, r)
 	} else {
 		v.idle("batch", o.Batch, DefaultOptions().Batch, "format: json")
+	}
+	if o.Split != 0 {
+		v.split(o.Split, r)
+	}
+	if int(o.Split) > 0 && o.Batch.on() && int(o.Split) < o.Batch.limit() {
+		v.add("split", fmt.Sprintf("%v is below the size of a batch: every full batch would be cut again", o.Split), "write more than the batch's size, such as 128KiB")
 	}
 	return v.problems
 }
