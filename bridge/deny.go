@@ -10,11 +10,11 @@ func (f *Forwarder) deny(fl *flight, o Outcome) {
 		f.deadLetter(fl, why)
 		return
 	}
-	f.drops.Count("request-denied", fl.Device, fl.Topic)
 	f.health.Raise(Warning{Code: f.deniedCode(), Severity: Degraded,
 		Text: fmt.Sprintf("%s does not allow us to ask at %s (%s, the latest of device %s): let the cloud's policy allow the topic, or ours deny it", f.cfg.Upstream, fl.Receiver.Topic, why, fl.Device)})
 	delete(fl.source.tries, fl.Place)
-	f.release(fl)
+	f.acquit(fl.Seq)
+	f.giveUp(fl, RequestDenied, why)
 }
 
 func (f *Forwarder) deniedCode() string { return "requests-denied-" + f.cfg.Upstream }

@@ -9,6 +9,11 @@
 // The first five are [Ingest] (ingest.go), the last three are [Forwarder]
 // (forward.go); who has read those two files has understood the product.
 //
+// An upstream has one [Forwarder], which alone reads its queues and releases what
+// is acknowledged, and any number of connections to send on, each a goroutine
+// (line.go) that only its own rate limit holds up. pool.go says which connection a
+// device is on, fill.go who is given what, and hold.go what waits after a refusal.
+//
 // Promises that the walk keeps, and that every implementation of the
 // interfaces here must not break:
 //

@@ -7,15 +7,36 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
-// DropLog counts every message that is refused or dropped, with its reason,
-// and keeps one of the latest of each reason as an example. The zero DropLog is
-// ready. Counting is cheap: a device that reads nothing has thousands of
-// messages a second dropped, and who sends them must not wait for each other.
+// DropLog knows of every message that did not go where it should.
+//
+// What was refused, and so never accepted, and what the local broker drops for
+// one of its subscribers, is counted by reason since the start, with one of the
+// latest as an example (Count). Counting is cheap: a device that reads nothing
+// has thousands of messages a second dropped, and who sends them must not wait
+// for each other.
+//
+// What was accepted for an upstream and is given up is logged (Note): durable,
+// in the transaction that releases it, by reason and hour and one by one. A log
+// of [OpenDropLog] keeps that; the zero DropLog counts only.
 type DropLog struct {
-	reasons atomic.Pointer[map[string]*dropped] // replaced, never written to
-	mu      sync.Mutex                          // of who replaces it
+	refused, given reasons
+	book           *dropBook // nil keeps nothing
+}
+
+// The reasons of what was accepted and given up; [Expired] is one as well.
+const (
+	DeadLetter    = "dead-letter"    // refused for good: it is kept in the dead letters
+	RequestDenied = "request-denied" // a request of a device that the receiver's policy denies
+	ByOperator    = "operator"       // ebbgate spool drop
+)
+
+// reasons counts by reason.
+type reasons struct {
+	all atomic.Pointer[map[string]*dropped] // replaced, never written to
+	mu  sync.Mutex                          // of who replaces it
 }
 
 // dropped is one reason.
@@ -34,19 +55,53 @@ type Drops struct {
 	Device string // of the example
 	Topic  string // of the example
 	Detail string // of the example, for a person: which statement denied it
+	Logged bool   // they were accepted, and each stands in the log
 }
 
 // Count records one drop. Reasons are a small fixed set of kebab-case words;
 // names and topics are examples, not labels.
-func (l *DropLog) Count(reason, device, topic string) { l.count(reason, device, topic, "") }
+func (l *DropLog) Count(reason, device, topic string) { l.refused.count(reason, device, topic, "") }
 
 // CountError records one drop for err: its kind is the reason, its text the
 // detail.
 func (l *DropLog) CountError(err error, device, topic string) {
-	l.count(KindOf(err).String(), device, topic, err.Error())
+	l.refused.count(KindOf(err).String(), device, topic, err.Error())
 }
 
-func (l *DropLog) count(reason, device, topic, detail string) {
+// Note records in b, which releases s, that s is given up: it is in the log when
+// b is committed, and only then.
+func (l *DropLog) Note(b *Batch, s *Stored, reason, detail string) {
+	l.enter(b, &DropEntry{
+		ID: s.ID, Reason: reason, Queue: s.Receiver.Queue, Size: s.Size(),
+		Device: s.Device, Topic: s.Topic, Detail: detail, Accepted: s.Wall,
+	})
+}
+
+// enter is Note for who knows no more of the message than this; when it is
+// dropped is filled in.
+func (l *DropLog) enter(b *Batch, e *DropEntry) {
+	l.given.count(e.Reason, e.Device, e.Topic, e.Detail)
+	if l.book == nil {
+		return
+	}
+	now := l.book.now()
+	e.Dropped, e.Synced = now.Wall, now.Synced
+	e.Device, e.Topic, e.Detail = cut(e.Device, maxDropDevice), cut(e.Topic, maxDropTopic), cut(e.Detail, maxDropDetail)
+	l.book.note(b, e)
+}
+
+// cut shortens a text, and leaves it UTF-8 if it was.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}
+
+func (l *reasons) count(reason, device, topic, detail string) {
 	d := l.reason(reason)
 	d.count.Add(1)
 	if d.mu.TryLock() { // an example is enough: nobody waits for it
@@ -55,7 +110,7 @@ func (l *DropLog) count(reason, device, topic, detail string) {
 	}
 }
 
-func (l *DropLog) reason(reason string) *dropped {
+func (l *reasons) reason(reason string) *dropped {
 	if d := l.known()[reason]; d != nil {
 		return d
 	}
@@ -67,29 +122,30 @@ func (l *DropLog) reason(reason string) *dropped {
 	d := &dropped{last: Drops{Reason: reason}}
 	reasons := map[string]*dropped{reason: d}
 	maps.Copy(reasons, l.known())
-	l.reasons.Store(&reasons)
+	l.all.Store(&reasons)
 	return d
 }
 
-func (l *DropLog) known() map[string]*dropped {
-	if reasons := l.reasons.Load(); reasons != nil {
+func (l *reasons) known() map[string]*dropped {
+	if reasons := l.all.Load(); reasons != nil {
 		return *reasons
 	}
 	return nil
 }
 
-// All lists the drops by falling count.
+// All lists the drops since the start by falling count.
 func (l *DropLog) All() []Drops {
-	reasons := l.known()
-	out := make([]Drops, 0, len(reasons))
-	for _, d := range reasons {
-		d.mu.Lock()
-		one := d.last
-		d.mu.Unlock()
-		one.Count = d.count.Load()
-		out = append(out, one)
+	var out []Drops
+	for i, r := range []*reasons{&l.refused, &l.given} {
+		for _, d := range r.known() {
+			d.mu.Lock()
+			one := d.last
+			d.mu.Unlock()
+			one.Count, one.Logged = d.count.Load(), i == 1
+			out = append(out, one)
+		}
 	}
-	slices.SortFunc(out, func(a, b Drops) int {
+	slices.SortStableFunc(out, func(a, b Drops) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
 	})
 	return out

@@ -3,27 +3,30 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
 )
 
-// Forwarder is the second half of the walk, for one connection of one upstream:
+// Forwarder is the second half of the walk, for one upstream:
 //
 //	send → cloud's ack → release and meter, in one transaction
 //
-// It is one goroutine. It reads the upstream's queues, the highest priority
-// first and within a priority in the order of acceptance, keeps up to the
-// link's window in flight, and gathers what is acknowledged into releases.
+// It is one goroutine, and one more for each connection (see line). It reads the
+// upstream's queues, the highest priority first and within a priority in the
+// order of acceptance, gives each device's messages to one connection, which
+// keeps up to its link's window in flight, and gathers what is acknowledged on
+// all of them into releases.
 //
 // Order is that of first transmissions, per device. When one message of a
 // device is refused for now, the device is held: nothing more of it is sent,
 // what is in flight comes back, and then it is sent again from the oldest
-// unacknowledged, while the other devices go on.
+// unacknowledged, while the other devices go on. A device goes to another
+// connection only when nothing of it is in flight.
 type Forwarder struct {
 	cfg    ForwarderConfig
 	spool  Spool
-	sender Sender
 	meter  Meter
 	drops  *DropLog
 	health *Health
@@ -32,6 +35,7 @@ type Forwarder struct {
 	lanes   []*lane // by falling priority
 	wake    chan struct{}
 	inbox   *inbox
+	events  chan lineEvent
 	settled chan settlement
 	batch   Batch       // releases gathered, not committed yet
 	waiting []flightKey // what batch releases
@@ -39,11 +43,22 @@ type Forwarder struct {
 	closing int         // releases in these
 	failed  []settlement
 	retryAt time.Time
-	closes  suspect
 	takes   bool             // something was acknowledged since the last poison
 	holds   map[string]*hold // by what ForwarderConfig.HoldBy says
-	stats   forwardStats
 
+	lines    []*line // those that may be
+	wanted   int     // of them
+	running  int     // those whose goroutine runs
+	up       int     // those that have a link, or are being accounted for
+	takers   []*line // those that take messages
+	passes   int     // how often the front went back to what it had passed over
+	idle     *line   // one that has nothing to do; nil: none
+	slots    []slot
+	moves    map[*slot]struct{} // those that move
+	suspects map[Seq]*suspect
+	unread   time.Time // reading failed: not before
+
+	stats    forwardStats
 	retryNow atomic.Bool // see Retry
 }
 
@@ -57,12 +72,25 @@ type ForwarderConfig struct {
 	// RefusalGrace is how long a message that the receiver's policy denies is
 	// tried before it becomes a dead letter; 0 means 24 h.
 	RefusalGrace time.Duration
+	// Connections is how many of the senders are to be connected now. It is
+	// asked once a second; nil means all of them.
+	Connections func() int
+	// Gate says when messages may be sent; nil for always.
+	Gate Gate
+	// Weight is how much more often a priority goes than the next lower one when
+	// messages of both wait on one connection; 0 sends the lower only when there
+	// are none of the higher.
+	Weight float64
 }
 
 // QueueRef is a queue with its priority; a higher number goes first.
 type QueueRef struct {
 	Name     string
 	Priority int
+
+	// Last lets only the newest messages of each topic wait; nil for all. Its
+	// Run goes beside the forwarder's.
+	Last *KeepLast
 
 	// Requests says that the queue's messages are requests of devices, each
 	// for itself: one that the receiver's policy denies does not stop those of
@@ -89,27 +117,42 @@ const (
 // or may have: then a message can be the cause. Silence is the network's.
 var ErrClosedByPeer = errors.New("the receiver hung up")
 
-// NewForwarder wires the walk's second half for one connection.
-func NewForwarder(cfg ForwarderConfig, spool Spool, sender Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {
+// NewForwarder wires the walk's second half, with a connection for each sender.
+func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {
 	if cfg.HoldBy == nil {
 		cfg.HoldBy = func(s *Stored) string { return s.Device }
 	}
 	if cfg.RefusalGrace == 0 {
 		cfg.RefusalGrace = defaultGrace
 	}
-	return &Forwarder{
-		cfg: cfg, spool: spool, sender: sender, meter: meter, drops: drops, health: health,
-		log:     log.With("upstream", cfg.Upstream),
-		lanes:   newLanes(cfg.Queues),
-		takes:   true,
-		wake:    make(chan struct{}, 1),
-		settled: make(chan settlement, 1), // one commit is under way while the next is gathered
+	f := &Forwarder{
+		cfg: cfg, spool: spool, meter: meter, drops: drops, health: health,
+		log:      log.With("upstream", cfg.Upstream),
+		lanes:    newLanes(cfg.Queues, cfg.Weight),
+		takes:    true,
+		wake:     make(chan struct{}, 1),
+		inbox:    newInbox(),
+		events:   make(chan lineEvent),
+		settled:  make(chan settlement, 1), // one commit is under way while the next is gathered
+		slots:    make([]slot, slotCount),
+		moves:    map[*slot]struct{}{},
+		suspects: map[Seq]*suspect{},
 	}
+	if len(senders) == 1 {
+		f.slots = f.slots[:1]
+	}
+	for i := range f.slots {
+		f.slots[i].n = i
+	}
+	for i, s := range senders {
+		f.lines = append(f.lines, newLine(i, f, s))
+	}
+	return f
 }
 
 // ForwardStats is what a forwarder has done since the start.
 type ForwardStats struct {
-	Connected   bool
+	Connected   bool // one of its connections at least
 	Sent, Acked int64
 	InFlight    int64
 	Connects    int64
@@ -117,17 +160,20 @@ type ForwardStats struct {
 }
 
 type forwardStats struct {
-	connected             atomic.Bool
-	sent, acked, inFlight atomic.Int64
-	connects              atomic.Int64
-	lastError             atomic.Pointer[string]
+	connected   atomic.Bool
+	sent, acked atomic.Int64
+	connects    atomic.Int64
+	lastError   atomic.Pointer[string]
 }
 
 // Stats may be called at any time.
 func (f *Forwarder) Stats() ForwardStats {
 	st := ForwardStats{
 		Connected: f.stats.connected.Load(), Sent: f.stats.sent.Load(), Acked: f.stats.acked.Load(),
-		InFlight: f.stats.inFlight.Load(), Connects: f.stats.connects.Load(),
+		Connects: f.stats.connects.Load(),
+	}
+	for _, l := range f.lines {
+		st.InFlight += int64(l.flying())
 	}
 	if p := f.stats.lastError.Load(); p != nil {
 		st.LastError = *p
@@ -144,28 +190,74 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	defer f.spool.Watch(f.wake, names...)()
 	f.accountForCrash()
 	defer f.drainSettlements()
-	for {
-		link, err := f.sender.Connect(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	tick := time.NewTicker(releaseDelay)
+	defer tick.Stop()
+	f.resize(ctx)
+	sized := time.Now()
+	onTick := func() {
+		f.flush()
+		f.retryFailed()
+		if now := time.Now(); now.Sub(sized) >= resizeEvery {
+			f.resize(ctx)
+			sized = now
+		}
+	}
+	ending := ctx.Done()
+	var failed error
+	for f.running > 0 {
+		f.settleAll()
+		select { // sends that wait for the limits must not keep releases back
+		case <-tick.C:
+			onTick()
+		default:
+		}
+		if ctx.Err() == nil {
+			f.refill()
+		}
+		select {
+		case <-f.inbox.some:
+		case <-f.wake:
+		case <-tick.C:
+			onTick()
+		case s := <-f.settled:
+			f.confirm(s)
+		case e := <-f.events:
+			if err := f.takeEvent(e); err != nil {
+				failed = err
+				stop()
 			}
-			return err
+		case <-ending:
+			ending = nil
+			f.resize(ctx)
 		}
-		f.health.Clear(f.deniedCode()) // the cloud's policy may be another now
-		f.stats.connects.Add(1)
-		f.stats.connected.Store(true)
-		err = f.session(ctx, link)
-		f.stats.connected.Store(false)
-		if ctx.Err() != nil {
-			return nil
+	}
+	f.flush()
+	return failed
+}
+
+// resizeEvery is how often the number of connections is thought over.
+const resizeEvery = time.Second
+
+// refill gives the lines what they have room for. Reading fails when the disk
+// does; it is tried again.
+func (f *Forwarder) refill() {
+	if f.up == 0 || time.Now().Before(f.unread) {
+		return
+	}
+	code := "unreadable-" + f.cfg.Upstream
+	err := f.fill()
+	switch {
+	case err != nil:
+		f.unread = time.Now().Add(commitRetry)
+		if f.health.Raise(Warning{Code: code, Severity: Critical,
+			Text: fmt.Sprintf("what waits for %s cannot be read from the spool: %v", f.cfg.Upstream, err)}) {
+			f.log.Error("the spool cannot be read", "error", err)
 		}
-		if err == nil {
-			err = errors.New("the link ended without a reason")
-		}
-		text := err.Error()
-		f.stats.lastError.Store(&text)
-		f.log.Info("the link is down", "reason", text)
+	case !f.unread.IsZero():
+		f.unread = time.Time{}
+		f.health.Clear(code)
 	}
 }
 
@@ -173,138 +265,34 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // It may be called at any time and does not block.
 func (f *Forwarder) Retry() {
 	f.retryNow.Store(true)
+	f.wakeUp()
+}
+
+func (f *Forwarder) wakeUp() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
 }
 
-// session sends over one link until it is down or ctx ends.
-func (f *Forwarder) session(ctx context.Context, link Link) error {
-	window := f.closes.narrow(link.Window())
-	f.inbox = newInbox()
-	f.openCursors()
-	defer f.endSession(link)
-	tick := time.NewTicker(releaseDelay)
-	defer tick.Stop()
-	inFlight := 0
-	for {
-		inFlight -= f.settleAll()
-		if ctx.Err() != nil {
-			f.land(link)
-			return ctx.Err()
-		}
-		f.keepReleasesFew(link)
-		select { // a send that waits for the limits must not keep releases back
-		case <-tick.C:
-			f.flush()
-			f.retryFailed()
-		default:
-		}
-		if inFlight < window {
-			fl, err := f.pick()
-			if err != nil {
-				return err
-			}
-			if fl != nil {
-				if err := f.send(ctx, link, fl); err != nil {
-					if ctx.Err() != nil && link.Err() == nil { // what was sent before may still land
-						f.land(link)
-						return ctx.Err()
-					}
-					return errors.Join(err, link.Err())
-				}
-				inFlight++
-				continue
-			}
-		}
-		f.stats.inFlight.Store(int64(inFlight))
-		link.Flush()
-		select {
-		case <-f.inbox.some:
-		case <-f.wake:
-		case <-tick.C:
-			f.flush()
-			f.retryFailed()
-		case s := <-f.settled:
-			f.confirm(s)
-		case <-link.Done():
-			return link.Err()
-		case <-ctx.Done():
-			f.land(link)
-			return ctx.Err()
-		}
-	}
-}
-
-// settleAll settles what has come back, without waiting, and counts it.
-func (f *Forwarder) settleAll() int {
-	reports := f.inbox.take()
-	for _, r := range reports {
-		f.settle(r)
-	}
-	return len(reports)
-}
-
-// land waits a little for what is in flight, so that an orderly stop leaves
-// nothing to be sent twice.
-func (f *Forwarder) land(link Link) {
-	t := time.NewTimer(landing)
-	defer t.Stop()
-	link.Flush()
-	for f.inFlight() > 0 {
-		select {
-		case <-f.inbox.some:
-			f.settleAll()
-		case <-link.Done():
-			return
-		case <-t.C:
-			return
-		}
-	}
-}
-
-// send transmits one flight.
-func (f *Forwarder) send(ctx context.Context, link Link, fl *flight) error {
-	d := &fl.delivery
-	*d = Delivery{Stored: fl.Stored, Attempt: fl.attempt}
-	if fl.HasExpiry {
-		left := time.Duration(fl.Expiry)*time.Second - (f.spool.Age() - fl.Age)
-		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))
-	}
-	in := f.inbox
-	if err := link.Send(ctx, d, func(o Outcome) { in.put(report{fl, o}) }); err != nil {
-		fl.lane.forget(fl)
-		return err
-	}
-	f.stats.sent.Add(1)
-	return nil
-}
-
-// endSession closes the link, takes the outcomes that are still to come, and
-// accounts for what was lost on the way.
-func (f *Forwarder) endSession(link Link) {
-	_ = link.Close()
-	var oldest *flight
-	for f.inFlight() > 0 {
-		<-f.inbox.some
-		for _, r := range f.inbox.take() {
-			if r.Result == ResultLost && (oldest == nil || r.Seq < oldest.Seq) {
-				oldest = r.flight
-			}
+// settleAll settles what has come back, without waiting. The places of the
+// windows are given back last: what is acknowledged and not released has its
+// bound, and so has what is sent beside it.
+func (f *Forwarder) settleAll() {
+	for _, r := range f.inbox.take() {
+		r.line.settled++
+		if r.unsent {
+			f.unsent(r.flight)
+		} else {
 			f.settle(r)
 		}
 	}
-	f.suspectOldest(oldest, link.Err())
-	f.forgetMarks()
-	f.flush()
-	f.closeCursors()
-	f.stats.inFlight.Store(0)
-}
-
-func (f *Forwarder) inFlight() (n int) {
-	for _, l := range f.lanes {
-		n += l.inFlight()
+	f.keepReleasesFew()
+	for _, l := range f.lines {
+		if l.ended != nil {
+			f.accountFor(l)
+		} else {
+			l.giveBack()
+		}
 	}
-	return n
 }

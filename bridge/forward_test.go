@@ -95,10 +95,12 @@ func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcom
 func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored)                 { m.uncertain++ }
 func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
 
-func openSpool(t *testing.T) *spool.Spool {
+func openSpool(t *testing.T) *spool.Spool { return openAt(t, t.TempDir()) }
+
+func openAt(t *testing.T, dir string) *spool.Spool {
 	t.Helper()
 	o := spool.DefaultOptions()
-	o.Dir = t.TempDir()
+	o.Dir = dir
 	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +138,7 @@ func forward(t *testing.T, s bridge.Spool, c *cloud, m bridge.Meter, h *bridge.H
 // forwardFrom is forward, with other queues.
 func forwardFrom(t *testing.T, queues []bridge.QueueRef, s bridge.Spool, c *cloud, m bridge.Meter, drops *bridge.DropLog, h *bridge.Health, until func() bool) {
 	t.Helper()
-	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: queues}, s, c, m, drops, h, slog.New(slog.DiscardHandler))
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: queues}, s, []bridge.Sender{c}, m, drops, h, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -336,7 +338,7 @@ func TestForwarderRetriesWhenTold(t *testing.T) {
 		return bridge.Outcome{Result: bridge.ResultAcked}
 	}}
 	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}},
-		s, c, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+		s, []bridge.Sender{c}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()

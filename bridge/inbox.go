@@ -16,11 +16,12 @@ type inbox struct {
 type report struct {
 	*flight
 	Outcome
+	unsent bool // it was not transmitted, and there is no outcome
 }
 
 func newInbox() *inbox { return &inbox{some: make(chan struct{}, 1)} }
 
-// put never blocks: there are no more reports than the link's window.
+// put never blocks: there are no more reports than the windows of the links.
 func (in *inbox) put(r report) {
 	in.mu.Lock()
 	in.reports = append(in.reports, r)

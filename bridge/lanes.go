@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -10,23 +11,27 @@ import (
 // lane is the queues of one priority. They are read as one, in the order of
 // acceptance.
 type lane struct {
+	n        int // among the lanes, by falling priority
 	priority int
+	cost     float64 // see queue
 	sources  []*source
+	front    *reader
 }
 
 // source is one queue as its forwarder reads it.
 type source struct {
-	queue  string
-	cursor Cursor
+	queue string
+	lane  *lane
+	n     int // among the lane's
 
-	requests bool // see QueueRef
+	requests bool      // see QueueRef
+	last     *KeepLast // see QueueRef
 
-	head   *Stored
+	front  *tip // the lane's, of this queue
 	flying map[Place]*flight
 	done   map[Place]bool // released in a batch that is not confirmed yet
 	tries  map[Place]int  // transmissions of what came back
 
-	lastSeen Place // the last that the cursor returned
 	furthest Place // that a cursor ever returned: none beyond it flies or is done
 
 	paused  time.Time // the receiver's policy denied the queue: not before
@@ -39,42 +44,55 @@ type source struct {
 	durable  atomic.Uint64 // the mark that is durable: places below may have been sent
 }
 
-// flight is a delivery that awaits its outcome.
+// reader reads the queues of a lane as one. The front reads for all lines; what
+// it passes over because a line is full, that line's own reader reads later.
+type reader struct {
+	lane *lane
+	tips []*tip // by source
+}
+
+// tip is where a reader is in one queue.
+type tip struct {
+	*source
+	cursor Cursor
+	head   *Stored // read, and not given yet
+	next   Place   // after the latest that the cursor returned
+	limit  Place   // of a front: nothing beyond is read now
+}
+
+// flight is a delivery that awaits its outcome, or to be sent.
 type flight struct {
 	*Stored
 	lane    *lane
 	source  *source
+	line    *line
+	slot    *slot
 	attempt int
 	probe   bool // sent while its queue was paused
 
 	delivery Delivery // as it was sent
 }
 
-// hold keeps one device (or topic) back after a refusal.
-type hold struct {
-	until time.Time
-	from  map[*source]Place // where to read again from
-}
-
 // maxAhead bounds how far a queue is read past what is held back, in places.
 const maxAhead = 10_000
 
-// Back-off of a held device, and of a paused queue.
-const (
-	holdBase, holdMax   = time.Second, 30 * time.Second
-	pauseBase, pauseMax = 30 * time.Second, 10 * time.Minute
-)
-
-func newLanes(queues []QueueRef) (out []*lane) {
+func newLanes(queues []QueueRef, weight float64) (out []*lane) {
 	for _, q := range queues {
 		i := slices.IndexFunc(out, func(l *lane) bool { return l.priority == q.Priority })
 		if i < 0 {
 			out = append(out, &lane{priority: q.Priority})
 			i = len(out) - 1
+			if weight > 0 {
+				out[i].cost = math.Pow(weight, -float64(q.Priority))
+			}
 		}
-		out[i].sources = append(out[i].sources, &source{queue: q.Name, requests: q.Requests, done: map[Place]bool{}})
+		l := out[i]
+		l.sources = append(l.sources, &source{queue: q.Name, lane: l, n: len(l.sources), requests: q.Requests, last: q.Last, done: map[Place]bool{}})
 	}
 	slices.SortFunc(out, func(a, b *lane) int { return cmp.Compare(b.priority, a.priority) })
+	for i, l := range out {
+		l.n = i
+	}
 	return out
 }
 
@@ -88,181 +106,67 @@ func (f *Forwarder) sources(fn func(*source)) {
 
 func (f *Forwarder) openCursors() {
 	f.holds = map[string]*hold{}
-	f.sources(func(s *source) {
-		s.cursor, s.head = f.spool.Cursor(s.queue), nil
-		s.flying, s.tries = map[Place]*flight{}, map[Place]int{}
-	})
+	for _, ln := range f.lanes {
+		ln.front = &reader{lane: ln}
+		for _, s := range ln.sources {
+			s.flying, s.tries = map[Place]*flight{}, map[Place]int{}
+			s.front = &tip{source: s, cursor: f.spool.Cursor(s.queue)}
+			ln.front.tips = append(ln.front.tips, s.front)
+		}
+	}
 }
 
 func (f *Forwarder) closeCursors() {
-	f.sources(func(s *source) { s.cursor.Close(); s.cursor, s.head = nil, nil })
+	for _, ln := range f.lanes {
+		ln.front.close()
+	}
 }
 
-func (l *lane) inFlight() (n int) {
-	for _, s := range l.sources {
-		n += len(s.flying)
+// behind makes a reader that goes on where r is.
+func (f *Forwarder) behind(r *reader) *reader {
+	out := &reader{lane: r.lane}
+	for _, t := range r.tips {
+		c := f.spool.Cursor(t.queue)
+		c.Seek(t.at())
+		out.tips = append(out.tips, &tip{source: t.source, cursor: c, next: t.at()})
 	}
-	return n
+	return out
 }
 
-// forget takes back a flight that was not transmitted.
-func (l *lane) forget(fl *flight) { delete(fl.source.flying, fl.Place) }
-
-// pick takes the next record to send and marks it as in flight: the oldest of
-// the highest priority that has one. nil means that there is nothing to do now.
-func (f *Forwarder) pick() (*flight, error) {
-	f.endHolds()
-	for _, l := range f.lanes {
-		fl, err := f.pickFrom(l)
-		if fl != nil || err != nil {
-			return fl, err
-		}
+func (r *reader) close() {
+	for _, t := range r.tips {
+		t.cursor.Close()
 	}
-	return nil, nil
 }
 
-func (f *Forwarder) pickFrom(l *lane) (*flight, error) {
-	var best *source
-	for _, s := range l.sources {
-		if err := f.advance(s); err != nil {
-			return nil, err
-		}
-		if s.head != nil && (best == nil || s.head.Seq < best.head.Seq) {
-			best = s
-		}
+// at is the place that the tip gives next, at the earliest.
+func (t *tip) at() Place {
+	if t.head != nil {
+		return t.head.Place
 	}
-	if best == nil || !f.marked(best) {
-		return nil, nil
-	}
-	fl := &flight{Stored: best.head, lane: l, source: best, attempt: best.tries[best.head.Place] + 1, probe: !best.paused.IsZero()}
-	best.flying[fl.Place] = fl
-	best.head = nil
-	return fl, nil
+	return t.next
 }
 
-// advance reads the source's next record that may be sent into head.
-func (f *Forwarder) advance(s *source) error {
-	if !s.paused.IsZero() {
-		if len(s.flying) > 0 || time.Now().Before(s.paused) {
-			s.head = nil
-			return nil
-		}
-		if s.head == nil {
-			s.cursor.Seek(0) // the probe is the oldest
-		}
+// back makes the tip read again from a place that it is past.
+func (t *tip) back(p Place) {
+	if p < t.at() {
+		t.cursor.Seek(p)
+		t.head, t.next = nil, p
 	}
-	for expired := 0; s.head == nil; {
-		if expired == releaseBatch { // the rest after this batch: a backlog may be all expired
-			f.flush()
-			select {
-			case f.wake <- struct{}{}:
-			default:
+}
+
+// goBack makes the front read again what it has passed over for full lines.
+func (f *Forwarder) goBack() {
+	f.passes++
+	for _, l := range f.lines {
+		for i, r := range l.passed {
+			if r != nil {
+				for _, t := range r.tips {
+					t.front.back(t.at())
+				}
+				r.close()
+				l.passed[i] = nil
 			}
-			return nil
-		}
-		if from, ok := f.heldFrom(s); ok && s.lastSeen > from+maxAhead {
-			return nil
-		}
-		r, err := s.cursor.Next()
-		if err != nil || r == nil {
-			return err
-		}
-		s.lastSeen = r.Place
-		again := r.Place <= s.furthest
-		s.furthest = max(s.furthest, r.Place)
-		switch {
-		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
-		case r.Mortal() && r.Expired(f.spool.Age()):
-			expired++
-			f.drops.Count(Expired.String(), r.Device, r.Topic)
-			f.release(&flight{Stored: r, source: s})
-		case f.heldBack(s, r):
-		default:
-			s.head = r
 		}
 	}
-	return nil
-}
-
-// heldBack notes a record of a held device, to be read again, and reports
-// whether it is one.
-func (f *Forwarder) heldBack(s *source, r *Stored) bool {
-	h := f.holds[f.cfg.HoldBy(r)]
-	if h == nil {
-		return false
-	}
-	h.note(s, r.Place)
-	return true
-}
-
-func (h *hold) note(s *source, p Place) {
-	if from, ok := h.from[s]; !ok || p < from {
-		h.from[s] = p
-	}
-}
-
-// heldFrom is the oldest place of a source that a hold keeps back.
-func (f *Forwarder) heldFrom(s *source) (oldest Place, ok bool) {
-	for _, h := range f.holds {
-		if from, held := h.from[s]; held && (!ok || from < oldest) {
-			oldest, ok = from, true
-		}
-	}
-	return oldest, ok
-}
-
-// hold keeps back the device of a flight that came back.
-func (f *Forwarder) hold(fl *flight) {
-	key := f.cfg.HoldBy(fl.Stored)
-	h := f.holds[key]
-	if h == nil {
-		h = &hold{from: map[*source]Place{}}
-		f.holds[key] = h
-	}
-	h.note(fl.source, fl.Place)
-	n := fl.attempt
-	h.until = time.Now().Add(min(holdBase<<min(n-1, 10), holdMax))
-	fl.source.tries[fl.Place] = n
-	// A record of the device that has been read but not sent waits as well.
-	f.sources(func(s *source) {
-		if s.head != nil && f.cfg.HoldBy(s.head) == key {
-			h.note(s, s.head.Place)
-			s.head = nil
-		}
-	})
-}
-
-// endHolds sends held devices again whose time has come and whose flights have
-// all come back.
-func (f *Forwarder) endHolds() {
-	if len(f.holds) == 0 {
-		return
-	}
-	now, at := time.Now(), f.retryNow.Swap(false)
-	for key, h := range f.holds {
-		if at {
-			h.until = now
-		}
-		if now.Before(h.until) || f.isFlying(key) {
-			continue
-		}
-		delete(f.holds, key)
-		for s, from := range h.from {
-			if s.head != nil && s.head.Place < from {
-				from = s.head.Place
-			}
-			s.cursor.Seek(from)
-			s.head, s.lastSeen = nil, from
-		}
-	}
-}
-
-func (f *Forwarder) isFlying(key string) bool {
-	found := false
-	f.sources(func(s *source) {
-		for _, fl := range s.flying {
-			found = found || f.cfg.HoldBy(fl.Stored) == key
-		}
-	})
-	return found
 }

@@ -29,7 +29,7 @@ func (f *Forwarder) advanceMarks(b *Batch) (out []mark) {
 			return
 		}
 		s.stride = min(max(Place(4*len(b.Releases)), minStride), maxStride)
-		to := s.lastSeen + s.stride
+		to := s.front.next + s.stride
 		if to < s.asked+s.stride/4 {
 			return
 		}
@@ -56,10 +56,10 @@ func (s *settlement) confirmMarks() {
 	s.marks = nil
 }
 
-// marked makes sure that the mark covers the head of a source; false means that
+// marked makes sure that the mark covers the head of a tip; false means that
 // the commit is under way.
-func (f *Forwarder) marked(s *source) bool {
-	p := s.head.Place
+func (f *Forwarder) marked(t *tip) bool {
+	s, p := t.source, t.head.Place
 	if s.unmarked.Load() && time.Now().After(s.askAgain) {
 		s.unmarked.Store(false)
 		s.asked, s.askAgain = 0, time.Now().Add(commitRetry)
@@ -79,10 +79,7 @@ func (f *Forwarder) marked(s *source) bool {
 				return
 			}
 			s.durable.Store(uint64(to))
-			select {
-			case f.wake <- struct{}{}:
-			default:
-			}
+			f.wakeUp()
 		})
 	}
 	return uint64(p) < s.durable.Load()
@@ -101,7 +98,8 @@ func (f *Forwarder) forgetMarks() {
 
 // accountForCrash meters what a crash has left on the way: of each queue the
 // oldest records below the mark, as many as can have been in flight or
-// acknowledged without being released.
+// acknowledged without being released: AWS's window of every connection, and a
+// release batch.
 func (f *Forwarder) accountForCrash() {
 	f.sources(func(s *source) {
 		v, err := f.spool.Get(nsSent, s.queue)
@@ -111,7 +109,7 @@ func (f *Forwarder) accountForCrash() {
 		}
 		c := f.spool.Cursor(s.queue)
 		defer c.Close()
-		for range maxUnconfirmed {
+		for range len(f.lines)*windowAWS + releaseBatch {
 			r, err := c.Next()
 			if err != nil || r == nil || uint64(r.Place) >= mark {
 				break
@@ -123,6 +121,5 @@ func (f *Forwarder) accountForCrash() {
 	f.flush()
 }
 
-// maxUnconfirmed bounds what a crash can leave sent and not released: AWS's
-// window and a release batch.
-const maxUnconfirmed = 100 + releaseBatch
+// windowAWS is how many AWS takes unacknowledged on one connection.
+const windowAWS = 100

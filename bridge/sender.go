@@ -60,6 +60,8 @@ type Outcome struct {
 	Code   byte   // MQTT reason code, 0 when there is none
 	Reason string // reason string or error text
 	Wire   int    // bytes of the packet on the wire, both directions, without TLS
+	HTTP   bool   // it went over HTTP, which is metered in its own way
+	Body   int    // bytes of the HTTP answer's body
 }
 
 // Meter adds what crossed to the batch that releases it.
@@ -71,4 +73,11 @@ type Meter interface {
 	Uncertain(b *Batch, upstream string, s *Stored)
 	// Received meters a message that came down, with its acknowledgement.
 	Received(b *Batch, upstream string, m *Message, wire int)
+}
+
+// RefusalMeter is a [Meter] that wants to know as well what the receiver
+// answered and did not take.
+type RefusalMeter interface {
+	// Refused meters a delivery that was refused, for now or for good.
+	Refused(b *Batch, upstream string, s *Stored, o Outcome)
 }

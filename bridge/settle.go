@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -34,7 +33,12 @@ type settlement struct {
 // settle decides what an outcome means.
 func (f *Forwarder) settle(r report) {
 	fl := r.flight
-	delete(fl.source.flying, fl.Place)
+	f.landed(fl)
+	if r.Result == ResultRetry || r.Result == ResultRefused || r.Result == ResultDenied {
+		if m, ok := f.meter.(RefusalMeter); ok {
+			m.Refused(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
+		}
+	}
 	switch r.Result {
 	case ResultAcked:
 		f.stats.acked.Add(1)
@@ -46,7 +50,8 @@ func (f *Forwarder) settle(r report) {
 		if !f.takes {
 			f.health.Clear("hangs-up-" + f.cfg.Upstream)
 		}
-		f.closes, f.takes = suspect{}, true
+		f.takes = true
+		f.acquit(fl.Seq)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
 		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
@@ -57,6 +62,9 @@ func (f *Forwarder) settle(r report) {
 			f.pause(fl, r.Outcome)
 		}
 	case ResultLost:
+		if l := fl.line; l.oldest == nil || fl.Seq < l.oldest.Seq {
+			l.oldest = fl
+		}
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored)
 		f.hold(fl)
 	default: // ResultRetry, ResultAbsent
@@ -64,15 +72,26 @@ func (f *Forwarder) settle(r report) {
 	}
 }
 
-// release gathers a release.
-func (f *Forwarder) release(fl *flight) {
-	f.batch.Release(fl.Stored)
+// release gathers the release of what was delivered.
+func (f *Forwarder) release(fl *flight) { f.releaseAs(fl, Delivered) }
+
+// giveUp gathers the release of what will not be delivered.
+func (f *Forwarder) giveUp(fl *flight, reason, detail string) {
+	f.drops.Note(&f.batch, fl.Stored, reason, detail)
+	f.releaseAs(fl, Dropped)
+}
+
+func (f *Forwarder) releaseAs(fl *flight, fate Fate) {
+	f.batch.ReleaseAs(fl.Stored, fate)
 	fl.source.done[fl.Place] = true
 	f.waiting = append(f.waiting, flightKey{fl.source, fl.Place})
 }
 
 // flush commits the gathered releases.
 func (f *Forwarder) flush() {
+	if f.cfg.Gate != nil {
+		f.cfg.Gate.Account(&f.batch)
+	}
 	if f.batch.Empty() {
 		return
 	}
@@ -83,13 +102,11 @@ func (f *Forwarder) flush() {
 }
 
 // keepReleasesFew holds what is acknowledged and not released to its bound.
-func (f *Forwarder) keepReleasesFew(link Link) {
+func (f *Forwarder) keepReleasesFew() {
 	if len(f.waiting) >= releaseGroup {
-		link.Flush() // the commit before may be under way
 		f.flush()
 	}
 	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch {
-		link.Flush()
 		f.confirm(<-f.settled)
 	}
 }
@@ -161,11 +178,12 @@ func (f *Forwarder) deadLetter(fl *flight, why string) {
 	s := settlement{keys: []flightKey{{fl.source, fl.Place}}}
 	s.batch.Append(&r)
 	s.batch.Put(nsDead, r.ID.String(), []byte(why))
-	s.batch.Release(fl.Stored)
+	s.batch.ReleaseAs(fl.Stored, Moved)
+	f.drops.Note(&s.batch, fl.Stored, DeadLetter, why)
 	fl.source.done[fl.Place] = true
 	delete(fl.source.tries, fl.Place)
+	f.acquit(fl.Seq)
 	f.commit(s)
-	f.drops.Count("dead-letter", r.Device, r.Topic)
 	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
 		Text: fmt.Sprintf("%s refused a message for good (%s, topic %s): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})
 }
@@ -182,7 +200,11 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 	s.denials++
 	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
 	s.tries[fl.Place] = fl.attempt
-	s.head = nil
+	for _, l := range f.lines {
+		for _, x := range l.recall(func(x *flight) bool { return x.source == s }) {
+			f.unsent(x)
+		}
+	}
 	now := f.spool.Age()
 	first, err := f.spool.Get(nsDenied, s.queue)
 	since, parsed := strconv.ParseInt(string(first), 10, 64)
@@ -207,50 +229,5 @@ func (f *Forwarder) unpause(s *source) {
 	s.paused, s.denials = time.Time{}, 0
 	f.batch.Put(nsDenied, s.queue, nil)
 	f.health.Clear("route-paused-" + s.queue)
-	s.cursor.Seek(0)
-	s.head = nil
-}
-
-// suspect is a message that may be what makes the receiver hang up.
-type suspect struct {
-	seq    Seq
-	closes int
-}
-
-// narrowAt is how many hang-ups over one message make the window 1, poisonAt
-// how many make it a dead letter.
-const (
-	narrowAt = 3
-	poisonAt = 6
-)
-
-func (s *suspect) narrow(window int) int {
-	if s.closes >= narrowAt {
-		return 1
-	}
-	return max(window, 1)
-}
-
-// suspectOldest counts the hang-ups of the receiver over the same oldest
-// message. Cuts of the network do not count.
-func (f *Forwarder) suspectOldest(oldest *flight, err error) {
-	if oldest == nil || !errors.Is(err, ErrClosedByPeer) {
-		return
-	}
-	if f.closes.seq != oldest.Seq {
-		f.closes = suspect{seq: oldest.Seq}
-	}
-	if f.closes.closes++; f.closes.closes < poisonAt {
-		return
-	}
-	if !f.takes {
-		// Not even the message after the last poison was taken: it is not the
-		// messages.
-		f.closes.closes = narrowAt
-		f.health.Raise(Warning{Code: "hangs-up-" + f.cfg.Upstream, Severity: Critical,
-			Text: fmt.Sprintf("%s hangs up on every message (%v): look at what it logs; nothing is given up meanwhile", f.cfg.Upstream, err)})
-		return
-	}
-	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", f.closes.closes, err))
-	f.closes, f.takes = suspect{}, false
+	s.front.back(0)
 }

@@ -44,6 +44,8 @@ type Product struct {
 	// Reason is why the members are dropped, when there are no Records: what
 	// nobody wanted. It goes to the drop log.
 	Reason string
+
+	lost *Stored // what the drop log is told of, when there is a Reason
 }
 
 // Member is one record of a raw queue.

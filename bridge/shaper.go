@@ -116,13 +116,12 @@ func (s *Shaper) read(c Cursor) (end bool, err error) {
 			return true, err
 		}
 		if r.Mortal() && r.Expired(s.spool.Age()) {
-			s.drops.Count(Expired.String(), r.Device, r.Topic)
-			s.gather(&Product{Members: []Member{{r.Place, r.Size()}}, Reason: Expired.String()})
+			s.gather(&Product{Members: []Member{{r.Place, r.Size()}}, Reason: Expired.String(), lost: r})
 			continue
 		}
 		s.line.Take(r, func(p *Product) {
 			if len(p.Records) == 0 && p.Reason != "" {
-				s.drops.Count(p.Reason, r.Device, r.Topic)
+				p.lost = r
 			}
 			s.gather(p)
 		})
@@ -165,8 +164,13 @@ func (s *Shaper) cut() (b Batch, n int) {
 			break
 		}
 		weight, size = weight+w, size+c
+		fate := Consumed
+		if p.lost != nil {
+			fate = Dropped
+			s.drops.Note(&b, p.lost, p.Reason, "")
+		}
 		for _, m := range p.Members {
-			b.Releases = append(b.Releases, Release{raw, m.Place, m.Size})
+			b.Releases = append(b.Releases, Release{raw, m.Place, m.Size, fate})
 		}
 		b.Appends = append(b.Appends, p.Records...)
 		b.Puts = append(b.Puts, p.Puts...)

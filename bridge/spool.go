@@ -36,7 +36,8 @@ type Spool interface {
 	// then wait. stop ends it.
 	Watch(wake chan<- struct{}, queues ...string) (stop func())
 
-	// Get reads a value written by Batch.Put, nil when there is none.
+	// Get reads a value written by Batch.Put, nil when there is none. What was
+	// there and cannot be read is an *Error of Kind Corrupt.
 	Get(namespace, key string) ([]byte, error)
 
 	// Scan calls fn for each key of namespace with the prefix, in byte order,
@@ -58,6 +59,13 @@ type Spool interface {
 
 	// Depth tells what a queue holds, from counters kept at commit.
 	Depth(queue string) Depth
+
+	// Released reports whether a record that a cursor has returned is released
+	// by now.
+	Released(queue string, place Place) bool
+
+	// Ledger tells what became of everything that a queue was ever given.
+	Ledger(queue string) Ledger
 
 	// Queues lists the queues that hold records or have been appended to
 	// since the start, sorted.
@@ -96,13 +104,18 @@ type Batch struct {
 	Releases []Release
 	Puts     []Put
 	Adds     []Add
+
+	notes *notes // what it notes in the drop log: a part of Puts and Adds
 }
 
-// Release says that one queue is done with one record.
+// Release says that one queue is done with one record, and why. The spool
+// counts the fate of a record that was live, so that a record which is released
+// twice has one fate, the first, and no crash can part the two.
 type Release struct {
 	Queue string
 	Place Place
 	Bytes int // what the record counted in [Depth].Bytes
+	Fate  Fate
 }
 
 // Put sets a key of a namespace; a nil Value deletes it.
@@ -121,9 +134,12 @@ type Add struct {
 func (b *Batch) Append(r *Record) { b.Appends = append(b.Appends, r) }
 
 // Release adds a release to the batch: the queue that s was read for is done
-// with it. Releasing twice is harmless.
-func (b *Batch) Release(s *Stored) {
-	b.Releases = append(b.Releases, Release{s.Receiver.Queue, s.Place, s.Size()})
+// with it, because the receiver has it. Releasing twice is harmless.
+func (b *Batch) Release(s *Stored) { b.ReleaseAs(s, Delivered) }
+
+// ReleaseAs is Release for a record that meets another fate.
+func (b *Batch) ReleaseAs(s *Stored, fate Fate) {
+	b.Releases = append(b.Releases, Release{s.Receiver.Queue, s.Place, s.Size(), fate})
 }
 
 // Put adds a write to the batch; nil deletes.

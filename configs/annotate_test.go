@@ -25,6 +25,10 @@ var samples = map[string]string{
 	"upstreams.aws.tls.cert":       "certs/gateway.crt",
 	"upstreams.aws.tls.key":        "certs/gateway.key",
 	"upstreams.aws.billing.region": "eu-central-1",
+
+	"upstreams.aws.billing.declared_rules.topic":   "dt/#",
+	"upstreams.aws.billing.declared_rules.rules":   "1",
+	"upstreams.aws.billing.declared_rules.actions": "1",
 }
 
 func annotate(entries bool) string {

@@ -1,6 +1,9 @@
 package localbroker
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,7 +116,7 @@ func TestRetainedBounds(t *testing.T) {
 
 // TestRetainedBytes: the sum of sizes is right after every kind of change.
 func TestRetainedBytes(t *testing.T) {
-	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil))
+	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil, &bridge.DropLog{}))
 	store := func(topic string, size int) {
 		m := &bridge.Message{Topic: topic, Payload: make([]byte, size)}
 		r.settle(r.plan(m), retainedMessage{msg: m}, nil)
@@ -171,5 +174,123 @@ func TestM08_OneCopyForTheLate(t *testing.T) {
 			}
 			d.expectNothing()
 		})
+	}
+}
+
+// TestLargeRetained: the largest retained message fits into a commit, whoever gets
+// it and whoever is away; it is there after a crash, until another one or none
+// takes its place, and leaves nothing behind.
+func TestLargeRetained(t *testing.T) {
+	for kept := range 3 {
+		c := &clock{}
+		disk := newDisk(c)
+		h := disk.house(t, c, plain(profileMQTT))
+		for i := range kept {
+			id := fmt.Sprint(i)
+			d := h.join(5, id, persistent(600))
+			d.subscribe(1, "t")
+			h.leave(d, id)
+		}
+		bodies := func() (n int) {
+			h.store.flush()
+			if err := disk.Keys(shelfBody, "", func(string) bool { n++; return true }); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		want := strings.Repeat("x", 1<<20-100)
+		retained := func() {
+			t.Helper()
+			d := h.join(5, "late")
+			d.subscribe(1, "t")
+			if pk := d.take(); string(pk.Payload) != want || !pk.FixedHeader.Retain {
+				t.Fatalf("%d kept sessions: the retained message has %d bytes", kept, len(pk.Payload))
+			}
+			h.leave(d, "late")
+		}
+		pub := h.join(5, "pub")
+		pub.send(publish(1, "t", "small", retain))
+		pub.answered(0)
+		pub.send(publish(2, "t", want, retain))
+		pub.answered(0)
+		retained()
+		h, disk = disk.crashed(t, h, c, plain(profileMQTT))
+		retained()
+		for i := range kept {
+			d := h.join(5, fmt.Sprint(i), persistent(600))
+			for _, payload := range []string{"small", want} {
+				if got := string(d.take().Payload); got != payload {
+					t.Fatalf("device %d of %d got %d bytes", i, kept, len(got))
+				}
+			}
+			d.expectNothing()
+			d.unsubscribe("t")
+			h.leave(d, fmt.Sprint(i))
+		}
+		if n := bodies(); n != min(kept, 1) {
+			t.Errorf("%d kept sessions: %d bodies are on the shelf", kept, n)
+		}
+		h, disk = disk.crashed(t, h, c, plain(profileMQTT))
+		retained()
+		pub = h.join(5, "pub")
+		pub.send(publish(3, "t", "", retain))
+		pub.answered(0)
+		eventually(t, "nothing is left", func() bool { return bodies() == 0 })
+	}
+}
+
+// TestRetainedTogether: those who publish at the same time do not exceed the
+// bounds together, whatever becomes of their commits, and in whatever order; what
+// finds no room then is counted (B154).
+func TestRetainedTogether(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileAWSEdge))
+	h.retained.limits.RetainedMessages = 2
+	disk.hold()
+	var pubs []*device
+	for i := range 4 {
+		pub := dial(t, h.addr(), 4)
+		pubs = append(pubs, pub)
+		pub.connect(fmt.Sprint("pub", i))
+		pub.send(publish(1, fmt.Sprint("t", i), "x", retain))
+	}
+	eventually(t, "two found no room", func() bool { return h.dropped("retained-full") == 2 })
+	disk.release()
+	for _, pub := range pubs {
+		pub.expect(packets.Puback)
+	}
+	if n := h.Status().Retained; n != 2 {
+		t.Errorf("%d are retained", n)
+	}
+	r := h.retained
+	rnd := rand.New(rand.NewPCG(1, 5))
+	type plan struct {
+		what retaining
+		k    retainedMessage
+	}
+	var plans []plan
+	r.limits.RetainedSize = 3000
+	for range 20_000 {
+		if rnd.IntN(2) == 0 || len(plans) == 0 {
+			m := &bridge.Message{Topic: fmt.Sprint("t", rnd.IntN(5)), Payload: make([]byte, rnd.IntN(3)*500)}
+			plans = append(plans, plan{r.plan(m), retainedMessage{msg: m}})
+			continue
+		}
+		var err error
+		if rnd.IntN(5) == 0 {
+			err = errPowerless
+		}
+		r.settle(plans[0].what, plans[0].k, err)
+		plans = plans[1:]
+		if len(r.byTopic) > 2 || r.bytes > 3000 || r.fresh < 0 || r.growth < 0 {
+			t.Fatalf("%d messages, %d bytes; %d and %d to come", len(r.byTopic), r.bytes, r.fresh, r.growth)
+		}
+	}
+	for _, p := range plans {
+		r.settle(p.what, p.k, nil)
+	}
+	if r.fresh != 0 || r.growth != 0 || len(r.coming) != 0 {
+		t.Errorf("%d and %d are still to come", r.fresh, r.growth)
 	}
 }

@@ -15,7 +15,7 @@ func seedCommit() []byte {
 	h := &commitHeader{spool: 1, generation: 2, first: 3, records: 1, table: []queueSpan{{up, 4, 1, 10}}}
 	frames := appendFrame(nil, frameRecord, func(b []byte) []byte { return appendRecord(b, r, 0, []place{{0, 0}}) })
 	frames = appendFrame(frames, frameOps, func(b []byte) []byte {
-		return appendOps(b, []bridge.Release{{Queue: up, Place: 1, Bytes: 2}}, []bridge.Put{{Namespace: "n", Key: "k", Value: []byte("v")}, {Namespace: "n", Key: "gone"}}, []bridge.Add{{Namespace: "n", Key: "c", Delta: -3}})
+		return appendOps(b, []bridge.Release{{Queue: up, Place: 1, Bytes: 2}, {Queue: up, Place: 2, Fate: bridge.Moved}}, []bridge.Put{{Namespace: "n", Key: "k", Value: []byte("v")}, {Namespace: "n", Key: "gone"}}, []bridge.Add{{Namespace: "n", Key: "c", Delta: -3}})
 	})
 	return appendCommit(nil, h, frames)
 }
@@ -63,8 +63,23 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
+func FuzzTail(f *testing.F) {
+	m := tailMark{generation: 2, first: 3, end: 9, queues: []tailQueue{{up, 1, 7}, {other, 4, 4}}}
+	f.Add(m.append(nil, 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeTail(b, 1)
+		if err != nil {
+			return
+		}
+		again, err := decodeTail(m.append(nil, 1), 1)
+		if err != nil || again.end != m.end || len(again.queues) != len(m.queues) {
+			t.Fatalf("%+v does not come back: %+v, %v", m, again, err)
+		}
+	})
+}
+
 func FuzzState(f *testing.F) {
-	r := releases{head: 5, ranges: []placeRange{{7, 9}, {20, 21}}, bytes: 100}
+	r := releases{head: 5, ranges: []placeRange{{7, 9}, {20, 21}}, bytes: 100, fates: fates{4, 2, 1, 0}}
 	f.Add(r.encode())
 	m := generationMeta{first: 1, end: 9, bytes: 5, start: []queueSpan{{name: up, first: 1}}, finish: []queueSpan{{name: up, first: 9, bytes: 7}}}
 	f.Add(m.encode())

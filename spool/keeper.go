@@ -189,7 +189,7 @@ func (s *Spool) releaseInto(touched map[string]releases, c *change) {
 	}
 	for _, r := range c.Releases {
 		t := of(r.Queue)
-		t.add(r.Place, r.Bytes)
+		t.add(r)
 		touched[r.Queue] = t
 	}
 	for _, m := range c.lost {

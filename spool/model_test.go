@@ -21,6 +21,7 @@ type model struct {
 	live     map[string][]string
 	counters map[string]int64
 	values   map[string]string
+	ledgers  map[string]bridge.Ledger // without what is held
 	shelf    shelfModel
 	n        int
 }
@@ -36,7 +37,7 @@ func TestSpoolAgainstModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &model{t: r, tb: t, dir: dir, live: map[string][]string{}, counters: map[string]int64{}, values: map[string]string{}, shelf: newShelfModel()}
+		m := &model{t: r, tb: t, dir: dir, live: map[string][]string{}, counters: map[string]int64{}, values: map[string]string{}, ledgers: map[string]bridge.Ledger{}, shelf: newShelfModel()}
 		m.s = openTest(t, dir)
 		defer func() { closeTest(t, m.s) }()
 		r.Repeat(map[string]func(*rapid.T){
@@ -65,6 +66,7 @@ func (m *model) batch(carry bool) *bridge.Batch {
 		b.Append(r)
 		for _, q := range queues {
 			m.live[q] = append(m.live[q], string(r.Payload))
+			m.ledgers[q] = m.ledgers[q].Plus(bridge.Ledger{Accepted: 1})
 		}
 	}
 	if carry {
@@ -112,16 +114,29 @@ func (m *model) release() {
 			m.t.Fatalf("queue %s ends after %d of %d: %v", q, i, len(m.live[q]), err)
 		}
 		if i < limit && i%every == 0 {
-			b.Release(r)
+			b.ReleaseAs(r, m.fate(q))
 		} else {
 			kept = append(kept, m.live[q][i])
 		}
 	}
 	m.live[q] = kept
-	if !b.Empty() {
-		m.changes(b)
-		commitAll(m.tb, m.s, b)
+	if b.Empty() {
+		return
 	}
+	if m.changes(b); rapid.Bool().Draw(m.t, "append") { // through the log
+		b.Append(record(m.n, "up/c/other"))
+	}
+	commitAll(m.tb, m.s, b)
+	m.s.settle() // the state takes it after the log
+}
+
+// fate deals one of a record of a queue.
+func (m *model) fate(queue string) bridge.Fate {
+	f := rapid.SampledFrom([]bridge.Fate{bridge.Delivered, bridge.Delivered, bridge.Dropped, bridge.Consumed, bridge.Moved}).Draw(m.t, "fate")
+	l := m.ledgers[queue]
+	*[]*int64{&l.Delivered, &l.Dropped, &l.Consumed, &l.Moved}[f]++
+	m.ledgers[queue] = l
+	return f
 }
 
 func (m *model) reopen() {
@@ -155,6 +170,10 @@ func (m *model) compare() {
 		}
 		if d := m.s.Depth(q); d.Records != int64(len(m.live[q])) {
 			m.t.Fatalf("queue %s has depth %d, want %d", q, d.Records, len(m.live[q]))
+		}
+		want := m.ledgers[q]
+		if want.Held = int64(len(m.live[q])); m.s.Ledger(q) != want {
+			m.t.Fatalf("queue %s: the ledger is %+v, want %+v", q, m.s.Ledger(q), want)
 		}
 	}
 	for k, want := range m.counters {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -29,7 +30,30 @@ func appendOps(b []byte, releases []bridge.Release, puts []bridge.Put, adds []br
 		b = appendString(appendString(b, a.Namespace), a.Key)
 		b = binary.AppendVarint(b, a.Delta)
 	}
+	return appendFates(b, releases)
+}
+
+// appendFates encodes the fates of releases that are not all deliveries.
+func appendFates(b []byte, releases []bridge.Release) []byte {
+	if !slices.ContainsFunc(releases, func(r bridge.Release) bool { return r.Fate != bridge.Delivered }) {
+		return b
+	}
+	for _, r := range releases {
+		b = append(b, byte(r.Fate))
+	}
 	return b
+}
+
+func (d *decoder) fates(releases []bridge.Release) {
+	if d.err != nil || len(d.b) == 0 {
+		return
+	}
+	for i := range releases {
+		if releases[i].Fate = bridge.Fate(d.byte()); releases[i].Fate >= bridge.Fates {
+			d.fail("a fate that this version does not know")
+			return
+		}
+	}
 }
 
 // decodeOps decodes what appendOps made.
@@ -49,6 +73,7 @@ func decodeOps(b []byte) (*bridge.Batch, error) {
 	for range d.count(3) {
 		out.Adds = append(out.Adds, bridge.Add{Namespace: d.string(), Key: d.string(), Delta: d.varint()})
 	}
+	d.fates(out.Releases)
 	if d.err == nil && len(d.b) > 0 {
 		d.fail("bytes after the end")
 	}

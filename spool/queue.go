@@ -30,7 +30,12 @@ type releases struct {
 	head   bridge.Place
 	ranges []placeRange // sorted, disjoint, not adjacent, all above head
 	bytes  uint64       // of all records ever released
+	fates  fates        // of them
 }
+
+// fates counts what became of the records that were released one by one; of
+// what was given up as missing nobody knows.
+type fates [bridge.Fates]uint64
 
 // placeRange is [from, to).
 type placeRange struct{ from, to bridge.Place }
@@ -62,14 +67,26 @@ func (r *releases) covers(from, to bridge.Place) bool {
 	return i < len(r.ranges) && r.ranges[i].from <= from && r.ranges[i].to >= to
 }
 
-// add releases one place and reports whether it was live.
-func (r *releases) add(p bridge.Place, bytes int) bool {
-	if r.has(p) {
+// add does one release, and reports whether the place was live.
+func (r *releases) add(x bridge.Release) bool {
+	if r.has(x.Place) {
 		return false
 	}
-	r.bytes += uint64(bytes)
-	r.addRange(placeRange{p, p + 1})
+	r.bytes += uint64(x.Bytes)
+	r.fates[x.Fate]++
+	r.addRange(placeRange{x.Place, x.Place + 1})
 	return true
+}
+
+// ledger is what became of everything that the queue was given.
+func (q *queue) ledger() bridge.Ledger {
+	f := q.done.fates
+	l := bridge.Ledger{
+		Accepted: int64(q.next - 1), Held: q.depth(),
+		Delivered: int64(f[bridge.Delivered]), Dropped: int64(f[bridge.Dropped]), Consumed: int64(f[bridge.Consumed]), Moved: int64(f[bridge.Moved]),
+	}
+	l.Lost = l.Accepted - l.Held - l.Delivered - l.Dropped - l.Consumed - l.Moved
+	return l
 }
 
 // addRange releases places that are not released yet, or only in part.
@@ -119,7 +136,7 @@ func (r *releases) end() bridge.Place {
 
 // clone is a copy that shares nothing.
 func (r *releases) clone() releases {
-	return releases{r.head, slices.Clone(r.ranges), r.bytes}
+	return releases{r.head, slices.Clone(r.ranges), r.bytes, r.fates}
 }
 
 // encode is the value that the state keeps.
@@ -133,6 +150,9 @@ func (r *releases) encode() []byte {
 		b = binary.AppendUvarint(b, uint64(x.to-x.from))
 		at = x.to
 	}
+	for _, n := range r.fates {
+		b = binary.AppendUvarint(b, n)
+	}
 	return b
 }
 
@@ -145,6 +165,13 @@ func decodeReleases(b []byte) (releases, error) {
 		from := at + bridge.Place(d.uvarint())
 		at = from + bridge.Place(d.uvarint())
 		r.ranges = append(r.ranges, placeRange{from, at})
+	}
+	if len(d.b) == 0 { // written before fates were counted
+		r.fates[bridge.Delivered] = uint64(r.head-1) + r.above()
+		return r, d.err
+	}
+	for i := range r.fates {
+		r.fates[i] = d.uvarint()
 	}
 	return r, d.err
 }

@@ -15,7 +15,35 @@ type Hooks struct {
 	Raise func(bridge.Warning)                   // a warning begins or changes
 	Clear func(code string)                      // it is over; also called when it never began
 	Drop  func(reason string, m *bridge.Message) // a message from the cloud was dropped
+
+	// Carried tells of bytes that a connection has read or written, TLS included.
+	// It is called for each piece of them.
+	Carried func(bytes int)
+
+	// Opened tells of a connection whose CONNECT was answered with success.
+	// What it returns is told the rest.
+	Opened func(clientID string) Connection
 }
+
+// Connection is told what a connection costs besides its messages. Its methods
+// must not block.
+type Connection interface {
+	Subscribed(filters []string, user []bridge.UserProperty) // one SUBSCRIBE packet was sent
+	Closed()                                                 // it has ended; called once, last
+}
+
+// Open calls Opened; the result is never nil.
+func (h Hooks) Open(clientID string) Connection {
+	if h.Opened != nil {
+		return h.Opened(clientID)
+	}
+	return uncounted{}
+}
+
+type uncounted struct{}
+
+func (uncounted) Subscribed([]string, []bridge.UserProperty) {}
+func (uncounted) Closed()                                    {}
 
 // Warn calls Raise.
 func (h Hooks) Warn(w bridge.Warning) {
@@ -44,4 +72,5 @@ type Status struct {
 	Since    time.Time // of Up, or of being down
 	Connects int64     // links that came up since the start
 	Err      error     // why it is down; nil while up and before the first attempt
+	Pace     Pace      // what it may send
 }

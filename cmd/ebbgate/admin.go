@@ -7,12 +7,14 @@ import (
 
 	"github.com/ebbgate/ebbgate/internal/decisions"
 	"github.com/ebbgate/ebbgate/internal/telemetry"
+	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
 // adminRoutes are what the admin port serves beside health and metrics.
 func (g *gateway) adminRoutes() telemetry.Routes {
 	return telemetry.Routes{
 		"GET /api/v1/bill":   g.ledger,
+		"GET /api/v1/ledger": billing.Export(g.spool),
 		"POST /api/v1/spool": spoolHandler{g},
 
 		"GET /api/v1/policy/log":      g.asked,

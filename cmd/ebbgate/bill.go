@@ -1,150 +1,240 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"os"
-	"syscall"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
-	"github.com/ebbgate/ebbgate/spool"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
-// billTimeout bounds how long a running gateway may take to answer.
-const billTimeout = 10 * time.Second
+// The values of bill's flag --by.
+const (
+	byDevice   = "device"
+	byThing    = "thing"
+	byTopic    = "topic"
+	byRoute    = "route"
+	byPriority = "priority"
+	byHour     = "hour"
+	byDay      = "day"
+)
 
-// bills are what the command prints; nil when not asked for.
-type bills struct {
-	Today *billing.Bill `json:"today,omitempty"`
-	Month *billing.Bill `json:"month,omitempty"`
+// billOptions are the flags of bill.
+type billOptions struct {
+	config   string
+	sets     []string
+	month    bool
+	period   string
+	at       string
+	by       string
+	json     bool
+	csv      bool
+	explain  string
+	forecast bool
 }
 
 func newBillCommand() *cobra.Command {
-	var o struct {
-		config string
-		sets   []string
-		month  bool
-		by     string
-		json   bool
-	}
+	var o billOptions
 	cmd := &cobra.Command{
 		Use:   "bill",
-		Short: "Show what the clouds bill: today's and this month's metered messages",
-		Long: `Show the metered messages of today and of this month (UTC) by upstream,
-device and topic prefix, and what they cost.
+		Short: "Show what the clouds bill: metered here, estimated, and what nobody here sees",
+		Long: `Show the metered messages of today and of this month (UTC) and what they cost,
+in three columns: what was metered here; what is estimated from the rules and
+subscribers that the configuration declares (billing.declared_rules); and what
+else the cloud may bill, which no gateway can see, by name.
 
 "metered" messages were acknowledged by the cloud; "uncertain" ones were sent,
 their acknowledgement never came, and they were sent again: the cloud may have
 billed them, or not. A running gateway is asked; else its spool is read.`,
+		Example: `  ebbgate bill --config ebbgate.yaml --by topic
+  ebbgate bill --period day --at 2026-11-20 --by hour
+  ebbgate bill --by route --explain telemetry
+  ebbgate bill advise                      what would save most
+  ebbgate bill what-if --routes new.yaml   what other routes would have cost
+  ebbgate bill reconcile report.csv.gz     why AWS's report says something else`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.by != "" && o.by != byDevice && o.by != byTopic {
-				return &exitError{exitInvalid, fmt.Errorf("--by %s: write device or topic", o.by)}
+			spans, err := o.spans(time.Now())
+			if err != nil {
+				return &exitError{exitInvalid, err}
 			}
 			cfg, err := configs.Load(o.config, os.Environ(), o.sets)
 			if err != nil {
 				return err
 			}
-			b, err := readBills(cmd.Context(), cfg, !o.month)
-			if err != nil {
-				return err
-			}
-			if o.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
-			}
-			return printBills(cmd.OutOrStdout(), b, o.by)
+			return withLedger(cmd.Context(), cfg, func(l *billing.Ledger) error { return o.show(cmd, cfg, l, spans) })
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.config, "config", "c", os.Getenv("EBBGATE_CONFIG"), "configuration file; without one the defaults hold (EBBGATE_CONFIG)")
-	f.StringArrayVar(&o.sets, "set", nil, "override a setting, such as admin.address=127.0.0.1:9900")
-	f.BoolVar(&o.month, "month", false, "only this month")
-	f.StringVar(&o.by, "by", "", "group by device or by topic (default both)")
+	o.configFlags(cmd)
+	f.BoolVar(&o.month, "month", false, "only this month (short for --period month)")
+	o.periodFlags(cmd, "today and this month")
+	f.StringVar(&o.by, "by", "", "group by "+strings.Join(groupings, ", ")+" (default device and topic)")
 	f.BoolVar(&o.json, "json", false, "print the whole ledger as JSON")
+	f.BoolVar(&o.csv, "csv", false, "print the lines as CSV")
+	f.StringVar(&o.explain, "explain", "", "explain one line of --by, down to its metered messages")
+	f.BoolVar(&o.forecast, "forecast", false, "say what the month will cost, and why")
+	cmd.AddCommand(newWhatIfCommand(), newAdviseCommand(), newReconcileCommand())
 	return cmd
 }
 
-// readBills asks the running gateway, or opens its spool when there is none.
-func readBills(ctx context.Context, cfg *configs.Config, today bool) (*bills, error) {
-	b, err := askBills(ctx, cfg.Admin.Address, today)
-	if err == nil || !errors.Is(err, syscall.ECONNREFUSED) && cfg.Admin.Address != "" {
-		return b, err
-	}
-	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
-		return nil, fmt.Errorf("no gateway answers at %s, and there is no spool: %w", cmp.Or(cfg.Admin.Address, "(no admin address)"), err)
-	}
-	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})
-	if err != nil {
-		return nil, err
-	}
-	b, err = makeBills(s, billingOf(cfg), today)
-	return b, errors.Join(err, s.Close())
+// periodFlags choose a span; they are shared with the commands below bill.
+func (o *billOptions) periodFlags(cmd *cobra.Command, fallback string) {
+	cmd.Flags().StringVar(&o.period, "period", "", "month, day or hour (default "+fallback+")")
+	cmd.Flags().StringVar(&o.at, "at", "", "which one: 2026-11, 2026-11-20 or 2026-11-20T13, in UTC (default now)")
 }
 
-func makeBills(s billing.Counters, upstreams map[string]billing.Options, today bool) (*bills, error) {
-	ledger, err := billing.NewLedger(s, upstreams)
-	if err != nil {
-		return nil, err
-	}
-	b, now := &bills{}, time.Now()
-	if b.Month, err = ledger.Bill(billing.Month(now)); err == nil && today {
-		b.Today, err = ledger.Bill(billing.Today(now))
-	}
-	return b, err
+// configFlags are the flags by which every command of the bill finds the
+// configuration.
+func (o *billOptions) configFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.config, "config", "c", os.Getenv("EBBGATE_CONFIG"), "configuration file; without one the defaults hold (EBBGATE_CONFIG)")
+	cmd.Flags().StringArrayVar(&o.sets, "set", nil, "override a setting, such as admin.address=127.0.0.1:9900")
 }
 
-func askBills(ctx context.Context, address string, today bool) (*bills, error) {
-	ctx, cancel := context.WithTimeout(ctx, billTimeout)
-	defer cancel()
-	b := &bills{}
-	if err := askBill(ctx, address, "month", &b.Month); err != nil {
-		return nil, err
+var groupings = []string{byDevice, byThing, byTopic, byRoute, byPriority, byHour, byDay}
+
+// span is one period that is shown.
+type span struct {
+	title    string
+	from, to time.Time
+}
+
+// spans are the periods that the flags ask for, checked.
+func (o *billOptions) spans(now time.Time) ([]span, error) {
+	if o.by != "" && !slices.Contains(groupings, o.by) {
+		return nil, fmt.Errorf("--by %s: write one of %s", o.by, strings.Join(groupings, ", "))
 	}
-	if today {
-		if err := askBill(ctx, address, "today", &b.Today); err != nil {
-			return nil, err
+	asked := 0
+	for _, form := range []bool{o.json, o.csv, o.explain != "", o.forecast} {
+		if form {
+			asked++
 		}
 	}
-	return b, nil
+	if asked > 1 {
+		return nil, errors.New("--json, --csv, --explain and --forecast exclude each other: give one")
+	}
+	if o.explain != "" && o.by == "" {
+		return nil, fmt.Errorf("--explain %s: say with --by what that is", o.explain)
+	}
+	if o.month && o.period == "" {
+		o.period = "month"
+	}
+	at, layouts := now, map[string]string{"month": "2006-01", "day": time.DateOnly, "hour": "2006-01-02T15"}
+	if o.at != "" {
+		for _, period := range []string{"month", "day", "hour"} {
+			t, err := time.Parse(layouts[period], o.at)
+			if err == nil && (o.period == "" || o.period == period) {
+				at, o.period = t, period
+			} else if err == nil {
+				return nil, fmt.Errorf("--at %s is a %s, and --period says %s", o.at, period, o.period)
+			}
+		}
+		if at.Equal(now) {
+			return nil, fmt.Errorf("--at %s: write 2026-11, 2026-11-20 or 2026-11-20T13", o.at)
+		}
+	}
+	make := func(title, period string) span {
+		from, to := map[string]func(time.Time) (time.Time, time.Time){"month": billing.Month, "day": billing.Today, "hour": billing.Hour}[period](at)
+		return span{strings.TrimPrefix(title+", ", ", ") + from.Format(layouts[period]), from, to}
+	}
+	switch o.period {
+	case "":
+		return []span{make("Today", "day"), make("This month", "month")}, nil
+	case "month", "day", "hour":
+		return []span{make("", o.period)}, nil
+	}
+	return nil, fmt.Errorf("--period %s: write month, day or hour", o.period)
 }
 
-func askBill(ctx context.Context, address, period string, into **billing.Bill) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/bill?period="+period, nil)
-	if err != nil {
-		return fmt.Errorf("ask the gateway: %w", err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the gateway: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask the gateway at %s: %s", address, resp.Status)
-	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("ask the gateway at %s: %w", address, err)
-	}
-	return nil
+// bills are what --json prints.
+type bills struct {
+	Today *billing.Bill `json:"today,omitempty"`
+	Month *billing.Bill `json:"month,omitempty"`
+	Span  *billing.Bill `json:"span,omitempty"` // the period that was asked for
 }
 
-// billingOf collects how each upstream bills, its region read from the endpoint
-// when it is not set.
-func billingOf(cfg *configs.Config) map[string]billing.Options {
-	out := map[string]billing.Options{}
-	for name, u := range cfg.Upstreams {
-		o := u.Billing
-		o.Region = cmp.Or(o.Region, billing.RegionOf(u.MQTT.Endpoint))
-		out[name] = o
+// show prints what the flags ask for.
+func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.Ledger, spans []span) error {
+	out := cmd.OutOrStdout()
+	if o.forecast {
+		return printForecast(out, l, time.Now())
 	}
-	return out
+	var all []*billing.Bill
+	step := map[string]time.Duration{byHour: time.Hour, byDay: 24 * time.Hour}[o.by]
+	for _, s := range spans {
+		b, err := l.Detail(s.from, s.to, step)
+		if err != nil {
+			return err
+		}
+		all = append(all, b)
+	}
+	name := naming(cfg)
+	switch {
+	case o.explain != "":
+		return printExplained(out, l, all[len(all)-1], o.explain, name(o.by))
+	case o.csv:
+		return writeCSV(out, all[len(all)-1])
+	case o.json:
+		var b bills
+		if len(all) == 2 {
+			b.Today, b.Month = all[0], all[1]
+		} else if b.Span = all[0]; o.period == "month" {
+			b.Month, b.Span = b.Span, nil
+		}
+		return json.NewEncoder(out).Encode(b)
+	}
+	t := &billTable{out: out, levels: func(upstream string) int { return cfg.Upstreams[upstream].Billing.PrefixLevels }, name: name, by: o.by}
+	for i, b := range all {
+		t.print(spans[i].title, b)
+	}
+	t.paragraph("", "not visible here: "+strings.Join(billing.NotVisible(), "; "))
+	return t.err
+}
+
+// naming is how a line is called in each grouping.
+func naming(cfg *configs.Config) func(by string) func(billing.Line) string {
+	priorities := map[string]string{}
+	for _, r := range cfg.Routes.Up {
+		priorities[r.Name] = fmt.Sprint(r.Priority)
+	}
+	special := func(n billing.Line) string {
+		switch {
+		case n.Direction == billing.Down:
+			return "(from the cloud)"
+		case n.Direction == billing.Link:
+			return "(the connections)"
+		}
+		return ""
+	}
+	or := func(texts ...string) string {
+		for _, t := range texts {
+			if t != "" {
+				return t
+			}
+		}
+		return "(none)"
+	}
+	return func(by string) func(billing.Line) string {
+		return map[string]func(billing.Line) string{
+			byDevice: func(n billing.Line) string { return or(special(n), n.Device) },
+			byThing:  func(n billing.Line) string { return or(special(n), n.Thing, "(no thing)") },
+			byTopic: func(n billing.Line) string {
+				if n.Direction == billing.Link {
+					return "(" + or(n.Topic, "connected minutes") + ")"
+				}
+				return n.Topic
+			},
+			byRoute:    func(n billing.Line) string { return or(special(n), n.Route, "(not recorded)") },
+			byPriority: func(n billing.Line) string { return or(special(n), priorities[n.Route], "(route has gone)") },
+			byHour:     func(n billing.Line) string { return n.Start.Format("2006-01-02 15h") },
+			byDay:      func(n billing.Line) string { return n.Start.Format(time.DateOnly) },
+		}[by]
+	}
 }

@@ -3,14 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
@@ -18,54 +21,13 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
-func TestBillTable(t *testing.T) {
-	at := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
-	b := &bills{Today: &billing.Bill{
-		From: at, To: at.AddDate(0, 0, 1),
-		Totals: []billing.Total{{
-			Upstream: "aws", Region: "eu-central-1", Unit: 5120, PricesAsOf: "2026-11-20", PriceStatus: "sourced",
-			Counts: billing.Counts{Units: 1234567, Uncertain: 2, Messages: 3, Wire: 4}, Unsynchronised: 5, USD: "1.481480", USDUncertain: "0.000002",
-		}},
-		Lines: []billing.Line{
-			{Upstream: "aws", Direction: billing.Up, Device: "pump", Topic: "dt/a", Counts: billing.Counts{Units: 1234560}, USD: "1.481472000"},
-			{Upstream: "aws", Direction: billing.Down, Topic: "cmd/a", Counts: billing.Counts{Units: 7}, USD: "0.000008400"},
-		},
-		Unknown: billing.Counts{Units: 9},
-	}}
-	want := `Today, 2026-11-20 (UTC)
-aws: prices of eu-central-1 as of 2026-11-20 (sourced), metered in units of 5120 bytes; $0.000002 more if every uncertain one was billed
-            device    metered  uncertain  messages  wire bytes       USD
-              pump  1,234,560          0         0           0  1.481472
-  (from the cloud)          7          0         0           0  0.000008
-             total  1,234,567          2         3           4  1.481480
-5 of them in hours that an unsynchronised clock told.
-9 metered messages were counted while the clock was wrong, and belong to no day.
-
-`
-	var out bytes.Buffer
-	if err := printBills(&out, b, byDevice); err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
-	}
-	out.Reset()
-	if err := printBills(&out, b, ""); err != nil {
-		t.Fatal(err)
-	}
-	for _, word := range []string{"device", "topic", "dt/a", "cmd/a"} {
-		if !strings.Contains(out.String(), word) {
-			t.Errorf("no %q in\n%s", word, out.String())
-		}
-	}
-}
-
 // billed is a configuration whose spool has the bill of one message.
 func billed(t *testing.T) (config string, cfg *configs.Config) {
 	t.Helper()
 	config = filepath.Join(t.TempDir(), "ebbgate.yaml")
 	text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
-		"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:8883\", username: pump}}\nadmin: {address: \"127.0.0.1:1\"}\n"
+		"routes: {up: [{name: telemetry, from: \"dt/#\", upstream: aws, priority: 7}]}\n" +
+		"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:443\", username: pump}}\nadmin: {address: \"127.0.0.1:1\"}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +45,17 @@ func billed(t *testing.T) (config string, cfg *configs.Config) {
 		t.Fatal(err)
 	}
 	var b bridge.Batch
-	r := &bridge.Record{Message: bridge.Message{Topic: "dt/a"}, Origin: bridge.Origin{Device: "pump"}, Receivers: []bridge.Receiver{{Topic: "dt/a"}}}
+	m.Opened("aws", "plant7", billing.Connection{})
+	r := &bridge.Record{Message: bridge.Message{Topic: "dt/a"}, Origin: bridge.Origin{Device: "pump", Thing: "thing-1"}, Receivers: []bridge.Receiver{{Queue: "up/aws/telemetry", Topic: "dt/a"}}}
 	m.Delivered(&b, "aws", &bridge.Stored{Record: r, Receiver: &r.Receivers[0]}, bridge.Outcome{Wire: 30})
 	done := make(chan error, 1)
 	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
 	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Run(ctx); err != nil { // writes the sizes
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -96,28 +64,82 @@ func billed(t *testing.T) (config string, cfg *configs.Config) {
 	return config, cfg
 }
 
+// runBill runs a command line that must succeed, and returns what it printed.
+func runBill(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if code := execute(append([]string{"bill"}, args...), &stdout, &stderr); code != exitOK {
+		t.Fatalf("%v: exit %d: %s", args, code, stderr.String())
+	}
+	return stdout.String()
+}
+
 func TestBillReadsTheSpoolWhenNoGatewayRuns(t *testing.T) {
 	config, _ := billed(t)
-	var stdout, stderr bytes.Buffer
-	if code := execute([]string{"bill", "--config", config, "--json"}, &stdout, &stderr); code != exitOK {
-		t.Fatalf("exit %d: %s", code, stderr.String())
-	}
 	var b bills
-	if err := json.Unmarshal(stdout.Bytes(), &b); err != nil {
+	if err := json.Unmarshal([]byte(runBill(t, "--config", config, "--json")), &b); err != nil {
 		t.Fatal(err)
 	}
-	if b.Today.Totals[0].Units != 1 || b.Month.Totals[0].USD != "0.000001" || b.Today.Lines[0].Device != "pump" {
-		t.Errorf("%s", stdout.String())
+	if b.Today.Totals[0].Units != 2 || b.Month.Totals[0].USD != "0.000002" || b.Today.Lines[0].Device != "pump" || b.Today.Lines[0].Route != "telemetry" {
+		t.Errorf("%+v", b.Today)
 	}
-	stdout.Reset()
-	if code := execute([]string{"bill", "--config", config, "--month", "--by", "topic"}, &stdout, &stderr); code != exitOK {
-		t.Fatalf("exit %d: %s", code, stderr.String())
-	}
-	if s := stdout.String(); !strings.Contains(s, "dt/a") || strings.Contains(s, "Today") || strings.Contains(s, "device") {
+	if s := runBill(t, "--config", config, "--month", "--by", "topic"); !strings.Contains(s, "dt/a") || strings.Contains(s, "Today") || strings.Contains(s, "device ") {
 		t.Errorf("%s", s)
 	}
-	if code := execute([]string{"bill", "--config", config, "--by", "colour"}, &stdout, &stderr); code == exitOK {
-		t.Error("--by colour was taken")
+	rows, err := csv.NewReader(strings.NewReader(runBill(t, "--config", config, "--csv", "--by", "hour"))).ReadAll()
+	if err != nil || len(rows) != 4 || len(rows[0]) != len(rows[1]) || rows[1][7] != "pump" {
+		t.Errorf("%v, %v", rows, err)
+	}
+}
+
+func TestBillTableFitsTheTerminal(t *testing.T) {
+	config, _ := billed(t)
+	for _, by := range append(groupings, "") {
+		s := runBill(t, "--config", config, "--by", by)
+		for line := range strings.Lines(s) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > columns {
+				t.Errorf("--by %s: %d columns: %s", by, n, line)
+			}
+		}
+		for _, want := range []string{"USD, here", "USD, est.", "not visible here", "(M13", "of 5,120 B used", "1 connects", "minutes of connectivity"} {
+			if !strings.Contains(s, want) {
+				t.Errorf("--by %s: no %q in\n%s", by, want, s)
+			}
+		}
+	}
+}
+
+func TestBillGroupsAndPeriods(t *testing.T) {
+	config, _ := billed(t)
+	now := time.Now().UTC()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--by", "device"}, "pump"},
+		{[]string{"--by", "thing"}, "thing-1"},
+		{[]string{"--by", "route"}, "telemetry"},
+		{[]string{"--by", "priority"}, "7 "},
+		{[]string{"--by", "hour"}, now.Format("2006-01-02 15h")},
+		{[]string{"--by", "day"}, now.Format(time.DateOnly)},
+		{[]string{"--period", "hour"}, now.Format("2006-01-02T15")},
+		{[]string{"--at", now.Format("2006-01-02"), "--by", "device"}, "pump"},
+		{[]string{"--by", "topic", "--explain", "dt/a"}, "1 of about"},
+		{[]string{"--by", "device", "--explain", "(the connections)"}, "M01"},
+		{[]string{"--forecast"}, "aws will cost $"},
+	} {
+		if s := runBill(t, append([]string{"--config", config}, c.args...)...); !strings.Contains(s, c.want) {
+			t.Errorf("%v: no %q in\n%s", c.args, c.want, s)
+		}
+	}
+	for _, args := range [][]string{
+		{"--by", "colour"}, {"--period", "year"}, {"--at", "yesterday"}, {"--at", "2026-11", "--period", "day"},
+		{"--explain", "dt/a"}, {"--by", "topic", "--explain", "nothing"}, {"--json", "--csv"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append([]string{"bill", "--config", config}, args...), &stdout, &stderr); code != exitInvalid {
+			t.Errorf("%v: exit %d", args, code)
+		}
 	}
 }
 
@@ -128,15 +150,32 @@ func TestBillAsksARunningGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	ledger, err := billing.NewLedger(s, billingOf(cfg))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(ledger)
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/ledger", billing.Export(s))
+	server := httptest.NewServer(mux)
 	defer server.Close()
 	cfg.Admin.Address = server.Listener.Addr().String()
-	b, err := readBills(context.Background(), cfg, true) // the spool is held: only the gateway can say
-	if err != nil || b.Today.Totals[0].Units != 1 {
-		t.Errorf("%+v, %v", b, err)
+	units := int64(0)
+	err = withLedger(context.Background(), cfg, func(l *billing.Ledger) error { // the spool is held: only the gateway can say
+		b, err := l.Bill(billing.Today(time.Now()))
+		if err == nil {
+			units = b.Totals[0].Units
+		}
+		return err
+	})
+	if err != nil || units != 2 {
+		t.Errorf("%d units, %v", units, err)
+	}
+}
+
+func TestNamesAreHarmlessWhereverTheyAreShown(t *testing.T) {
+	if got := harmless("=HYPERLINK(1)"); got != "'=HYPERLINK(1)" {
+		t.Error(got)
+	}
+	if got := cut("a\x1b[2Jb\n", 24); got != "a?[2Jb?" {
+		t.Errorf("%q", got)
+	}
+	if got := cut("sensors/building-7/floor-3/temperature", 24); utf8.RuneCountInString(got) != 24 || !strings.HasSuffix(got, "temperature") {
+		t.Errorf("%q", got)
 	}
 }

@@ -1,92 +1,229 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
-	"text/tabwriter"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
-// The values of bill's flag --by.
+// billRows bounds a table; what is below is summed in one row. dearest is how
+// many topics are looked at closely.
 const (
-	byDevice = "device"
-	byTopic  = "topic"
+	billRows = 20
+	dearest  = 10
+	columns  = 80
 )
 
-// billRows bounds a table; what is below is summed in one row.
-const billRows = 20
-
-// printBills prints a table per period, upstream and grouping.
-func printBills(w io.Writer, b *bills, by string) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, p := range []struct {
-		title  string
-		layout string
-		bill   *billing.Bill
-	}{{"Today", "2006-01-02", b.Today}, {"This month", "2006-01", b.Month}} {
-		if p.bill == nil {
-			continue
-		}
-		fmt.Fprintf(out, "%s, %s (UTC)\n", p.title, p.bill.From.Format(p.layout))
-		for _, t := range p.bill.Totals {
-			printTotal(out, p.bill, t, by)
-		}
-		if n := p.bill.Unknown.Units; n > 0 {
-			fmt.Fprintf(out, "%s metered messages were counted while the clock was wrong, and belong to no day.\n", thousands(n))
-		}
-		fmt.Fprintln(out)
-	}
-	return out.Flush()
+// billTable prints bills for a terminal of 80 columns.
+type billTable struct {
+	out    io.Writer
+	levels func(upstream string) int
+	name   func(by string) func(billing.Line) string
+	by     string
+	err    error // the first of writing
 }
 
-func printTotal(out *tabwriter.Writer, b *billing.Bill, t billing.Total, by string) {
-	fmt.Fprintf(out, "%s: %s\n", t.Upstream, priced(t))
-	for _, group := range []string{byDevice, byTopic} {
-		if by != "" && by != group {
-			continue
-		}
-		fmt.Fprintf(out, "%s\tmetered\tuncertain\tmessages\twire bytes\tUSD\t\n", group)
-		for _, r := range rows(b, t.Upstream, group) {
-			printRow(out, r.Name, r.Counts, cmp.Or(r.USD, "-"))
-		}
-		printRow(out, "total", t.Counts, cmp.Or(t.USD, "-"))
-	}
-	if t.Unsynchronised > 0 {
-		fmt.Fprintf(out, "%s of them in hours that an unsynchronised clock told.\n", thousands(t.Unsynchronised))
+func (t *billTable) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(t.out, format, args...); err != nil && t.err == nil {
+		t.err = err
 	}
 }
 
-func printRow(out *tabwriter.Writer, name string, c billing.Counts, usd string) {
-	fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t\n", name, thousands(c.Units), thousands(c.Uncertain), thousands(c.Messages), thousands(c.Wire), usd)
+// print prints one period: a table per upstream and grouping, and what it means.
+func (t *billTable) print(title string, b *billing.Bill) {
+	t.printf("%s (UTC)\n", title)
+	for _, total := range b.Totals {
+		t.total(b, total)
+	}
+	if n := b.Unknown.Units; n > 0 {
+		t.paragraph("", fmt.Sprintf("%s metered messages were counted while the clock was wrong, and belong to no day.", thousands(n)))
+	}
+	t.printf("\n")
+}
+
+func (t *billTable) total(b *billing.Bill, total billing.Total) {
+	t.printf("\n")
+	t.paragraph("", priced(total))
+	lines := slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != total.Upstream })
+	groups := []string{byDevice, byTopic}
+	if t.by != "" {
+		groups = []string{t.by}
+	}
+	for _, group := range groups {
+		t.row(group, "metered", "USD, here", "USD, est.", "not visible here")
+		rows := billing.Group(lines, billRows, t.name(group))
+		if group == byHour || group == byDay {
+			rows = billing.Group(lines, 1000, t.name(group))
+			slices.SortFunc(rows, func(a, b billing.Sum) int { return strings.Compare(a.Name, b.Name) })
+		}
+		for _, r := range rows {
+			t.row(r.Name, thousands(r.Units), r.USD, r.Estimated, r.Hidden)
+		}
+		t.row("total", thousands(total.Units), total.USD, total.Estimated, "see below")
+	}
+	t.known(total)
+	t.fill(lines, total)
+	t.causes(lines, total)
+}
+
+// row prints one row of a table, cut to the columns.
+func (t *billTable) row(name, metered, here, estimated, hidden string) {
+	dash := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return s
+	}
+	t.printf("  %-20s %13s %11s %11s  %s\n", cut(name, 20), metered, dash(here), dash(estimated), cut(dash(hidden), 18))
+}
+
+// known says how well the total is known.
+func (t *billTable) known(total billing.Total) {
+	if total.USDRange != "" {
+		t.paragraph("  ", fmt.Sprintf("metered here between $%s: prices that no source says, or 5 KB read as the other number (%s metered messages more)", strings.Replace(total.USDRange, " to ", " and $", 1), thousands(total.Other)))
+	}
+	if total.EstimatedRange != "" {
+		t.paragraph("  ", fmt.Sprintf("estimated between $%s (prices: %s)", strings.Replace(total.EstimatedRange, " to ", " and $", 1), total.EstimateStatus))
+	}
+	if u := total.EstimatedUsage; u != (billing.Usage{}) {
+		t.paragraph("  ", fmt.Sprintf("estimated: %s rules triggered, %s actions, %s messages to subscribers, %s shadow operations",
+			thousands(u.Rules), thousands(u.Actions), thousands(u.Messages), thousands(u.Shadow)))
+	}
+	if total.Minutes > 0 {
+		t.paragraph("  ", fmt.Sprintf("%s minutes of connectivity%s", thousands(total.Minutes), dollars(": $", total.USDMinutes)))
+	}
+	if total.LinkUSD != "" {
+		t.paragraph("  ", fmt.Sprintf("link: $%s for %s bytes of packets, without TLS and TCP", total.LinkUSD, thousands(total.Wire)))
+	}
+	if total.Unsynchronised > 0 {
+		t.paragraph("  ", fmt.Sprintf("%s of them in hours that an unsynchronised clock told", thousands(total.Unsynchronised)))
+	}
+}
+
+// fill prints the dearest topics, and how full their metered messages were.
+func (t *billTable) fill(lines []billing.Line, total billing.Total) {
+	publishes := slices.DeleteFunc(slices.Clone(lines), func(n billing.Line) bool { return n.Direction == billing.Link || n.Units == 0 })
+	if len(publishes) == 0 {
+		return
+	}
+	t.printf("  the dearest topics, and how full a metered message is\n")
+	for _, s := range billing.Group(publishes, dearest, t.name(byTopic)) {
+		if s.Name == billing.Rest {
+			break
+		}
+		used := "not recorded"
+		if n, ok := s.Fill(); ok {
+			used = fmt.Sprintf("%s of %s B used", thousands(n), thousands(total.Unit))
+		}
+		t.printf("    %-36s %15s  %s\n", cut(s.Name, 36), dollars("$", s.USD), used)
+	}
+}
+
+// causes prints what the messages that nobody needed cost.
+func (t *billTable) causes(lines []billing.Line, total billing.Total) {
+	var connects, subscribes billing.Counts
+	for _, n := range lines {
+		if n.Direction == billing.Link {
+			switch n.Topic {
+			case billing.ConnectPacket:
+				connects.Units += n.Units
+				connects.Messages += n.Messages
+			case billing.SubscribePacket:
+				subscribes.Units += n.Units
+			}
+		}
+	}
+	if connects.Units+subscribes.Units+total.Uncertain+total.Retained+total.Acks+total.Throttled == 0 {
+		return
+	}
+	t.printf("  what outages, retries and copies cost\n")
+	row := func(what string, units int64, note string) {
+		if units == 0 {
+			return
+		}
+		t.printf("    %-28s %12s %13s  %s\n", what, thousands(units), share(total, units), note)
+	}
+	row("connects and subscriptions", connects.Units+subscribes.Units, fmt.Sprintf("%s connects", thousands(connects.Messages)))
+	row("sent again, fate unknown", total.Uncertain, "if they were billed")
+	row("retained copies", total.Retained, "")
+	row("our answers to deliveries", total.Acks, "PUBACK, QoS 1")
+	if total.Throttled > 0 {
+		t.printf("    %s refused for now or for good, not billed\n", thousands(total.Throttled))
+	}
+}
+
+// share is what units of a total's cost, at its average.
+func share(total billing.Total, units int64) string {
+	usd, ok := total.Share(units)
+	if !ok {
+		return "-"
+	}
+	return "$" + usd
 }
 
 func priced(t billing.Total) string {
-	if t.USD == "" {
-		return fmt.Sprintf("metered in units of %d bytes, no prices", t.Unit)
+	s := t.Upstream
+	if t.Account != "" {
+		s += " (account " + t.Account + ")"
 	}
-	s := fmt.Sprintf("prices of %s as of %s (%s), metered in units of %d bytes", t.Region, t.PricesAsOf, t.PriceStatus, t.Unit)
+	if t.USD == "" {
+		return s + fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
+	}
+	s += fmt.Sprintf(": prices of %s as of %s (%s), metered in units of %d bytes", t.Region, t.PricesAsOf, t.PriceStatus, t.Unit)
 	if t.Uncertain > 0 {
-		s += fmt.Sprintf("; $%s more if every uncertain one was billed", t.USDUncertain)
+		s += fmt.Sprintf("; %s uncertain, $%s more if every one of them was billed", thousands(t.Uncertain), t.USDUncertain)
 	}
 	return s
 }
 
-// rows sums an upstream's lines by device or topic.
-func rows(b *billing.Bill, upstream, by string) []billing.Sum {
-	lines := slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != upstream })
-	return billing.Group(lines, billRows, func(n billing.Line) string {
-		switch {
-		case by == byTopic:
-			return n.Topic
-		case n.Direction == billing.Down:
-			return "(from the cloud)"
+func dollars(before, amount string) string {
+	if amount == "" {
+		return ""
+	}
+	return before + amount
+}
+
+// paragraph prints a text, wrapped, each line after indent.
+func (t *billTable) paragraph(indent, text string) {
+	line := indent
+	for _, word := range strings.Fields(text) {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns && strings.TrimSpace(line) != "" {
+			t.printf("%s\n", strings.TrimRight(line, " "))
+			line = strings.Repeat(" ", len(indent)-len(strings.TrimLeft(indent, " "))) + "  "
 		}
-		return n.Device
-	})
+		if line != indent && !strings.HasSuffix(line, " ") {
+			line += " "
+		}
+		line += word
+	}
+	t.printf("%s\n", line)
+}
+
+// cut shortens a text in its middle to n runes.
+func cut(s string, n int) string {
+	r := []rune(printable(s))
+	if len(r) <= n {
+		return string(r)
+	}
+	half := (n - 1) / 2
+	return string(r[:n-1-half]) + "…" + string(r[len(r)-half:])
+}
+
+// printable takes out of a name what a terminal would obey: names are the
+// devices' own.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // thousands writes a number as people read it: 1,234,567.

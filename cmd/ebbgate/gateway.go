@@ -58,7 +58,7 @@ type gateway struct {
 // openGateway opens everything that a gateway needs. On error nothing is left
 // open.
 func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) {
-	g := &gateway{cfg: cfg, log: log, started: time.Now(), health: new(bridge.Health), drops: new(bridge.DropLog)}
+	g := &gateway{cfg: cfg, log: log, started: time.Now(), health: new(bridge.Health)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -71,6 +71,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, err
 	}
 	g.clock = bridge.NewClock(g.spool.Age, newKernelClock().synchronised)
+	if err = g.clock.Note(g.spool); err != nil {
+		g.log.Warn("this start cannot be written to the spool: ebbgate spool why will not know of it", "error", err)
+	}
+	if g.drops, err = bridge.OpenDropLog(g.spool, g.clock.Now, bridge.DefaultDropLimits()); err != nil {
+		return nil, err
+	}
 	bills := billingOf(cfg)
 	if g.meter, err = billing.NewMeter(g.spool, bills, g.clock.Now); err != nil {
 		return nil, err
@@ -131,8 +137,11 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
+	front.Go(func() error { return g.meter.Run(sending) })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
+	front.Go(func() error { g.drops.Keep(ctx); return nil })
+	front.Go(func() error { g.stats.observe(ctx); return nil })
 	g.announce()
 	<-ctx.Done()
 	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,28 +43,31 @@ Queues are named direction/upstream/route: up/aws/telemetry waits for the cloud,
 down/aws/commands for devices, dead/up/aws/telemetry was refused by the cloud for
 good and waits for a person.`,
 	}
-	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", os.Getenv("EBBGATE_CONFIG"), "configuration file (EBBGATE_CONFIG)")
-	cmd.PersistentFlags().StringArrayVar(&f.sets, "set", nil, "override a setting, such as --set spool.dir=/var/lib/ebbgate")
-	cmd.PersistentFlags().BoolVar(&f.json, "json", false, "print one JSON object a line")
-	cmd.AddCommand(f.stat(), f.ls(), f.peek(), f.export(), f.verify(), f.repair(), f.requeue(), f.drop())
+	f.common(cmd)
+	cmd.AddCommand(f.stat(), f.ls(), f.peek(), f.export(), f.verify(), f.repair(), f.requeue(), f.drop(), f.why())
 	return cmd
 }
 
 func (f *spoolFlags) stat() *cobra.Command {
 	return &cobra.Command{
-		Use: "stat", Short: "Queues, depths, ages and the disk", Args: noArguments,
+		Use: "stat", Short: "Queues, depths, ages, what is kept for devices, and the disk", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST", func(l spoolLine) string {
+			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST\tACCEPTED\tDELIVERED\tDROPPED\tDRAINED IN", func(l spoolLine) string {
 				switch {
 				case l.Queue != nil:
 					q := l.Queue
-					return fmt.Sprintf("%s\t%d\t%s\t%s", q.Name, q.Records, humanSize(q.Bytes), humanAge(seconds(q.Oldest)))
+					return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%d\t%s", q.Name, q.Records, humanSize(q.Bytes), humanAge(seconds(q.Oldest)),
+						q.Accepted, q.Delivered, q.Dropped, cmp.Or(q.Drain, "-"))
 				case l.Usage != nil:
 					u := l.Usage
 					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "disk: %s used by %d generations and the state, %s free\n", humanSize(u.Disk), u.Generations, humanSize(u.Free))
 					if u.Full != "" {
 						_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "full: %s\n", u.Full)
 					}
+				case l.Shelf != nil:
+					h := l.Shelf
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "shelf: %d sessions, for which %d messages (%s) wait; %d retained messages (%s); %d wills\n",
+						h.Sessions, h.Queued, humanSize(h.QueuedBytes), h.Retained, humanSize(h.RetainedBytes), h.Wills)
 				}
 				return ""
 			})
@@ -191,8 +195,7 @@ func (f *spoolFlags) change(cmd *cobra.Command, req spoolRequest, verb string) e
 // table prints lines as columns, or as JSON.
 func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, row func(spoolLine) string) error {
 	if f.json {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		return f.do(cmd.Context(), req, func(l spoolLine) error { return enc.Encode(l) })
+		return f.encode(cmd, req)
 	}
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(out, head)
@@ -238,7 +241,12 @@ func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLi
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	return errors.Join(operate(s, queues, req, each), s.Close())
+	drops, err := openDrops(s)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	d := &desk{Spool: s, drops: drops, queues: queues}
+	return errors.Join(d.operate(req, each), s.Close())
 }
 
 // askSpool sends the request to a running gateway.

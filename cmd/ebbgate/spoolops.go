@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
 )
@@ -19,22 +20,33 @@ import (
 // admin port; without one the command opens the spool and does it itself, so
 // that both are the same code.
 type spoolRequest struct {
-	Op    string       `json:"op"` // stat | list | requeue | drop | repair
+	Op    string       `json:"op"` // stat | list | requeue | drop | repair | why | drops | dropped
 	Queue string       `json:"queue,omitempty"`
 	From  bridge.Place `json:"from,omitempty"`  // the first place
 	Limit int          `json:"limit,omitempty"` // 0: all
 	Full  bool         `json:"full,omitempty"`  // with payloads
 	To    string       `json:"to,omitempty"`    // requeue: the queue to move to
+
+	ID     string        `json:"id,omitempty"`     // why: the message
+	Since  time.Duration `json:"since,omitempty"`  // drops, dropped: not older than so long
+	Reason string        `json:"reason,omitempty"` // drops, dropped
+	Device string        `json:"device,omitempty"` // dropped
+	Topic  string        `json:"topic,omitempty"`  // dropped: it begins so
 }
 
 // spoolLine is one line of the answer, which is NDJSON.
 type spoolLine struct {
-	Queue   *queueLine   `json:"queue,omitempty"`
-	Usage   *spool.Usage `json:"usage,omitempty"`
-	Record  *recordLine  `json:"record,omitempty"`
-	Missing string       `json:"missing,omitempty"`
-	Done    *int         `json:"done,omitempty"` // how many records or generations were changed
-	Error   string       `json:"error,omitempty"`
+	Queue   *queueLine        `json:"queue,omitempty"`
+	Usage   *spool.Usage      `json:"usage,omitempty"`
+	Shelf   *localbroker.Held `json:"shelf,omitempty"`
+	Record  *recordLine       `json:"record,omitempty"`
+	Why     *whyLine          `json:"why,omitempty"`
+	Drops   *dropsLine        `json:"drops,omitempty"`
+	Dropped *dropLine         `json:"dropped,omitempty"`
+	Refused *refusedLine      `json:"refused,omitempty"`
+	Missing string            `json:"missing,omitempty"`
+	Done    *int              `json:"done,omitempty"` // how many records or generations were changed
+	Error   string            `json:"error,omitempty"`
 }
 
 type queueLine struct {
@@ -42,6 +54,9 @@ type queueLine struct {
 	Records int64   `json:"records"`
 	Bytes   int64   `json:"bytes"`
 	Oldest  float64 `json:"oldest_age_seconds"`
+	Drain   string  `json:"drain,omitempty"` // of its upstream, from a running gateway
+
+	bridge.Ledger
 }
 
 type recordLine struct {
@@ -80,10 +95,18 @@ func routed(o rules.Options) ([]string, error) {
 	return names, nil
 }
 
-// operate does one operation and tells emit each line. queues are those that
-// routes send: messages are moved to no other, where they would wait for ever.
-func operate(s *spool.Spool, queues []string, r spoolRequest, emit func(spoolLine) error) error {
-	if err := knownQueue(s, queues, r.Queue); err != nil {
+// desk is what operations are done on.
+type desk struct {
+	*spool.Spool
+	drops   *bridge.DropLog
+	queues  []string                   // that routes send: messages are moved to no other, where they would wait for ever
+	outlook func(queue string) outlook // of a running gateway, or nil
+}
+
+// operate does one operation and tells emit each line.
+func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
+	queues := s.queues
+	if err := s.knownQueue(r.Queue); err != nil {
 		return err
 	}
 	if r.Op == "requeue" && !slices.Contains(queues, r.To) {
@@ -91,22 +114,29 @@ func operate(s *spool.Spool, queues []string, r spoolRequest, emit func(spoolLin
 	}
 	switch r.Op {
 	case "stat":
-		return statSpool(s, emit)
+		return s.stat(emit)
+	case "why":
+		return s.why(r.ID, emit)
+	case "drops":
+		return s.dropHours(r, emit)
+	case "dropped":
+		return s.dropped(r, emit)
 	case "list":
-		return eachRecord(s, r, func(x *bridge.Stored) error { return emit(spoolLine{Record: describe(s, x, r.Full)}) })
+		return eachRecord(s.Spool, r, func(x *bridge.Stored) error { return emit(spoolLine{Record: describe(s.Spool, x, r.Full)}) })
 	case "requeue":
-		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
+		return changeRecords(s.Spool, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
 			moved, to := *x.Record, *x.Receiver
 			to.Queue = r.To
 			moved.Receivers = []bridge.Receiver{to}
 			b.Append(&moved)
 			b.Put("dead", x.ID.String(), nil)
-			b.Release(x)
+			b.ReleaseAs(x, bridge.Moved)
 		})
 	case "drop":
-		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
+		return changeRecords(s.Spool, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
 			b.Put("dead", x.ID.String(), nil)
-			b.Release(x)
+			b.ReleaseAs(x, bridge.Dropped)
+			s.drops.Note(b, x, bridge.ByOperator, "")
 		})
 	case "repair":
 		n, err := s.Repair(nil)
@@ -122,7 +152,8 @@ func operate(s *spool.Spool, queues []string, r spoolRequest, emit func(spoolLin
 
 // knownQueue refuses the name of a queue that neither holds or held messages nor
 // is one of the routes' queues, or of their dead letters; those may be empty.
-func knownQueue(s *spool.Spool, routed []string, name string) error {
+func (s *desk) knownQueue(name string) error {
+	routed := s.queues
 	there := slices.Concat(s.Queues(), routed)
 	if name == "" || slices.Contains(there, name) || slices.Contains(routed, strings.TrimPrefix(name, "dead/")) {
 		return nil
@@ -135,7 +166,7 @@ func knownQueue(s *spool.Spool, routed []string, name string) error {
 	return fmt.Errorf("there is no queue %q; there are %s", name, strings.Join(there, ", "))
 }
 
-func statSpool(s *spool.Spool, emit func(spoolLine) error) error {
+func (s *desk) stat(emit func(spoolLine) error) error {
 	u, err := s.Usage()
 	if err != nil {
 		return err
@@ -143,9 +174,20 @@ func statSpool(s *spool.Spool, emit func(spoolLine) error) error {
 	if err := emit(spoolLine{Usage: &u}); err != nil {
 		return err
 	}
+	held, err := localbroker.Survey(s)
+	if err != nil {
+		return err
+	}
+	if err := emit(spoolLine{Shelf: &held}); err != nil {
+		return err
+	}
 	for _, q := range s.Queues() {
 		d := s.Depth(q)
-		if err := emit(spoolLine{Queue: &queueLine{q, d.Records, d.Bytes, d.Oldest.Seconds()}}); err != nil {
+		l := &queueLine{Name: q, Records: d.Records, Bytes: d.Bytes, Oldest: d.Oldest.Seconds(), Ledger: s.Ledger(q)}
+		if s.outlook != nil && d.Records > 0 {
+			l.Drain = s.outlook(q).drain
+		}
+		if err := emit(spoolLine{Queue: l}); err != nil {
 			return err
 		}
 	}
@@ -260,7 +302,8 @@ func (h spoolHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	err = operate(h.gateway.spool, queues, req, func(l spoolLine) error {
+	d := &desk{h.gateway.spool, h.gateway.drops, queues, h.gateway.outlook}
+	err = d.operate(req, func(l spoolLine) error {
 		if enc.Encode(l) != nil {
 			return errGone
 		}

@@ -22,7 +22,7 @@ type statusBuilder struct {
 	ready    atomic.Bool
 	accepted counter
 	in, out  telemetry.Rate
-	outOf    sync.Map // upstream → *telemetry.Rate
+	rates    sync.Map // upstream → *inOut
 
 	mu      sync.Mutex
 	usage   spool.Usage
@@ -34,6 +34,9 @@ type statusBuilder struct {
 }
 
 const measured = time.Second
+
+// inOut are the rates of one upstream.
+type inOut struct{ in, out telemetry.Rate }
 
 func newStatusBuilder(g *gateway) *statusBuilder {
 	return &statusBuilder{g: g, changed: make(chan struct{})}
@@ -99,6 +102,7 @@ func (b *statusBuilder) status() telemetry.Status {
 		Devices: telemetry.Devices{Connected: local.Connections, Sessions: local.Sessions},
 		Spool:   telemetry.SpoolState{DiskUsed: usage.Disk, DiskFree: usage.Free, Full: usage.Full != ""},
 		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
+		Queues:  g.queueStates(),
 		Bill:    bill,
 		Policy:  telemetry.PolicyState{AuthErrors: local.AuthErrors, SessionsEnded: local.PolicyEnded},
 	}
@@ -126,21 +130,24 @@ func (b *statusBuilder) status() telemetry.Status {
 		s.Requests = append(s.Requests, telemetry.Requests{Operation: r.Operation, Status: r.Status, Count: r.Count})
 	}
 	for _, d := range g.drops.All() {
-		s.Drops = append(s.Drops, telemetry.Drop{Reason: d.Reason, Count: d.Count, Last: d.Last, Device: d.Device, Topic: d.Topic, Detail: d.Detail})
+		s.Drops = append(s.Drops, telemetry.Drop{Reason: d.Reason, Count: d.Count, Logged: d.Logged, Last: d.Last, Device: d.Device, Topic: d.Topic, Detail: d.Detail})
 	}
 	return s
 }
 
 func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
-	stats, link := c.up.Stats(), c.uplink.Status()
-	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1}
+	stats, link := c.up.Stats(), c.status()
+	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1,
+		Connections: link.up, Wanted: link.wanted, Connects: stats.Connects, Allowed: link.Pace.Rate, Slowed: link.Pace.Slowed, Throttled: link.Pace.Throttled}
 	if link.Up {
 		u.Link = telemetry.LinkUp
 	}
 	if link.Err != nil {
 		u.LastError = link.Err.Error()
 	}
+	given := int64(0)
 	for _, q := range c.upQueues {
+		given += b.g.spool.Ledger(q.Name).Accepted
 		d := b.g.spool.Depth(q.Name)
 		u.Depth += d.Records
 		u.Bytes += d.Bytes
@@ -153,12 +160,14 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.Bytes += d.Bytes
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 	}
-	rate, _ := b.outOf.LoadOrStore(c.name, new(telemetry.Rate))
-	u.OutRate = rate.(*telemetry.Rate).Observe(now, stats.Acked)
-	if net := u.OutRate - b.in.Observe(now, b.accepted.Load()); u.Depth == 0 {
-		u.Drain = 0
-	} else if net > 0 && link.Up {
-		u.Drain = float64(u.Depth) / net
+	rates, _ := b.rates.LoadOrStore(c.name, new(inOut))
+	r := rates.(*inOut)
+	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)
+	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: c.limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
+	u.Drain, u.Outlook = f.estimate()
+	u.Metered = c.metered()
+	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
+		u.Drain, u.Outlook = -1, text
 	}
 	return u
 }

@@ -57,7 +57,13 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 		{gauge("upstream_spooled_messages", "Messages that wait for the cloud.", "upstream"), func(u Upstream) float64 { return float64(u.Depth) }},
 		{gauge("upstream_spooled_bytes", "Topic and payload bytes that wait for the cloud.", "upstream"), func(u Upstream) float64 { return float64(u.Bytes) }},
 		{gauge("upstream_oldest_seconds", "Age of the oldest message that waits.", "upstream"), func(u Upstream) float64 { return u.OldestAge }},
+		{gauge("upstream_drain_seconds", "Until nothing waits at the present rates; -1 while it is not draining.", "upstream"), func(u Upstream) float64 { return u.Drain }},
 		{gauge("upstream_in_flight", "Messages sent and not acknowledged.", "upstream"), func(u Upstream) float64 { return float64(u.InFlight) }},
+		{gauge("upstream_connections", "Connections to the cloud that are up.", "upstream"), func(u Upstream) float64 { return float64(u.Connections) }},
+		{gauge("upstream_connections_wanted", "Connections to the cloud that there should be.", "upstream"), func(u Upstream) float64 { return float64(u.Wanted) }},
+		{counter("upstream_connects_total", "Connections to the cloud that came up since the start.", "upstream"), func(u Upstream) float64 { return float64(u.Connects) }},
+		{gauge("upstream_allowed_rate", "Messages a second that may go to the cloud now; 0 is unlimited.", "upstream"), func(u Upstream) float64 { return u.Allowed }},
+		{counter("upstream_throttled_total", "How often the cloud throttled us, and we slowed down, since the start.", "upstream"), func(u Upstream) float64 { return float64(u.Throttled) }},
 		{gauge("upstream_dead_letters", "Messages that the cloud refused for good.", "upstream"), func(u Upstream) float64 { return float64(u.Dead) }},
 		{gauge("upstream_metered_messages_today", "Metered messages (billing units) delivered today, UTC.", "upstream"), func(u Upstream) float64 { return float64(u.Units) }},
 		{gauge("upstream_uncertain_messages_today", "Metered messages sent today whose fate is unknown.", "upstream"), func(u Upstream) float64 { return float64(u.Uncertain) }},
@@ -67,9 +73,14 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 			send(m.metric, m.value(u), u.Name)
 		}
 	}
-	drops := counter("dropped_messages_total", "Messages refused or dropped since the start, by reason.", "reason")
+	sendQueues(out, s.Queues)
+	sendMetered(out, s.Upstreams)
+	drops, byReason := counter("dropped_messages_total", "Messages refused or dropped since the start, by reason.", "reason"), map[string]int64{}
 	for _, d := range s.Drops {
-		send(drops, float64(d.Count), d.Reason)
+		byReason[d.Reason] += d.Count // one that is logged and one that is not may share theirs
+	}
+	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
+		send(drops, float64(byReason[reason]), reason)
 	}
 	refused := counter("auth_errors_total", "Requests that the policy refused since the start, by the name of AWS IoT Core's metric.", "metric")
 	for _, name := range slices.Sorted(maps.Keys(s.Policy.AuthErrors)) {

@@ -19,7 +19,7 @@ func cost(t *testing.T, region string, u Usage) string {
 	if !ok {
 		t.Fatalf("no prices for %s", region)
 	}
-	return Dollars(usd)
+	return usd.String()
 }
 
 const day = 24 * time.Hour
@@ -63,8 +63,8 @@ func TestGoldenMoney(t *testing.T) {
 func TestG03FreeTierFleetCostsNothing(t *testing.T) {
 	u := Usage{Minutes: 50 * Minutes(31*day), Messages: 50 * 300 * 31, Shadow: 50 * 130 * 31, Rules: 50 * 150 * 31, Actions: 50 * 150 * 31}
 	usd, _ := BuiltIn().Cost("us-east-1", u, true)
-	if usd.Sign() != 0 {
-		t.Errorf("$%s, want nothing", Dollars(usd))
+	if usd.Rat().Sign() != 0 || usd.Ranged() {
+		t.Errorf("$%s, want nothing", usd)
 	}
 	if got := cost(t, "us-east-1", u); got == "0.000000" {
 		t.Error("the same fleet without the free tier costs nothing either")
@@ -103,6 +103,7 @@ func TestGoldenMessages(t *testing.T) {
 		{"G05 QoS 0 subscribers", Publish(kb, u) + 2*Deliver(kb, u), 3},
 		{"G06 retained, then 1,000 subscribe", Publish(retained, u) + 1000*(Subscribe([]string{"a/b"}, nil, u)+Deliver(retained, u)), 4006},
 		{"G07 offline session resumes", 100*Publish(kb, u) + 100*Deliver(kb, u) + 100*Deliver(kb, u) + 100*Puback(nil, u) + Connect(Connection{}, u), 401},
+		{"G07 never resuming", 100*Publish(kb, u) + 100*Deliver(kb, u), 200},
 		{"G13 shadow update: message", Publish(publish(40, 1229), u), 1},
 		{"G13 shadow update: operations", Shadow(1229), 2},
 		{"G15 just one unit", Publish(props, u), 1},

@@ -15,18 +15,35 @@ const (
 	kindUncertain = 'x' // metered messages, sent with an unknown fate
 	kindMessages  = 'm' // MQTT messages, acknowledged
 	kindWire      = 'w' // bytes on the wire, without TLS and TCP
+	kindBytes     = 'b' // bytes that were metered
+	kindRetained  = 'r' // of the units: retained copies (M10)
+	kindAcks      = 'a' // of the units: our PUBACKs (M08)
+	kindOther     = 'v' // units more by the other reading of "5 KB" (M03)
+	kindBasic     = 'i' // units that Basic Ingest's rules processed (M16, M19)
+	kindShadow    = 'o' // shadow operations (M21)
+	kindThrottled = 'q' // messages that the cloud refused for now (M26)
+	kindMinutes   = 't' // minutes of connectivity (M01)
 )
 
-// Directions: from devices to the cloud, and back.
+// Directions: from devices to the cloud, back, and what the connection itself
+// costs.
 const (
 	Up   = "up"
 	Down = "down"
+	Link = "link"
+)
+
+// What stands for the topic in lines of [Link].
+const (
+	ConnectPacket   = "CONNECT"
+	SubscribePacket = "SUBSCRIBE"
 )
 
 // Bounds of names in keys, in bytes.
 const (
 	maxDeviceName = 128 // an MQTT client id at AWS (Q01)
 	maxPrefixName = 64
+	maxThingName  = 128 // a thing's name at AWS
 )
 
 // Hours that no clock vouches for.
@@ -43,8 +60,12 @@ const sep = "\x00" // in no MQTT string
 
 // series is what one set of counters is about.
 type series struct {
-	upstream, direction, device, prefix string
+	upstream, direction, device, prefix, route, thing string
 }
+
+// sameName stands in a key for a thing that is named like its device, as most
+// are.
+const sameName = "="
 
 // hourOf names the ledger's hour of a wall clock.
 func hourOf(wall time.Time, synced bool) string {
@@ -61,16 +82,28 @@ func hourOf(wall time.Time, synced bool) string {
 // key is the counter's key without its kind: hour first, so that a span is one
 // scan, and what is old can be found.
 func (s series) key(hour string) string {
-	return strings.Join([]string{hour, s.upstream, s.direction, s.device, s.prefix, ""}, sep)
+	thing := s.thing
+	if thing != "" && thing == s.device {
+		thing = sameName
+	}
+	return strings.Join([]string{hour, s.upstream, s.direction, s.device, s.prefix, s.route, thing, ""}, sep)
 }
 
-// parseKey is the inverse of key plus kind.
+// parseKey is the inverse of key plus kind. Keys of the first ledgers have
+// neither route nor thing.
 func parseKey(key string) (hour string, s series, kind byte, ok bool) {
 	f := strings.Split(key, sep)
-	if len(f) != 6 || len(f[5]) != 1 {
+	if len(f) != 6 && len(f) != 8 || len(f[len(f)-1]) != 1 {
 		return "", series{}, 0, false
 	}
-	return f[0], series{f[1], f[2], f[3], f[4]}, f[5][0], true
+	s = series{upstream: f[1], direction: f[2], device: f[3], prefix: f[4]}
+	if len(f) == 8 {
+		s.route, s.thing = f[5], f[6]
+	}
+	if s.thing == sameName {
+		s.thing = s.device
+	}
+	return f[0], s, f[len(f)-1][0], true
 }
 
 // parseHour is when the hour (or, once folded, day or month) began, and whether

@@ -33,14 +33,17 @@ func TestPrefix(t *testing.T) {
 }
 
 func FuzzKey(f *testing.F) {
-	f.Add("aws", "pump-1", "dt/line/temp", int64(1_795_000_000), true, 2)
-	f.Add("", "", "", int64(0), false, 1)
-	f.Add("a\x00b", "\x00", "\x00/\x00", int64(-1), false, 8)
-	f.Fuzz(func(t *testing.T, upstream, device, topic string, unix int64, synced bool, levels int) {
+	f.Add("aws", "pump-1", "pump-1", "dt/line/temp", int64(1_795_000_000), true, 2)
+	f.Add("", "", "", "", int64(0), false, 1)
+	f.Add("a\x00b", "\x00", "=", "\x00/\x00", int64(-1), false, 8)
+	f.Fuzz(func(t *testing.T, upstream, device, thing, topic string, unix int64, synced bool, levels int) {
 		if strings.Contains(upstream, sep) {
 			t.Skip("not a name that configs allows")
 		}
-		in := series{upstream, Up, bound(device, maxDeviceName), prefixOf(topic, levels%9)}
+		if thing == sameName {
+			t.Skip("AWS's names of things have no such character")
+		}
+		in := series{upstream, Up, bound(device, maxDeviceName), prefixOf(topic, levels%9), "telemetry", bound(thing, maxThingName)}
 		hour := hourOf(time.Unix(unix, 0), synced)
 		gotHour, got, kind, ok := parseKey(in.key(hour) + string(kindUnits))
 		if !ok || got != in || gotHour != hour || kind != kindUnits {
@@ -58,6 +61,7 @@ func FuzzKey(f *testing.F) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("2026112013\x00aws\x00up\x00pump\x00dt\x00u")
+	f.Add("2026112013\x00aws\x00up\x00pump\x00dt\x00telemetry\x00=\x00u")
 	f.Add("~\x00\x00\x00\x00\x00")
 	f.Fuzz(func(_ *testing.T, key string) {
 		hour, _, _, _ := parseKey(key)
@@ -70,6 +74,8 @@ func TestRegionOf(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"mqtts://abc-ats.iot.eu-central-1.amazonaws.com:8883":  "eu-central-1",
 		"mqtts://abc-ats.iot.cn-north-1.amazonaws.com.cn:8883": "cn-north-1",
+		"mqtts://abc.iot-fips.us-gov-west-1.amazonaws.com":     "us-gov-west-1",
+		"mqtts://abc-ats.iot.eu-west-1.api.aws:8883":           "eu-west-1",
 		"mqtts://broker.example.com:8883":                      "",
 		"mqtts://a.iot.example.com":                            "",
 		"":                                                     "",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 // write puts units of one device into the ledger at an hour of November 2026.
 func write(spool *memory, hour, device string, units int64) {
-	spool.counters[series{"aws", Up, device, "dt/a"}.key(hour)+string(kindUnits)] += units
+	spool.counters[series{upstream: "aws", direction: Up, device: device, prefix: "dt/a"}.key(hour)+string(kindUnits)] += units
 }
 
 func TestTodayCostsWhatItAddsToTheMonth(t *testing.T) {
@@ -148,23 +149,34 @@ func TestHandler(t *testing.T) {
 }
 
 func TestPriceListRefusesWhatWouldBillWrongly(t *testing.T) {
-	const head = `{"schema":"aws-iot-core-prices/1","currency":"USD","regions":{"x":{
-		"connectivity_per_million_minutes":{"usd":1},"shadow_registry_per_million_ops":{"usd":1},
-		"rules_triggered_per_million":{"usd":1},"rule_actions_per_million":{"usd":1},"messages_per_million_tiers":`
+	const start = `{"schema":"aws-iot-core-prices/1","currency":"USD","as_of":"2026-11-20","regions":{"x":{`
+	const head = start + `
+		"connectivity_per_million_minutes":{"usd":1,"status":"sourced"},"shadow_registry_per_million_ops":{"usd":1,"status":"sourced"},
+		"rules_triggered_per_million":{"usd":1,"status":"unverified","low":0.5},"rule_actions_per_million":{"usd":1,"status":"sourced"},"messages_per_million_tiers":`
+	const tier = `[{"from":0,"to":null,"usd":0.1,"status":"sourced"}]}}}`
 	for name, list := range map[string]string{
+		"no date":        strings.Replace(head+tier, "2026-11-20", "lately", 1),
+		"unknown key":    strings.Replace(head+tier, `"currency"`, `"curency":"","currency"`, 1),
+		"unknown mark":   strings.Replace(head+tier, "unverified", "guessed", 1),
+		"low above":      strings.Replace(head+tier, `"low":0.5`, `"low":2`, 1),
+		"high below":     strings.Replace(head+tier, `"low":0.5`, `"high":0.9`, 1),
+		"no regions":     `{"schema":"aws-iot-core-prices/1","currency":"USD","as_of":"2026-11-20"}`,
+		"free below 0":   strings.Replace(head+tier, `"regions"`, `"free_tier":{"messages":-1},"regions"`, 1),
+		"two documents":  head + tier + "{}",
+		"a power":        strings.Replace(head+tier, "0.1", "1e-1", 1),
 		"not JSON":       `{`,
 		"other currency": `{"schema":"aws-iot-core-prices/1","currency":"EUR"}`,
 		"no tiers":       head + `[]}}}`,
-		"gap":            head + `[{"from":0,"to":10,"usd":1},{"from":11,"to":null,"usd":1}]}}}`,
-		"no last tier":   head + `[{"from":0,"to":10,"usd":1}]}}}`,
-		"negative":       head + `[{"from":0,"to":null,"usd":-1}]}}}`,
-		"missing price":  head + `[{"from":0,"to":null}]}}}`,
+		"gap":            head + `[{"from":0,"to":10,"usd":1,"status":"sourced"},{"from":11,"to":null,"usd":1,"status":"sourced"}]}}}`,
+		"no last tier":   head + `[{"from":0,"to":10,"usd":1,"status":"sourced"}]}}}`,
+		"negative":       head + `[{"from":0,"to":null,"usd":-1,"status":"sourced"}]}}}`,
+		"missing price":  head + `[{"from":0,"to":null,"status":"sourced"}]}}}`,
 	} {
 		if _, err := ParsePrices([]byte(list)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	p, err := ParsePrices([]byte(head + `[{"from":0,"to":null,"usd":0.1}]}}}`))
+	p, err := ParsePrices([]byte(head + tier))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,8 +196,9 @@ func TestGroupSumsToTheTotal(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := Group(bill.Lines, 3, func(n Line) string { return n.Device })
-	want := []Sum{{Name: "g", Counts: Counts{Units: 7}, USD: "0.000008"}, {Name: "f", Counts: Counts{Units: 6}, USD: "0.000007"},
-		{Name: "e", Counts: Counts{Units: 5}, USD: "0.000006"}, {Name: Rest, Counts: Counts{Units: 10}, USD: "0.000012"}}
+	const hidden = "rules, subscribers"
+	want := []Sum{{Name: "g", Counts: Counts{Units: 7}, USD: "0.000008", Hidden: hidden}, {Name: "f", Counts: Counts{Units: 6}, USD: "0.000007", Hidden: hidden},
+		{Name: "e", Counts: Counts{Units: 5}, USD: "0.000006", Hidden: hidden}, {Name: Rest, Counts: Counts{Units: 10}, USD: "0.000012", Hidden: hidden}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -19,23 +19,46 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type memory struct {
 	bridge.Spool
 	counters map[string]int64
+	sizes    map[string][]byte
+	fails    error // of the next commits
 }
 
-func newMemory() *memory { return &memory{counters: map[string]int64{}} }
+func newMemory() *memory { return &memory{counters: map[string]int64{}, sizes: map[string][]byte{}} }
 
 func (m *memory) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	if m.fails != nil {
+		if done != nil {
+			done(0, m.fails)
+		}
+		return
+	}
 	for _, a := range b.Adds {
 		m.counters[a.Key] += a.Delta
 	}
 	for _, p := range b.Puts {
-		delete(m.counters, p.Key)
+		switch {
+		case p.Namespace == SizesNamespace && p.Value != nil:
+			m.sizes[p.Key] = p.Value
+		case p.Namespace == SizesNamespace:
+			delete(m.sizes, p.Key)
+		default:
+			delete(m.counters, p.Key)
+		}
 	}
 	if done != nil {
 		done(0, nil)
 	}
 }
 
-func (m *memory) Scan(_, prefix string, fn func(string, []byte) bool) error {
+func (m *memory) Scan(namespace, prefix string, fn func(string, []byte) bool) error {
+	if namespace == SizesNamespace {
+		for _, k := range slices.Sorted(maps.Keys(m.sizes)) {
+			if strings.HasPrefix(k, prefix) && !fn(k, m.sizes[k]) {
+				break
+			}
+		}
+		return nil
+	}
 	for _, k := range slices.Sorted(maps.Keys(m.counters)) {
 		if strings.HasPrefix(k, prefix) && !fn(k, binary.BigEndian.AppendUint64(nil, uint64(m.counters[k]))) {
 			break
@@ -73,4 +96,14 @@ func newLedger(t *testing.T, spool Counters, upstreams map[string]Options) *Ledg
 		t.Fatal(err)
 	}
 	return l
+}
+
+// bill is the bill of the day of a clock.
+func (m *memory) bill(t *testing.T, o Options, at time.Time) *Bill {
+	t.Helper()
+	b, err := newLedger(t, m, map[string]Options{"aws": o}).Bill(Today(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -2,8 +2,8 @@ package billing
 
 import (
 	"fmt"
+	"strings"
 	"sync"
-	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -12,20 +12,27 @@ import (
 // is safe for concurrent use.
 type Meter struct {
 	now       func() bridge.Instant
-	upstreams map[string]Options
+	spool     bridge.Spool
+	upstreams map[string]*Options
 
-	mu   sync.Mutex
-	book *hourBook
-	mark hourMark         // when book was last found to be of the present hour
-	pace map[string]*pace // by upstream
+	mu    sync.Mutex
+	book  *hourBook
+	sizes *sizeBook
+	mark  hourMark         // when book was last found to be of the present hour
+	pace  map[string]*pace // by upstream
+	links map[*Connected]bool
 }
 
 // NewMeter makes a meter for the named upstreams, on the ledger in spool; an
 // upstream that is not named bills as by default. now is [bridge.Clock.Now].
 func NewMeter(spool bridge.Spool, upstreams map[string]Options, now func() bridge.Instant) (*Meter, error) {
 	at := now()
-	m := &Meter{now: now, upstreams: upstreams, book: newHourBook(hourOf(at.Wall, at.Synced)), pace: map[string]*pace{}}
-	for name := range upstreams {
+	m := &Meter{
+		now: now, spool: spool, upstreams: map[string]*Options{}, book: newHourBook(hourOf(at.Wall, at.Synced)), sizes: newSizeBook(spool),
+		pace: map[string]*pace{}, links: map[*Connected]bool{},
+	}
+	for name, o := range upstreams {
+		m.upstreams[name] = &o
 		m.pace[name] = &pace{started: at.Mono}
 	}
 	if err := m.book.load(spool); err != nil {
@@ -40,56 +47,160 @@ type hourMark struct {
 	synced bool
 }
 
-var _ bridge.Meter = (*Meter)(nil)
+var _ interface {
+	bridge.Meter
+	bridge.RefusalMeter
+} = (*Meter)(nil)
 
-// Delivered meters an acknowledged delivery (M06, M10, M11, M16). The cloud's
-// PUBACK is free (M09).
+// Delivered meters an acknowledged delivery (M06, M10, M11, M16, M18). The
+// cloud's PUBACK is free (M09).
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
-	out := bridge.Outgoing(s)
-	units := Publish(out, m.unit(upstream))
-	c := m.count(series{upstream, Up, s.Device, out.Topic}, units)
-	addMessage(b, c, units, int64(o.Wire))
+	out, op := bridge.Outgoing(s), m.options(upstream)
+	size := out.MeteredSize()
+	units := op.publish(out, size, o, int64(op.Unit))
+	c := m.count(upSeries(upstream, s, out), op, units, func(d *daySizes) {
+		d.histogram.Add(len(out.Payload), len(out.Topic), size-len(out.Payload)-len(out.Topic), out.Retain)
+		d.dirty = true
+	})
+	addMessage(b, c, units, int64(o.Wire), int64(size+o.Body))
+	if units == 0 || o.HTTP && IsBasicIngest(out.Topic) {
+		if IsBasicIngest(out.Topic) {
+			add(b, c.key(kindBasic), Units(size, int64(op.Unit)))
+		}
+		return
+	}
+	if out.Retain {
+		add(b, c.key(kindRetained), Units(size, int64(op.Unit)))
+	}
+	if d := op.publish(out, size, o, otherReading(int64(op.Unit))) - units; d != 0 {
+		add(b, c.key(kindOther), d)
+	}
+	if n := ShadowOperations(out); n > 0 {
+		add(b, c.key(kindShadow), n)
+	}
+}
+
+// publish is what a PUBLISH of a known size costs, or a POST, with the switches
+// of the upstream.
+func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, unit int64) int64 {
+	switch {
+	case how.HTTP:
+		return HTTP(out, how.Body, unit)
+	case IsBasicIngest(out.Topic), o.Defender == DefenderFree && IsDefender(out.Topic): // M16, M23
+		return 0
+	case out.Retain: // M10, M11
+		return 2 * Units(size, unit)
+	}
+	return Units(size, unit)
 }
 
 // Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
 // throttled one costs nothing, a re-send is billed; which it was, nobody says).
 func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
-	out := bridge.Outgoing(s)
-	c := m.count(series{upstream, Up, s.Device, out.Topic}, 0)
-	b.Add(Namespace, c.uncertain, Publish(out, m.unit(upstream)))
+	out, op := bridge.Outgoing(s), m.options(upstream)
+	c := m.count(upSeries(upstream, s, out), op, 0, nil)
+	add(b, c.key(kindUncertain), op.publish(out, out.MeteredSize(), bridge.Outcome{}, int64(op.Unit)))
+}
+
+// Refused meters a delivery that the cloud answered and did not take. What it
+// throttled or refused over MQTT costs nothing (M26) and is counted. An HTTP
+// error with a body is metered by that body (M18); whether the request is
+// metered as well nobody says.
+func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
+	out, op := bridge.Outgoing(s), m.options(upstream)
+	units := int64(0)
+	if o.HTTP {
+		units = HTTPResponse(o.Body, int64(op.Unit))
+	}
+	c := m.count(upSeries(upstream, s, out), op, units, nil)
+	add(b, c.key(kindThrottled), 1)
+	if units > 0 {
+		add(b, c.units, units)
+		add(b, c.bytes, int64(o.Body))
+		add(b, c.wire, int64(o.Wire))
+		add(b, c.key(kindUncertain), HTTPRequest(out, int64(op.Unit)))
+	}
 }
 
 // Received meters a message that came down (M07) and, at QoS 1, the PUBACK
-// that answers it (M08).
+// that answers it (M08). One that came before, and whose answer never reached the
+// cloud, was billed then too; whether it is in the ledger, and with the answer,
+// nobody knows after a crash.
 func (m *Meter) Received(b *bridge.Batch, upstream string, msg *bridge.Message, wire int) {
-	unit := m.unit(upstream)
-	units := Deliver(msg, unit)
+	op := m.options(upstream)
+	unit := int64(op.Unit)
+	units, acks := Deliver(msg, unit), int64(0)
 	if msg.QoS > 0 {
-		units += Puback(nil, unit)
+		acks = Puback(nil, unit)
 	}
-	c := m.count(series{upstream, Down, "", msg.Topic}, units)
-	addMessage(b, c, units, int64(wire))
+	again := int64(0)
+	if msg.Dup {
+		acks, again = 0, units+acks
+	}
+	c := m.count(series{upstream: upstream, direction: Down, prefix: msg.Topic}, op, units+acks, nil)
+	if again > 0 {
+		add(b, c.key(kindUncertain), again)
+	}
+	addMessage(b, c, units+acks, int64(wire), int64(msg.MeteredSize()))
+	if acks > 0 {
+		add(b, c.key(kindAcks), acks)
+	}
+	if d := Deliver(msg, otherReading(unit)) - units; d != 0 {
+		add(b, c.key(kindOther), d)
+	}
+}
+
+// otherReading is the size that "5 KB" may mean instead (M03).
+func otherReading(unit int64) int64 {
+	switch unit {
+	case DefaultUnit:
+		return decimalUnit
+	case decimalUnit:
+		return DefaultUnit
+	}
+	return unit
+}
+
+// upSeries is the series of a delivery, whose prefix is still the whole topic.
+func upSeries(upstream string, s *bridge.Stored, out *bridge.Message) series {
+	queue := s.Receiver.Queue
+	return series{upstream: upstream, direction: Up, device: s.Device, prefix: out.Topic, route: queue[strings.LastIndexByte(queue, '/')+1:], thing: s.Thing}
 }
 
 // addMessage adds one message to the batch's changes of its counters, when the
 // batch has some: a batch of hundreds of releases is about few series, and each
-// change costs its key in the log. The three counters of a series stand together.
-func addMessage(b *bridge.Batch, c *counters, units, wire int64) {
-	for i := len(b.Adds) - 3; i >= max(0, len(b.Adds)-coalesce); i-- {
-		a := b.Adds[i : i+3]
-		if a[0].Key == c.units && a[1].Key == c.messages && a[2].Key == c.wire && a[0].Namespace == Namespace {
+// change costs its key in the log. The four counters of a series that every
+// message changes stand together.
+func addMessage(b *bridge.Batch, c *counters, units, wire, bytes int64) {
+	for i := len(b.Adds) - 4; i >= max(0, len(b.Adds)-coalesce); i-- {
+		a := b.Adds[i : i+4]
+		if a[0].Key == c.units && a[1].Key == c.messages && a[2].Key == c.wire && a[3].Key == c.bytes && a[0].Namespace == Namespace {
 			a[0].Delta += units
 			a[1].Delta++
 			a[2].Delta += wire
+			a[3].Delta += bytes
 			return
 		}
 	}
 	b.Add(Namespace, c.units, units)
 	b.Add(Namespace, c.messages, 1)
 	b.Add(Namespace, c.wire, wire)
+	b.Add(Namespace, c.bytes, bytes)
 }
 
-// coalesce bounds the search: some 80 devices at 3 counters each.
+// add changes a counter that few messages need, together with the last change
+// of it.
+func add(b *bridge.Batch, key string, delta int64) {
+	for i := len(b.Adds) - 1; i >= max(0, len(b.Adds)-coalesce); i-- {
+		if a := &b.Adds[i]; a.Key == key && a.Namespace == Namespace {
+			a.Delta += delta
+			return
+		}
+	}
+	b.Add(Namespace, key, delta)
+}
+
+// coalesce bounds the search: some 60 devices at 4 counters each.
 const coalesce = 256
 
 // Pace is how many units upstream was billed in the last hour, extrapolated
@@ -104,11 +215,14 @@ func (m *Meter) Pace(upstream string) (unitsPerHour int64) {
 	return 0
 }
 
-// count finds the counters of s, whose prefix is still the whole topic.
-func (m *Meter) count(s series, units int64) *counters {
+// count finds the counters of s, whose prefix is still the whole topic, and has
+// record note the message's size.
+func (m *Meter) count(s series, o *Options, units int64, record func(*daySizes)) *counters {
 	at := m.now()
-	o := m.options(s.upstream)
-	s.device, s.prefix = bound(s.device, maxDeviceName), prefixOf(s.prefix, o.PrefixLevels)
+	if s.direction != Link {
+		s.prefix = prefixOf(s.prefix, o.PrefixLevels)
+	}
+	s.device, s.thing = bound(s.device, maxDeviceName), bound(s.thing, maxThingName)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if mark := (hourMark{at.Wall.Unix() / 3600, at.Synced}); mark != m.mark {
@@ -123,46 +237,17 @@ func (m *Meter) count(s series, units int64) *counters {
 		m.pace[s.upstream] = p
 	}
 	p.add(at.Mono, units)
-	return m.book.find(s, &o)
+	c := m.book.find(s, o, m.sizes)
+	if record != nil && c.sizes != nil {
+		record(c.sizes)
+	}
+	return c
 }
 
-func (m *Meter) options(upstream string) Options {
-	if o, ok := m.upstreams[upstream]; ok {
+func (m *Meter) options(upstream string) *Options {
+	if o := m.upstreams[upstream]; o != nil {
 		return o
 	}
-	return DefaultOptions()
-}
-
-func (m *Meter) unit(upstream string) int64 { return int64(m.options(upstream).Unit) }
-
-// pace is the units of the last 60 minutes, by the monotonic clock.
-type pace struct {
-	started time.Duration
-	minutes [60]struct {
-		at    int64 // minute since the start of the process
-		units int64
-	}
-}
-
-func (p *pace) add(now time.Duration, units int64) {
-	minute := int64(now / time.Minute)
-	slot := &p.minutes[minute%60]
-	if slot.at != minute {
-		slot.at, slot.units = minute, 0
-	}
-	slot.units += units
-}
-
-func (p *pace) perHour(now time.Duration) int64 {
-	minute, sum := int64(now/time.Minute), int64(0)
-	for _, slot := range p.minutes {
-		if minute-slot.at < 60 {
-			sum += slot.units
-		}
-	}
-	seen := min(now-p.started, 59*time.Minute+now%time.Minute)
-	if seen < time.Second {
-		seen = time.Second
-	}
-	return int64(float64(sum) * float64(time.Hour) / float64(seen))
+	o := DefaultOptions()
+	return &o
 }

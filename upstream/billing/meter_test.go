@@ -34,25 +34,25 @@ func TestMeterCountsWhatCrossed(t *testing.T) {
 	}
 	m.Delivered(&b, "aws", stored("pump", "dt/line/b", 6000), bridge.Outcome{Wire: 6060})
 	m.Uncertain(&b, "aws", stored("pump", "dt/line/b", 6000))
-	if len(b.Adds) != 4 {
-		t.Errorf("%d changes for one series, want its 4 counters", len(b.Adds))
+	if len(b.Adds) != 5 {
+		t.Errorf("%d changes for one series, want its 5 counters", len(b.Adds))
 	}
 	clock.set("2026-11-20 14:00")
 	m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, 5116), QoS: 1}, 5130)
 	m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, 5115), QoS: 0}, 5120)
 	spool.Commit(&b, nil)
 
-	l := newLedger(t, spool, m.upstreams)
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})
 	bill, err := l.Bill(Today(clock.Wall))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Line{
-		{Upstream: "aws", Direction: Up, Device: "pump", Topic: "dt/line", Counts: Counts{Units: 5, Uncertain: 2, Messages: 4, Wire: 6540}, USD: "0.000006000"},
-		{Upstream: "aws", Direction: Down, Topic: "cmd/a", Counts: Counts{Units: 4, Messages: 2, Wire: 10250}, USD: "0.000004800"},
+		{Upstream: "aws", Direction: Up, Device: "pump", Topic: "dt/line", Counts: Counts{Units: 5, Uncertain: 2, Messages: 4, Wire: 6540, Bytes: 6372}, USD: "0.000006000"},
+		{Upstream: "aws", Direction: Down, Topic: "cmd/a", Counts: Counts{Units: 4, Messages: 2, Wire: 10250, Bytes: 10241, Acks: 1, Other: 1}, USD: "0.000004800"},
 	}
 	for i := range bill.Lines {
-		bill.Lines[i].cost = nil
+		bill.Lines[i].cost, bill.Lines[i].Hidden = nil, ""
 	}
 	if fmt.Sprint(bill.Lines) != fmt.Sprint(want) {
 		t.Errorf("lines\n%+v, want\n%+v", bill.Lines, want)
@@ -112,7 +112,7 @@ func TestHoursThatNoClockVouchesFor(t *testing.T) {
 		var b bridge.Batch
 		m.Delivered(&b, "aws", stored("pump", "dt/a", 10), bridge.Outcome{})
 		spool.Commit(&b, nil)
-		bill, err := newLedger(t, spool, m.upstreams).Bill(Today(time.Date(2026, 11, 20, 1, 0, 0, 0, time.UTC)))
+		bill, err := newLedger(t, spool, map[string]Options{"aws": frankfurt()}).Bill(Today(time.Date(2026, 11, 20, 1, 0, 0, 0, time.UTC)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,8 +2,6 @@ package billing
 
 import (
 	_ "embed"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"math/big"
 	"slices"
@@ -12,8 +10,6 @@ import (
 
 //go:embed prices.json
 var builtIn []byte
-
-const priceSchema = "aws-iot-core-prices/1"
 
 // PriceList is what a cloud charges, by region. It is immutable.
 type PriceList struct {
@@ -29,12 +25,23 @@ type Region struct {
 	Shadow   Price
 	Rules    Price
 	Actions  Price
+	Direct   Price // of the first tier, the only one known
 }
 
-// Price is dollars per million, and how well it is known.
+// How well a price is known.
+const (
+	Sourced    = "sourced"    // a source says it
+	Inferred   = "inferred"   // concluded from its kin
+	Unverified = "unverified" // no source was reached
+)
+
+// Price is dollars per million, and how well it is known. One that is sourced
+// is its own bounds; any other lies between the lowest and the highest price of
+// its kind in the list, or between those that the list gives it.
 type Price struct {
 	PerMillion *big.Rat
-	Status     string // sourced | inferred | unverified
+	Low, High  *big.Rat
+	Status     string
 }
 
 // Tier is the price of the units from From (inclusive) up to the next tier.
@@ -45,11 +52,28 @@ type Tier struct {
 
 // Usage is what one month is billed for.
 type Usage struct {
-	Messages int64 // metered messages
-	Minutes  int64 // of connectivity
-	Shadow   int64 // shadow and registry operations
-	Rules    int64 // rules triggered
-	Actions  int64 // actions executed
+	Messages int64 `json:"messages"`        // metered messages
+	Minutes  int64 `json:"minutes"`         // of connectivity
+	Shadow   int64 `json:"shadow"`          // shadow and registry operations
+	Rules    int64 `json:"rules"`           // rules triggered
+	Actions  int64 `json:"actions"`         // actions executed
+	Direct   int64 `json:"direct_messages"` // direct messages (M22)
+}
+
+// Plus is the sum of two usages.
+func (u Usage) Plus(v Usage) Usage {
+	return Usage{
+		Messages: u.Messages + v.Messages, Minutes: u.Minutes + v.Minutes, Shadow: u.Shadow + v.Shadow,
+		Rules: u.Rules + v.Rules, Actions: u.Actions + v.Actions, Direct: u.Direct + v.Direct,
+	}
+}
+
+// less takes v off, item by item, and nothing below zero.
+func (u Usage) less(v Usage) Usage {
+	return Usage{
+		Messages: max(0, u.Messages-v.Messages), Minutes: max(0, u.Minutes-v.Minutes), Shadow: max(0, u.Shadow-v.Shadow),
+		Rules: max(0, u.Rules-v.Rules), Actions: max(0, u.Actions-v.Actions), Direct: max(0, u.Direct-v.Direct),
+	}
 }
 
 // BuiltIn is the price list that Ebbgate ships. It ages: give a newer one
@@ -63,114 +87,111 @@ func BuiltIn() *PriceList {
 }
 
 // Cost is what u costs in one month of region, free units taken off first when
-// free is set. An unknown region has no price: ok is false.
-func (p *PriceList) Cost(region string, u Usage, free bool) (usd *big.Rat, ok bool) {
+// free is set (GovCloud has none). An unknown region has no price: ok is false.
+func (p *PriceList) Cost(region string, u Usage, free bool) (a Amount, ok bool) {
 	r, ok := p.Regions[region]
 	if !ok {
-		return new(big.Rat), false
+		return Amount{}, false
 	}
-	if free {
-		u = Usage{
-			Messages: max(0, u.Messages-p.Free.Messages), Minutes: max(0, u.Minutes-p.Free.Minutes),
-			Shadow: max(0, u.Shadow-p.Free.Shadow), Rules: max(0, u.Rules-p.Free.Rules), Actions: max(0, u.Actions-p.Free.Actions),
-		}
+	if free && !strings.HasPrefix(region, "us-gov-") {
+		u = u.less(p.Free)
 	}
-	usd = new(big.Rat)
 	for i, t := range r.Messages {
 		upTo := u.Messages
 		if i+1 < len(r.Messages) {
 			upTo = min(upTo, r.Messages[i+1].From)
 		}
-		usd.Add(usd, t.of(upTo-t.From))
+		a = a.Plus(t.of(upTo - t.From))
 	}
-	for _, part := range []*big.Rat{r.Minutes.of(u.Minutes), r.Shadow.of(u.Shadow), r.Rules.of(u.Rules), r.Actions.of(u.Actions)} {
-		usd.Add(usd, part)
-	}
-	return usd, true
+	return a.Plus(r.Minutes.of(u.Minutes)).Plus(r.Shadow.of(u.Shadow)).Plus(r.Rules.of(u.Rules)).
+		Plus(r.Actions.of(u.Actions)).Plus(r.Direct.of(u.Direct)), true
 }
 
-func (p Price) of(n int64) *big.Rat {
-	out := big.NewRat(max(0, n), 1_000_000)
-	return out.Mul(out, p.PerMillion)
+// Added is what u costs on top of before, in one month: tiers and free units
+// that before has used up are used up.
+func (p *PriceList) Added(region string, before, u Usage, free bool) (Amount, bool) {
+	less, _ := p.Cost(region, before, free)
+	a, ok := p.Cost(region, before.Plus(u), free)
+	return a.Minus(less), ok
 }
 
-// Dollars shows an amount with six decimals, rounded half away from zero.
-func Dollars(usd *big.Rat) string { return usd.FloatString(6) }
+func (p Price) of(n int64) Amount {
+	if n <= 0 || p.PerMillion == nil {
+		return Amount{}
+	}
+	per := func(price *big.Rat) *big.Rat {
+		out := big.NewRat(n, 1_000_000)
+		return out.Mul(out, price)
+	}
+	return Amount{per(p.PerMillion), per(p.Low), per(p.High)}
+}
+
+// Status is how well the prices of u's items are known in region: the least
+// well known counts.
+func (p *PriceList) Status(region string, u Usage) string {
+	worst := Sourced
+	take := func(n int64, prices ...Price) {
+		for _, price := range prices {
+			if n > 0 && slices.Index(statuses, price.Status) > slices.Index(statuses, worst) {
+				worst = price.Status
+			}
+		}
+	}
+	r, ok := p.Regions[region]
+	if !ok {
+		return ""
+	}
+	for _, t := range r.Messages {
+		take(u.Messages-t.From, t.Price)
+	}
+	take(u.Minutes, r.Minutes)
+	take(u.Shadow, r.Shadow)
+	take(u.Rules, r.Rules)
+	take(u.Actions, r.Actions)
+	take(u.Direct, r.Direct)
+	return worst
+}
+
+// statuses from the best known on.
+var statuses = []string{Sourced, Inferred, Unverified}
 
 func (p *PriceList) names() []string { return slices.Sorted(maps.Keys(p.Regions)) }
 
-// The file's form. Numbers stay text until they are rational: 0.1 is a tenth.
-type (
-	priceFile struct {
-		Schema   string `json:"schema"`
-		Currency string `json:"currency"`
-		AsOf     string `json:"as_of"`
-		Free     struct {
-			Minutes  int64 `json:"connection_minutes"`
-			Messages int64 `json:"messages"`
-			Shadow   int64 `json:"registry_shadow_ops"`
-			Rules    int64 `json:"rules_triggered"`
-			Actions  int64 `json:"actions"`
-		} `json:"free_tier"`
-		Regions map[string]struct {
-			Minutes  priceEntry   `json:"connectivity_per_million_minutes"`
-			Messages []priceEntry `json:"messages_per_million_tiers"`
-			Shadow   priceEntry   `json:"shadow_registry_per_million_ops"`
-			Rules    priceEntry   `json:"rules_triggered_per_million"`
-			Actions  priceEntry   `json:"rule_actions_per_million"`
-		} `json:"regions"`
+// bound fills in the bounds that the list does not give: of what is not sourced,
+// the lowest and the highest price of the kind among all regions.
+func (p *PriceList) bound() {
+	var all []Region
+	for _, name := range p.names() {
+		all = append(all, p.Regions[name])
 	}
-	priceEntry struct {
-		From   int64       `json:"from"`
-		To     *int64      `json:"to"`
-		USD    json.Number `json:"usd"`
-		Status string      `json:"status"`
+	for name, r := range p.Regions {
+		for i := range r.Messages {
+			r.Messages[i].Price = r.Messages[i].bounded(all, func(o Region) Price { return o.Messages[min(i, len(o.Messages)-1)].Price })
+		}
+		r.Minutes = r.Minutes.bounded(all, func(o Region) Price { return o.Minutes })
+		r.Shadow = r.Shadow.bounded(all, func(o Region) Price { return o.Shadow })
+		r.Rules = r.Rules.bounded(all, func(o Region) Price { return o.Rules })
+		r.Actions = r.Actions.bounded(all, func(o Region) Price { return o.Actions })
+		r.Direct = r.Direct.bounded(all, func(o Region) Price { return o.Direct })
+		p.Regions[name] = r
 	}
-)
+}
 
-// ParsePrices reads a price list. It refuses what would make a wrong bill: an
-// unknown schema or currency, tiers with gaps, negative or missing prices.
-func ParsePrices(data []byte) (*PriceList, error) {
-	var f priceFile
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("price list: %w", err)
+func (p Price) bounded(all []Region, same func(Region) Price) Price {
+	if p.PerMillion == nil {
+		return p
 	}
-	if f.Schema != priceSchema || f.Currency != "USD" {
-		return nil, fmt.Errorf("price list: schema %q in %q, want %q in \"USD\"", f.Schema, f.Currency, priceSchema)
+	low, high := p.PerMillion, p.PerMillion
+	for _, r := range all {
+		if o := same(r).PerMillion; o != nil && p.Status != Sourced {
+			low, high = least(low, o), most(high, o)
+		}
 	}
-	out := &PriceList{AsOf: f.AsOf, Regions: map[string]Region{}, Free: Usage{
-		Messages: f.Free.Messages, Minutes: f.Free.Minutes, Shadow: f.Free.Shadow, Rules: f.Free.Rules, Actions: f.Free.Actions,
-	}}
-	for name, in := range f.Regions {
-		var r Region
-		var err error
-		entry := func(what string, e priceEntry) Price {
-			p, ok := new(big.Rat).SetString(e.USD.String())
-			if err == nil && (!ok || p.Sign() < 0 || strings.ContainsAny(e.USD.String(), "eE/")) {
-				err = fmt.Errorf("price list: region %s: %s: %q is not a price", name, what, e.USD)
-			}
-			return Price{p, e.Status}
-		}
-		r.Minutes, r.Shadow = entry("connectivity", in.Minutes), entry("shadow and registry", in.Shadow)
-		r.Rules, r.Actions = entry("rules", in.Rules), entry("actions", in.Actions)
-		next := int64(0)
-		for i, e := range in.Messages {
-			last := i == len(in.Messages)-1
-			if e.From != next || (e.To == nil) != last || (e.To != nil && *e.To <= e.From) {
-				return nil, fmt.Errorf("price list: region %s: message tiers do not join at %d", name, e.From)
-			}
-			if e.To != nil {
-				next = *e.To
-			}
-			r.Messages = append(r.Messages, Tier{e.From, entry("messages", e)})
-		}
-		if len(r.Messages) == 0 {
-			return nil, fmt.Errorf("price list: region %s: no message tiers", name)
-		}
-		if err != nil {
-			return nil, err
-		}
-		out.Regions[name] = r
+	if p.Low == nil {
+		p.Low = low
 	}
-	return out, nil
+	if p.High == nil {
+		p.High = high
+	}
+	return p
 }

@@ -5,22 +5,33 @@ import "github.com/ebbgate/ebbgate/bridge"
 // other takes the devices and prefixes above the bound.
 const other = "(other)"
 
-// counters are the ready-made keys of one series in one hour.
-type counters struct{ units, uncertain, messages, wire string }
+// counters are the ready-made keys of one series in one hour: those that every
+// message needs, and what the others begin with.
+type counters struct {
+	units, messages, wire, bytes string
+	base                         string
+
+	sizes *daySizes // nil where sizes are not recorded
+}
+
+func (c *counters) key(kind byte) string { return c.base + string(kind) }
 
 // hourBook is the series of the present hour: it bounds them, and keeps their
 // keys so that metering a message builds no string.
 type hourBook struct {
 	hour     string
-	names    map[side]map[string]map[string]bool // device → its prefixes
+	names    map[side]map[string]map[shelf]bool // device → its prefixes
 	counters map[series]*counters
 }
 
 // side is an upstream in one direction: bounds hold for each.
 type side struct{ upstream, direction string }
 
+// shelf is what a device's series are told apart by.
+type shelf struct{ prefix, route string }
+
 func newHourBook(hour string) *hourBook {
-	return &hourBook{hour: hour, names: map[side]map[string]map[string]bool{}, counters: map[series]*counters{}}
+	return &hourBook{hour: hour, names: map[side]map[string]map[shelf]bool{}, counters: map[series]*counters{}}
 }
 
 // load reads what the hour has in the ledger already, so that a restart does
@@ -37,32 +48,36 @@ func (h *hourBook) load(spool bridge.Spool) error {
 func (h *hourBook) note(s series) {
 	id := side{s.upstream, s.direction}
 	if h.names[id] == nil {
-		h.names[id] = map[string]map[string]bool{}
+		h.names[id] = map[string]map[shelf]bool{}
 	}
 	if h.names[id][s.device] == nil {
-		h.names[id][s.device] = map[string]bool{}
+		h.names[id][s.device] = map[shelf]bool{}
 	}
-	h.names[id][s.device][s.prefix] = true
+	h.names[id][s.device][shelf{s.prefix, s.route}] = true
 }
 
 // find returns the counters of s, folded into "(other)" above the bounds.
-func (h *hourBook) find(s series, o *Options) *counters {
+func (h *hourBook) find(s series, o *Options, days *sizeBook) *counters {
 	if c := h.counters[s]; c != nil {
 		return c
 	}
+	asked := s
 	devices := h.names[side{s.upstream, s.direction}]
 	if devices[s.device] == nil && len(devices) >= o.MaxDevices {
-		s.device = other
+		s.device, s.thing = other, ""
 	}
-	if p := devices[s.device]; !p[s.prefix] && len(p) >= o.MaxPrefixes {
-		s.prefix = other
+	if p := devices[s.device]; !p[shelf{s.prefix, s.route}] && len(p) >= o.MaxPrefixes {
+		s.prefix, s.route = other, ""
 	}
 	if c := h.counters[s]; c != nil {
 		return c
 	}
 	h.note(s)
 	k := s.key(h.hour)
-	c := &counters{units: k + string(kindUnits), uncertain: k + string(kindUncertain), messages: k + string(kindMessages), wire: k + string(kindWire)}
+	c := &counters{base: k, units: k + string(kindUnits), messages: k + string(kindMessages), wire: k + string(kindWire), bytes: k + string(kindBytes)}
+	if s.direction == Up {
+		c.sizes = days.find(h.hour, asked)
+	}
 	h.counters[s] = c
 	return c
 }

@@ -24,7 +24,7 @@ type closedHours struct {
 	sums map[string]closedSum
 }
 
-type closedSum struct{ day, dayUncertain, month int64 }
+type closedSum struct{ day, dayUncertain, month, dayMinutes, minutes int64 }
 
 // Totals sums today and this month, and projects the pace (units an hour, by
 // upstream: [Meter.Pace]) to a month.
@@ -38,16 +38,23 @@ func (l *Ledger) Totals(now time.Time, pace func(upstream string) int64) (map[st
 		c := closed[name]
 		live := open[name]
 		t := Totals{UnitsToday: c.day + live.day, UncertainToday: c.dayUncertain + live.dayUncertain, UnitsMonth: c.month + live.month}
-		cost := func(units int64) *big.Rat {
-			usd, _ := l.prices[name].Cost(o.Region, Usage{Messages: units}, o.FreeTier)
-			return usd
+		cost := func(u Usage) *big.Rat {
+			a, _ := l.prices[name].Added(o.Region, o.OtherUsage.usage(), u, o.FreeTier)
+			return a.Rat()
 		}
-		t.USDMonth = cost(t.UnitsMonth)
-		t.USDToday = new(big.Rat).Sub(t.USDMonth, cost(t.UnitsMonth-t.UnitsToday))
-		t.USDProjected = cost(pace(name) * 24 * 30)
+		earlier := Usage{Messages: t.UnitsMonth - t.UnitsToday, Minutes: c.minutes + live.minutes - c.dayMinutes - live.dayMinutes}
+		t.USDMonth = cost(Usage{Messages: t.UnitsMonth, Minutes: c.minutes + live.minutes})
+		t.USDToday = new(big.Rat).Sub(t.USDMonth, cost(earlier))
+		t.USDProjected = cost(Usage{Messages: pace(name) * 24 * 30, Minutes: projected(c.dayMinutes+live.dayMinutes, now)})
 		out[name] = t
 	}
 	return out, nil
+}
+
+// projected is what the minutes of today make in 30 days at the same pace.
+func projected(minutes int64, now time.Time) int64 {
+	start, _ := Today(now)
+	return minutes * 30 * 86_400 / max(60, int64(now.Sub(start)/time.Second))
 }
 
 // upToHour splits this month: hours before the previous one from memory, the
@@ -63,9 +70,11 @@ func (l *Ledger) upToHour(now time.Time) (closed, open map[string]closedSum, err
 			}
 			sum := into[s.upstream]
 			sum.month += c.Units
+			sum.minutes += c.Minutes
 			if !start.Before(dayStart) {
 				sum.day += c.Units
 				sum.dayUncertain += c.Uncertain
+				sum.dayMinutes += c.Minutes
 			}
 			into[s.upstream] = sum
 		}

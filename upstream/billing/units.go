@@ -11,6 +11,9 @@ import (
 // read here as 5 × 1024 (M03; the other reading, 5,000, is an option).
 const DefaultUnit = 5120
 
+// decimalUnit is the other reading of "5 KB".
+const decimalUnit = 5000
+
 // basicIngest starts the topics whose publishes are not metered (M16).
 const basicIngest = "$aws/rules/"
 
@@ -24,7 +27,7 @@ func Units(size int, unit int64) int64 {
 // retained (M10; the deletion of a retained message too, M11), and nothing on
 // Basic Ingest topics (M16).
 func Publish(m *bridge.Message, unit int64) int64 {
-	if strings.HasPrefix(m.Topic, basicIngest) {
+	if IsBasicIngest(m.Topic) {
 		return 0
 	}
 	n := Units(m.MeteredSize(), unit)
@@ -50,12 +53,13 @@ type Connection struct {
 }
 
 // Connect meters a CONNECT (M04). Its answer is free (M09).
-func Connect(c Connection, unit int64) int64 {
-	size := c.Properties
-	if c.Will != nil {
-		size += c.Will.MeteredSize()
+func Connect(c Connection, unit int64) int64 { return Units(c.size(), unit) }
+
+func (c Connection) size() int {
+	if c.Will == nil {
+		return c.Properties
 	}
-	return Units(size, unit)
+	return c.Properties + c.Will.MeteredSize()
 }
 
 // Subscribe meters a SUBSCRIBE packet: filters and user properties together
@@ -68,23 +72,78 @@ func Subscribe(filters []string, user []bridge.UserProperty, unit int64) int64 {
 	return Units(size, unit)
 }
 
-// HTTP meters a publish over HTTPS: the request's body and properties, the
-// response's body when it has one, and the retained copy (M18). The topic in
-// the URL is not mentioned by AWS and not counted.
+// HTTP meters a publish over HTTPS that was taken: the request's body and
+// properties, the response's body when it has one, and the retained copy (M18,
+// M10). The topic in the URL is not mentioned by AWS and not counted.
 func HTTP(m *bridge.Message, response int, unit int64) int64 {
-	n := Units(m.MeteredSize()-len(m.Topic), unit)
-	if m.Retain {
+	n := HTTPRequest(m, unit)
+	if m.Retain && n > 0 {
 		n *= 2
 	}
-	if response > 0 {
-		n += Units(response, unit)
-	}
-	return n
+	return n + HTTPResponse(response, unit)
 }
+
+// HTTPRequest meters the request alone. A Basic Ingest topic is free here too
+// (M16).
+func HTTPRequest(m *bridge.Message, unit int64) int64 {
+	if IsBasicIngest(m.Topic) {
+		return 0
+	}
+	return Units(m.MeteredSize()-len(m.Topic), unit)
+}
+
+// HTTPResponse meters a response's body; an error's counts as any other, and no
+// body costs nothing (M18).
+func HTTPResponse(body int, unit int64) int64 {
+	if body <= 0 {
+		return 0
+	}
+	return Units(body, unit)
+}
+
+// ShadowUnit is the increment of shadow and registry operations (M20).
+const ShadowUnit = 1024
 
 // Shadow meters a shadow or registry operation on a record of size bytes, in
 // increments of 1 KB (M20).
-func Shadow(size int) int64 { return Units(size, 1024) }
+func Shadow(size int) int64 { return Units(size, ShadowUnit) }
+
+// ShadowOperations are the operations that a PUBLISH to a shadow's topic is
+// billed beside its message (M21), 0 for every other topic. The record is the
+// document afterwards, which only AWS knows: an update counts what it carries,
+// a lower bound; reading and deleting count one.
+func ShadowOperations(m *bridge.Message) int64 {
+	rest, ok := strings.CutPrefix(m.Topic, "$aws/things/")
+	if !ok {
+		return 0
+	}
+	levels := strings.Split(rest, "/")
+	if len(levels) == 5 && levels[1] == "shadow" && levels[2] == "name" { // a named shadow
+		levels = append(levels[:2], levels[4])
+	}
+	if len(levels) != 3 || levels[1] != "shadow" {
+		return 0
+	}
+	switch levels[2] {
+	case "update":
+		return Shadow(len(m.Payload))
+	case "get", "delete":
+		return 1
+	}
+	return 0
+}
+
+// IsDefender reports whether a topic is Device Defender's. Whether its reports
+// are messages as well is not stated (M23): an option says it.
+func IsDefender(topic string) bool {
+	rest, ok := strings.CutPrefix(topic, "$aws/things/")
+	_, rest, found := strings.Cut(rest, "/")
+	return ok && found && strings.HasPrefix(rest, "defender/")
+}
+
+// IsBasicIngest reports whether publishes to a topic are not metered, because
+// they go straight to a rule (M16).
+func IsBasicIngest(topic string) bool { return strings.HasPrefix(topic, basicIngest) }
 
 // Minutes meters connectivity: started minutes of one connection (M01).
 func Minutes(connected time.Duration) int64 {

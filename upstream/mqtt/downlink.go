@@ -52,8 +52,10 @@ type Downlink struct {
 // expires: its messages come to the handler all the same.
 func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
 	log = log.With("client_id", clientID)
+	reach := newDialer(o, clientID, true, log)
+	reach.carried = hooks.Carried
 	return &Downlink{
-		dialer:  newDialer(o, clientID, true, log),
+		dialer:  reach,
 		filters: slices.Clone(filters),
 		handler: handler,
 		health:  &health{prefix: "downlink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
@@ -62,8 +64,16 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 	}
 }
 
+// Share makes the downlink one of several connections to an upstream. Call it
+// before Run.
+func (d *Downlink) Share(s upstream.Shared) { s.Join(d.dialer.bucket, d.backoff) }
+
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
+
+// Sign makes a signature the login of the downlink's WebSocket. Call it before
+// Run.
+func (d *Downlink) Sign(s Signer) { d.dialer.signer = s }
 
 // Run receives, through every reconnect, until ctx ends; it returns nil then.
 // It is called once.
@@ -75,7 +85,9 @@ func (d *Downlink) Run(ctx context.Context) error {
 		c, err := d.dialer.open(ctx)
 		if err == nil {
 			err = d.serve(ctx, c)
-			d.backoff.Lived(time.Since(c.epoch))
+			d.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed))
+		} else {
+			d.backoff.Failed(err)
 		}
 		if ctx.Err() != nil {
 			d.health.down(ErrClosed)
@@ -88,7 +100,9 @@ func (d *Downlink) Run(ctx context.Context) error {
 // serve uses one connection until it ends, and says why it did.
 func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	r := newReceiver(d, c)
-	c.start(r, d.dialer.o.AckTimeout/4, d.health.stable)
+	r.counted = d.health.hooks.Open(d.health.clientID)
+	defer r.counted.Closed()
+	c.start(r, d.dialer.o.AckTimeout/4, d.health)
 	d.health.up()
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
@@ -118,6 +132,7 @@ func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string)
 	d.renew = true
 	var refused []refusedFilter
 	for part := range slices.Chunk(filters, 8) {
+		r.counted.Subscribed(part, nil)
 		codes, err := r.subscribe(ctx, part, d.options(r.c))
 		if ctx.Err() != nil {
 			return

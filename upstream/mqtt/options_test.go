@@ -58,9 +58,36 @@ func TestValidate(t *testing.T) {
 			o.TLS = TLSOptions{}
 		}, "endpoint tls.cert"},
 		{"AWS without a certificate", func(o *Options) { aws(o); o.TLS = TLSOptions{} }, "tls.cert"},
-		{"AWS by an authorizer", func(o *Options) { aws(o); o.TLS = TLSOptions{}; o.Username = "x" }, ""},
-		{"AWS on 443 without ALPN", func(o *Options) { aws(o); o.Endpoint += ":443" }, "tls.alpn"},
-		{"AWS on 443", func(o *Options) { aws(o); o.Endpoint += ":443"; o.TLS.ALPN = []string{"x-amzn-mqtt-ca"} }, ""},
+		{"AWS on 443", func(o *Options) { aws(o); o.Endpoint += ":443" }, ""},
+		{"AWS on 443, the protocol name given", func(o *Options) { aws(o); o.Endpoint += ":443"; o.TLS.ALPN = []string{"x-amzn-mqtt-ca"} }, ""},
+		{"AWS on 443, the authorizer's protocol name", func(o *Options) { aws(o); o.Endpoint += ":443"; o.TLS.ALPN = []string{"mqtt"} }, "tls.alpn"},
+		{"AWS on another port", func(o *Options) { aws(o); o.Endpoint += ":1883" }, "endpoint"},
+		{"AWS by its default authorizer", func(o *Options) { aws(o); o.Endpoint += ":443"; o.TLS = TLSOptions{}; o.Username = "x" }, ""},
+		{"AWS by an authorizer", func(o *Options) {
+			aws(o)
+			o.Endpoint += ":443"
+			o.TLS = TLSOptions{}
+			o.Authorizer = AuthorizerOptions{Name: "a", TokenKey: "k", Token: "secret", Signature: "secret"}
+		}, ""},
+		{"AWS by an authorizer on 8883", func(o *Options) { aws(o); o.TLS = TLSOptions{}; o.Authorizer.Name = "a" }, "endpoint"},
+		{"AWS by an authorizer under the certificate's name", func(o *Options) {
+			aws(o)
+			o.Endpoint += ":443"
+			o.TLS = TLSOptions{ALPN: []string{"x-amzn-mqtt-ca"}}
+			o.Authorizer.Name = "a"
+		}, "tls.alpn"},
+		{"AWS by an authorizer and a certificate", func(o *Options) { aws(o); o.Endpoint += ":443"; o.Authorizer.Name = "a" }, "authorizer"},
+		{"a token without its name", func(o *Options) { o.Authorizer = AuthorizerOptions{Token: "secret", Signature: "secret"} }, "authorizer.token_key"},
+		{"a token without its signature", func(o *Options) { o.Authorizer = AuthorizerOptions{TokenKey: "k", Token: "secret"} }, "authorizer.signature"},
+		{"a signature of nothing", func(o *Options) { o.Authorizer.Signature = "secret" }, "authorizer.token"},
+		{"AWS's name for a token", func(o *Options) {
+			o.Authorizer = AuthorizerOptions{TokenKey: "x-amz-customauthorizer-name", Token: "secret", Signature: "secret"}
+		}, "authorizer.token_key"},
+		{"an authorizer twice", func(o *Options) { o.Username = "u?x-amz-customauthorizer-name=b"; o.Authorizer.Name = "a" }, "authorizer.name"},
+		{"a proxy of another kind", func(o *Options) { o.Proxy.Proxy = "socks5://h:1080" }, "proxy"},
+		{"a login in the proxy's URL", func(o *Options) { o.Proxy.Proxy = "http://me:secret@h:3128" }, "proxy"},
+		{"a login for no proxy", func(o *Options) { o.Proxy.Username = "u" }, "proxy"},
+		{"a proxy's password alone", func(o *Options) { o.Proxy.Proxy, o.Proxy.Password = "environment", "secret" }, "proxy_username"},
 		{"faster than AWS takes", func(o *Options) { aws(o); o.Limits.MessagesPerSecond = 100; o.Limits.BytesPerSecond = 500 << 10 },
 			"limits.messages_per_second limits.bytes_per_second"},
 		{"unlimited to AWS", func(o *Options) { aws(o); o.Limits.MessagesPerSecond = 0; o.Limits.BytesPerSecond = 0 },

@@ -21,7 +21,7 @@ func piped(t *testing.T, d *dialer, plays ...func(*broker)) {
 	n := 0
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait)
-	d.dial = func(context.Context, string, string) (net.Conn, error) {
+	d.reach = func(context.Context, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		play := plays[min(n, len(plays)-1)]
 		n++

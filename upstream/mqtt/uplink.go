@@ -36,8 +36,10 @@ var _ bridge.Sender = (*Uplink)(nil)
 // whatever o says. Nothing is connected before Connect.
 func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hooks) *Uplink {
 	log = log.With("client_id", clientID)
+	reach := newDialer(o, clientID, false, log)
+	reach.carried = hooks.Carried
 	return &Uplink{
-		dialer:  newDialer(o, clientID, false, log),
+		dialer:  reach,
 		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
 		backoff: upstream.NewBackoff(o.backoff(), nil),
 	}
@@ -47,6 +49,10 @@ func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hook
 // subscription, of wire bytes with its acknowledgement. It reports whether it
 // has taken the message, and must not block. Call it before Connect.
 func (u *Uplink) Unasked(take func(m *bridge.Message, wire int) bool) { u.unasked = take }
+
+// Share makes the uplink one of several connections to an upstream. Call it
+// before Connect.
+func (u *Uplink) Share(s upstream.Shared) { s.Join(u.dialer.bucket, u.backoff) }
 
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
@@ -71,17 +77,23 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		u.backoff.Failed(err)
 		u.health.down(err)
 	}
 }
 
 // Status tells how the uplink is now.
-func (u *Uplink) Status() upstream.Status { return u.health.status() }
+func (u *Uplink) Status() upstream.Status {
+	s := u.health.status()
+	s.Pace = u.dialer.bucket.Pace()
+	return s
+}
 
 func (u *Uplink) begin(c *conn) *link {
 	o := u.dialer.o
 	l := &link{
 		c:      c,
+		left:   make(chan struct{}),
 		window: newWindow(max(1, min(o.Limits.InFlight, c.server.receiveMaximum))),
 		ack:    o.AckTimeout,
 		unwanted: func(p *packets.Publish, wire int) {
@@ -91,26 +103,36 @@ func (u *Uplink) begin(c *conn) *link {
 			}
 		},
 	}
+	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
-		u.backoff.Lived(time.Since(c.epoch)) // before done is closed, so before the next Wait
+		counted.Closed()
+		if throttled(err, c.bucket.Busy()) {
+			c.bucket.Throttled()
+		}
+		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
 	u.health.up()
-	c.start(l, o.AckTimeout/4, u.health.stable)
+	c.start(l, o.AckTimeout/4, u.health)
 	return l
 }
 
+// Sign makes a signature the login of the uplink's WebSocket. Call it before
+// Connect.
+func (u *Uplink) Sign(s Signer) { u.dialer.signer = s }
+
 // Check makes one attempt to connect as the uplink would, and closes again. A
 // gateway that runs with the same client id loses its link for a moment. The
-// error is a [RefusedError] when something must be set right.
-func Check(ctx context.Context, o Options, clientID string) error {
+// error is a [RefusedError] when something must be set right. s may be nil.
+func Check(ctx context.Context, o Options, clientID string, s Signer) error {
 	d := newDialer(o, clientID, false, slog.New(slog.DiscardHandler))
+	d.signer = s
 	c, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
-	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish, int) {}, finished: func(error) {}}
-	c.start(l, o.AckTimeout/4, func() {})
+	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish, int) {}, finished: func(error) {}, left: make(chan struct{})}
+	c.start(l, o.AckTimeout/4, &health{})
 	_ = l.Close() // never fails
 	<-l.Done()
 	if err := l.Err(); !errors.Is(err, ErrClosed) {

@@ -1,0 +1,95 @@
+package bridge
+
+import "time"
+
+// hold keeps one device (or topic) back after a refusal, or a slot that moves.
+type hold struct {
+	from   map[*source]Place // where to read again from
+	line   *line             // that it was refused on
+	until  time.Time
+	flying int // of the device, still on their way
+}
+
+// Back-off of a held device, and of a paused queue.
+const (
+	holdBase, holdMax   = time.Second, 30 * time.Second
+	pauseBase, pauseMax = 30 * time.Second, 10 * time.Minute
+)
+
+func (h *hold) note(s *source, p Place) {
+	if from, ok := h.from[s]; !ok || p < from {
+		h.from[s] = p
+	}
+}
+
+// hold keeps back the device of a flight that came back.
+func (f *Forwarder) hold(fl *flight) {
+	key := f.cfg.HoldBy(fl.Stored)
+	h := f.holds[key]
+	if h == nil {
+		h = &hold{from: map[*source]Place{}, line: fl.line}
+		f.holds[key] = h
+		same := func(x *flight) bool { return f.cfg.HoldBy(x.Stored) == key }
+		for _, x := range fl.line.recall(same) { // waiting to be sent
+			f.unsent(x)
+			h.note(x.source, x.Place)
+		}
+		f.sources(func(s *source) {
+			for _, x := range s.flying {
+				if same(x) {
+					h.flying++
+				}
+			}
+		})
+	}
+	h.note(fl.source, fl.Place)
+	n := fl.attempt
+	h.until = time.Now().Add(min(holdBase<<min(n-1, 10), holdMax))
+	fl.source.tries[fl.Place] = n
+}
+
+// endHolds sends held devices again whose time has come and whose flights have
+// all come back.
+func (f *Forwarder) endHolds() {
+	if len(f.holds) == 0 {
+		return
+	}
+	now, at := time.Now(), f.retryNow.Swap(false)
+	for key, h := range f.holds {
+		if at {
+			h.until = now
+		}
+		if now.Before(h.until) || h.flying > 0 {
+			continue
+		}
+		delete(f.holds, key)
+		f.readAgain(h)
+	}
+}
+
+// readAgain makes the front read again from where a hold began.
+func (f *Forwarder) readAgain(h *hold) {
+	for s, from := range h.from {
+		s.front.back(from)
+	}
+}
+
+// unsent makes a flight that was not transmitted one that waits in the spool.
+func (f *Forwarder) unsent(fl *flight) {
+	f.landed(fl)
+	fl.source.front.back(fl.Place)
+}
+
+// landed takes a flight out of what is on its way.
+func (f *Forwarder) landed(fl *flight) {
+	delete(fl.source.flying, fl.Place)
+	if len(f.holds) > 0 {
+		if h := f.holds[f.cfg.HoldBy(fl.Stored)]; h != nil && h.flying > 0 {
+			h.flying--
+		}
+	}
+	s := fl.slot
+	if s.out--; s.out == 0 && s.moving != nil {
+		f.move(s)
+	}
+}

@@ -1,0 +1,353 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// line is one connection of a forwarder: a goroutine that connects, sends what
+// the forwarder has given it, and connects again. It waits for its link's rate
+// limit alone, so that no line waits for another.
+//
+// What it is given waits in a queue of each priority and is chosen when it can
+// be sent: an alarm does not wait behind what was read before it. A place of the
+// window is free again when the forwarder has settled the outcome, which is what
+// bounds what a crash makes us send again.
+type line struct {
+	n      int
+	f      *Forwarder
+	sender Sender
+	resume chan struct{} // the forwarder has accounted for what the link lost
+	wake   chan struct{} // there is something to send, or room in the window
+
+	// The forwarder's.
+	running   bool // its goroutine runs
+	stop      context.CancelFunc
+	retiring  bool
+	up        bool
+	ended     error       // why the link ended that is being accounted for
+	cause     error       // what the link itself said
+	window    int         // of the link, or 1: see suspect
+	full      int         // of the link
+	settled   int         // outcomes settled since the last giveBack
+	oldest    *flight     // of those that the link lost
+	suspected Seq         // the oldest when the receiver hung up, the last time
+	passed    []*reader   // by lane: what the front has passed over because this line was full
+	idleSince time.Time   // it had nothing to do since; zero: it has
+	lent      int         // slots, since then
+	pending   []*flight   // to be published
+	held      []int       // by lane: what waits here, as of the last look, and pending
+	bytes     []int       // by lane: their bytes
+	most      []int       // by lane: how much may wait
+	fullSince []time.Time // by lane: the front has met it full, and it was not half empty since
+	filled    []bool      // by lane: it had as much
+
+	mu     sync.Mutex
+	queues []queue // by lane
+	room   int     // places of the window that are free
+	out    int     // sent and not settled
+	vtime  float64 // of the latest that was sent, see queue
+
+	connected atomic.Bool
+	connects  atomic.Int64
+	lastError atomic.Pointer[string]
+}
+
+// queue is what waits on a line of one lane. The lane with the lowest turn goes
+// first, the higher priority among equals; having gone costs a turn, the less
+// the greater the lane's weight. With weight 0 the highest always goes first.
+type queue struct {
+	flights []*flight
+	first   int
+	bytes   int
+	low     int  // when so many are left the forwarder is told
+	dry     bool // it ran empty after it had been full
+	turn    float64
+	cost    float64 // of one message; 0: the highest priority always
+}
+
+// What waits on a line of one lane, at most. It begins with leastAhead and is
+// doubled whenever the line ran dry, up to lookAhead, which is 5 ms at full speed:
+// what is read is marked, and a crash leaves that uncertain. When a quarter is
+// left the forwarder is told.
+const (
+	leastAhead     = 32
+	lookAhead      = 512
+	lookAheadBytes = 1 << 20
+)
+
+func newLine(n int, f *Forwarder, s Sender) *line {
+	l := &line{
+		n: n, f: f, sender: s,
+		resume: make(chan struct{}), wake: make(chan struct{}, 1),
+		passed: make([]*reader, len(f.lanes)), held: make([]int, len(f.lanes)), bytes: make([]int, len(f.lanes)),
+		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), fullSince: make([]time.Time, len(f.lanes)), queues: make([]queue, len(f.lanes)),
+	}
+	for i, ln := range f.lanes {
+		l.queues[i].cost, l.queues[i].low, l.most[i] = ln.cost, leastAhead/4, leastAhead
+	}
+	return l
+}
+
+// lineEvent is what a line tells its forwarder.
+type lineEvent struct {
+	*line
+	up    bool // a link is up, with the window
+	down  bool // the link ended; nothing more is sent until resume
+	size  int
+	err   error // why it is down
+	cause error // what the link said
+	fatal error // when neither: the line's goroutine has ended, with this
+}
+
+// run keeps the line connected until ctx ends.
+func (l *line) run(ctx context.Context) {
+	for {
+		link, err := l.sender.Connect(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = nil
+			}
+			l.f.events <- lineEvent{line: l, fatal: err}
+			return
+		}
+		l.connects.Add(1)
+		l.connected.Store(true)
+		l.f.events <- lineEvent{line: l, up: true, size: link.Window()}
+		err = l.session(ctx, link)
+		l.connected.Store(false)
+		_ = link.Close()
+		if err == nil {
+			err = errors.New("the link ended without a reason")
+		}
+		if ctx.Err() == nil {
+			text := err.Error()
+			l.lastError.Store(&text)
+		}
+		l.f.events <- lineEvent{line: l, down: true, err: err, cause: link.Err()}
+		<-l.resume
+	}
+}
+
+// session sends over one link until it is down or ctx ends.
+func (l *line) session(ctx context.Context, link Link) error {
+	for {
+		if ctx.Err() != nil {
+			l.land(link)
+			return ctx.Err()
+		}
+		fl := l.next()
+		if fl == nil {
+			link.Flush()
+			select {
+			case <-l.wake:
+			case <-link.Done():
+				return link.Err()
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err := l.send(ctx, link, fl); err != nil {
+			if ctx.Err() != nil && link.Err() == nil { // what was sent before may still land
+				l.land(link)
+				return ctx.Err()
+			}
+			return errors.Join(err, link.Err())
+		}
+	}
+}
+
+// next takes what is to be sent now: nil when nothing waits, or the window is
+// full.
+func (l *line) next() *flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.room <= 0 {
+		return nil
+	}
+	var q *queue
+	for i := range l.queues {
+		if c := &l.queues[i]; len(c.flights) > c.first && (q == nil || c.cost > 0 && c.turn < q.turn) {
+			q = c
+		}
+	}
+	if q == nil {
+		return nil
+	}
+	fl := q.flights[q.first]
+	q.flights[q.first] = nil
+	q.first++
+	q.bytes -= fl.Size()
+	l.vtime = q.turn
+	q.turn += q.cost
+	switch len(q.flights) - q.first {
+	case 0:
+		q.flights, q.first, q.dry = q.flights[:0], 0, true
+		l.f.wakeUp()
+	case q.low:
+		l.f.wakeUp()
+	}
+	l.room--
+	l.out++
+	return fl
+}
+
+// send transmits one flight. What it could not transmit comes back as unsent.
+func (l *line) send(ctx context.Context, link Link, fl *flight) error {
+	d := &fl.delivery
+	*d = Delivery{Stored: fl.Stored, Attempt: fl.attempt}
+	if fl.HasExpiry {
+		left := time.Duration(fl.Expiry)*time.Second - (l.f.spool.Age() - fl.Age)
+		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))
+	}
+	in := l.f.inbox
+	if err := link.Send(ctx, d, func(o Outcome) { in.put(report{fl, o, false}) }); err != nil {
+		in.put(report{flight: fl, unsent: true})
+		return err
+	}
+	l.f.stats.sent.Add(1)
+	return nil
+}
+
+// land waits a little for what is in flight, so that an orderly stop leaves
+// nothing to be sent twice.
+func (l *line) land(link Link) {
+	t := time.NewTimer(landing)
+	defer t.Stop()
+	link.Flush()
+	for l.flying() > 0 {
+		select {
+		case <-l.wake:
+		case <-link.Done():
+			return
+		case <-t.C:
+			return
+		}
+	}
+}
+
+func (l *line) flying() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out
+}
+
+// open gives the line a window of a new link. [the forwarder's]
+func (l *line) open(window int) {
+	l.mu.Lock()
+	l.room, l.window = window-l.out, window
+	l.mu.Unlock()
+	l.tell()
+}
+
+// publish gives the line what was gathered for it. [the forwarder's]
+func (l *line) publish() {
+	if len(l.pending) == 0 {
+		return
+	}
+	l.mu.Lock()
+	for _, fl := range l.pending {
+		q := &l.queues[fl.lane.n]
+		if len(q.flights) == q.first {
+			q.turn = max(q.turn, l.vtime) // having been idle is no credit
+		}
+		if q.first > 0 && len(q.flights) == cap(q.flights) {
+			n := copy(q.flights, q.flights[q.first:])
+			clear(q.flights[n:])
+			q.flights, q.first = q.flights[:n], 0
+		}
+		q.flights = append(q.flights, fl)
+		q.bytes += fl.Size()
+	}
+	l.mu.Unlock()
+	clear(l.pending)
+	l.pending = l.pending[:0]
+	l.tell()
+}
+
+// look notes how much waits on the line. [the forwarder's]
+func (l *line) look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.queues {
+		q := &l.queues[i]
+		l.held[i], l.bytes[i] = len(q.flights)-q.first, q.bytes
+		if q.dry && l.filled[i] {
+			l.most[i] = min(2*l.most[i], lookAhead)
+			q.low = l.most[i] / 4
+		}
+		q.dry, l.filled[i] = false, false
+		if l.held[i] <= l.most[i]/2 && l.bytes[i] <= lookAheadBytes/2 {
+			l.fullSince[i] = time.Time{}
+		}
+	}
+}
+
+// isFull and isHungry judge by the last look. [the forwarder's]
+func (l *line) isFull(lane int) bool {
+	full := l.held[lane] >= l.most[lane]
+	l.filled[lane] = l.filled[lane] || full
+	return full || l.bytes[lane] >= lookAheadBytes
+}
+
+// isSlow reports whether a full line has been full for so long that others need
+// not wait for it: one that is as fast as the reading has room again at once, and
+// to read past it would be for nothing.
+func (l *line) isSlow(lane int, now time.Time) bool {
+	if l.fullSince[lane].IsZero() {
+		l.fullSince[lane] = now
+	}
+	return !l.takes() || now.Sub(l.fullSince[lane]) >= slowAfter
+}
+
+const slowAfter = 200 * time.Millisecond
+
+func (l *line) isHungry(lane int) bool {
+	return l.held[lane] <= l.most[lane]/4 && l.bytes[lane] <= lookAheadBytes/4
+}
+
+// recall takes back what waits and matches. [the forwarder's]
+func (l *line) recall(match func(*flight) bool) (out []*flight) {
+	l.publish()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.queues {
+		q := &l.queues[i]
+		kept := q.flights[:0]
+		for _, fl := range q.flights[q.first:] {
+			if match(fl) {
+				q.bytes -= fl.Size()
+				out = append(out, fl)
+			} else {
+				kept = append(kept, fl)
+			}
+		}
+		clear(q.flights[len(kept):])
+		q.flights, q.first = kept, 0
+	}
+	return out
+}
+
+// giveBack returns the window's places whose outcomes are settled. [the
+// forwarder's]
+func (l *line) giveBack() {
+	if l.settled == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.room += l.settled
+	l.out -= l.settled
+	l.mu.Unlock()
+	l.settled = 0
+	l.tell()
+}
+
+func (l *line) tell() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

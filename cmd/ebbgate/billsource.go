@@ -1,0 +1,79 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+)
+
+// billTimeout bounds how long a running gateway may take to answer.
+const billTimeout = time.Minute
+
+// withLedger gives fn the ledger: that of the running gateway, or of its spool
+// when there is none. Either is priced by this configuration.
+func withLedger(ctx context.Context, cfg *configs.Config, fn func(*billing.Ledger) error) error {
+	source, closing, err := ledgerSource(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	ledger, err := billing.NewLedger(source, billingOf(cfg))
+	if err == nil {
+		err = fn(ledger)
+	}
+	return errors.Join(err, closing())
+}
+
+func ledgerSource(ctx context.Context, cfg *configs.Config) (billing.Counters, func() error, error) {
+	if address := cfg.Admin.Address; address != "" {
+		err := listens(ctx, address)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(ctx, billTimeout)
+			far := billing.Remote{Context: ctx, Client: http.DefaultClient, URL: "http://" + address + "/api/v1/ledger"}
+			return far, func() error { cancel(); return nil }, nil
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, nil, fmt.Errorf("ask the gateway at %s: %w", address, err)
+		}
+	}
+	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
+		return nil, nil, fmt.Errorf("no gateway answers at %s, and there is no spool: %w", cmp.Or(cfg.Admin.Address, "(no admin address)"), err)
+	}
+	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
+}
+
+// listens tells whether somebody does.
+func listens(ctx context.Context, address string) error {
+	c, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// billingOf collects how each upstream bills, its region read from the endpoint
+// when it is not set.
+func billingOf(cfg *configs.Config) map[string]billing.Options {
+	out := map[string]billing.Options{}
+	for name, u := range cfg.Upstreams {
+		o := u.Billing
+		o.Region = cmp.Or(o.Region, billing.RegionOf(u.MQTT.Endpoint))
+		out[name] = o
+	}
+	return out
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// spoolRun runs a command on the spool of a configuration.
+func spoolRun(t *testing.T, config string, args ...string) (code int, out string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = execute(append(args, "--config", config), &stdout, &stderr)
+	return code, stdout.String() + stderr.String()
+}
+
+// firstID is the id of the first message that ls lists.
+func firstID(t *testing.T, config string) string {
+	t.Helper()
+	_, out := spoolRun(t, config, "spool", "ls", "--json")
+	var l spoolLine
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&l); err != nil || l.Record == nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	return l.Record.ID
+}
+
+// A message is followed from the queue to the drop log, without a gateway.
+func TestWhyAndDropsOffline(t *testing.T) {
+	config, cfg := spooled(t)
+	id := firstID(t, config)
+	want := func(text string, args ...string) {
+		t.Helper()
+		if code, out := spoolRun(t, config, args...); code != exitOK || !strings.Contains(out, text) {
+			t.Errorf("%v: exit %d, %q, want %q", args, code, out, text)
+		}
+	}
+	want("held in up/cloud/old, place 1, 0 before it; from pump, topic dt/a", "spool", "why", id)
+	want("the gateway, which does not run", "spool", "why", id)
+	want("1 messages dropped", "spool", "drop", "up/cloud/old", "--yes")
+	want("given up by up/cloud/old at ", "spool", "why", id)
+	want("operator", "drops", "stat")
+	want(id, "drops", "ls", "--reason", "operator", "--device", "pump", "--topic", "dt/", "--since", "1h")
+	for _, filter := range [][]string{{"--reason", "expired"}, {"--device", "fan"}, {"--topic", "other"}, {"--since", "1ns"}, {"--queue", "up/cloud/all"}} {
+		if code, out := spoolRun(t, config, append([]string{"drops", "ls"}, filter...)...); code != exitOK || strings.Contains(out, id) {
+			t.Errorf("%v: exit %d, %q", filter, code, out)
+		}
+	}
+	if code, out := spoolRun(t, config, "spool", "stat", "--json"); code != exitOK ||
+		!strings.Contains(out, `"accepted":1,"held":0,"delivered":0,"dropped":1,"consumed":0,"moved":0,"lost":0`) {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if code, out := spoolRun(t, config, "spool", "why", "42"); code != exitInvalid || !strings.Contains(out, "is not a message id") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+
+	// What the id itself tells, when a start of the gateway is known.
+	s := openSpool(t, cfg)
+	clock := bridge.NewClock(s.Age, nil)
+	if err := clock.Note(s); err != nil {
+		t.Fatal(err)
+	}
+	born := clock.NewID().String()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want("it would be message 1 of the start of 20", "spool", "why", born)
+	want("no start of this gateway that it remembers", "spool", "why", strings.Repeat("ab", 16))
+}
+
+// A running gateway answers the same, with what it knows of the future, and
+// tells apart what it never accepted.
+func TestWhyAndDropsOfARunningGateway(t *testing.T) {
+	_, cfg := spooled(t)
+	cfg.Admin.Address, cfg.Broker.Listeners[0].Address = "", "127.0.0.1:0"
+	g, err := openGateway(cfg, newLogger(cfg.Log, t.Output()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := g.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var b bridge.Batch
+	id := g.clock.NewID()
+	b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/b"}, Origin: bridge.Origin{Device: "fan", ID: id, Instant: g.clock.Now()},
+		Receivers: []bridge.Receiver{{Queue: "up/cloud/all", Topic: "dt/b"}, {Queue: "up/cloud/old", Topic: "dt/b"}}})
+	done := make(chan error, 1)
+	g.spool.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	g.drops.Count("not-authorized", "fan", "dt/forbidden")
+	server := httptest.NewServer(spoolHandler{g})
+	defer server.Close()
+	ask := func(r spoolRequest) (out []spoolLine) {
+		t.Helper()
+		if err := askSpool(t.Context(), server.Listener.Addr().String(), r, func(l spoolLine) error { out = append(out, l); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	got := ask(spoolRequest{Op: "why", ID: id.String()})
+	if len(got) != 2 || got[0].Why.State != whyHeld || got[0].Why.Ahead != 0 || got[1].Why.Ahead != 1 {
+		t.Fatalf("%+v", got)
+	}
+	for _, l := range got {
+		if !strings.HasPrefix(l.Why.Next, "it waits for the link to cloud, which is down since ") {
+			t.Errorf("%q", l.Why.Next)
+		}
+	}
+	drains := 0
+	for _, l := range ask(spoolRequest{Op: "stat"}) {
+		if l.Queue != nil && strings.HasSuffix(l.Queue.Drain, " at the limit of 95/s, once the link is back") {
+			drains++
+		}
+	}
+	if drains != 2 {
+		t.Errorf("%d queues say when they will be empty", drains)
+	}
+	if n := len(ask(spoolRequest{Op: "drop", Queue: "up/cloud/old"})); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	got = ask(spoolRequest{Op: "drops"})
+	if len(got) != 2 || got[0].Drops == nil || got[0].Drops.Count != 2 || got[1].Refused == nil || got[1].Refused.Reason != "not-authorized" {
+		t.Errorf("%+v", got)
+	}
+	s := g.stats.status()
+	for _, q := range s.Queues {
+		if q.Accepted != q.Held+q.Delivered+q.Dropped+q.Consumed+q.Moved+q.Lost || q.Accepted == 0 {
+			t.Errorf("%+v", q)
+		}
+	}
+	if len(s.Queues) != 2 || len(s.Drops) != 2 || s.Drops[0].Logged == s.Drops[1].Logged {
+		t.Errorf("%+v, %+v", s.Queues, s.Drops)
+	}
+}
+
+func TestDrainEstimate(t *testing.T) {
+	for _, c := range []struct {
+		flow
+		left float64
+		text string
+	}{
+		{flow{up: true}, 0, "0s"},
+		{flow{depth: 600, in: 1, out: 11, up: true}, 60, "1m0s"},
+		{flow{depth: 600, in: 11, out: 10, limit: 95, up: true}, -1, "never at this rate: 11.0/s come, 10.0/s go"},
+		{flow{depth: 9400, in: 1, limit: 95, up: true, fresh: true}, 100, "1m40s at the limit of 95/s"},
+		{flow{depth: 9400, in: 1, limit: 95}, -1, "1m40s at the limit of 95/s, once the link is back"},
+		{flow{depth: 1, in: 200, limit: 95}, -1, "never at this rate: 200.0/s come, 95.0/s go"},
+		{flow{depth: 1}, -1, "unknown until it flows"},
+		{flow{depth: 1 << 50, out: 1, up: true}, 1 << 50, "more than a year"},
+	} {
+		if left, text := c.estimate(); left != c.left || text != c.text {
+			t.Errorf("%+v: %v, %q; want %v, %q", c.flow, left, text, c.left, c.text)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
+)
+
+// outlook is what a running gateway knows of the future of a queue.
+type outlook struct {
+	drain string // when its upstream's queues will be empty, in words
+	next  string // what its oldest message waits for
+}
+
+// outlook says when a queue will be empty, and what its messages wait for.
+func (g *gateway) outlook(queue string) outlook {
+	g.mu.Lock()
+	clouds := g.clouds
+	g.mu.Unlock()
+	for _, c := range clouds {
+		named := func(q bridge.QueueRef) bool { return q.Name == queue }
+		switch {
+		case slices.ContainsFunc(c.upQueues, named):
+			u := g.stats.upstream(c, time.Now())
+			return outlook{drain: u.Outlook, next: g.waitsFor(queue, u)}
+		case slices.ContainsFunc(c.downQueues, named):
+			return outlook{drain: "-", next: "it waits for a subscriber on the site, or is on its way"}
+		}
+	}
+	return outlook{drain: "never: no route sends it", next: fmt.Sprintf("no route sends this queue any more: bring the route back, or move what it holds with ebbgate spool requeue %s --to QUEUE", queue)}
+}
+
+// waitsFor says what the messages of a queue to an upstream wait for.
+func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
+	for _, w := range g.health.Warnings() {
+		if w.Code == "route-paused-"+queue {
+			return w.Text
+		}
+	}
+	if text := closedText(u.Metered); text != "" {
+		return fmt.Sprintf("the link to %s carries only what overrides its windows and budget: %s", u.Name, text)
+	}
+	if u.Link != telemetry.LinkUp {
+		text := fmt.Sprintf("it waits for the link to %s, which is down since %s", u.Name, u.Since.UTC().Format(time.RFC3339))
+		if u.LastError != "" {
+			text += " (" + u.LastError + ")"
+		}
+		return text + "; connecting is tried again by itself"
+	}
+	return fmt.Sprintf("the link to %s is up, %d messages are in flight; all of its queues are empty in: %s", u.Name, u.InFlight, u.Outlook)
+}
+
+// flow is what an estimate of a drain goes by, messages and messages a second.
+type flow struct {
+	depth   int64
+	in, out float64
+	limit   float64 // what the limits allow, 0 for no limit
+	up      bool
+	fresh   bool // up so short that out says nothing yet
+}
+
+// estimate says in how many seconds nothing is left, -1 for never at these
+// rates, and the same in words. Without a link it goes by the limits, from when
+// the link is back.
+func (f flow) estimate() (left float64, text string) {
+	out, by := f.out, ""
+	switch {
+	case f.depth == 0:
+		return 0, "0s"
+	case !f.up || f.fresh:
+		if f.limit == 0 {
+			return -1, "unknown until it flows"
+		}
+		if out, by = f.limit, fmt.Sprintf(" at the limit of %.4g/s", f.limit); !f.up {
+			by += ", once the link is back"
+		}
+	}
+	if out <= f.in {
+		return -1, fmt.Sprintf("never at this rate: %.1f/s come, %.1f/s go", f.in, out)
+	}
+	left = float64(f.depth) / (out - f.in)
+	text = "more than a year" + by
+	if left < math.MaxInt32/70 {
+		text = humanAge(seconds(left)) + by
+	}
+	if !f.up {
+		return -1, text // it does not drain now
+	}
+	return left, text
+}
+
+// settling is how long rates say nothing yet about a link that has come up.
+const settling = 5 * time.Second
+
+// observe keeps the rates known, so that who asks once gets an answer at once.
+func (b *statusBuilder) observe(ctx context.Context) {
+	tick := time.NewTicker(measured)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			b.g.mu.Lock()
+			clouds := b.g.clouds
+			b.g.mu.Unlock()
+			for _, c := range clouds {
+				b.upstream(c, now)
+			}
+		}
+	}
+}
+
+// queueStates are the spool's queues, with what became of all they were given.
+func (g *gateway) queueStates() (out []telemetry.Queue) {
+	for _, name := range g.spool.Queues() {
+		d, l := g.spool.Depth(name), g.spool.Ledger(name)
+		out = append(out, telemetry.Queue{Name: name, Bytes: d.Bytes, OldestAge: d.Oldest.Seconds(), Ledger: telemetry.Ledger(l)})
+	}
+	return out
+}

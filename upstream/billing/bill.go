@@ -1,0 +1,211 @@
+package billing
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"time"
+)
+
+// Line is one row of the ledger, summed over a span.
+type Line struct {
+	Start     time.Time `json:"start,omitzero"` // of the line's hour or day, where the bill was asked for them
+	Upstream  string    `json:"upstream"`
+	Direction string    `json:"direction"`       // up | down | link
+	Device    string    `json:"device"`          // client id; empty for down
+	Thing     string    `json:"thing,omitempty"` // of the device
+	Topic     string    `json:"topic"`           // prefix; for link the packet, or empty for the minutes
+	Route     string    `json:"route,omitempty"` // that sent it
+	Counts
+	USD       string `json:"usd,omitempty"`           // this line's share of its upstream's metered cost
+	Estimated string `json:"estimated_usd,omitempty"` // of what was declared for its topic
+	Hidden    string `json:"not_visible,omitempty"`   // what may cost more and cannot be seen here, in a word or two
+
+	cost, estimate *big.Rat
+}
+
+// Total is one upstream's sum.
+type Total struct {
+	Upstream string `json:"upstream"`
+	Region   string `json:"region,omitempty"` // empty: not priced
+	Account  string `json:"account,omitempty"`
+	Unit     int64  `json:"unit_bytes"`
+	Counts
+	Unsynchronised int64  `json:"unsynchronised_units"`    // of Units: their hour is an unsynchronised clock's word
+	USD            string `json:"usd,omitempty"`           // of Units and Minutes
+	USDRange       string `json:"usd_range,omitempty"`     // when prices or the unit are not known for certain: "low to high"
+	USDMinutes     string `json:"usd_minutes,omitempty"`   // of USD: the connectivity
+	USDUncertain   string `json:"usd_uncertain,omitempty"` // more, if every uncertain unit was billed
+	Estimated      string `json:"estimated_usd,omitempty"` // of what was declared: rules, actions, subscribers; and shadow operations
+	EstimatedRange string `json:"estimated_range,omitempty"`
+	LinkUSD        string `json:"link_usd,omitempty"` // of Wire, by the link's price
+	PricesAsOf     string `json:"prices_as_of,omitempty"`
+	PriceStatus    string `json:"price_status,omitempty"` // sourced | inferred | unverified: the least well known of those used
+	EstimateStatus string `json:"estimate_status,omitempty"`
+
+	EstimatedUsage Usage `json:"estimated_usage"`
+
+	messages, minutes, estimated Amount
+}
+
+// Bill is the ledger of a span, priced. Amounts are US dollars in decimals.
+type Bill struct {
+	From       time.Time `json:"from"`
+	To         time.Time `json:"to"`      // exclusive
+	Totals     []Total   `json:"totals"`  // by upstream
+	Lines      []Line    `json:"lines"`   // by upstream, direction, device, topic and route
+	Unknown    Counts    `json:"unknown"` // of all time: the clock was wrong; in no span and no total
+	NotVisible []string  `json:"not_visible"`
+}
+
+// NotVisible names what a cloud bills and no gateway can see.
+func NotVisible() []string {
+	return []string{
+		"rules, actions and subscribers that are not declared (billing.declared_rules)",
+		"messages that the cloud stored for sessions and groups that were offline (M13, M14)",
+		"retained messages read over HTTP (M12), direct messages (M22), lifecycle events (M27)",
+		"what else the account uses: tiers and free tier (billing.other_usage)",
+		"registry calls, Device Defender's datapoints, and taxes",
+	}
+}
+
+// Bill reads the hours from (inclusive) to to (exclusive), both within one
+// UTC month. The cost of a part of a month is what it added to the month's:
+// tiers and free tier are used up from the first on (M28), by what the rest of
+// the account was declared to use before all.
+func (l *Ledger) Bill(from, to time.Time) (*Bill, error) { return l.Detail(from, to, 0) }
+
+// Detail is [Ledger.Bill] with lines told apart by hours or days: step is
+// [time.Hour], 24 times that, or 0 for neither. What was summed up since keeps
+// the first hour of its day or month.
+func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
+	monthStart, monthEnd := Month(from)
+	if !from.Before(to) || to.After(monthEnd) {
+		return nil, fmt.Errorf("billing: %s to %s is not a span within one month", from.Format(time.DateTime), to.Format(time.DateTime))
+	}
+	bill := &Bill{From: from.UTC(), To: to.UTC(), Totals: []Total{}, NotVisible: NotVisible()}
+	totals, before := l.empty(), map[string]Usage{}
+	lines := map[Line]*Counts{}
+	err := l.scan(monthStart.Format(monthLayout), func(start time.Time, synced bool, s series, c Counts) {
+		if start.Before(from) {
+			before[s.upstream] = before[s.upstream].Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
+			return
+		}
+		if !start.Before(to) {
+			return
+		}
+		t := totals[s.upstream]
+		if t == nil {
+			t = &Total{Upstream: s.upstream, Unit: DefaultUnit}
+			totals[s.upstream] = t
+		}
+		t.add(c)
+		if !synced {
+			t.Unsynchronised += c.Units
+		}
+		id := Line{Upstream: s.upstream, Direction: s.direction, Device: s.device, Thing: s.thing, Topic: s.prefix, Route: s.route}
+		if step > 0 {
+			id.Start = start.Truncate(step)
+		}
+		if lines[id] == nil {
+			lines[id] = &Counts{}
+		}
+		lines[id].add(c)
+	})
+	if err == nil {
+		err = l.scanHour(hourUnknown, func(_ time.Time, _ bool, _ series, c Counts) { bill.Unknown.add(c) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	bill.Lines = sorted(lines)
+	l.estimate(bill.Lines, totals)
+	for _, name := range slices.Sorted(maps.Keys(totals)) {
+		l.price(totals[name], before[name])
+		bill.Totals = append(bill.Totals, *totals[name])
+	}
+	for i := range bill.Lines {
+		bill.Lines[i].share(totals[bill.Lines[i].Upstream])
+	}
+	return bill, nil
+}
+
+func (l *Ledger) empty() map[string]*Total {
+	out := map[string]*Total{}
+	for name, o := range l.upstreams {
+		out[name] = &Total{Upstream: name, Region: o.Region, Account: o.Account, Unit: int64(o.Unit)}
+	}
+	return out
+}
+
+// price sets the total's costs, after what was used before in the same month.
+func (l *Ledger) price(t *Total, before Usage) {
+	list, o := l.prices[t.Upstream], l.options(t.Upstream)
+	if p, _ := linkPrice(o.LinkPrice); p != nil {
+		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.Wire, 1_000_000)))
+	}
+	if list == nil {
+		return
+	}
+	before = before.Plus(o.OtherUsage.usage())
+	used := Usage{Messages: t.Units, Minutes: t.Minutes}
+	added := func(after, u Usage) Amount {
+		a, _ := list.Added(t.Region, before.Plus(after), u, o.FreeTier)
+		return a
+	}
+	if _, ok := list.Cost(t.Region, used, false); !ok {
+		return
+	}
+	// The other reading of "5 KB" would have made more metered messages, or less.
+	t.messages = added(Usage{}, Usage{Messages: t.Units}).Spanning(added(Usage{}, Usage{Messages: t.Units + t.Other}))
+	t.minutes = added(Usage{}, Usage{Minutes: t.Minutes})
+	all := t.messages.Plus(t.minutes)
+	t.USD, t.USDRange, t.USDMinutes = all.String(), all.Range(), t.minutes.String()
+	t.USDUncertain = added(used, Usage{Messages: t.Uncertain}).String()
+	t.PricesAsOf, t.PriceStatus = list.AsOf, list.Status(t.Region, used.Plus(Usage{Messages: 1}))
+	if u := t.EstimatedUsage; u != (Usage{}) {
+		t.estimated = added(used, u).Spanning(t.estimated)
+		t.Estimated, t.EstimatedRange, t.EstimateStatus = t.estimated.String(), t.estimated.Range(), list.Status(t.Region, u)
+	}
+}
+
+// share gives the line its part of the total's cost: of the messages by its
+// units, of the connectivity by its minutes.
+func (n *Line) share(t *Total) {
+	n.cost = new(big.Rat)
+	if t.USD == "" {
+		return
+	}
+	part := func(a Amount, n, of int64) *big.Rat {
+		if of == 0 {
+			return new(big.Rat)
+		}
+		return a.Times(n, of).Rat()
+	}
+	n.cost.Add(part(t.messages, n.Units, t.Units), part(t.minutes, n.Minutes, t.Minutes))
+	n.USD = n.cost.FloatString(lineDigits)
+	if n.estimate != nil {
+		n.Estimated = n.estimate.FloatString(lineDigits)
+	}
+}
+
+// lineDigits are the decimals of a line's USD: a message costs about a millionth
+// of a dollar, and lines are added up by whoever reads them.
+const lineDigits = 9
+
+// sorted lists the lines in the order of their names.
+func sorted(in map[Line]*Counts) []Line {
+	out := make([]Line, 0, len(in))
+	for n, c := range in {
+		n.Counts = *c
+		out = append(out, n)
+	}
+	rank := map[string]int{Up: 0, Down: 1, Link: 2}
+	slices.SortFunc(out, func(a, b Line) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Upstream, b.Upstream), cmp.Compare(rank[a.Direction], rank[b.Direction]),
+			cmp.Compare(a.Device, b.Device), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Route, b.Route), cmp.Compare(a.Thing, b.Thing))
+	})
+	return out
+}

@@ -1,0 +1,72 @@
+package billing
+
+// Counts is what crossed.
+type Counts struct {
+	Units     int64 `json:"units"`           // metered messages, acknowledged
+	Uncertain int64 `json:"uncertain_units"` // metered messages, sent with an unknown fate
+	Messages  int64 `json:"messages"`        // MQTT messages, acknowledged
+	Wire      int64 `json:"wire_bytes"`      // packets' bytes, without TLS and TCP
+	Bytes     int64 `json:"metered_bytes"`   // what the units were made of
+	Retained  int64 `json:"retained_units"`  // of Units: retained copies (M10)
+	Acks      int64 `json:"ack_units"`       // of Units: PUBACKs of ours (M08)
+	Other     int64 `json:"other_reading"`   // units more if "5 KB" is the other number (M03)
+	Basic     int64 `json:"basic_ingest"`    // units that Basic Ingest's rules processed; the messages were free (M16)
+	Shadow    int64 `json:"shadow_ops"`      // shadow operations (M21)
+	Throttled int64 `json:"throttled"`       // messages that the cloud refused, and were not metered (M26)
+	Minutes   int64 `json:"minutes"`         // of connectivity (M01)
+}
+
+func (c *Counts) add(o Counts) {
+	c.Units += o.Units
+	c.Uncertain += o.Uncertain
+	c.Messages += o.Messages
+	c.Wire += o.Wire
+	c.Bytes += o.Bytes
+	c.Retained += o.Retained
+	c.Acks += o.Acks
+	c.Other += o.Other
+	c.Basic += o.Basic
+	c.Shadow += o.Shadow
+	c.Throttled += o.Throttled
+	c.Minutes += o.Minutes
+}
+
+// set puts a counter of the ledger into its field.
+func (c *Counts) set(kind byte, n int64) {
+	switch kind {
+	case kindUnits:
+		c.Units = n
+	case kindUncertain:
+		c.Uncertain = n
+	case kindMessages:
+		c.Messages = n
+	case kindWire:
+		c.Wire = n
+	case kindBytes:
+		c.Bytes = n
+	case kindRetained:
+		c.Retained = n
+	case kindAcks:
+		c.Acks = n
+	case kindOther:
+		c.Other = n
+	case kindBasic:
+		c.Basic = n
+	case kindShadow:
+		c.Shadow = n
+	case kindThrottled:
+		c.Throttled = n
+	case kindMinutes:
+		c.Minutes = n
+	}
+}
+
+// Fill is how many bytes a metered message of the publishes held on average, and
+// false when there was none.
+func (c Counts) Fill() (bytes int64, ok bool) {
+	n := c.Units - c.Retained - c.Acks
+	if n <= 0 || c.Bytes <= 0 {
+		return 0, false
+	}
+	return c.Bytes / n, true
+}

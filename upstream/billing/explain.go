@@ -1,0 +1,148 @@
+package billing
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Step is one step of an explanation: what, and how many metered messages that
+// are.
+type Step struct {
+	Text  string
+	Units int64
+	Sum   bool // it sums up what stands above
+}
+
+// Explain takes lines of a bill apart, down to their metered messages: sizes,
+// copies, answers, and the tiers of the price. The lines belong to one upstream.
+func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error) {
+	traffic, err := l.Traffic(upstream, b.From, b.To)
+	if err != nil {
+		return nil, err
+	}
+	unit := int64(l.options(upstream).Unit)
+	var steps []Step
+	var all Counts
+	shown := map[shelf]bool{}
+	for _, n := range lines {
+		all.add(n.Counts)
+		steps = append(steps, n.step())
+		id := shelf{n.Topic, n.Route}
+		i := slices.IndexFunc(traffic, func(t Traffic) bool { return t.Topic == n.Topic && t.Route == n.Route })
+		if n.Direction != Up || i < 0 || shown[id] {
+			continue
+		}
+		shown[id] = true
+		steps = append(steps, sizesOf(traffic[i], unit)...)
+	}
+	steps = append(steps, Step{Text: "metered messages, acknowledged", Units: all.Units, Sum: true})
+	if all.Uncertain > 0 {
+		steps = append(steps, Step{Text: "sent again with an unknown fate: billed or not (M26)", Units: all.Uncertain})
+	}
+	if all.Throttled > 0 {
+		steps = append(steps, Step{Text: fmt.Sprintf("%d refused for now: not billed (M26)", all.Throttled)})
+	}
+	return append(steps, l.tiers(b, upstream, all)...), nil
+}
+
+// step says what a line is made of.
+func (n *Line) step() Step {
+	text := n.Direction + " " + n.Topic
+	switch {
+	case n.Direction == Link && n.Topic == "":
+		return Step{Text: fmt.Sprintf("connection %s: %d minutes, each one begun counts (M01)", n.Device, n.Minutes)}
+	case n.Direction == Link:
+		return Step{Text: fmt.Sprintf("connection %s: %d %s packets (M04, M05)", n.Device, n.Messages, n.Topic), Units: n.Units}
+	}
+	if n.Device != "" {
+		text += ", device " + n.Device
+	}
+	if n.Route != "" {
+		text += ", route " + n.Route
+	}
+	text += fmt.Sprintf(": %d messages with %d bytes of payload, topic and properties (M06)", n.Messages, n.Bytes)
+	for _, part := range []struct {
+		n    int64
+		text string
+	}{
+		{n.Retained, "of the units %d are retained copies (M10)"}, {n.Acks, "of the units %d are our PUBACKs (M08)"},
+		{n.Basic, "Basic Ingest: not metered (M16), %d rule units instead"}, {n.Shadow, "%d shadow operations besides (M21)"},
+	} {
+		if part.n > 0 {
+			text += "; " + fmt.Sprintf(part.text, part.n)
+		}
+	}
+	return Step{Text: text, Units: n.Units}
+}
+
+// maxSizeSteps bounds how many sizes are listed.
+const maxSizeSteps = 12
+
+func sizesOf(t Traffic, unit int64) []Step {
+	var out []Step
+	cells := t.Sizes.Cells()
+	for i, c := range cells {
+		if i == maxSizeSteps {
+			return append(out, Step{Text: fmt.Sprintf("  … and %d sizes more", len(cells)-i)})
+		}
+		n := c.Messages
+		mean := (c.Payload + c.Topic + c.Rest) / n
+		text := fmt.Sprintf("  all devices: %d of about %d B (payload %d, topic %d, properties %d): %d metered each",
+			n, mean, c.Payload/n, c.Topic/n, c.Rest/n, Units(int(mean), unit))
+		if IsBasicIngest(t.Topic) {
+			text = fmt.Sprintf("  all devices: %d of about %d B: free, by Basic Ingest", n, mean)
+		}
+		out = append(out, Step{Text: text})
+	}
+	return out
+}
+
+// tiers says what the metered messages and minutes of a month are charged.
+func (l *Ledger) tiers(b *Bill, upstream string, c Counts) []Step {
+	i := slices.IndexFunc(b.Totals, func(t Total) bool { return t.Upstream == upstream })
+	o, list := l.options(upstream), l.prices[upstream]
+	if i < 0 || list == nil || b.Totals[i].USD == "" {
+		return []Step{{Text: "no price: the upstream has no region of the price list"}}
+	}
+	t := b.Totals[i]
+	r := list.Regions[t.Region]
+	var out []Step
+	for k, tier := range r.Messages {
+		upTo := "and more"
+		if k+1 < len(r.Messages) {
+			upTo = "to " + strconv.FormatInt(r.Messages[k+1].From, 10)
+		}
+		out = append(out, Step{Text: fmt.Sprintf("$%s per million from %d %s a month (M28; %s, as of %s)", tier.PerMillion.FloatString(2), tier.From, upTo, tier.Status, list.AsOf)})
+	}
+	if c.Minutes > 0 {
+		out = append(out, Step{Text: fmt.Sprintf("$%s per million minutes (%s)", r.Minutes.PerMillion.FloatString(3), r.Minutes.Status)})
+	}
+	if o.FreeTier {
+		out = append(out, Step{Text: fmt.Sprintf("the first %d messages and %d minutes of the account's month are free", list.Free.Messages, list.Free.Minutes)})
+	}
+	if o.OtherUsage != (OtherUsage{}) {
+		out = append(out, Step{Text: fmt.Sprintf("after %d messages and %d minutes that the rest of the account was declared to use", o.OtherUsage.Messages, o.OtherUsage.Minutes)})
+	}
+	share := Amount{}
+	if t.Units > 0 {
+		share = share.Plus(t.messages.Times(c.Units, t.Units))
+	}
+	if t.Minutes > 0 {
+		share = share.Plus(t.minutes.Times(c.Minutes, t.Minutes))
+	}
+	text := "$" + share.String() + ", as its part of " + upstream + "'s $" + t.USD
+	if share.Ranged() {
+		text += " (between $" + share.Range() + ")"
+	}
+	return append(out, Step{Text: text, Sum: true})
+}
+
+// Share is what units of the total cost, at the average of its metered messages,
+// as decimals; false without a price.
+func (t *Total) Share(units int64) (string, bool) {
+	if t.USD == "" || t.Units == 0 {
+		return "", false
+	}
+	return t.messages.Times(units, t.Units).String(), true
+}

@@ -1,0 +1,99 @@
+package sizes
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestSumsAreExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var h, other Histogram
+		var want Cell
+		n := rapid.IntRange(0, 400).Draw(t, "messages")
+		for i := range n {
+			p, tp, r := rapid.IntRange(0, 200_000).Draw(t, "payload"), rapid.IntRange(1, 256).Draw(t, "topic"), rapid.IntRange(0, 300).Draw(t, "rest")
+			into := &h
+			if i%3 == 0 {
+				into = &other
+			}
+			into.Add(p, tp, r, i%2 == 0)
+			want.Messages++
+			want.Payload += int64(p)
+			want.Topic += int64(tp)
+			want.Rest += int64(r)
+			if i%2 == 0 {
+				want.Retained++
+			}
+		}
+		h.Merge(other)
+		back, err := Decode(h.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Cell
+		for _, c := range back.Cells() {
+			got.Messages += c.Messages
+			got.Payload += c.Payload
+			got.Topic += c.Topic
+			got.Rest += c.Rest
+			got.Retained += c.Retained
+		}
+		if got != want || back.Messages() != want.Messages {
+			t.Fatalf("%+v, want %+v", got, want)
+		}
+		if len(back.Cells()) > MaxCells {
+			t.Fatalf("%d cells", len(back.Cells()))
+		}
+	})
+}
+
+// A cell never holds sizes on both sides of a unit's end, so its mean costs what
+// its messages cost.
+func TestNoUnitEndsInsideACell(t *testing.T) {
+	for unit := range 25 {
+		for _, n := range []int{5120 * (unit + 1), 1024 * (unit + 1)} {
+			if index(n) == index(n+1) {
+				t.Errorf("%d and %d bytes are in one cell", n, n+1)
+			}
+		}
+	}
+	last := index(0)
+	for size := 1; size < 1<<18; size++ {
+		at := index(size)
+		if at < last || at > last+1 {
+			t.Fatalf("%d bytes are in cell %d, after %d", size, at, last)
+		}
+		last = at
+	}
+}
+
+func TestManySizesAreBounded(t *testing.T) {
+	var h Histogram
+	for size := range 100_000 {
+		h.Add(size, 0, 0, false)
+	}
+	if n := len(h.Cells()); n != MaxCells || h.Messages() != 100_000 {
+		t.Errorf("%d cells of %d messages", n, h.Messages())
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	var h Histogram
+	h.Add(240, 12, 9, true)
+	h.Add(5000, 12, 9, false)
+	f.Add(h.Encode())
+	f.Add([]byte{})
+	f.Add([]byte{version, 1})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		h, err := Decode(in)
+		if err != nil {
+			return
+		}
+		again, err := Decode(h.Encode())
+		if err != nil || !slices.Equal(again.Cells(), h.Cells()) {
+			t.Fatalf("%v came back as %v (%v)", h.Cells(), again.Cells(), err)
+		}
+	})
+}
