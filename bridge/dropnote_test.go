@@ -42,7 +42,7 @@ func TestDropBlock(t *testing.T) {
 	if more, _ := eachInBlock(b, func(*DropEntry) bool { first++; return false }); more || first != 1 {
 		t.Error("reading goes on when it should not")
 	}
-	for cut := range len(b) { // damage ends it, and nothing is made up
+	for cut := 0; cut < len(b); cut += 7 { // damage ends it, and nothing is made up
 		n := 0
 		_, err := eachInBlock(b[:cut], func(e *DropEntry) bool {
 			if *e != want[n] {

@@ -71,16 +71,23 @@ func (l *DropLog) CountError(err error, device, topic string) {
 // Note records in b, which releases s, that s is given up: it is in the log when
 // b is committed, and only then.
 func (l *DropLog) Note(b *Batch, s *Stored, reason, detail string) {
-	l.given.count(reason, s.Device, s.Topic, detail)
+	l.enter(b, &DropEntry{
+		ID: s.ID, Reason: reason, Queue: s.Receiver.Queue, Size: s.Size(),
+		Device: s.Device, Topic: s.Topic, Detail: detail, Accepted: s.Wall,
+	})
+}
+
+// enter is Note for who knows no more of the message than this; when it is
+// dropped is filled in.
+func (l *DropLog) enter(b *Batch, e *DropEntry) {
+	l.given.count(e.Reason, e.Device, e.Topic, e.Detail)
 	if l.book == nil {
 		return
 	}
 	now := l.book.now()
-	l.book.note(b, &DropEntry{
-		ID: s.ID, Reason: reason, Queue: s.Receiver.Queue, Size: s.Size(),
-		Device: cut(s.Device, maxDropDevice), Topic: cut(s.Topic, maxDropTopic), Detail: cut(detail, maxDropDetail),
-		Accepted: s.Wall, Dropped: now.Wall, Synced: now.Synced,
-	})
+	e.Dropped, e.Synced = now.Wall, now.Synced
+	e.Device, e.Topic, e.Detail = cut(e.Device, maxDropDevice), cut(e.Topic, maxDropTopic), cut(e.Detail, maxDropDetail)
+	l.book.note(b, e)
 }
 
 // cut shortens a text, and leaves it UTF-8 if it was.

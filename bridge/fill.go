@@ -13,6 +13,9 @@ func (f *Forwarder) fill() error {
 		l.look()
 	}
 	for _, ln := range f.lanes {
+		if f.closed(ln) {
+			continue
+		}
 		for _, l := range f.lines {
 			if r := l.passed[ln.n]; r != nil && l.takes() && l.isHungry(ln.n) {
 				if err := f.catchUp(l, r); err != nil {
@@ -200,6 +203,7 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 		s.furthest = max(s.furthest, r.Place)
 		switch {
 		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
+		case s.last != nil && s.last.Reached(r.Place):
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")

@@ -73,6 +73,8 @@ type ForwarderConfig struct {
 	// Connections is how many of the senders are to be connected now. It is
 	// asked once a second; nil means all of them.
 	Connections func() int
+	// Gate says when messages may be sent; nil for always.
+	Gate Gate
 	// Weight is how much more often a priority goes than the next lower one when
 	// messages of both wait on one connection; 0 sends the lower only when there
 	// are none of the higher.
@@ -83,6 +85,10 @@ type ForwarderConfig struct {
 type QueueRef struct {
 	Name     string
 	Priority int
+
+	// Last lets only the newest messages of each topic wait; nil for all. Its
+	// Run goes beside the forwarder's.
+	Last *KeepLast
 
 	// Requests says that the queue's messages are requests of devices, each
 	// for itself: one that the receiver's policy denies does not stop those of

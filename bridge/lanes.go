@@ -24,7 +24,8 @@ type source struct {
 	lane  *lane
 	n     int // among the lane's
 
-	requests bool // see QueueRef
+	requests bool      // see QueueRef
+	last     *KeepLast // see QueueRef
 
 	front  *tip // the lane's, of this queue
 	flying map[Place]*flight
@@ -86,7 +87,7 @@ func newLanes(queues []QueueRef, weight float64) (out []*lane) {
 			}
 		}
 		l := out[i]
-		l.sources = append(l.sources, &source{queue: q.Name, lane: l, n: len(l.sources), requests: q.Requests, done: map[Place]bool{}})
+		l.sources = append(l.sources, &source{queue: q.Name, lane: l, n: len(l.sources), requests: q.Requests, last: q.Last, done: map[Place]bool{}})
 	}
 	slices.SortFunc(out, func(a, b *lane) int { return cmp.Compare(b.priority, a.priority) })
 	for i, l := range out {

@@ -162,9 +162,9 @@ func accounted(t *testing.T, s bridge.Spool, n int, arrived map[bridge.MessageID
 // moves to the dead letters. Each image that such a kill leaves accounts for
 // every message, and goes on to the end.
 func TestLedgerAddsUpAcrossKills(t *testing.T) {
-	const n = 3000
+	const n = 1500
 	dir := t.TempDir()
-	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(3, 4)), most: 10}
+	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(3, 4)), most: 6}
 	fill(t, s.Spool, n)
 	arrived := map[bridge.MessageID]bool{}
 	c := &cloud{window: 50, answer: func(d *bridge.Delivery) bridge.Outcome {
@@ -228,13 +228,13 @@ func TestReleasedTwiceIsOneFate(t *testing.T) {
 // go.
 func TestDropLogIsBounded(t *testing.T) {
 	s := openSpool(t)
-	limits := bridge.DropLimits{Entries: 640, Size: 1 << 20, Age: bridge.DefaultDropLimits().Age, Hours: 3}
+	limits := bridge.DropLimits{Entries: 192, Size: 1 << 20, Age: bridge.DefaultDropLimits().Age, Hours: 3}
 	for range 3 { // a start begins a chapter
 		log := openLog(t, s, limits)
 		ctx, stop := context.WithCancel(t.Context())
 		var keeping sync.WaitGroup
 		keeping.Go(func() { log.Keep(ctx) })
-		for i := range 1000 {
+		for i := range 300 {
 			b := new(bridge.Batch)
 			log.Note(b, dropped(i, "dt/"+strings.Repeat("x", i%300)), bridge.ByOperator, "")
 			commit(t, s, b)
@@ -253,17 +253,17 @@ func TestDropLogIsBounded(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) < 640 || len(got) > 660 {
-		t.Fatalf("%d entries are kept, want the last 640 and a chapter at most", len(got))
+	if len(got) < 192 || len(got) > 200 {
+		t.Fatalf("%d entries are kept, want the last 192 and a chapter at most", len(got))
 	}
 	for i, e := range got {
-		if want := idOf(1000 - len(got) + i); e.ID != want || e.Queue != normal || len(e.Topic) > 256 {
+		if want := idOf(300 - len(got) + i); e.ID != want || e.Queue != normal || len(e.Topic) > 256 {
 			t.Fatalf("entry %d is %+v, want %s", i, e, want)
 		}
 	}
 	sum := int64(0)
-	if err := log.Hours(func(h bridge.DropHour) bool { sum += h.Count; return true }); err != nil || sum != 3000 {
-		t.Errorf("%d in the sums, want 3000 (%v)", sum, err)
+	if err := log.Hours(func(h bridge.DropHour) bool { sum += h.Count; return true }); err != nil || sum != 900 {
+		t.Errorf("%d in the sums, want 900 (%v)", sum, err)
 	}
 }
 

@@ -89,6 +89,9 @@ func (f *Forwarder) releaseAs(fl *flight, fate Fate) {
 
 // flush commits the gathered releases.
 func (f *Forwarder) flush() {
+	if f.cfg.Gate != nil {
+		f.cfg.Gate.Account(&f.batch)
+	}
 	if f.batch.Empty() {
 		return
 	}

@@ -36,7 +36,8 @@ type Spool interface {
 	// then wait. stop ends it.
 	Watch(wake chan<- struct{}, queues ...string) (stop func())
 
-	// Get reads a value written by Batch.Put, nil when there is none.
+	// Get reads a value written by Batch.Put, nil when there is none. What was
+	// there and cannot be read is an *Error of Kind Corrupt.
 	Get(namespace, key string) ([]byte, error)
 
 	// Scan calls fn for each key of namespace with the prefix, in byte order,
@@ -58,6 +59,10 @@ type Spool interface {
 
 	// Depth tells what a queue holds, from counters kept at commit.
 	Depth(queue string) Depth
+
+	// Released reports whether a record that a cursor has returned is released
+	// by now.
+	Released(queue string, place Place) bool
 
 	// Ledger tells what became of everything that a queue was ever given.
 	Ledger(queue string) Ledger

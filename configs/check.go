@@ -103,8 +103,10 @@ func (c *check) packages() {
 			u.MQTT.Endpoint = "mqtt://localhost" // it chooses its own
 		}
 		c.under(at, "upstream", u.validate())
+		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
 		c.under(at+".aws", "upstream", u.AWS.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())
+		c.under(at+".metered", "metered", u.Metered.Validate())
 	}
 }
 

@@ -119,6 +119,9 @@ func (s *schema) scalar(t reflect.Type, tag reflect.StructTag) {
 		}
 	}
 	s.AnyOf = []*schema{own, {Type: "string", Pattern: referencePattern}}
+	if word := tag.Get("word"); word != "" { // instead of a number
+		s.AnyOf = append(s.AnyOf, &schema{Enum: []any{word}})
+	}
 	if own.Pattern != "" { // a plain 0 needs no unit
 		s.AnyOf = append(s.AnyOf, &schema{Enum: []any{0}})
 	}

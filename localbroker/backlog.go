@@ -1,6 +1,9 @@
 package localbroker
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // backlog is the queue of one owner on the shelf. Memory holds counters, what
 // is in flight and a little that was read ahead; the messages are on the shelf
@@ -23,6 +26,9 @@ type backlog struct {
 	old     lane     // stored while the device was away, when that is paced
 	live    lane     // the rest; its end is open
 	stored  uint64   // entries up to here were stored while the device was away
+
+	soonest uint32        // no entry that is on the shelf only expires before; 0: none does
+	looks   time.Duration // age before which it is not looked through for expired ones
 
 	restored uint64 // entries up to here are of an earlier start
 	begun    int    // how many of them may have been sent by it
@@ -58,7 +64,8 @@ func (k *backlog) fits(size int, l LimitOptions, total int64) bool {
 // reserve gives d its place.
 func (k *backlog) reserve(d *delivery) {
 	k.next++
-	d.kept = entry{owner: k.owner, ordinal: k.next, size: uint32(d.size)}
+	d.kept = entry{owner: k.owner, ordinal: k.next, size: uint32(d.size), expires: expiryOf(d)}
+	k.due(d.kept.expires)
 	k.pending = append(k.pending, k.next)
 	k.charge(d, 1)
 }
@@ -183,6 +190,9 @@ func (k *backlog) detach(flight, waiting []*delivery) {
 		}
 	})
 	k.old, k.live = lane{}, lane{from: from, left: left}
+	if left > 0 {
+		k.due(1) // what memory had was not looked at
+	}
 }
 
 // behind reports whether anything is on the shelf only.

@@ -129,11 +129,12 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	if b.now == nil {
 		b.now = time.Now
 	}
+	b.queued.total = int64(opts.Broker.MemoryQueueSize)
 	b.quotas = newQuotas(opts.Broker.Quotas, b.now)
 	b.made = b.now()
 	b.groups = groups{broker: b, byName: map[string]*group{}}
 	b.sessions = registry{broker: b, byID: map[string]*session{}}
-	b.store = newStore(b.shelf(deps.Shelf), b.quiet)
+	b.store = newStore(b.shelf(deps.Shelf), b.quiet, b.drops)
 	b.reading = make(chan struct{}, readers)
 	b.courier.guard = b.guard
 	b.spill = spillSize
@@ -207,6 +208,8 @@ func (b *Broker) Run(ctx context.Context) error {
 				b.endSilent()
 				now := b.age()
 				b.sessions.sweep(now)
+				b.groups.sweep(now)
+				b.shareMemory()
 				b.retained.sweep(now)
 				b.passThrough.sweep(now)
 				b.sys.sweep(now)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/eclipse/paho.golang/paho"
 	paho3 "github.com/eclipse/paho.mqtt.golang"
@@ -20,7 +19,7 @@ import (
 // last will, properties, persistent session.
 func TestPahoV5(t *testing.T) {
 	h := open(t, people{}, plain(profileAWS))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	got := make(chan *paho.Publish, 10)
 	connect := func(id string) (*paho.Client, *paho.Connack) {
@@ -78,10 +77,10 @@ func TestPahoV3(t *testing.T) {
 	h := open(t, people{}, plain(profileAWSEdge))
 	got := make(chan string, 10)
 	options := paho3.NewClientOptions().AddBroker("tcp://"+h.addr()).SetClientID("d").SetCleanSession(false).
-		SetProtocolVersion(4).SetAutoReconnect(false).SetConnectTimeout(5*time.Second).SetBinaryWill("w", []byte("gone"), 1, false)
+		SetProtocolVersion(4).SetAutoReconnect(false).SetConnectTimeout(patience).SetBinaryWill("w", []byte("gone"), 1, false)
 	wait := func(what string, token paho3.Token) {
 		t.Helper()
-		if !token.WaitTimeout(5*time.Second) || token.Error() != nil {
+		if !token.WaitTimeout(patience) || token.Error() != nil {
 			t.Fatalf("%s: %v", what, token.Error())
 		}
 	}
@@ -111,7 +110,7 @@ func TestMosquittoClients(t *testing.T) {
 				t.Fatal(err)
 			}
 			at := []string{"-h", host, "-p", port, "-V", version, "-q", "1", "-t", "dt/a"}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			var out strings.Builder
 			listen := exec.CommandContext(ctx, sub, append(at, "-C", "100", "-i", "sub")...)

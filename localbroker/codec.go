@@ -152,6 +152,24 @@ func encodeMessage(m *bridge.Message, expires time.Duration, modified time.Time)
 	return appendMessage(b, m, expires)
 }
 
+// referenceVersion begins a retained message whose body is shared.
+const referenceVersion = 2
+
+// encodeReference is a retained message that has its body in common with entries.
+func encodeReference(body uint64, modified time.Time) []byte {
+	b := binary.AppendUvarint([]byte{referenceVersion}, uint64(max(modified.UnixMilli(), 0)))
+	return binary.AppendUvarint(b, body)
+}
+
+// decodeReference is ok when b is such a one.
+func decodeReference(b []byte) (body uint64, modified time.Time, ok bool) {
+	r := &reader{b: b}
+	r.bad = r.byte() != referenceVersion
+	modified = time.UnixMilli(int64(r.number()))
+	body = r.number()
+	return body, modified, r.err() == nil
+}
+
 func decodeMessage(b []byte) (m *bridge.Message, expires time.Duration, modified time.Time, err error) {
 	r := &reader{b: b}
 	r.bad = r.byte() != codecVersion

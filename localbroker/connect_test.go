@@ -215,7 +215,7 @@ func TestHalfOpen(t *testing.T) {
 			if _, err := conn.Write([]byte(bytes)); err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(patience))
 			if _, err := conn.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
 				t.Errorf("the socket is not closed: %v", err)
 			}

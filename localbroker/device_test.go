@@ -22,7 +22,7 @@ type device struct {
 	in      *bufio.Reader
 	version byte
 
-	patience time.Duration    // for a packet; 0: 5 s
+	patience time.Duration    // for a packet; 0: as for everything
 	early    []packets.Packet // messages that came before what was awaited
 }
 
@@ -148,7 +148,7 @@ func encode(tb testing.TB, pk packets.Packet, version byte) []byte {
 
 // read reads one packet.
 func (d *device) read() (pk packets.Packet, err error) {
-	_ = d.SetReadDeadline(time.Now().Add(cmp.Or(d.patience, 5*time.Second)))
+	_ = d.SetReadDeadline(time.Now().Add(cmp.Or(d.patience, patience)))
 	b, err := d.in.ReadByte()
 	if err != nil {
 		return pk, err

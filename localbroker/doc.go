@@ -16,13 +16,16 @@
 //   - Delivery: who receives a message is decided before its commit, so that
 //     what is kept of it is in that commit (parcel.go, fanout.go); after the
 //     answer it is carried to the sessions. What memory has of a session's queue
-//     is its outbox (outbox.go, pump.go). A session outlives its connections
+//     is its outbox (outbox.go, pump.go), the far part of it written down so that
+//     it costs the garbage collector nothing (stash.go), and shared out fairly
+//     (share.go). A session outlives its connections
 //     (session.go, registry.go), and an unacknowledged delivery has its time
 //     (retry.go).
 //   - Durable state: kept sessions, their queues, the queues of share groups
 //     (group.go, draw.go), retained messages and wills (testament.go) are on the
 //     [Shelf]. A queue is a backlog (backlog.go) of entries (entry.go), read
-//     ahead of the device (readahead.go); store.go numbers and forgets them, and
+//     ahead of the device (readahead.go), and looked through for what has expired
+//     (expire.go); store.go numbers and forgets them, and
 //     a start lists their keys (restore.go). ADR 8 says why.
 //   - Services: requests to AWS's shadows, jobs and provisioning are noted
 //     before the walk (passthrough.go, openrequests.go), so that [Broker.Answer]

@@ -113,7 +113,7 @@ func (s *session) drawn(d *delivery) (drawn, time.Duration) {
 		return drawnLater, 0
 	case !s.mayReceive(d):
 		return drawnDenied, 0
-	case len(s.out.flight)+s.out.waiting.len() >= c.window:
+	case len(s.out.flight)+s.out.waits() >= c.window:
 		return drawnLater, 0 // its PUBACKs ask again
 	}
 	if wait := s.replayWaitLocked(true); wait > 0 {

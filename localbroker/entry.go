@@ -15,25 +15,37 @@ type entry struct {
 	ordinal uint64 // place in the owner's queue, from 1; 0: the message is not kept
 	body    uint64 // number of the shared body; 0: the message is in the entry's value
 	size    uint32 // what it counts in the bounds of queues
+	expires uint32 // see expiryOf; 0: never, or its value tells
 }
 
-const entrySize = 8 + 8 + 8 + 4
+// The sizes of keys, without and with an expiry.
+const (
+	entrySize   = 8 + 8 + 8 + 4
+	entryLarger = entrySize + 4
+)
 
 func (e entry) key() string {
-	b := make([]byte, 0, entrySize)
+	b := make([]byte, 0, entryLarger)
 	b = binary.BigEndian.AppendUint64(b, e.owner)
 	b = binary.BigEndian.AppendUint64(b, e.ordinal)
 	b = binary.BigEndian.AppendUint64(b, e.body)
-	return string(binary.BigEndian.AppendUint32(b, e.size))
+	b = binary.BigEndian.AppendUint32(b, e.size)
+	if e.expires > 0 {
+		b = binary.BigEndian.AppendUint32(b, e.expires)
+	}
+	return string(b)
 }
 
 func parseEntry(key string) (e entry, ok bool) {
-	if len(key) != entrySize {
+	if len(key) != entrySize && len(key) != entryLarger {
 		return e, false
 	}
 	b := []byte(key)
 	e.owner, e.ordinal = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	e.body, e.size = binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint32(b[24:])
+	if len(b) == entryLarger {
+		e.expires = binary.BigEndian.Uint32(b[entrySize:])
+	}
 	return e, e.ordinal > 0
 }
 
@@ -67,11 +79,18 @@ const (
 
 // encodeKept is the value of a delivery's entry.
 func encodeKept(d *delivery) []byte {
+	size := 26 + len(d.share) + 3*len(d.identifiers)
+	if d.kept.body == 0 {
+		size += d.msg.MeteredSize() + 32
+	}
+	return appendKept(make([]byte, 0, size), d)
+}
+
+// appendKept appends it.
+func appendKept(b []byte, d *delivery) []byte {
 	flags := byte(0)
-	size := 16 + len(d.share) + 3*len(d.identifiers)
 	if d.kept.body == 0 {
 		flags |= keptOwn
-		size += d.msg.MeteredSize() + 32
 	}
 	if d.retain {
 		flags |= keptRetain
@@ -81,9 +100,7 @@ func encodeKept(d *delivery) []byte {
 	}
 	if d.shortened {
 		flags |= keptExpires
-		size += 10
 	}
-	b := make([]byte, 0, size)
 	b = append(b, codecVersion, flags, d.qos)
 	b = appendText(b, d.share)
 	b = binary.AppendUvarint(b, uint64(len(d.identifiers)))
@@ -103,7 +120,7 @@ func encodeKept(d *delivery) []byte {
 func encodeReleased() []byte { return []byte{codecVersion, keptReleased, 2, 0, 0} }
 
 // decodeKept makes the delivery of an entry; body finds the shared message. It
-// is nil without an error when that is gone: then everybody had it.
+// is nil without an error when that is gone.
 func decodeKept(e entry, value []byte, body func(uint64) ([]byte, error)) (*delivery, error) {
 	r := &reader{b: value}
 	r.bad = r.byte() != codecVersion

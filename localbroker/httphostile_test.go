@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -213,14 +214,15 @@ func TestHTTPBeside(t *testing.T) {
 			}
 		})
 	}
-	ended := make(chan struct{})
+	asking, end := context.WithCancel(context.Background())
 	go func() {
 		all.Wait()
-		close(ended)
+		end()
 	}()
-	defer func() { <-ended }() // they may not outlive the test, however it ends
+	defer func() { <-asking.Done() }() // they may not outlive the test, however it ends
 	for n := 0; ; n++ {
 		d := dial(t, h.addr(), byte(4+n%2))
+		stop := context.AfterFunc(asking, func() { _ = d.Close() }) // else nothing ends the last one
 		connect := hello(d.version, "d")
 		persistent(600)(&connect)
 		_, _ = d.Write(encode(t, connect, d.version)) // a DELETE may end it before its CONNACK
@@ -231,10 +233,9 @@ func TestHTTPBeside(t *testing.T) {
 				break
 			}
 		}
-		select {
-		case <-ended:
+		stop()
+		if asking.Err() != nil {
 			return
-		default:
 		}
 	}
 }

@@ -152,7 +152,7 @@ func TestM16_PUBACKOnTheWire(t *testing.T) {
 		}))
 		_, _ = d.Write([]byte{packets.Pingreq << 4, 0})
 		got := make([]byte, 6)
-		_ = d.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = d.SetReadDeadline(time.Now().Add(patience))
 		if _, err := io.ReadFull(d.in, got); err != nil || !bytes.Equal(got, []byte{0x40, 2, 0x12, 0x34, 0xD0, 0}) {
 			t.Errorf("% x, %v", got, err)
 		}

@@ -18,7 +18,7 @@ type MemoryOptions struct {
 	Sockets          int         `koanf:"sockets" doc:"Most open sockets of all listeners together, those before CONNECT included, 1 to 2000000; above it the oldest without a CONNECT makes room, or a new one is closed at once."`
 	Sessions         int         `koanf:"sessions" doc:"Most sessions, connected and held ones, 1 to 1000000; above it a CONNECT is refused."`
 	QueueSize        bridge.Size `koanf:"queue_size" doc:"Most bytes that wait for devices in all kept sessions together, on disk."`
-	MemoryQueueSize  bridge.Size `koanf:"memory_queue_size" doc:"Most bytes in memory that wait for devices, in all sessions together: all that waits in sessions that are not kept, and what is read ahead of the others."`
+	MemoryQueueSize  bridge.Size `koanf:"memory_queue_size" doc:"Most bytes in memory that wait for devices, in all sessions together: all that waits in sessions that are not kept, and what is read ahead of the others. A session gets no more than is still free: one alone has half, two a third each; when little is left, those that hold most give up their newest messages."`
 	SharedQueue      string      `koanf:"shared_queue" enum:"on,off" doc:"What becomes of a QoS 1 message for a share group none of whose members is connected: on queues it for the group, as AWS IoT Core does since 2025; off drops it, as before."`
 	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
 	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`

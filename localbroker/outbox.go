@@ -103,6 +103,20 @@ func (q *fifo) unpop(d *delivery) {
 	q.list = slices.Insert(q.list, 0, d)
 }
 
+// back is the last delivery, drop takes it away.
+func (q *fifo) back() *delivery {
+	if q.len() == 0 {
+		return nil
+	}
+	return q.list[len(q.list)-1]
+}
+
+func (q *fifo) drop() {
+	last := len(q.list) - 1
+	q.list[last] = nil
+	q.list = q.list[:last]
+}
+
 // take empties the queue.
 func (q *fifo) take() []*delivery {
 	out := q.list[q.head:]
@@ -118,9 +132,10 @@ type outbox struct {
 	again   fifo        // was in flight on an earlier connection: before all else
 	replay  fifo        // stored while the device was away, at its own pace
 	waiting fifo
-	bytes   int
-	loose   volume // of what is not on the shelf
-	next    uint16 // last packet id given
+	far     stash        // what is behind waiting, which is not empty then
+	bytes   atomic.Int64 // of all of it; it may be read without the session's lock
+	loose   volume       // of what is not on the shelf
+	next    uint16       // last packet id given
 	all     *memory
 
 	// brim is the size of the smallest delivery that has not fitted since
@@ -128,40 +143,35 @@ type outbox struct {
 	brim atomic.Int64
 }
 
-// memory counts the bytes of all outboxes.
-type memory struct {
-	bytes atomic.Int64
-	loose atomic.Int64 // of what is not on the shelf
-}
-
-// volume is a number of messages and their bytes.
-type volume struct{ count, bytes int }
-
 // len is how many messages are in the outbox.
 func (o *outbox) len() int {
-	return len(o.flight) + o.again.len() + o.replay.len() + o.waiting.len()
+	return len(o.flight) + o.again.len() + o.replay.len() + o.waits()
 }
 
+// waits is how many wait that came while the device was there.
+func (o *outbox) waits() int { return o.waiting.len() + o.far.count }
+
 // fits reports whether one more delivery may wait in memory only.
-func (o *outbox) fits(d *delivery, l LimitOptions, total bridge.Size) bool {
+func (o *outbox) fits(d *delivery, l LimitOptions) bool {
 	switch {
 	case o.len() >= l.QueueMessages:
 		o.brim.Store(1)
 		return false
-	case o.bytes+d.size > int(l.QueueSize):
+	case o.bytes.Load()+int64(d.size) > int64(l.QueueSize):
 		if o.brim.Load() == 0 {
 			o.brim.Store(int64(d.size))
 		}
 		return false
 	}
-	return o.all.bytes.Load()+int64(d.size) <= int64(total)
+	return o.all.takes(o.bytes.Load(), d.size)
 }
 
 // brimful reports whether a delivery of that size would not fit: for who would
-// else make it in vain. Nothing that comes makes room, and what leaves says so.
+// else make it in vain. Nothing that comes makes room, and what leaves says so. It
+// may be called without the session's lock.
 func (o *outbox) brimful(size int) bool {
 	brim := o.brim.Load()
-	return brim > 0 && int64(size) >= brim
+	return brim > 0 && int64(size) >= brim || !o.all.takes(o.bytes.Load(), size)
 }
 
 // left is told that something has left.
@@ -172,26 +182,46 @@ func (o *outbox) left() {
 }
 
 // room reports whether memory takes one more delivery that is on the shelf too.
-func (o *outbox) room(d *delivery, total bridge.Size) bool {
-	return o.waiting.len() < aheadMessages && o.bytes < aheadBytes &&
-		(o.bytes == 0 || o.all.bytes.Load()+int64(d.size) <= int64(total))
+func (o *outbox) room(d *delivery) bool {
+	held := o.bytes.Load()
+	return o.waits() < aheadMessages && held < aheadBytes && o.all.reads(held, d.size)
 }
 
 // push appends a delivery to one of the queues.
 func (o *outbox) push(q *fifo, d *delivery) {
-	q.push(d)
 	o.charge(d, 1)
+	if q == &o.waiting && (o.far.count > 0 || q.len() >= nearMessages) {
+		o.far.push(d)
+		return
+	}
+	q.push(d)
 }
 
 func (o *outbox) charge(d *delivery, sign int) {
-	n := sign * d.size
-	o.bytes += n
-	o.all.bytes.Add(int64(n))
+	n := int64(sign * d.size)
+	o.bytes.Add(n)
+	o.all.bytes.Add(n)
 	if d.kept.ordinal == 0 {
-		o.loose.count += sign
-		o.loose.bytes += n
-		o.all.loose.Add(int64(n))
+		o.loose.add(d, sign)
+		o.all.loose.Add(n)
 	}
+}
+
+// newest takes away what came last and is in memory only, nil when there is
+// nothing such at the end.
+func (o *outbox) newest() (d *delivery) {
+	if o.far.count > 0 {
+		d = o.far.back()
+	} else if d = o.waiting.back(); d != nil && !d.held() {
+		o.waiting.drop()
+	} else {
+		return nil
+	}
+	if d != nil {
+		o.left()
+		o.charge(d, -1)
+	}
+	return d
 }
 
 // pop takes the front of a queue away: for good, or into the flight. What is on
@@ -199,6 +229,11 @@ func (o *outbox) charge(d *delivery, sign int) {
 func (o *outbox) pop(q *fifo, flies bool) {
 	d := q.front()
 	q.pop()
+	if q == &o.waiting && q.len() == 0 {
+		for range min(o.far.count, nearMessages/2) {
+			q.push(o.far.front())
+		}
+	}
 	o.left()
 	if flies {
 		o.flight = append(o.flight, d)
@@ -263,8 +298,8 @@ func (o *outbox) landed(d *delivery) {
 	}
 }
 
-// empty takes everything out: the flight in the order of sending, and what
-// waits.
+// empty takes everything out: the flight in the order of sending, and of what
+// waits that which somebody else has to do with.
 func (o *outbox) empty() (flight, waiting []*delivery) {
 	o.left()
 	flight = o.flight
@@ -273,8 +308,16 @@ func (o *outbox) empty() (flight, waiting []*delivery) {
 	for _, d := range flight {
 		o.landed(d)
 	}
+	written := o.far.written
+	whole, shared := o.far.empty()
+	waiting = append(waiting, whole...)
 	for _, d := range waiting {
 		o.charge(d, -1)
 	}
-	return flight, waiting
+	o.loose.count -= written.count
+	o.loose.bytes -= written.bytes
+	for _, n := range []*atomic.Int64{&o.bytes, &o.all.bytes, &o.all.loose} {
+		n.Add(-int64(written.bytes))
+	}
+	return flight, append(waiting, shared...)
 }

@@ -30,6 +30,7 @@ type parcel struct {
 	queued   int // groups that keep it
 	modified time.Time
 	number   uint64 // of the retained message that it has become; 0: of none
+	refers   bool   // the retained message is the shared body
 }
 
 // planned is one delivery and whom it goes to.
@@ -56,7 +57,7 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	}
 	b := p.broker
 	p.changes, p.planned = b.index.changes.Load(), true
-	p.to, p.body, p.ceiling, p.full, p.queued, p.retain = nil, 0, 0, 0, 0, retainNothing
+	p.to, p.body, p.ceiling, p.full, p.queued, p.retain, p.refers = nil, 0, 0, 0, 0, retainNothing, false
 	kept := 0
 	for _, r := range b.receivers(p.from, p.msg.Topic, p.vain) {
 		next := planned{session: r.session, delivery: r.delivery(p.msg, p.expires)}
@@ -71,16 +72,23 @@ func (p *parcel) extend(batch *bridge.Batch) {
 		}
 		p.to = append(p.to, next)
 	}
-	if kept > 1 {
+	refs := kept
+	if p.msg.Retain {
+		p.retain = b.retained.plan(p.msg)
+		if p.refers = kept > 0 && p.retain == retainMessage && p.msg.MeteredSize() > retainedWhole; p.refers {
+			refs++
+		}
+	}
+	if refs > 1 {
 		n, ceiling := b.store.number(batch)
 		p.body, p.ceiling = n, max(p.ceiling, ceiling)
-		b.store.share(p.body, kept)
+		b.store.share(p.body, refs)
 		batch.Put(shelfBody, bodyKey(p.body), bodyOf(p.msg, p.expires))
 	}
-	p.addEntries(batch)
 	if p.msg.Retain {
 		p.extendRetained(batch)
 	}
+	p.addEntries(batch)
 }
 
 // vain reports whether a subscriber would only drop the message, and counts
@@ -160,9 +168,13 @@ func (p *parcel) enqueue(to *planned, batch *bridge.Batch) placed {
 
 func (p *parcel) extendRetained(batch *bridge.Batch) {
 	var value []byte
-	if p.retain = p.broker.retained.plan(p.msg); p.retain == retainMessage {
+	if p.retain == retainMessage {
 		p.modified = p.broker.now()
-		value = encodeMessage(p.msg, p.expires, p.modified)
+		if p.refers {
+			value = encodeReference(p.body, p.modified)
+		} else {
+			value = encodeMessage(p.msg, p.expires, p.modified)
+		}
 	}
 	batch.Put(shelfRetained, p.msg.Topic, value)
 }
@@ -174,7 +186,11 @@ func (p *parcel) settle(err error) {
 	}
 	p.planned = false
 	if p.retain != retainNothing {
-		p.number = p.broker.retained.settle(p.retain, retainedMessage{p.msg, p.expires, p.modified}, err)
+		k := retainedMessage{msg: p.msg, expires: p.expires, modified: p.modified}
+		if p.refers {
+			k.body = p.body
+		}
+		p.number = p.broker.retained.settle(p.retain, k, err)
 	}
 	if err == nil {
 		p.broker.store.confirm(p.ceiling)
@@ -182,6 +198,9 @@ func (p *parcel) settle(err error) {
 			p.loosen()
 		}
 		return
+	}
+	if p.refers {
+		p.broker.store.unref(p.body)
 	}
 	for i := range p.to {
 		if to := &p.to[i]; to.kept.ordinal > 0 {

@@ -45,12 +45,15 @@ func (s *session) jobLocked() (reading, bool) {
 		job.again = k.again
 		return job, true
 	}
-	low := func(q *fifo) bool { return q.len() <= aheadMessages/2 && s.out.bytes < aheadBytes }
-	if end := k.readable(k.old); k.old.left > 0 && k.old.from < end && low(&s.out.replay) {
+	held := s.out.bytes.Load()
+	low := func(waits int) bool {
+		return waits <= aheadMessages/2 && held < aheadBytes && s.out.all.reads(held, aheadBytes)
+	}
+	if end := k.readable(k.old); k.old.left > 0 && k.old.from < end && low(s.out.replay.len()) {
 		job.old, job.from, job.to = true, k.old.from, end
 		return job, true
 	}
-	if end := k.readable(k.live); k.live.left > 0 && k.live.from < end && low(&s.out.waiting) {
+	if end := k.readable(k.live); k.live.left > 0 && k.live.from < end && low(s.out.waits()) {
 		job.from, job.to = k.live.from, end
 		return job, true
 	}
@@ -105,7 +108,11 @@ func (s *session) integrateLocked(job reading, found []*delivery, upTo uint64) {
 	if job.old {
 		lane, queue = &k.old, &s.out.replay
 	}
-	for _, d := range found {
+	for i, d := range found {
+		if !s.out.all.reads(s.out.bytes.Load(), d.size) { // others were quicker
+			found, upTo = found[:i], d.kept.ordinal
+			break
+		}
 		s.out.push(queue, d)
 	}
 	lane.from = upTo
@@ -127,6 +134,9 @@ func (k *backlog) passed(l *lane) {
 
 // heal corrects the count by entries that should have been there and are not.
 func (k *backlog) heal(missing int) {
+	for range missing {
+		k.store.damaged("a message of a queue", errDamaged)
+	}
 	k.count = max(k.count-missing, 0)
 	if k.count == 0 {
 		k.store.bytes.Add(-k.bytes)
@@ -146,10 +156,7 @@ func (k *backlog) fetch(job reading) (found []*delivery, upTo uint64, err error)
 		}
 		d, bad := decodeKept(e, value, k.store.body)
 		switch {
-		case bad != nil:
-			k.store.damaged("an entry of a queue", bad)
-			k.store.drop(e)
-		case d == nil: // its body went with its last entry: it was acknowledged
+		case bad != nil || d == nil: // heal tells
 			k.store.drop(e)
 		default:
 			found = append(found, d)

@@ -196,6 +196,9 @@ func (r *registry) sweep(now time.Duration) {
 		}
 		s.retryLocked(now)
 		s.readAheadLocked()
+		if s.keep != nil {
+			s.keep.lookLocked(r.broker, s.id, now, &s.mu, s.readAheadLocked)
+		}
 		s.mu.Unlock()
 		if expired {
 			r.broker.traffic.expired.Add(1)

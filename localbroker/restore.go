@@ -16,22 +16,32 @@ func (b *Broker) restore() error {
 	if err := b.restoreSessions(owners); err != nil {
 		return fmt.Errorf("local broker: read sessions: %w", err)
 	}
+	if err := b.unreadable(shelfSession, "the session of ", func(id string) bool { return b.sessions.byID[id] != nil }); err != nil {
+		return err
+	}
 	if err := b.restoreGroups(owners); err != nil {
 		return fmt.Errorf("local broker: read share groups: %w", err)
+	}
+	if err := b.unreadable(shelfGroup, "the share group ", func(text string) bool { return b.groups.byName[groupName(splitShare(text))] != nil }); err != nil {
+		return err
 	}
 	if err := b.restoreReceived(); err != nil {
 		return fmt.Errorf("local broker: read packet ids: %w", err)
 	}
-	orphans, err := b.restoreQueues(owners)
-	if err == nil {
-		err = b.restoreBodies()
+	if err := b.restoreBodies(); err != nil {
+		return fmt.Errorf("local broker: read bodies: %w", err)
 	}
+	orphans, err := b.restoreQueues(owners)
 	if err != nil {
 		return fmt.Errorf("local broker: read queues: %w", err)
 	}
 	if err := b.restoreRetained(); err != nil {
 		return fmt.Errorf("local broker: read retained messages: %w", err)
 	}
+	if err := b.unreadable(shelfRetained, "the retained message of ", func(topic string) bool { return b.retained.byTopic[topic].msg != nil }); err != nil {
+		return err
+	}
+	b.forgetBodies()
 	if err := b.restoreWills(); err != nil {
 		return fmt.Errorf("local broker: read wills: %w", err)
 	}
@@ -41,13 +51,38 @@ func (b *Broker) restore() error {
 	return nil
 }
 
+// unreadable gives up the keys of a namespace that nobody knows after a Scan: it
+// has passed over their values.
+func (b *Broker) unreadable(namespace, what string, known func(key string) bool) error {
+	var lost []string
+	err := b.store.Keys(namespace, "", func(key string) bool {
+		if !known(key) {
+			lost = append(lost, key)
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("local broker: list %s: %w", namespace, err)
+	}
+	for _, key := range lost {
+		b.store.damaged(what+key, errDamaged)
+	}
+	if len(lost) > 0 {
+		b.store.Forget(namespace, lost...)
+	}
+	return nil
+}
+
 func (b *Broker) restoreNumbers() error {
 	v, err := b.store.Get(shelfNumbers, numbersKey)
-	if err != nil || v == nil {
-		return err
+	if err == nil && v == nil {
+		return nil
 	}
-	if len(v) != 8 { // what is found below raises them
-		b.store.damaged("the numbers", errDamaged)
+	if err == nil && len(v) != 8 {
+		err = errDamaged
+	}
+	if err != nil { // what is found below raises them
+		b.store.damaged("the numbers", err)
 		return nil
 	}
 	b.store.next = binary.BigEndian.Uint64(v)
@@ -126,9 +161,11 @@ func (b *Broker) listenerNamed(name string) *listener {
 }
 
 // restoreQueues counts what waits, and lists owners that are gone. No message is
-// read.
+// read. Entries whose body is not there are void: everybody has had it, or the
+// message was never taken (see spillSize).
 func (b *Broker) restoreQueues(owners map[uint64]*backlog) (orphans []uint64, err error) {
 	var k *backlog
+	var void []string
 	err = b.store.Keys(shelfQueue, "", func(key string) bool {
 		e, ok := parseEntry(key)
 		if !ok {
@@ -136,11 +173,15 @@ func (b *Broker) restoreQueues(owners map[uint64]*backlog) (orphans []uint64, er
 			b.store.Forget(shelfQueue, key)
 			return true
 		}
-		if e.body != 0 {
-			b.store.refs[e.body]++
-			b.store.raise(e.body)
-		}
 		b.store.raise(e.owner)
+		if e.body != 0 {
+			b.store.raise(e.body)
+			if _, there := b.store.refs[e.body]; !there {
+				void = append(void, key)
+				return true
+			}
+			b.store.refs[e.body]++
+		}
 		if k == nil || k.owner != e.owner {
 			k = owners[e.owner]
 		}
@@ -152,6 +193,9 @@ func (b *Broker) restoreQueues(owners map[uint64]*backlog) (orphans []uint64, er
 		}
 		return true
 	})
+	if len(void) > 0 {
+		b.store.Forget(shelfQueue, void...)
+	}
 	return orphans, err
 }
 
@@ -161,48 +205,59 @@ func (k *backlog) restore(e entry) {
 		k.live.from = e.ordinal
 	}
 	k.live.left++
+	k.due(e.expires)
 	k.next, k.restored = e.ordinal, e.ordinal
 	k.charge(&delivery{kept: e}, 1)
 }
 
-// restoreBodies forgets those that no entry has any more.
+// restoreBodies lists the bodies; what refers to them is found later.
 func (b *Broker) restoreBodies() error {
-	var gone []string
-	err := b.store.Keys(shelfBody, "", func(key string) bool {
+	return b.store.Keys(shelfBody, "", func(key string) bool {
 		if len(key) != 8 {
-			gone = append(gone, key)
+			b.store.damaged("the number of a message", errDamaged)
+			b.store.Forget(shelfBody, key)
 			return true
 		}
 		n := binary.BigEndian.Uint64([]byte(key))
 		b.store.raise(n)
-		if b.store.refs[n] == 0 {
-			gone = append(gone, key)
-		}
+		b.store.refs[n] = 0
 		return true
 	})
+}
+
+// forgetBodies forgets those that nothing refers to any more.
+func (b *Broker) forgetBodies() {
+	var gone []string
+	for n, refs := range b.store.refs {
+		if refs == 0 {
+			delete(b.store.refs, n)
+			gone = append(gone, bodyKey(n))
+		}
+	}
 	if len(gone) > 0 {
 		b.store.Forget(shelfBody, gone...)
 	}
-	return err
 }
 
 func (b *Broker) restoreRetained() error {
 	now := b.age()
 	var gone []string
 	err := b.store.Scan(shelfRetained, "", func(topic string, value []byte) bool {
-		m, expires, modified, err := decodeMessage(value)
-		k := retainedMessage{m, expires, modified}
+		k, err := b.store.retained(value)
 		switch {
 		case err != nil:
 			b.store.damaged("the retained message of "+topic, err)
 			gone = append(gone, topic)
-		case !k.live(now):
+		case k.msg == nil || !k.live(now):
 			gone = append(gone, topic)
-		case !b.retained.fitsLocked(m): // there is room for fewer now
+		case !b.retained.fitsLocked(k.msg): // there is room for fewer now
 			b.drops.Count("retained-full", "", topic)
 			gone = append(gone, topic)
 		default:
 			b.retained.keepLocked(k)
+			if k.body > 0 {
+				b.store.refs[k.body]++
+			}
 		}
 		return true
 	})
@@ -210,6 +265,24 @@ func (b *Broker) restoreRetained() error {
 		b.store.Forget(shelfRetained, gone...)
 	}
 	return err
+}
+
+// retained reads a retained message. It has none when it was forgotten, and only
+// its key is back.
+func (s *store) retained(value []byte) (k retainedMessage, err error) {
+	body, modified, shared := decodeReference(value)
+	if !shared {
+		k.msg, k.expires, k.modified, err = decodeMessage(value)
+		return k, err
+	}
+	s.raise(body)
+	b, err := s.body(body)
+	if b == nil || err != nil {
+		return k, err
+	}
+	k.body, k.modified = body, modified
+	k.msg, k.expires, _, err = decodeMessage(b)
+	return k, err
 }
 
 // erase forgets all that an owner has on the shelf, in the background. What is

@@ -26,7 +26,13 @@ type retainedMessage struct {
 	msg      *bridge.Message
 	expires  time.Duration // on the shelf's clock; 0: never
 	modified time.Time     // by the wall clock, for people
+	body     uint64        // number of the shared body that the shelf has it in; 0: its own
 }
+
+// retainedWhole is the largest message that is written twice, for the devices and
+// as the retained one. Of a larger one the shelf has one body for both: two copies
+// are more than a batch takes.
+const retainedWhole = 64 << 10
 
 func newRetained(limits MemoryOptions, shelf *store) *retained {
 	return &retained{limits: limits, shelf: shelf, byTopic: map[string]retainedMessage{}, coming: map[string]int{}}
@@ -93,6 +99,7 @@ func (r *retained) clearLocked(topic string) {
 	if old, ok := r.byTopic[topic]; ok {
 		r.bytes -= retainedSize(old.msg)
 		delete(r.byTopic, topic)
+		r.shelf.release(old.body)
 	}
 }
 

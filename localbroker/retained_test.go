@@ -1,6 +1,8 @@
 package localbroker
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,7 +115,7 @@ func TestRetainedBounds(t *testing.T) {
 
 // TestRetainedBytes: the sum of sizes is right after every kind of change.
 func TestRetainedBytes(t *testing.T) {
-	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil))
+	r := newRetained(MemoryOptions{RetainedMessages: 10, RetainedSize: 1000}, newStore(NewMemory(nil), nil, &bridge.DropLog{}))
 	store := func(topic string, size int) {
 		m := &bridge.Message{Topic: topic, Payload: make([]byte, size)}
 		r.settle(r.plan(m), retainedMessage{msg: m}, nil)
@@ -171,5 +173,67 @@ func TestM08_OneCopyForTheLate(t *testing.T) {
 			}
 			d.expectNothing()
 		})
+	}
+}
+
+// TestLargeRetained: the largest retained message fits into a commit, whoever gets
+// it and whoever is away; it is there after a crash, until another one or none
+// takes its place, and leaves nothing behind.
+func TestLargeRetained(t *testing.T) {
+	for kept := range 3 {
+		c := &clock{}
+		disk := newDisk(c)
+		h := disk.house(t, c, plain(profileMQTT))
+		for i := range kept {
+			id := fmt.Sprint(i)
+			d := h.join(5, id, persistent(600))
+			d.subscribe(1, "t")
+			h.leave(d, id)
+		}
+		bodies := func() (n int) {
+			h.store.flush()
+			if err := disk.Keys(shelfBody, "", func(string) bool { n++; return true }); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		want := strings.Repeat("x", 1<<20-100)
+		retained := func() {
+			t.Helper()
+			d := h.join(5, "late")
+			d.subscribe(1, "t")
+			if pk := d.take(); string(pk.Payload) != want || !pk.FixedHeader.Retain {
+				t.Fatalf("%d kept sessions: the retained message has %d bytes", kept, len(pk.Payload))
+			}
+			h.leave(d, "late")
+		}
+		pub := h.join(5, "pub")
+		pub.send(publish(1, "t", "small", retain))
+		pub.answered(0)
+		pub.send(publish(2, "t", want, retain))
+		pub.answered(0)
+		retained()
+		h, disk = disk.crashed(t, h, c, plain(profileMQTT))
+		retained()
+		for i := range kept {
+			d := h.join(5, fmt.Sprint(i), persistent(600))
+			for _, payload := range []string{"small", want} {
+				if got := string(d.take().Payload); got != payload {
+					t.Fatalf("device %d of %d got %d bytes", i, kept, len(got))
+				}
+			}
+			d.expectNothing()
+			d.unsubscribe("t")
+			h.leave(d, fmt.Sprint(i))
+		}
+		if n := bodies(); n != min(kept, 1) {
+			t.Errorf("%d kept sessions: %d bodies are on the shelf", kept, n)
+		}
+		h, disk = disk.crashed(t, h, c, plain(profileMQTT))
+		retained()
+		pub = h.join(5, "pub")
+		pub.send(publish(3, "t", "", retain))
+		pub.answered(0)
+		eventually(t, "nothing is left", func() bool { return bodies() == 0 })
 	}
 }

@@ -117,6 +117,7 @@ func (s *session) detachLocked() {
 // back to its share group (B176).
 func (s *session) releaseLocked(all []*delivery) {
 	returned := map[*group][]*delivery{}
+	var others []*delivery
 	for _, d := range all {
 		switch {
 		case d.from != nil:
@@ -124,8 +125,15 @@ func (s *session) releaseLocked(all []*delivery) {
 		case d.await != nil:
 			d.done(bridge.ResultLost)
 		case d.kept.ordinal == 0 && d.via != nil && (d.qos == 1 || d.qos == 2 && d.id == 0): // [MQTT-4.8.2-5]
-			go s.broker.guard(func() { s.broker.redirect(d) })
+			others = append(others, d)
 		}
+	}
+	if len(others) > 0 {
+		go func() {
+			for _, d := range others {
+				s.broker.guard(func() { s.broker.redirect(d) })
+			}
+		}()
 	}
 	for g, ds := range returned {
 		g.returned(ds)
@@ -205,7 +213,7 @@ func (s *session) offerLocked(d *delivery) taken {
 		return takenNo
 	case d.qos == 2 && s.keep != nil:
 		return s.shelveLocked(d)
-	case !s.out.fits(d, s.limits, s.broker.memory.MemoryQueueSize):
+	case !s.out.fits(d, s.limits):
 		if d.await == nil {
 			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
 		}
@@ -224,8 +232,7 @@ func (s *session) arriveLocked(d *delivery) taken {
 		s.keep.store.drop(d.kept)
 		return takenNo
 	}
-	room := s.out.room(d, s.broker.memory.MemoryQueueSize)
-	if s.keep.arrive(d, s.client != nil, room) {
+	if s.keep.arrive(d, s.client != nil, s.out.room(d)) {
 		s.out.push(&s.out.waiting, d)
 	}
 	s.pumpLocked()

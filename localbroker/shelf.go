@@ -8,7 +8,8 @@ import (
 
 // Shelf is where the broker keeps what must outlive it: sessions with their
 // queues, retained messages, wills. It is the part of [bridge.Spool] that the
-// broker uses; what the methods promise stands there.
+// broker uses; what the methods promise stands there. Get tells damage from
+// absence; Scan passes over a value that is damaged, of which Keys has the key.
 type Shelf interface {
 	Commit(b *bridge.Batch, done func(bridge.Seq, error))
 	Get(namespace, key string) ([]byte, error)

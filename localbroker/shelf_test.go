@@ -17,11 +17,13 @@ type disk struct {
 	mu      sync.Mutex
 	fail    error // of every commit
 	next    int   // fail so many more, no others
+	last    int   // take so many more, and fail all others; 0: no such number
 	holding bool  // commits wait for release
 	held    []func()
 	dead    bool // the power is gone
 	lazy    bool // what is forgotten comes back with the crash
 	undone  map[string]map[string][]byte
+	spoiled map[string]bool // namespaces whose values cannot be read
 	commits int
 }
 
@@ -43,6 +45,18 @@ func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		done = func(bridge.Seq, error) {}
 	}
 	err := d.fail
+	if d.last > 0 {
+		if d.last--; d.last == 0 {
+			d.fail = errPowerless
+		}
+	}
+	size := 0
+	for _, p := range b.Puts {
+		size += len(p.Namespace) + len(p.Key) + len(p.Value) + 8
+	}
+	if size > 2<<20 { // as the spool
+		err = bridge.Errorf("append", bridge.TooLarge, "batch of %d bytes", size)
+	}
 	if d.next > 0 {
 		d.next--
 		err = errPowerless
@@ -72,6 +86,23 @@ func (d *disk) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	}
 }
 
+// Get fails for a value that cannot be read.
+func (d *disk) Get(namespace, key string) ([]byte, error) {
+	v, err := d.Memory.Get(namespace, key)
+	if v != nil && d.spoiled[namespace] {
+		return nil, bridge.Errorf("get", bridge.Corrupt, "says the test")
+	}
+	return v, err
+}
+
+// Scan passes over it.
+func (d *disk) Scan(namespace, prefix string, fn func(key string, value []byte) bool) error {
+	if d.spoiled[namespace] {
+		return nil
+	}
+	return d.Memory.Scan(namespace, prefix, fn)
+}
+
 func (d *disk) Forget(namespace string, keys ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,7 +111,7 @@ func (d *disk) Forget(namespace string, keys ...string) {
 	}
 	if d.lazy {
 		for _, k := range keys {
-			if v, _ := d.Get(namespace, k); v != nil {
+			if v, _ := d.Memory.Get(namespace, k); v != nil {
 				if d.undone[namespace] == nil {
 					d.undone[namespace] = map[string][]byte{}
 				}

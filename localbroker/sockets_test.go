@@ -39,7 +39,7 @@ func (h *house) silentSockets(n int) []net.Conn {
 func closed(tb testing.TB, conns []net.Conn) {
 	tb.Helper()
 	for i, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
 			tb.Fatalf("socket %d is still open", i)
 		}

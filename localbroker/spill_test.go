@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
@@ -96,4 +98,61 @@ func TestSpillFails(t *testing.T) {
 		t.Error("not counted")
 	}
 	eventually(t, "nothing waits", func() bool { return h.Status().QueuedBytes == 0 })
+}
+
+// TestSpillIsAtomic: when the power goes between the batches of a message for many
+// kept sessions, wherever, nobody gets it, and when its giver sends it again
+// everybody gets it once. With QoS 2 and MQTT 3.1.1.
+func TestSpillIsAtomic(t *testing.T) {
+	batches := 1
+	for taken := range 100 { // the first round is whole, and counts them
+		if taken == batches {
+			return
+		}
+		c := &clock{}
+		disk := newDisk(c)
+		h := disk.house(t, c, plain(profileMQTT))
+		h.Broker.spill = 300
+		const devices = 20
+		for i := range devices {
+			id := fmt.Sprint(i)
+			d := h.join(4, id, persistent(0))
+			d.subscribe(2, "t")
+			h.leave(d, id)
+		}
+		pub := h.join(4, "pub", persistent(0))
+		disk.mu.Lock()
+		disk.last = taken
+		before := disk.commits
+		disk.mu.Unlock()
+		pub.send(publish(7, "t", "x", twice))
+		if taken == 0 {
+			pub.answer(packets.Pubrec, 7, 0)
+		}
+		eventually(t, "the last batch was given to the disk", func() bool {
+			disk.mu.Lock()
+			defer disk.mu.Unlock()
+			if taken == 0 {
+				batches = disk.commits - before
+			}
+			return batches > 3 && disk.commits-before >= batches
+		})
+		h, disk = disk.crashed(t, h, c, plain(profileMQTT))
+		if n := h.Status().QueuedBytes; taken > 0 && n > 0 {
+			t.Errorf("%d batches of %d: %d bytes wait for devices", taken, batches, n)
+		}
+		pub = h.join(4, "pub", persistent(0))
+		pub.send(publish(7, "t", "x", twice, again))
+		pub.answer(packets.Pubrec, 7, 0)
+		pub.step(packets.Pubrel, 7)
+		pub.answer(packets.Pubcomp, 7, 0)
+		for i := range devices {
+			d := h.join(4, fmt.Sprint(i), persistent(0))
+			pk := d.expect(packets.Publish)
+			d.step(packets.Pubrec, pk.PacketID)
+			d.answer(packets.Pubrel, pk.PacketID, 0)
+			d.step(packets.Pubcomp, pk.PacketID)
+			d.expectNothing()
+		}
+	}
 }

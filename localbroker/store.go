@@ -15,12 +15,13 @@ import (
 type store struct {
 	Shelf
 	log   *quietLog
+	drops *bridge.DropLog
 	bytes atomic.Int64 // of all entries, in flight ones included
 
 	mu      sync.Mutex
 	next    uint64            // last number given
 	ceiling uint64            // numbers up to here are reserved on the shelf
-	refs    map[uint64]uint32 // entries of each shared body
+	refs    map[uint64]uint32 // entries of each shared body, and the retained message
 
 	entries, bodies []string // to be forgotten
 	armed           bool     // a timer will forget them
@@ -34,8 +35,8 @@ const numberBlock = 1 << 32
 
 const numbersKey = "next"
 
-func newStore(s Shelf, log *quietLog) *store {
-	return &store{Shelf: s, log: log, refs: map[uint64]uint32{}}
+func newStore(s Shelf, log *quietLog, drops *bridge.DropLog) *store {
+	return &store{Shelf: s, log: log, drops: drops, refs: map[uint64]uint32{}}
 }
 
 // body reads a shared message.
@@ -43,6 +44,7 @@ func (s *store) body(n uint64) ([]byte, error) { return s.Get(shelfBody, bodyKey
 
 // damaged tells of something that cannot be read and is given up.
 func (s *store) damaged(what string, err error) {
+	s.drops.CountError(bridge.Errorf("read", bridge.Corrupt, "%s: %w", what, err), "", "")
 	s.log.warn("shelf-damaged", "something kept for devices is damaged and was given up", slog.String("what", what), slog.String("error", err.Error()))
 }
 
@@ -70,7 +72,7 @@ func (s *store) confirm(ceiling uint64) {
 	s.ceiling = max(s.ceiling, ceiling)
 }
 
-// share notes that n entries share a body.
+// share notes that a body has n that refer to it.
 func (s *store) share(body uint64, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,9 +84,28 @@ func (s *store) drop(e entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries = append(s.entries, e.key())
-	if e.body != 0 && s.unrefLocked(e.body) {
-		s.bodies = append(s.bodies, bodyKey(e.body))
+	s.releaseLocked(e.body)
+	s.armLocked()
+}
+
+// release takes a reference to a durable body away, which goes with its last one.
+func (s *store) release(body uint64) {
+	if body == 0 {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.releaseLocked(body)
+	s.armLocked()
+}
+
+func (s *store) releaseLocked(body uint64) {
+	if body != 0 && s.unrefLocked(body) {
+		s.bodies = append(s.bodies, bodyKey(body))
+	}
+}
+
+func (s *store) armLocked() {
 	if !s.armed {
 		s.armed = true
 		time.AfterFunc(forgetDelay, s.flush)

@@ -177,7 +177,9 @@ func (o *overdue) take(now time.Duration) []*testament {
 // connected when it ended are due at once (B166), or begin their delay.
 func (b *Broker) restoreWills() error {
 	now := b.age()
-	return b.store.Scan(shelfWill, "", func(key string, value []byte) bool {
+	seen := map[string]bool{}
+	err := b.store.Scan(shelfWill, "", func(key string, value []byte) bool {
+		seen[key] = true
 		t, err := b.decodeTestament(key, value)
 		if err != nil {
 			b.store.damaged("a will", err)
@@ -196,6 +198,10 @@ func (b *Broker) restoreWills() error {
 		s.will = t
 		return true
 	})
+	if err != nil {
+		return err
+	}
+	return b.unreadable(shelfWill, "a will, number ", func(key string) bool { return seen[key] })
 }
 
 // willTimeout bounds how long a start waits for the wills of the last one.

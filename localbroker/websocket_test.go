@@ -24,7 +24,7 @@ func webListener(profile string) ListenerOptions {
 
 // webDial opens a WebSocket as a device; the stream under test is the broker's.
 func webDial(tb testing.TB, url string, cfg *tls.Config, header http.Header) (*device, *websocket.Conn, *http.Response, error) {
-	dialer := websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: cfg, HandshakeTimeout: 5 * time.Second}
+	dialer := websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: cfg, HandshakeTimeout: patience}
 	ws, resp, err := dialer.Dial(url, header)
 	if err != nil {
 		return nil, nil, resp, err
@@ -101,7 +101,7 @@ func TestWebSocketRefused(t *testing.T) {
 		}
 		defer conn.Close()
 		_, _ = io.WriteString(conn, strings.ReplaceAll(request, "\n", "\r\n"))
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		line := make([]byte, 12)
 		n, _ := io.ReadFull(conn, line)
 		return strings.TrimPrefix(string(line[:n]), "HTTP/1.1 ")

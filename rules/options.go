@@ -22,8 +22,9 @@ type UpRoute struct {
 	Upstream string        `koanf:"upstream" doc:"Name of the upstream that takes the messages."`
 	Topic    string        `koanf:"topic" template:"topic" doc:"Topic at the upstream: text with ${topic}, ${topic[1]} (levels count from 1), ${client_id} and ${thing_name}."`
 	QoS      string        `koanf:"qos" enum:"0,1,published" doc:"QoS at the upstream: 0, 1, or published for the device's own (2 becomes 1)."`
-	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first, always."`
+	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first; how much more often, the upstream's priority_weight says."`
 	TTL      time.Duration `koanf:"ttl" doc:"How long a message may wait before it is dropped and counted; 0s is for ever."`
+	KeepLast int           `koanf:"keep_last" min:"0" max:"1000" doc:"How many messages of one topic may wait, the newest ones, for states of which only the last word counts: what they replace is dropped and logged as conflated; 0 keeps all. Sparkplug (spBv1.0/…) is left alone unless from names it."`
 	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag at the upstream: clear, or keep what the device set. AWS bills a retained message twice."`
 	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all."`
 }
@@ -35,7 +36,7 @@ type DownRoute struct {
 	From     string        `koanf:"from" doc:"Topic filter that is subscribed at the upstream."`
 	Topic    string        `koanf:"topic" template:"topic" doc:"Local topic: text with ${topic} and ${topic[1]} (levels count from 1)."`
 	QoS      string        `koanf:"qos" enum:"0,1,published" doc:"QoS on the site: 0, 1, or published for that of the upstream's message."`
-	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first, always."`
+	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first; how much more often, the upstream's priority_weight says."`
 	TTL      time.Duration `koanf:"ttl" doc:"How long a message waits for a subscriber before it is dropped and counted; 0s is for ever."`
 	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag on the site: clear, or keep what the upstream set."`
 }

@@ -18,7 +18,7 @@ type PassThroughOptions struct {
 	Timeout  time.Duration `koanf:"timeout" doc:"How long an answer is awaited, whole seconds, 1s to 10m; a request that could not be sent by then is not sent at all, and is answered as offline says."`
 	TTL      time.Duration `koanf:"ttl" doc:"How long queued updates wait on the way up, deltas and notices of jobs on the way down, 1m to 30d."`
 	InFlight int           `koanf:"in_flight" min:"1" max:"1000" doc:"Most unanswered requests about one thing, 1 to 1000; more are answered with code 429 (AWS: 10)."`
-	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first, always."`
+	Priority int           `koanf:"priority" min:"0" max:"9" doc:"0 to 9: a higher number goes first; how much more often, the upstream's priority_weight says."`
 }
 
 // DefaultPassThrough lets nothing pass, since it names no upstream. A request

@@ -18,7 +18,8 @@ type Table struct {
 	down   map[string]*index // by upstream
 	queues []Queue
 	subs   map[string][]Subscription
-	passes string // upstream whose services devices reach
+	last   map[string]keepLast // by queue
+	passes string              // upstream whose services devices reach
 }
 
 // index is the routes of one direction (and upstream) under their filters.
@@ -68,12 +69,13 @@ func Compile(o Options) (*Table, error) {
 		return nil, fmt.Errorf("routes: %s", strings.Join(lines, "\n"))
 	}
 	o = o.expanded()
-	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}, passes: o.PassThrough.Upstream}
+	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}, last: map[string]keepLast{}, passes: o.PassThrough.Upstream}
 	for _, f := range o.LocalOnly {
 		t.up.trie.add(mustFilter(f), localOnly)
 	}
 	for _, u := range o.Up {
 		t.queue("up", u.Upstream, u.Name, u.Priority)
+		t.keepLast(u)
 		t.up.add(u.From, route{
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
 			topic: mustTemplate(u.Topic, true), limits: limitsOf(o.TopicLimits, true),

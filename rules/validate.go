@@ -81,6 +81,9 @@ func (v *validation) ups() []parsedUp {
 	for i, u := range v.options.Up {
 		at := fmt.Sprintf("up[%d].", i)
 		v.common(at, u.Name, u.Upstream, u.QoS, u.Retain, u.Priority, u.TTL)
+		if u.KeepLast < 0 || u.KeepLast > MaxKeepLast {
+			v.add(at+"keep_last", fmt.Sprintf("%d is out of range", u.KeepLast), fmt.Sprintf("set it between 1 and %d, or to 0 to keep all", MaxKeepLast))
+		}
 		v.closed(at+"origin", u.Origin, "user_properties", "envelope", "none")
 		from, topic, ok := v.topics(at, u.From, u.Topic, true)
 		if ok {

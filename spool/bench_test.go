@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -93,5 +94,30 @@ func BenchmarkLatency(b *testing.B) {
 		var batch bridge.Batch
 		batch.Append(benchRecord())
 		commitAll(b, s, &batch)
+	}
+}
+
+// BenchmarkMark is what a commit pays for marking the end of the log, with ten
+// queues.
+func BenchmarkMark(b *testing.B) {
+	f := tailFile{dir: b.TempDir(), spool: 7}
+	defer f.close()
+	if err := f.begin(tailMark{generation: 1, first: 1, end: 1}); err != nil {
+		b.Fatal(err)
+	}
+	h := &commitHeader{first: 1, records: 1}
+	for i := range 10 {
+		h.table = append(h.table, queueSpan{name: fmt.Sprintf("up/cloud/%d", i), first: 1})
+	}
+	if err := f.take(h.table); err != nil {
+		b.Fatal(err)
+	}
+	h.table = h.table[:1]
+	for b.Loop() {
+		h.first++
+		if err := f.take(h.table); err != nil {
+			b.Fatal(err)
+		}
+		f.note(h)
 	}
 }

@@ -15,6 +15,7 @@ type writer struct {
 	gen     *generation
 	db      *badger.DB
 	log     valueLog
+	tail    tailFile
 	seq     bridge.Seq // of the next commit
 	broken  bool       // a commit of this generation failed: nothing more is written to it
 	failing bool       // the last commit was refused by the disk
@@ -123,6 +124,9 @@ func (s *Spool) writeOnce(list []pending) error {
 		return nil
 	}
 	h := s.encode(list, forgets)
+	if err := w.tail.take(h.table); err != nil {
+		return err
+	}
 	w.value = appendCommit(w.value[:0], h, w.frames)
 	if err := putCommit(w.db, h.first, w.value); err != nil {
 		return fmt.Errorf("write commit: %w", err)
@@ -132,6 +136,7 @@ func (s *Spool) writeOnce(list []pending) error {
 			return fmt.Errorf("sync commit: %w", err)
 		}
 	}
+	w.tail.note(h)
 	s.publish(h, list, forgets)
 	return nil
 }

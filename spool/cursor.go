@@ -156,7 +156,7 @@ func (c *cursor) fill() (bool, error) {
 			continue // the raw files held commits that the index had lost
 		}
 		found, err := c.read(key)
-		if err != nil && c.s.salvage(c.gen) {
+		if err != nil && (c.s.salvage(c.gen) || errors.Is(err, errCut) && c.gen.isSalvaged()) {
 			continue
 		}
 		if err != nil {
@@ -255,7 +255,10 @@ func (s *Spool) generationOf(key bridge.Seq) *generation {
 	return nil
 }
 
-var errForeign = errors.New("the commit is not what the index says")
+var (
+	errForeign = errors.New("the commit is not what the index says")
+	errCut     = errors.New("the commit is cut short")
+)
 
 // isSalvaged reports whether the raw files have been looked through: then what
 // is still cut short is all that there is.
@@ -273,8 +276,11 @@ func (c *cursor) read(key bridge.Seq) (found bool, err error) {
 		if err != nil {
 			return err
 		}
-		if h.spool != c.s.id || h.first != key || len(b) < h.size && !c.gen.isSalvaged() {
+		if h.spool != c.s.id || h.first != key {
 			return errForeign
+		}
+		if len(b) < h.size && !c.gen.isSalvaged() {
+			return errCut
 		}
 		c.key, c.next = key, h.next()
 		span, ok := h.span(c.queue)
@@ -298,11 +304,15 @@ func (c *cursor) read(key bridge.Seq) (found bool, err error) {
 // maxCopied is the largest copy of a commit that is kept to be used again.
 const maxCopied = 1 << 20
 
-// decodeNext decodes the next frame of the commit. A damaged one is passed over;
-// the gap in the places tells.
+// decodeNext decodes the next frame of the commit. When it is damaged and the
+// raw files hold a better copy of the commit, that one is read instead: what has
+// been returned of it already is passed over. Otherwise the frame is, and the gap
+// in the places tells.
 func (c *cursor) decodeNext() {
 	c.buf = c.one[:0]
+	damaged := false
 	rest, whole := nextFrame(c.frames, func(kind byte, body []byte) {
+		damaged = body == nil
 		if kind != frameRecord || body == nil {
 			return
 		}
@@ -323,6 +333,9 @@ func (c *cursor) decodeNext() {
 		}
 	})
 	if c.frames = rest; !whole {
-		c.frames = nil
+		c.frames, damaged = nil, true
+	}
+	if damaged && c.s.salvage(c.gen) {
+		c.frames, c.next = nil, c.key
 	}
 }

@@ -53,5 +53,13 @@
 // released is then a head and a few ranges, a depth is a subtraction, and a
 // missing range shows, whatever was damaged.
 //
+// # The end of the log
+//
+// A missing range shows by what comes after it, but nothing comes after the last
+// commit. The file TAIL says where the log ends: it is mapped, so that marking a
+// commit is a copy in memory, and it is written between the sync and the
+// acknowledgement. So it never names what was not synced, and after a kill it
+// names all that was acknowledged.
+//
 // FORMAT.md describes the bytes.
 package spool

@@ -63,6 +63,21 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
+func FuzzTail(f *testing.F) {
+	m := tailMark{generation: 2, first: 3, end: 9, queues: []tailQueue{{up, 1, 7}, {other, 4, 4}}}
+	f.Add(m.append(nil, 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeTail(b, 1)
+		if err != nil {
+			return
+		}
+		again, err := decodeTail(m.append(nil, 1), 1)
+		if err != nil || again.end != m.end || len(again.queues) != len(m.queues) {
+			t.Fatalf("%+v does not come back: %+v, %v", m, again, err)
+		}
+	})
+}
+
 func FuzzState(f *testing.F) {
 	r := releases{head: 5, ranges: []placeRange{{7, 9}, {20, 21}}, bytes: 100, fates: fates{4, 2, 1, 0}}
 	f.Add(r.encode())

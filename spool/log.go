@@ -40,6 +40,10 @@ func (s *Spool) rotate() error {
 		log.close()
 		return errors.Join(fmt.Errorf("new generation: %w", err), db.Close())
 	}
+	if err := s.beginTail(g); err != nil {
+		log.close()
+		return errors.Join(fmt.Errorf("new generation: %w", err), db.Close())
+	}
 	g.db = db
 	old := w.gen
 	w.log.close()
@@ -295,11 +299,8 @@ func (s *Spool) remove(g *generation) {
 	defer g.mu.Unlock()
 	s.mu.Lock()
 	keep := false // an older one is there
-	for _, x := range s.gens {
-		if x == g {
-			break
-		}
-		keep = keep || !x.gone
+	if i := slices.Index(s.gens, g); i > 0 {
+		keep = slices.ContainsFunc(s.gens[:i], func(x *generation) bool { return !x.gone })
 	}
 	meta := s.metaLocked(g)
 	drop, end := []uint64{g.n}, g.end

@@ -146,6 +146,7 @@ func (s *Spool) openState(now func() time.Time) error {
 		if moveErr != nil {
 			return errors.Join(err, moveErr)
 		}
+		s.ending.stateAside = true
 		s.damage(fmt.Sprintf("the state could not be read (%v) and is kept as %s: messages that the cloud has may be sent again, the meters start anew", firstLine(err), aside))
 		db, err = openBadger(stateOptions(dir, s.deps.Log))
 	}
@@ -219,6 +220,7 @@ func (s *Spool) closeAll() error {
 	}
 	s.mu.Unlock()
 	if g != nil {
+		s.writer.tail.close()
 		s.writer.log.close()
 		s.leave(g)
 	}

@@ -62,7 +62,7 @@ func loopWrites(t *testing.T, image string) string {
 
 // TestPowerCutOfTheShelf copies the image of the disk under the spool, which
 // holds what the file system had written and not what the kernel only has in
-// memory: whatever was put on the shelf and not forgotten is on the copy, with
+// memory: nothing is reported damaged or missing, whatever was put on the shelf and not forgotten is on the copy, with
 // its value, and nothing that was never put.
 func TestPowerCutOfTheShelf(t *testing.T) {
 	rounds := 3
@@ -112,7 +112,14 @@ func TestPowerCutOfTheShelf(t *testing.T) {
 		}
 		closeTest(t, s)
 
-		after := openTest(t, filepath.Join(mountExt4(t, copied, 0), "data"))
+		dir = filepath.Join(mountExt4(t, copied, 0), "data")
+		if r, err := Verify(dir, nil); err != nil || !r.Sound() {
+			t.Errorf("a power cut is no damage, but verify says %+v, %v", r, err)
+		}
+		after := openTest(t, dir)
+		if n := after.damages.Load(); n > 0 {
+			t.Errorf("%d reports of damage, such as %v", n, after.deps.Health.Warnings())
+		}
 		got := map[string]string{}
 		if err := after.Scan(shelfQueue, "", func(k string, v []byte) bool { got[k] = string(v); return true }); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,29 @@ import (
 type rawCommit struct {
 	header *commitHeader
 	value  []byte
+	intact int  // frames
 	whole  bool // every frame is intact
+}
+
+// newRawCommit looks at the frames of the commit at the start of b.
+func newRawCommit(h *commitHeader, b []byte) rawCommit {
+	c := rawCommit{header: h, value: b[:min(h.size, len(b))]}
+	c.whole = len(c.value) == h.size
+	walked := eachFrame(h.framesOf(b), func(_ byte, body []byte) bool {
+		if body != nil {
+			c.intact++
+		} else {
+			c.whole = false
+		}
+		return true
+	})
+	c.whole = c.whole && walked
+	return c
+}
+
+// betterThan compares two copies of a commit.
+func (c rawCommit) betterThan(old rawCommit) bool {
+	return !old.whole && (c.whole || c.intact > old.intact)
 }
 
 // scanRaw finds the commits of one spool in the value log files of a
@@ -36,7 +58,7 @@ func scanRaw(dir string, id uint64) (map[bridge.Seq]rawCommit, error) {
 			return nil, fmt.Errorf("scan: %w", err)
 		}
 		scanFile(b, id, func(c rawCommit) {
-			if old, ok := found[c.header.first]; !ok || !old.whole {
+			if old, ok := found[c.header.first]; !ok || c.betterThan(old) {
 				found[c.header.first] = c
 			}
 		})
@@ -63,7 +85,7 @@ func (s *Spool) keepNewest(dir string) (map[bridge.Seq]rawCommit, error) {
 		return nil, err
 	}
 	for key, c := range kept {
-		if old, ok := raw[key]; !ok || !old.whole {
+		if old, ok := raw[key]; !ok || c.betterThan(old) {
 			raw[key] = c
 		}
 	}
@@ -99,14 +121,9 @@ func scanFile(b []byte, id uint64, fn func(rawCommit)) {
 			b = b[1:]
 			continue
 		}
-		value := b[:min(h.size, len(b))]
-		whole := len(value) == h.size
-		intact := eachFrame(h.framesOf(b), func(_ byte, body []byte) bool {
-			whole = whole && body != nil
-			return true
-		})
-		fn(rawCommit{h, value, whole && intact})
-		if !whole || !intact {
+		c := newRawCommit(h, b)
+		fn(c)
+		if !c.whole {
 			b = b[h.frames:] // its length may be false: look for the next inside
 			continue
 		}

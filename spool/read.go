@@ -10,7 +10,7 @@ import (
 // Get implements [bridge.Spool].
 func (s *Spool) Get(namespace, key string) (v []byte, err error) {
 	if bridge.OnShelf(namespace) {
-		return s.shelf.get(shelfKey(namespace, key)), nil
+		return s.shelf.get(shelfKey(namespace, key))
 	}
 	s.settle()
 	err = s.state.View(func(txn *badger.Txn) error {

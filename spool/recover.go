@@ -55,6 +55,9 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
+	if err := s.loadTail(len(dirs) > 0); err != nil {
+		return err
+	}
 	all := slices.Sorted(maps.Keys(known))
 	all = slices.Compact(slices.Sorted(slices.Values(append(all, dirs...))))
 	var carried []*change
@@ -90,7 +93,8 @@ func (s *Spool) recover() error {
 			carried = append(carried, c...)
 		}
 	}
-	if err := s.forgetGone(); err != nil {
+	s.matchTail()
+	if err := errors.Join(s.keepGivenUp(), s.forgetGone()); err != nil {
 		return err
 	}
 	kept, _ := filepath.Glob(filepath.Join(s.logDir(), "*"+keptSuffix))
@@ -113,6 +117,7 @@ func (s *Spool) addGeneration(n uint64, m *generationMeta) {
 	g := &generation{n: n, dir: s.generationDir(n), first: m.first, end: m.end, bytes: m.bytes, ops: m.ops, shelf: m.shelf, gone: m.gone, condensed: m.condensed, start: map[string]queueSpan{}}
 	for _, span := range m.start {
 		g.start[span.name] = span
+		s.beginAt(span.name, span.first)
 	}
 	s.follow(g)
 	for _, span := range m.finish {
@@ -164,15 +169,24 @@ func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 	if len(raw) == 0 {
 		return nil, s.discardEmpty(n)
 	}
+	keys := slices.Sorted(maps.Keys(raw))
 	if err := s.reindex(dir, raw); err != nil {
-		s.damage(fmt.Sprintf("generation %x of the log was rebuilt from its raw files: %v", n, firstLine(err)))
-		if err := s.rebuildDir(n, raw); err != nil {
+		whole := s.allThere(n, keys, raw)
+		if whole { // the index is never synced: after a power cut it may be anything
+			s.deps.Log.Info("spool: the index of a generation is made anew from its raw files", "generation", n, "error", firstLine(err))
+		} else {
+			s.damage(fmt.Sprintf("generation %x of the log was rebuilt from its raw files: %v", n, firstLine(err)))
+		}
+		if err := s.rebuildDir(n, raw, !whole); err != nil {
 			return nil, err
 		}
 	}
-	keys := slices.Sorted(maps.Keys(raw))
+	s.missBefore(n, keys[0])
 	m, carried := s.survey(keys, raw)
 	s.addGeneration(n, m)
+	if last := raw[keys[len(keys)-1]]; !last.whole && !s.ending.reached(last.header.first) {
+		s.forgive(last)
+	}
 	for _, key := range keys {
 		s.markRecovered(raw[key])
 	}
@@ -252,10 +266,10 @@ func (s *Spool) reindex(dir string, raw map[bridge.Seq]rawCommit) error {
 	}
 	have := map[bridge.Seq]bool{}
 	for _, k := range keys {
-		have[k] = s.readable(db, k)
+		have[k] = true
 	}
 	for k, c := range raw {
-		if !have[k] {
+		if !have[k] || !s.readable(db, k, c) {
 			if err := putCommit(db, k, c.value); err != nil {
 				return errors.Join(err, closeBadger(db))
 			}
@@ -265,20 +279,25 @@ func (s *Spool) reindex(dir string, raw map[bridge.Seq]rawCommit) error {
 }
 
 // readable reports whether a commit can be read through the index: what the
-// index names must be there, and be what it says.
-func (s *Spool) readable(db *badger.DB, key bridge.Seq) bool {
+// index names must be there, be what it says, and be as good as the best copy
+// that is in the raw files. There can be two copies: recovery writes anew what
+// the index had not got yet.
+func (s *Spool) readable(db *badger.DB, key bridge.Seq, best rawCommit) bool {
 	return viewCommit(db, key, func(b []byte) error {
 		h, err := parseHeader(b)
-		if err == nil && (h.first != key || h.spool != s.id || len(b) < h.size) {
-			err = errForeign
+		if err != nil {
+			return err
 		}
-		return err
+		if c := newRawCommit(h, b); h.first != key || h.spool != s.id || best.betterThan(c) {
+			return errForeign
+		}
+		return nil
 	}) == nil
 }
 
-// rebuildDir sets a generation's folder aside and writes its commits into a
-// new one.
-func (s *Spool) rebuildDir(n uint64, raw map[bridge.Seq]rawCommit) error {
+// rebuildDir writes a generation's commits into a new folder, and sets the old
+// one aside when a person may want to see it.
+func (s *Spool) rebuildDir(n uint64, raw map[bridge.Seq]rawCommit, keep bool) error {
 	dir := s.generationDir(n)
 	fresh := dir + condensedSuffix
 	if err := errors.Join(os.RemoveAll(fresh), s.reindex(fresh, raw)); err != nil {
@@ -286,6 +305,9 @@ func (s *Spool) rebuildDir(n uint64, raw map[bridge.Seq]rawCommit) error {
 	}
 	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(dir, fresh)); err != nil {
 		return err
+	}
+	if !keep {
+		return os.RemoveAll(fresh)
 	}
 	_, err := s.setAside(fresh, fmt.Sprintf("%016x", n))
 	return err
@@ -316,7 +338,7 @@ func (s *Spool) rebuild(g *generation, cause error) error {
 		return errors.Join(cause, err)
 	}
 	s.damage(fmt.Sprintf("generation %x of the log was rebuilt from its raw files: %v", g.n, firstLine(cause)))
-	return s.rebuildDir(g.n, raw)
+	return s.rebuildDir(g.n, raw, true)
 }
 
 // addExtra adds the commits that were salvaged to the index of what is open.
@@ -328,12 +350,13 @@ func (g *generation) addExtra() {
 	g.keys = slices.Compact(g.keys)
 }
 
-// salvage looks once through the raw files of a generation whose index misses
-// commits, and keeps what it finds in memory. It reports whether that helps.
+// salvage looks once through the raw files of a generation of which something
+// cannot be read, and keeps in memory what it finds there that the index has
+// lost, or has only a damaged copy of. It reports whether that helps.
 func (s *Spool) salvage(g *generation) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.salvaged || g.condensed || g.db == nil || !g.db.Opts().ReadOnly {
+	if g.salvaged || g.db == nil || !g.db.Opts().ReadOnly {
 		return false
 	}
 	g.salvaged = true
@@ -343,7 +366,7 @@ func (s *Spool) salvage(g *generation) bool {
 	}
 	found := false
 	for key, c := range raw {
-		if s.readable(g.db, key) {
+		if s.readable(g.db, key, c) {
 			continue
 		}
 		if g.extra == nil {

@@ -251,20 +251,23 @@ func (s *Spool) Forget(namespace string, keys ...string) {
 }
 
 // get reads a key of the shelf.
-func (sh *shelf) get(key string) []byte {
+func (sh *shelf) get(key string) ([]byte, error) {
 	sh.mu.RLock()
 	for _, t := range []*tray{sh.active, sh.frozen} {
 		if n := t.find(key); n != nil {
 			v := n.value
 			sh.mu.RUnlock()
-			return bytes.Clone(v)
+			return bytes.Clone(v), nil
 		}
 	}
 	v := sh.store.View()
 	sh.mu.RUnlock()
 	defer v.Close()
-	value, _ := v.Get(key)
-	return value
+	value, err := v.Get(key)
+	if err != nil {
+		return nil, bridge.Errorf("get", bridge.Corrupt, "%w", err)
+	}
+	return value, nil
 }
 
 // scan calls fn for the keys with a prefix, in order, until it returns false.

@@ -42,6 +42,7 @@ type Spool struct {
 	settled *progress
 	applied atomic.Uint64 // last commit whose carried changes are in the state
 	shelf   *shelf
+	ending  ending // for recovery
 
 	committers sync.WaitGroup // committer, completer, who waits for room
 	keeper     sync.WaitGroup // state keeper
@@ -113,6 +114,13 @@ func (s *Spool) Depth(queue string) bridge.Depth {
 		d.Oldest = s.oldest(queue)
 	}
 	return d
+}
+
+// Released implements [bridge.Spool].
+func (s *Spool) Released(queue string, place bridge.Place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueLocked(queue).done.has(place)
 }
 
 // Ledger implements [bridge.Spool].

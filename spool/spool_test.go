@@ -36,9 +36,14 @@ func smallSizes() sizes {
 
 func openTest(t testing.TB, dir string) *Spool {
 	t.Helper()
+	return openSized(t, dir, smallSizes())
+}
+
+func openSized(t testing.TB, dir string, z sizes) *Spool {
+	t.Helper()
 	o := DefaultOptions()
 	o.Dir = dir
-	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)
+	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, z, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

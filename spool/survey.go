@@ -30,8 +30,11 @@ func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*genera
 	m := &generationMeta{first: first.first, end: last.next()}
 	start, finish := map[string]queueSpan{}, map[string]queueSpan{}
 	var carried []*change
+	next := first.first
 	for _, key := range keys {
 		c := raw[key]
+		s.missSequences(next, key)
+		next = c.header.next()
 		m.bytes += int64(len(c.value))
 		size := s.sizesIn(c)
 		for _, span := range c.header.table {
@@ -40,7 +43,7 @@ func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*genera
 			}
 			finish[span.name] = queueSpan{name: span.name, first: span.first + bridge.Place(span.count), bytes: span.bytes + size[span.name]}
 		}
-		if key != keys[len(keys)-1] { // the last may have been under way, and nobody was told of it
+		if key != keys[len(keys)-1] || s.ending.tailMark != nil && s.ending.reached(key) { // otherwise it may have been under way, and nobody was told of it
 			s.lookForLostChanges(key, c)
 		}
 		b, shelved := s.takeOver(key, c)
@@ -158,17 +161,15 @@ func (s *Spool) applyNow(c *change) error {
 	return nil
 }
 
-// lose gives up a range of places for which there are no records, during
-// recovery.
+// lose reports and gives up a range of places for which there are no records,
+// during recovery.
 func (s *Spool) lose(queue string, from, to bridge.Place) {
-	q := s.queueLocked(queue)
-	for _, m := range q.done.missing(from, to) {
+	for _, m := range s.queueLocked(queue).done.missing(from, to) {
 		m.Queue = queue
 		s.noteLost(m)
 		s.damage(m.String())
 	}
-	q.done.addRange(placeRange{from, to})
-	q.next = max(q.next, to)
+	s.giveUp(queue, placeRange{from, to})
 }
 
 // reportGap gives up a range of places that a cursor found missing.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,11 +20,15 @@ type Report struct {
 	Running     bool // a gateway holds the folder: its state and newest generation were left alone
 	Generations []GenerationReport
 	Gaps        []SeqGap // sequences missing between and inside generations
+	ID          string   // what is wrong with the file SPOOL, or empty
 	State       string   // what is wrong with the state, or empty
 	Shelf       []string // what is wrong with the shelf
+	Tail        string   // what is wrong with the mark of the log's end, or empty
 	Aside       []string // folders that were set aside as damaged
 
-	shelved uint64 // writes of the shelf that the state knows of
+	shelved uint64     // writes of the shelf that the state knows of
+	next    bridge.Seq // after all that has been seen of the log
+	tail    *tailMark
 }
 
 // GenerationReport is what Verify finds in one generation.
@@ -32,6 +37,7 @@ type GenerationReport struct {
 	Commits   int
 	Records   int
 	Damaged   int    // commits with damaged frames
+	Cut       bool   // its last commit was under way when the power went: nobody was told of it, and it is no damage
 	Unindexed int    // commits that the index has lost: opening or repair finds them again
 	Index     string // why the index cannot be read, or empty
 	Clean     bool   // it was closed in order
@@ -43,7 +49,7 @@ type SeqGap struct{ From, To bridge.Seq }
 // Sound reports whether nothing is damaged. What only a kill explains (an
 // index that lags behind) is no damage.
 func (r *Report) Sound() bool {
-	if r.State != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Aside) > 0 {
+	if r.ID != "" || r.State != "" || r.Tail != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Aside) > 0 {
 		return false
 	}
 	for _, g := range r.Generations {
@@ -77,51 +83,56 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	known, gone := r.verifyState(s)
+	known := r.verifyState(s)
 	if err := r.verifyShelf(s); err != nil {
 		return nil, err
 	}
-	s.readID(dirs)
-	next := bridge.Seq(0)
-	for i, n := range dirs {
+	if !s.readID(dirs) {
+		r.ID = "it cannot be read; the log has what it said"
+	}
+	if r.tail, err = readTail(dir, s.id); err != nil {
+		r.Tail = firstLine(err)
+	}
+	all := slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(dirs), maps.Keys(known)))))
+	for i, n := range all {
 		if progress != nil {
-			progress(i, len(dirs))
+			progress(i, len(all))
 		}
-		if gone[n] {
+		m := known[n]
+		if m != nil && (m.gone || !slices.Contains(dirs, n)) {
+			if !m.gone {
+				r.miss(m.first, m.end)
+			}
+			if !m.gone || r.next > 0 { // otherwise nothing is before it, and others may be forgotten that were behind it
+				r.next = max(r.next, m.end)
+			}
 			continue
 		}
-		newest := i == len(dirs)-1
-		condensed := known[n] != nil && known[n].condensed
-		g, err := s.verifyGeneration(n, known[n], r.Running && newest, func(first, end bridge.Seq) {
-			if next > 0 && first > next && !condensed {
-				r.Gaps = append(r.Gaps, SeqGap{next, first})
-			}
-			next = max(next, end)
-		})
-		if err != nil {
+		if err := r.verifyGeneration(s, n, m, r.Running && i == len(all)-1); err != nil {
 			return nil, err
 		}
-		if m := known[n]; m != nil && m.end > next && m.end > m.first {
-			if !condensed {
-				r.Gaps = append(r.Gaps, SeqGap{max(next, m.first), m.end})
-			}
-			next = m.end
-		}
-		r.Generations = append(r.Generations, g)
 	}
-	for n, m := range known {
-		if !m.gone && !slices.Contains(dirs, n) {
-			r.Gaps = append(r.Gaps, SeqGap{m.first, m.end})
+	if t := r.tail; t != nil && !r.Running {
+		if r.next == 0 {
+			r.next = t.first
 		}
+		r.miss(r.next, t.end)
 	}
 	return r, nil
 }
 
+// miss notes that there are no commits for a range of sequences.
+func (r *Report) miss(from, to bridge.Seq) {
+	if from < to {
+		r.Gaps = append(r.Gaps, SeqGap{from, to})
+	}
+}
+
 // verifyState reads the state without changing it.
-func (r *Report) verifyState(s *Spool) (known map[uint64]*generationMeta, gone map[uint64]bool) {
-	known, gone = map[uint64]*generationMeta{}, map[uint64]bool{}
+func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
+	known := map[uint64]*generationMeta{}
 	if r.Running {
-		return known, gone
+		return known
 	}
 	// Badger cannot read what a kill has left without writing: read a copy.
 	tmp, err := os.MkdirTemp("", "ebbgate-verify-*")
@@ -131,12 +142,12 @@ func (r *Report) verifyState(s *Spool) (known map[uint64]*generationMeta, gone m
 	}
 	if err != nil {
 		r.State = err.Error()
-		return known, gone
+		return known
 	}
 	db, err := openBadger(stateOptions(filepath.Join(tmp, "state"), s.deps.Log))
 	if err != nil {
 		r.State = firstLine(err)
-		return known, gone
+		return known
 	}
 	err = scanPrefix(db, "", func(k, v []byte) bool {
 		var n uint64
@@ -146,7 +157,7 @@ func (r *Report) verifyState(s *Spool) (known map[uint64]*generationMeta, gone m
 				r.State = fmt.Sprintf("entry of generation %x: %v", n, err)
 				return true
 			}
-			known[n], gone[n] = m, m.gone
+			known[n] = m
 		}
 		if string(k) == keyShelf && len(v) == 16 {
 			r.shelved = binary.BigEndian.Uint64(v)
@@ -156,7 +167,7 @@ func (r *Report) verifyState(s *Spool) (known map[uint64]*generationMeta, gone m
 	if err = errors.Join(err, closeBadger(db)); err != nil && r.State == "" {
 		r.State = firstLine(err)
 	}
-	return known, gone
+	return known
 }
 
 // verifyShelf reads the shelf.
@@ -177,56 +188,100 @@ func (r *Report) verifyShelf(s *Spool) error {
 	return nil
 }
 
-// readID finds the spool's id without writing anything.
-func (s *Spool) readID(dirs []uint64) {
-	if id, ok := readIDFile(s.opts.Dir); ok {
+// readID finds the spool's id without writing anything. It reports whether it is
+// in its file, or nowhere.
+func (s *Spool) readID(dirs []uint64) bool {
+	id, ok := readIDFile(s.opts.Dir)
+	if ok {
 		s.id = id
-		return
+		return true
 	}
 	for _, n := range dirs {
-		if id, ok := spoolIDIn(s.generationDir(n)); ok {
+		if id, ok = spoolIDIn(s.generationDir(n)); ok {
 			s.id = id
-			return
+			break
 		}
 	}
+	return !ok
 }
 
-func (s *Spool) verifyGeneration(n uint64, meta *generationMeta, active bool, seen func(first, end bridge.Seq)) (GenerationReport, error) {
-	g := GenerationReport{Number: n, Clean: meta != nil}
+// verifyGeneration reads a generation. meta is what the state says of it, nil
+// when it was not closed; one that is active is still being written.
+func (r *Report) verifyGeneration(s *Spool, n uint64, meta *generationMeta, active bool) error {
 	raw, err := scanRaw(s.generationDir(n), s.id)
 	if err != nil {
-		return g, err
+		return err
 	}
-	keys := slices.Sorted(maps.Keys(raw))
-	for _, k := range keys {
-		c := raw[k]
-		if c.header.generation != n {
-			continue
+	end := bridge.Seq(math.MaxUint64)
+	switch {
+	case meta != nil:
+		end = meta.end
+		if r.next > 0 {
+			r.miss(r.next, meta.first)
 		}
+		r.next = max(r.next, meta.first)
+	case r.next == 0 && r.tail != nil && r.tail.generation == n:
+		r.next = r.tail.first
+	}
+	for key, c := range raw {
+		if c.header.generation != n || key >= end { // refused: its sequence is another's
+			delete(raw, key)
+		}
+	}
+	g := GenerationReport{Number: n, Clean: meta != nil}
+	keys := slices.Sorted(maps.Keys(raw))
+	condensed := meta != nil && meta.condensed
+	for i, key := range keys {
+		c := raw[key]
 		g.Commits++
 		g.Records += int(c.header.records)
-		if !c.whole {
+		switch {
+		case c.whole:
+		case meta == nil && i == len(keys)-1 && r.tail != nil && key >= r.tail.end:
+			g.Cut = true
+		default:
 			g.Damaged++
 		}
-		seen(k, c.header.next())
+		if r.next > 0 && !condensed {
+			r.miss(r.next, key)
+		}
+		r.next = max(r.next, c.header.next())
 	}
-	if active || meta == nil {
-		return g, nil // its index is not written through yet
+	if meta != nil {
+		if !condensed {
+			r.miss(r.next, meta.end)
+		}
+		r.next = max(r.next, meta.end)
 	}
-	db, err := openBadger(genOptions(s.generationDir(n), s.sizes, true, s.deps.Log))
+	if !active && meta != nil { // otherwise its index is not written through yet
+		r.verifyIndex(s, &g, condensed, raw)
+	}
+	r.Generations = append(r.Generations, g)
+	return nil
+}
+
+// verifyIndex compares the index of a closed generation with its raw files. Of a
+// condensed one only the index says what should be there.
+func (r *Report) verifyIndex(s *Spool, g *GenerationReport, condensed bool, raw map[bridge.Seq]rawCommit) {
+	db, err := openBadger(genOptions(s.generationDir(g.Number), s.sizes, true, s.deps.Log))
 	if err != nil {
 		g.Index = firstLine(err)
-		return g, nil
+		return
 	}
-	for _, k := range keys {
-		if !s.readable(db, k) {
+	keys, err := listKeys(db)
+	for _, key := range keys {
+		if _, ok := raw[key]; !ok && condensed {
+			r.miss(key, key+1)
+		}
+	}
+	for key, c := range raw {
+		if !s.readable(db, key, c) {
 			g.Unindexed++
 		}
 	}
-	if err := closeBadger(db); err != nil {
+	if err = errors.Join(err, closeBadger(db)); err != nil {
 		g.Index = firstLine(err)
 	}
-	return g, nil
 }
 
 // Repair makes the index of every closed generation whole again from its value
@@ -281,8 +336,8 @@ func (s *Spool) repair(g *generation) (bool, error) {
 	}
 	lacking := false
 	if err = s.reopen(g); err == nil {
-		for k := range raw {
-			lacking = lacking || !s.readable(g.db, k)
+		for k, c := range raw {
+			lacking = lacking || !s.readable(g.db, k, c)
 		}
 		err = closeBadger(g.db)
 		g.db, g.keys = nil, nil
@@ -292,7 +347,7 @@ func (s *Spool) repair(g *generation) (bool, error) {
 	}
 	g.extra, g.salvaged = nil, false
 	if err := s.reindex(g.dir, raw); err != nil {
-		return true, s.rebuildDir(g.n, raw)
+		return true, s.rebuildDir(g.n, raw, true)
 	}
 	return true, nil
 }

@@ -2,9 +2,14 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"syscall"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -15,14 +20,15 @@ const StableAfter = 30 * time.Second
 
 // BackoffOptions are the waits between attempts to connect.
 type BackoffOptions struct {
-	Base  time.Duration `koanf:"base" doc:"Upper bound of the first random wait after a failure, 1ms to 1h; it doubles with every further one."`
-	Max   time.Duration `koanf:"max" doc:"Upper bound of every random wait, base to 24h."`
-	Floor time.Duration `koanf:"floor" doc:"Least time between two CONNECTs of one client id, 1ms to 10m; 0 chooses 10s for AWS hosts and 200ms for others."`
+	Base   time.Duration `koanf:"base" doc:"Upper bound of the first random wait after a failure, 1ms to 1h; it doubles with every further one."`
+	Max    time.Duration `koanf:"max" doc:"Upper bound of every random wait, base to 24h."`
+	Spread time.Duration `koanf:"spread" doc:"Upper bound of the random wait before the first attempt after a start, 0s to 1h; for a fleet whose power comes back at once, a second for every 1000 connections of the account."`
+	Floor  time.Duration `koanf:"floor" doc:"Least time between two CONNECTs of one client id, 1ms to 10m; 0 chooses 10s for AWS hosts and 200ms for others."`
 }
 
 // DefaultBackoff are the AWS SDKs' values, with the floor chosen by the host.
 func DefaultBackoff() BackoffOptions {
-	return BackoffOptions{Base: time.Second, Max: 2 * time.Minute}
+	return BackoffOptions{Base: time.Second, Max: 2 * time.Minute, Spread: 500 * time.Millisecond}
 }
 
 // Validate lists everything that is wrong with the options.
@@ -38,6 +44,11 @@ func (o BackoffOptions) Validate() []bridge.Problem {
 			Path: "max", Text: fmt.Sprintf("%v is out of range", o.Max), Remedy: "set it between base and 24h",
 		})
 	}
+	if o.Spread < 0 || o.Spread > time.Hour {
+		out = append(out, bridge.Problem{
+			Path: "spread", Text: fmt.Sprintf("%v is out of range", o.Spread), Remedy: "set it between 0s and 1h",
+		})
+	}
 	if o.Floor < 0 || o.Floor > 0 && o.Floor < time.Millisecond || o.Floor > 10*time.Minute {
 		out = append(out, bridge.Problem{
 			Path: "floor", Text: fmt.Sprintf("%v is out of range", o.Floor), Remedy: "set it between 1ms and 10m, or to 0 to have it chosen by the host",
@@ -46,16 +57,31 @@ func (o BackoffOptions) Validate() []bridge.Problem {
 	return out
 }
 
-// Backoff waits before the attempts of one client id. The first goes at once;
-// the n-th after it waits a random time up to min(max, base·2ⁿ⁻¹) (full
-// jitter), on top of what is left of the floor, so that the waits of a fleet
-// never meet and never look constant. It is for one goroutine.
+// Backoff waits before the attempts of one client id. The first waits a random
+// time up to the spread; the n-th after it waits a random time up to
+// min(max, base·2ⁿ⁻¹) (full jitter), on top of what is left of the floor, so that
+// the waits of a fleet never meet and never look constant. It is for one
+// goroutine.
 type Backoff struct {
 	o        BackoffOptions
 	random   func(below time.Duration) time.Duration
+	gate     *Gate // nil: none
 	attempts int
 	last     time.Time // of the latest attempt
+	before   time.Time // of the one before that
+	renewed  bool      // the next one follows a link that was ended to be renewed
+	offline  bool      // the latest attempt never left this machine
 }
+
+// Gate spaces the attempts of all connections to one upstream: however many
+// there are, their CONNECTs come one by one. It is safe for concurrent use.
+type Gate struct{ turns *rate.Limiter }
+
+// connectSpacing is the least time between two CONNECTs of one upstream.
+const connectSpacing = 250 * time.Millisecond
+
+// NewGate makes the gate of one upstream.
+func NewGate() *Gate { return &Gate{rate.NewLimiter(rate.Every(connectSpacing), 1)} }
 
 // NewBackoff makes a back-off. random gives a duration from 0 to below its
 // argument; nil takes one that no other process shares.
@@ -65,6 +91,10 @@ func NewBackoff(o BackoffOptions, random func(below time.Duration) time.Duration
 	}
 	return &Backoff{o: o, random: random}
 }
+
+// Through makes every attempt wait for its turn at a gate as well. Call it before
+// the first Wait.
+func (b *Backoff) Through(g *Gate) { b.gate = g }
 
 // Wait blocks until the next attempt may start, and counts it. It fails only
 // when ctx ends.
@@ -76,13 +106,33 @@ func (b *Backoff) Wait(ctx context.Context) error {
 		return ctx.Err()
 	case <-t.C:
 	}
+	if b.gate != nil {
+		if err := b.gate.turns.Wait(ctx); err != nil {
+			return err
+		}
+	}
 	if ctx.Err() != nil { // both were ready
 		return ctx.Err()
 	}
 	b.attempts++
-	b.last = time.Now()
+	b.before, b.last, b.offline, b.renewed = b.last, time.Now(), false, false
 	return nil
 }
+
+// Failed tells of an attempt that failed. One that never left this machine,
+// because there is no route or no name server, does not count: it has cost
+// nobody anything, and whoever waits two minutes after it keeps his messages two
+// minutes longer than the link is away.
+func (b *Backoff) Failed(err error) {
+	_, unnamed := errors.AsType[*net.DNSError](err)
+	if unnamed || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETDOWN) {
+		b.attempts--
+		b.last, b.offline = b.before, true // the floor is about CONNECTs
+	}
+}
+
+// offlineWait bounds the wait after an attempt that never left this machine.
+const offlineWait = 1500 * time.Millisecond
 
 // Lived tells how long the link of the latest attempt was up. From
 // [StableAfter] on the waits begin small again; the attempt after a link that was
@@ -92,9 +142,7 @@ func (b *Backoff) Lived(d time.Duration, renewed bool) {
 		return
 	}
 	b.attempts = 1 // the attempt that made that link; the next one follows it
-	if renewed {
-		b.attempts = 0
-	}
+	b.renewed = renewed
 }
 
 // Attempts is how many attempts were made since the start or the latest stable
@@ -102,8 +150,13 @@ func (b *Backoff) Lived(d time.Duration, renewed bool) {
 func (b *Backoff) Attempts() int { return b.attempts }
 
 func (b *Backoff) delay(now time.Time) time.Duration {
-	if b.attempts == 0 {
+	switch {
+	case b.renewed:
 		return 0
+	case b.offline:
+		return max(b.o.Floor-now.Sub(b.last), offlineWait/2+b.random(offlineWait/2))
+	case b.attempts == 0:
+		return b.random(b.o.Spread + 1)
 	}
 	bound := b.o.Base
 	for range b.attempts - 1 {

@@ -3,6 +3,11 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +117,64 @@ func TestBackoffEndsWithItsContext(t *testing.T) {
 		}
 		if n := b.Attempts(); n != 1 {
 			t.Errorf("a wait that ended counted as attempt %d", n)
+		}
+	})
+}
+
+// While there is no way out of the machine nobody is asked too often: the first
+// message after the link returns does not wait for a long back-off to end.
+func TestAttemptsThatNeverLeftDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackoff(BackoffOptions{Base: time.Second, Max: time.Hour, Floor: 10 * time.Second}, most)
+		waits(t, b, 3)
+		b.Failed(fmt.Errorf("connect: %w", syscall.ECONNREFUSED))
+		if d := waits(t, b, 1)[0]; d != 14*time.Second {
+			t.Errorf("waited %v after a refusal, want the floor and the back-off", d)
+		}
+		time.Sleep(10 * time.Second)
+		for _, err := range []error{syscall.ENETUNREACH, &net.DNSError{Err: "no such host"}, syscall.EHOSTUNREACH} {
+			b.Failed(fmt.Errorf("connect: %w", err))
+			if d := waits(t, b, 1)[0]; d > 1500*time.Millisecond || d < 700*time.Millisecond {
+				t.Errorf("waited %v after %v", d, err)
+			}
+		}
+		if n := b.Attempts(); n != 4 {
+			t.Errorf("%d attempts are counted", n)
+		}
+	})
+}
+
+// However many connections a pool has, and all of them try at once: about
+// four a second do, and within the floor each once.
+func TestGateSpacesThePool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const connections = 8
+		g := NewGate()
+		var mu sync.Mutex
+		var at []time.Time
+		var all sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		for range connections {
+			b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute, Floor: 10 * time.Second, Spread: time.Second}, nil)
+			b.Through(g)
+			all.Go(func() {
+				for b.Wait(ctx) == nil {
+					mu.Lock()
+					at = append(at, time.Now())
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		slices.SortFunc(at, time.Time.Compare)
+		if n := busiest(at, time.Second); n > 5 { // rounding
+			t.Errorf("%d CONNECTs within a second", n)
+		}
+		n := busiest(at, time.Minute)
+		t.Logf("%d CONNECTs in the busiest minute, %d in ten", n, len(at))
+		if n > 6*connections {
+			t.Errorf("%d CONNECTs in a minute of %d client ids with a floor of 10 s", n, connections)
 		}
 	})
 }

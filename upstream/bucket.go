@@ -16,13 +16,17 @@ var ErrStopped = errors.New("stopped while waiting for the rate limit")
 const byteBurst = 7
 
 // Bucket paces one connection: a token bucket for messages and one for bytes,
-// each for both directions. It is safe for concurrent use; the bytes of
-// concurrent waits may interleave.
+// each for both directions. It slows down when the cloud throttles (see
+// [Bucket.Throttled]), and may be one of several within a bucket for all of them.
+// It is safe for concurrent use; the bytes of concurrent waits may interleave.
 type Bucket struct {
 	messages, bytes *rate.Limiter // nil: unlimited
+	within          *Bucket       // nil: alone
+	slow            slowdown
 }
 
-// NewBucket makes the bucket of one connection.
+// NewBucket makes the bucket of one client id, for all of its connections: what
+// one was throttled for the next must not do.
 func NewBucket(l Limits) *Bucket {
 	b := &Bucket{}
 	if l.MessagesPerSecond > 0 {
@@ -31,8 +35,13 @@ func NewBucket(l Limits) *Bucket {
 	if l.BytesPerSecond > 0 {
 		b.bytes = rate.NewLimiter(rate.Limit(l.BytesPerSecond), max(int(l.BytesPerSecond)/byteBurst, 1))
 	}
+	b.slow.full = l.MessagesPerSecond
 	return b
 }
+
+// Within makes the bucket one of those that share another. Call it before the
+// first Wait.
+func (b *Bucket) Within(shared *Bucket) { b.within = shared }
 
 // Wait blocks until one message of size bytes may be written. It ends early,
 // with an error, when ctx ends or stop is closed (nil: never). A message larger
@@ -41,8 +50,13 @@ func NewBucket(l Limits) *Bucket {
 // idle, when not nil, is called before it really waits.
 //
 // The message token is taken last: it is what keeps the spacing, and a token
-// that waited for bytes would no longer.
+// that waited for bytes, or for the other connections, would no longer.
 func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int, idle func()) error {
+	if b.within != nil {
+		if err := b.within.Wait(ctx, stop, size, idle); err != nil {
+			return err
+		}
+	}
 	if b.bytes != nil {
 		for size > 0 {
 			n := min(size, b.bytes.Burst())
@@ -52,8 +66,8 @@ func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int, idle 
 			size -= n
 		}
 	}
-	if b.messages != nil {
-		return wait(ctx, stop, b.messages, 1, idle)
+	if l := b.slow.limiter(b.messages); l != nil {
+		return wait(ctx, stop, l, 1, idle)
 	}
 	return nil
 }
@@ -62,11 +76,36 @@ func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int, idle 
 // missing becomes debt that later waits pay, one second's worth at most, since
 // the cloud counts by the second too.
 func (b *Bucket) Take(size int) {
+	if b.within != nil {
+		b.within.Take(size)
+	}
 	now := time.Now()
-	take(b.messages, now, 1)
+	take(b.slow.limiter(b.messages), now, 1)
 	take(b.bytes, now, size)
 }
 
+// Throttled tells the bucket that the cloud has thrown a message away, or hung
+// up, for there being too many: from now on it lets half as many go, and then a
+// little more with every second in which it is not told again.
+func (b *Bucket) Throttled() { b.slow.halve(b.messages, time.Now()) }
+
+// Busy reports whether a configured rate was used up just now: somebody waits for
+// it, or did a moment ago.
+func (b *Bucket) Busy() bool {
+	return b.messages != nil && b.messages.Tokens() < 1
+}
+
+// Pace is what a bucket lets go now.
+type Pace struct {
+	Rate      float64 // messages a second; 0: unlimited
+	Slowed    bool    // the cloud throttles: Rate is below the configured one
+	Throttled int64   // how often it was slowed down since the start
+}
+
+// Pace may be called at any time.
+func (b *Bucket) Pace() Pace { return b.slow.pace(b.messages, time.Now()) }
+
+// wait awaits n tokens.
 func wait(ctx context.Context, stop <-chan struct{}, l *rate.Limiter, n int, idle func()) error {
 	r := l.ReserveN(time.Now(), n)
 	d := r.Delay()

@@ -16,6 +16,10 @@ type Hooks struct {
 	Clear func(code string)                      // it is over; also called when it never began
 	Drop  func(reason string, m *bridge.Message) // a message from the cloud was dropped
 
+	// Carried tells of bytes that a connection has read or written, TLS included.
+	// It is called for each piece of them.
+	Carried func(bytes int)
+
 	// Opened tells of a connection whose CONNECT was answered with success.
 	// What it returns is told the rest.
 	Opened func(clientID string) Connection
@@ -68,4 +72,5 @@ type Status struct {
 	Since    time.Time // of Up, or of being down
 	Connects int64     // links that came up since the start
 	Err      error     // why it is down; nil while up and before the first attempt
+	Pace     Pace      // what it may send
 }

@@ -55,7 +55,10 @@ their acknowledgement never came, and they were sent again: the cloud may have
 billed them, or not. A running gateway is asked; else its spool is read.`,
 		Example: `  ebbgate bill --config ebbgate.yaml --by topic
   ebbgate bill --period day --at 2026-11-20 --by hour
-  ebbgate bill --by route --explain telemetry`,
+  ebbgate bill --by route --explain telemetry
+  ebbgate bill advise                      what would save most
+  ebbgate bill what-if --routes new.yaml   what other routes would have cost
+  ebbgate bill reconcile report.csv.gz     why AWS's report says something else`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spans, err := o.spans(time.Now())
@@ -72,14 +75,20 @@ billed them, or not. A running gateway is asked; else its spool is read.`,
 	f := cmd.Flags()
 	o.configFlags(cmd)
 	f.BoolVar(&o.month, "month", false, "only this month (short for --period month)")
-	f.StringVar(&o.period, "period", "", "month, day or hour (default today and this month)")
-	f.StringVar(&o.at, "at", "", "which one: 2026-11, 2026-11-20 or 2026-11-20T13, in UTC (default now)")
+	o.periodFlags(cmd, "today and this month")
 	f.StringVar(&o.by, "by", "", "group by "+strings.Join(groupings, ", ")+" (default device and topic)")
 	f.BoolVar(&o.json, "json", false, "print the whole ledger as JSON")
 	f.BoolVar(&o.csv, "csv", false, "print the lines as CSV")
 	f.StringVar(&o.explain, "explain", "", "explain one line of --by, down to its metered messages")
 	f.BoolVar(&o.forecast, "forecast", false, "say what the month will cost, and why")
+	cmd.AddCommand(newWhatIfCommand(), newAdviseCommand(), newReconcileCommand())
 	return cmd
+}
+
+// periodFlags choose a span; they are shared with the commands below bill.
+func (o *billOptions) periodFlags(cmd *cobra.Command, fallback string) {
+	cmd.Flags().StringVar(&o.period, "period", "", "month, day or hour (default "+fallback+")")
+	cmd.Flags().StringVar(&o.at, "at", "", "which one: 2026-11, 2026-11-20 or 2026-11-20T13, in UTC (default now)")
 }
 
 // configFlags are the flags by which every command of the bill finds the

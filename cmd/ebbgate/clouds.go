@@ -3,15 +3,19 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/gate"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -20,12 +24,15 @@ import (
 // messages to the local broker.
 type cloud struct {
 	name       string
-	uplink     uplink
+	uplinks    []uplink // those that may be connected
+	size       *upstream.Sizer
+	wanted     atomic.Int64 // of uplinks
 	up         *bridge.Forwarder
 	upQueues   []bridge.QueueRef
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
+	gate       *gate.Gate   // nil for a link that may carry anything at any time
 	limit      float64      // messages a second that may go up, 0 for no limit
 	stop       func() error // ends a sandbox in this process; nil for none
 }
@@ -35,6 +42,66 @@ func (c *cloud) close() error {
 		return nil
 	}
 	return c.stop()
+}
+
+// numbered tells the warnings of a pool's further connections from those of the
+// first.
+func numbered(h upstream.Hooks, n int) upstream.Hooks {
+	raise, over := h.Raise, h.Clear
+	number := fmt.Sprintf("-%d", n)
+	h.Raise = func(w bridge.Warning) {
+		w.Code += number
+		raise(w)
+	}
+	h.Clear = func(code string) { over(code + number) }
+	return h
+}
+
+// connections is how many of a cloud's uplinks are to be connected now. Its
+// forwarder asks once a second, which is when throttling is told of, too.
+func (g *gateway) connections(c *cloud) int {
+	var load upstream.Load
+	for _, q := range c.upQueues {
+		d := g.spool.Depth(q.Name)
+		load.Records, load.Bytes = load.Records+d.Records, load.Bytes+d.Bytes
+	}
+	load.Acked = c.up.Stats().Acked
+	n := c.size.Want(time.Now(), load)
+	c.wanted.Store(int64(n))
+	if s := c.status(); s.Pace.Slowed {
+		g.health.Raise(bridge.Warning{Code: "uplink-throttled-" + c.name, Severity: bridge.Notice,
+			Text: fmt.Sprintf("%s throttles us: %.0f messages a second go instead of more, and a little more every second; lower limits.messages_per_second, or look for who else uses its quota", c.name, s.Pace.Rate)})
+	} else {
+		g.health.Clear("uplink-throttled-" + c.name)
+	}
+	return n
+}
+
+// linkStatus is how a cloud's uplinks are together.
+type linkStatus struct {
+	upstream.Status
+	up, wanted int
+}
+
+// status is up when one of the uplinks is. Its pace is that of all.
+func (c *cloud) status() linkStatus {
+	out := linkStatus{wanted: int(c.wanted.Load())}
+	for i, u := range c.uplinks {
+		s := u.Status()
+		pace := out.Pace
+		if s.Up {
+			out.up++
+		}
+		if i == 0 || s.Up && !out.Up {
+			out.Status = s
+		}
+		if i < max(out.wanted, 1) {
+			pace.Rate += s.Pace.Rate
+		}
+		pace.Slowed, pace.Throttled = pace.Slowed || s.Pace.Slowed, pace.Throttled+s.Pace.Throttled
+		out.Pace = pace
+	}
+	return out
 }
 
 func isDead(queue string) bool { return strings.HasPrefix(queue, "dead/") }
@@ -63,7 +130,7 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 			continue
 		}
 		if q.Direction == "up" {
-			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute})
+			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute, Last: g.keepLast(q.Name)})
 		} else {
 			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
 		}
@@ -80,6 +147,16 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 		}
 	}
 	return up, down
+}
+
+// keepLast lets only the last messages of each topic wait in a queue, when its
+// route says so.
+func (g *gateway) keepLast(queue string) *bridge.KeepLast {
+	n, exempt := g.table.KeepLast(queue)
+	if n == 0 {
+		return nil
+	}
+	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
 }
 
 // fromCloud takes what a downlink receives: an answer to the device that waits
@@ -138,6 +215,11 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
 			group.Go(func() error { return c.up.Run(round) })
+			for _, q := range c.upQueues {
+				if q.Last != nil {
+					group.Go(func() error { return q.Last.Run(round) })
+				}
+			}
 			if c.downlink != nil {
 				group.Go(func() error { return c.downlink.Run(round) })
 			}

@@ -42,6 +42,9 @@ func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
 			return w.Text
 		}
 	}
+	if text := closedText(u.Metered); text != "" {
+		return fmt.Sprintf("the link to %s carries only what overrides its windows and budget: %s", u.Name, text)
+	}
 	if u.Link != telemetry.LinkUp {
 		text := fmt.Sprintf("it waits for the link to %s, which is down since %s", u.Name, u.Since.UTC().Format(time.RFC3339))
 		if u.LastError != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
@@ -44,29 +45,52 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			return g.meter.Opened(name, clientID, billing.Connection{})
 		},
 	}
+	metered, err := g.openGate(c, u.Metered)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	if metered != nil {
+		hooks.Carried = c.gate.Carried
+	}
 	signer := signerOf(u)
-	if h, ok := u.HTTPS(); ok {
-		up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
-		if err != nil {
-			return nil, err
+	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
+	var senders []bridge.Sender
+	for i := range u.Pool.Most() {
+		if h, ok := u.HTTPS(); ok {
+			up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
+			if err != nil {
+				return nil, errors.Join(err, c.close())
+			}
+			up.Share(shared)
+			c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+			break // it has as many connections as it needs
 		}
-		c.uplink = up
-	} else {
-		up := mqtt.NewUplink(o, o.ClientID, log, hooks)
+		id, own := upstream.ClientID(o.ClientID, i), hooks
+		if i > 0 {
+			own = numbered(hooks, i+1)
+		}
+		up := mqtt.NewUplink(o, id, log, own)
+		up.Share(shared)
 		if signer != nil {
 			up.Sign(signer)
 		}
 		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
-		c.uplink = up
+		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
 	}
-	c.up = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name, Queues: c.upQueues},
-		g.spool, []bridge.Sender{c.uplink}, g.meter, g.drops, g.health, g.log)
+	c.size = upstream.NewSizer(u.Pool, o.Limits)
+	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
+		Upstream: name, Queues: c.upQueues,
+		Connections: func() int { return g.connections(c) },
+		Weight:      u.Pool.PriorityWeight,
+		Gate:        metered,
+	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
 	}
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		c.downlink.Share(shared)
 		if signer != nil {
 			c.downlink.Sign(signer)
 		}

@@ -26,7 +26,7 @@ func (g *gateway) cloudOf(topic string) (routed, connected bool) {
 		return routed, false
 	}
 	c := (*links)[name]
-	return true, c != nil && c.uplink.Status().Up
+	return true, c != nil && c.up.Stats().Connected
 }
 
 // passThrough is how the devices reach an upstream's services, nil when they do

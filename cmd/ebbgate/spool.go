@@ -50,7 +50,7 @@ good and waits for a person.`,
 
 func (f *spoolFlags) stat() *cobra.Command {
 	return &cobra.Command{
-		Use: "stat", Short: "Queues, depths, ages and the disk", Args: noArguments,
+		Use: "stat", Short: "Queues, depths, ages, what is kept for devices, and the disk", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST\tACCEPTED\tDELIVERED\tDROPPED\tDRAINED IN", func(l spoolLine) string {
 				switch {
@@ -64,6 +64,10 @@ func (f *spoolFlags) stat() *cobra.Command {
 					if u.Full != "" {
 						_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "full: %s\n", u.Full)
 					}
+				case l.Shelf != nil:
+					h := l.Shelf
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "shelf: %d sessions, for which %d messages (%s) wait; %d retained messages (%s); %d wills\n",
+						h.Sessions, h.Queued, humanSize(h.QueuedBytes), h.Retained, humanSize(h.RetainedBytes), h.Wills)
 				}
 				return ""
 			})

@@ -106,3 +106,33 @@ func TestUnknownQueueOfARunningGateway(t *testing.T) {
 		t.Errorf("%d lines, %v", lines, err)
 	}
 }
+
+// What is kept for devices is shown beside the queues, in words and as JSON.
+func TestStatShowsTheShelf(t *testing.T) {
+	config, cfg := spooled(t)
+	s := openSpool(t, cfg)
+	var b bridge.Batch
+	b.Put(bridge.ShelfPrefix+"session", "pump", []byte("x"))
+	b.Put(bridge.ShelfPrefix+"retained", "state", []byte("12345"))
+	entry := make([]byte, 28) // owner, place, body, size: each big-endian
+	entry[15], entry[27] = 1, 200
+	b.Put(bridge.ShelfPrefix+"queue", string(entry), []byte("x"))
+	done := make(chan error, 1)
+	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[string]string{
+		"--json=false": "shelf: 1 sessions, for which 1 messages (200 B) wait; 1 retained messages (5 B); 0 wills\n",
+		"--json":       `{"shelf":{"sessions":1,"queued":1,"queued_bytes":200,"retained":1,"retained_bytes":5,"wills":0}}`,
+	} {
+		var stdout, stderr bytes.Buffer
+		code := execute([]string{"spool", "stat", "--config", config, flag}, &stdout, &stderr)
+		if text := stdout.String() + stderr.String(); code != exitOK || !strings.Contains(text, want) || !strings.Contains(text, "up/cloud/old") {
+			t.Errorf("%s: exit %d, %s", flag, code, text)
+		}
+	}
+}

@@ -54,12 +54,21 @@ func printReport(w io.Writer, r *spool.Report) {
 		case g.Clean && g.Unindexed > 0:
 			p("generation %x: its index has lost %d of %d commits; they are in its value log", g.Number, g.Unindexed, g.Commits)
 		}
+		if g.Cut {
+			p("generation %x: its last commit is cut; it was under way, and nobody was told that it was taken", g.Number)
+		}
 	}
 	for _, g := range r.Gaps {
 		p("missing: sequences %d to %d (%d records)", g.From, g.To-1, g.To-g.From)
 	}
+	if r.ID != "" {
+		p("file SPOOL: %s", r.ID)
+	}
 	if r.State != "" {
 		p("state: %s", r.State)
+	}
+	if r.Tail != "" {
+		p("mark of the log's end: %s", r.Tail)
 	}
 	for _, x := range r.Shelf {
 		p("shelf: %s", x)

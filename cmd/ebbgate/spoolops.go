@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
 )
@@ -35,16 +36,17 @@ type spoolRequest struct {
 
 // spoolLine is one line of the answer, which is NDJSON.
 type spoolLine struct {
-	Queue   *queueLine   `json:"queue,omitempty"`
-	Usage   *spool.Usage `json:"usage,omitempty"`
-	Record  *recordLine  `json:"record,omitempty"`
-	Why     *whyLine     `json:"why,omitempty"`
-	Drops   *dropsLine   `json:"drops,omitempty"`
-	Dropped *dropLine    `json:"dropped,omitempty"`
-	Refused *refusedLine `json:"refused,omitempty"`
-	Missing string       `json:"missing,omitempty"`
-	Done    *int         `json:"done,omitempty"` // how many records or generations were changed
-	Error   string       `json:"error,omitempty"`
+	Queue   *queueLine        `json:"queue,omitempty"`
+	Usage   *spool.Usage      `json:"usage,omitempty"`
+	Shelf   *localbroker.Held `json:"shelf,omitempty"`
+	Record  *recordLine       `json:"record,omitempty"`
+	Why     *whyLine          `json:"why,omitempty"`
+	Drops   *dropsLine        `json:"drops,omitempty"`
+	Dropped *dropLine         `json:"dropped,omitempty"`
+	Refused *refusedLine      `json:"refused,omitempty"`
+	Missing string            `json:"missing,omitempty"`
+	Done    *int              `json:"done,omitempty"` // how many records or generations were changed
+	Error   string            `json:"error,omitempty"`
 }
 
 type queueLine struct {
@@ -170,6 +172,13 @@ func (s *desk) stat(emit func(spoolLine) error) error {
 		return err
 	}
 	if err := emit(spoolLine{Usage: &u}); err != nil {
+		return err
+	}
+	held, err := localbroker.Survey(s)
+	if err != nil {
+		return err
+	}
+	if err := emit(spoolLine{Shelf: &held}); err != nil {
 		return err
 	}
 	for _, q := range s.Queues() {

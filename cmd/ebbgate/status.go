@@ -136,8 +136,9 @@ func (b *statusBuilder) status() telemetry.Status {
 }
 
 func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
-	stats, link := c.up.Stats(), c.uplink.Status()
-	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1}
+	stats, link := c.up.Stats(), c.status()
+	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1,
+		Connections: link.up, Wanted: link.wanted, Connects: stats.Connects, Allowed: link.Pace.Rate, Slowed: link.Pace.Slowed, Throttled: link.Pace.Throttled}
 	if link.Up {
 		u.Link = telemetry.LinkUp
 	}
@@ -158,6 +159,10 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)
 	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: c.limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
 	u.Drain, u.Outlook = f.estimate()
+	u.Metered = c.metered()
+	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
+		u.Drain, u.Outlook = -1, text
+	}
 	return u
 }
 

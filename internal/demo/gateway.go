@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"time"
 
@@ -105,10 +106,14 @@ func newGateway(executable, dir, endpoint string, limited bool) (*gateway, error
 type bill struct {
 	Totals []struct {
 		Upstream  string `json:"upstream"`
-		Units     int64  `json:"units"`
 		Uncertain int64  `json:"uncertain_units"`
-		USD       string `json:"usd"`
 	} `json:"totals"`
+	Lines []struct {
+		Upstream  string `json:"upstream"`
+		Direction string `json:"direction"`
+		Units     int64  `json:"units"`
+		USD       string `json:"usd"`
+	} `json:"lines"`
 }
 
 // status asks the running gateway how it is.
@@ -116,16 +121,28 @@ func (g *gateway) status(ctx context.Context) (s telemetry.Status, err error) {
 	return s, g.get(ctx, "status", &s)
 }
 
-// metered asks the gateway what the cloud billed this month.
+// metered asks the gateway what the cloud billed this month for messages: what
+// the connections themselves cost is not what the demo counts.
 func (g *gateway) metered(ctx context.Context) (units, uncertain int64, usd string, err error) {
 	var b bill
 	if err := g.get(ctx, "bill?period=month", &b); err != nil {
 		return 0, 0, "", err
 	}
 	for _, t := range b.Totals {
-		if t.Upstream == upstreamName {
-			return t.Units, t.Uncertain, t.USD, nil
+		if t.Upstream != upstreamName {
+			continue
 		}
+		cost := new(big.Rat)
+		for _, n := range b.Lines {
+			if n.Upstream != upstreamName || n.Direction != "up" {
+				continue
+			}
+			units += n.Units
+			if part, ok := new(big.Rat).SetString(n.USD); ok {
+				cost.Add(cost, part)
+			}
+		}
+		return units, t.Uncertain, cost.FloatString(6), nil
 	}
 	return 0, 0, "", errors.New("the gateway's bill does not know the cloud")
 }

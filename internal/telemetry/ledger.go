@@ -1,6 +1,20 @@
 package telemetry
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metered is how the windows and the budget of a link stand.
+type Metered struct {
+	Open   bool       `json:"open"` // for priorities that do not override
+	Next   *time.Time `json:"next"` // when it will be otherwise, if that is known
+	Why    string     `json:"why,omitempty"`
+	Period string     `json:"period,omitempty"` // of the budget: a day or a month
+	Budget int64      `json:"budget_bytes"`     // 0: none
+	Used   int64      `json:"used_bytes"`       // on the wire, TLS included
+}
 
 // Queue is one of the spool's queues.
 type Queue struct {
@@ -21,6 +35,23 @@ type Ledger struct {
 	Consumed  int64 `json:"consumed"`
 	Moved     int64 `json:"moved"`
 	Lost      int64 `json:"lost"`
+}
+
+func sendMetered(out chan<- prometheus.Metric, upstreams []Upstream) {
+	open := gauge("link_open", "1 while the windows and the budget of a metered link let messages through that do not override.", "upstream")
+	budget := gauge("link_budget_bytes", "Bytes of the period's budget of a metered link; 0 for none.", "upstream")
+	used := gauge("link_used_bytes", "Bytes that a metered link has carried in the budget's period.", "upstream")
+	for _, u := range upstreams {
+		if u.Metered == nil {
+			continue
+		}
+		for _, x := range []struct {
+			metric
+			v float64
+		}{{open, flag(u.Metered.Open)}, {budget, float64(u.Metered.Budget)}, {used, float64(u.Metered.Used)}} {
+			out <- prometheus.MustNewConstMetric(x.desc, x.kind, x.v, u.Name)
+		}
+	}
 }
 
 func sendQueues(out chan<- prometheus.Metric, queues []Queue) {

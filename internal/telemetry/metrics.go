@@ -59,6 +59,11 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 		{gauge("upstream_oldest_seconds", "Age of the oldest message that waits.", "upstream"), func(u Upstream) float64 { return u.OldestAge }},
 		{gauge("upstream_drain_seconds", "Until nothing waits at the present rates; -1 while it is not draining.", "upstream"), func(u Upstream) float64 { return u.Drain }},
 		{gauge("upstream_in_flight", "Messages sent and not acknowledged.", "upstream"), func(u Upstream) float64 { return float64(u.InFlight) }},
+		{gauge("upstream_connections", "Connections to the cloud that are up.", "upstream"), func(u Upstream) float64 { return float64(u.Connections) }},
+		{gauge("upstream_connections_wanted", "Connections to the cloud that there should be.", "upstream"), func(u Upstream) float64 { return float64(u.Wanted) }},
+		{counter("upstream_connects_total", "Connections to the cloud that came up since the start.", "upstream"), func(u Upstream) float64 { return float64(u.Connects) }},
+		{gauge("upstream_allowed_rate", "Messages a second that may go to the cloud now; 0 is unlimited.", "upstream"), func(u Upstream) float64 { return u.Allowed }},
+		{counter("upstream_throttled_total", "How often the cloud throttled us, and we slowed down, since the start.", "upstream"), func(u Upstream) float64 { return float64(u.Throttled) }},
 		{gauge("upstream_dead_letters", "Messages that the cloud refused for good.", "upstream"), func(u Upstream) float64 { return float64(u.Dead) }},
 		{gauge("upstream_metered_messages_today", "Metered messages (billing units) delivered today, UTC.", "upstream"), func(u Upstream) float64 { return float64(u.Units) }},
 		{gauge("upstream_uncertain_messages_today", "Metered messages sent today whose fate is unknown.", "upstream"), func(u Upstream) float64 { return float64(u.Uncertain) }},
@@ -69,6 +74,7 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	sendQueues(out, s.Queues)
+	sendMetered(out, s.Upstreams)
 	drops, byReason := counter("dropped_messages_total", "Messages refused or dropped since the start, by reason.", "reason"), map[string]int64{}
 	for _, d := range s.Drops {
 		byReason[d.Reason] += d.Count // one that is logged and one that is not may share theirs

@@ -40,21 +40,28 @@ const (
 
 // Upstream is one cloud and its queues together.
 type Upstream struct {
-	Name      string    `json:"name"`
-	Link      string    `json:"link"`                 // see LinkUp and its like
-	Since     time.Time `json:"since"`                // of the present link state
-	LastError string    `json:"last_error,omitempty"` // why it is not up
-	Depth     int64     `json:"depth"`                // records waiting
-	Bytes     int64     `json:"bytes"`                // of their topics and payloads
-	OldestAge float64   `json:"oldest_age_seconds"`   // 0 when empty
-	InRate    float64   `json:"in_rate"`              // messages a second that its queues are given
-	OutRate   float64   `json:"out_rate"`             // acknowledged messages a second
-	InFlight  int       `json:"in_flight"`            // sent, not yet acknowledged
-	Drain     float64   `json:"drain_seconds"`        // until empty at the present rates; -1: not draining
-	Outlook   string    `json:"outlook"`              // the same in words, and when the link is down
-	Dead      int64     `json:"dead_letters"`         // records in the dead-letter queues
-	Units     int64     `json:"units_today"`          // metered messages delivered today, UTC
-	Uncertain int64     `json:"uncertain_units_today"`
+	Name        string    `json:"name"`
+	Link        string    `json:"link"`                 // see LinkUp and its like
+	Since       time.Time `json:"since"`                // of the present link state
+	LastError   string    `json:"last_error,omitempty"` // why it is not up
+	Depth       int64     `json:"depth"`                // records waiting
+	Bytes       int64     `json:"bytes"`                // of their topics and payloads
+	OldestAge   float64   `json:"oldest_age_seconds"`   // 0 when empty
+	InRate      float64   `json:"in_rate"`              // messages a second that its queues are given
+	OutRate     float64   `json:"out_rate"`             // acknowledged messages a second
+	Metered     *Metered  `json:"metered,omitempty"`    // windows and budget, of a link that has some
+	InFlight    int       `json:"in_flight"`            // sent, not yet acknowledged
+	Connections int       `json:"connections"`          // of the uplink, up now
+	Wanted      int       `json:"connections_wanted"`   // of them
+	Connects    int64     `json:"connects"`             // links that came up since the start
+	Allowed     float64   `json:"allowed_rate"`         // messages a second that its connections may send; 0: unlimited
+	Slowed      bool      `json:"slowed"`               // the cloud throttles: allowed_rate is below the configured one
+	Throttled   int64     `json:"throttled"`            // how often it was slowed down
+	Drain       float64   `json:"drain_seconds"`        // until empty at the present rates; -1: not draining
+	Outlook     string    `json:"outlook"`              // the same in words, and when the link is down
+	Dead        int64     `json:"dead_letters"`         // records in the dead-letter queues
+	Units       int64     `json:"units_today"`          // metered messages delivered today, UTC
+	Uncertain   int64     `json:"uncertain_units_today"`
 }
 
 // Devices counts the LAN side.

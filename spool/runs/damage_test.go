@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -94,6 +95,35 @@ func TestDamagedRuns(t *testing.T) {
 				t.Errorf("after the repair: %+v, %v", c, err)
 			}
 		})
+	}
+}
+
+// A key whose value or block cannot be read is told from one that is not there.
+func TestGetTellsDamage(t *testing.T) {
+	f, want := threeRuns(t)
+	path := runPath(filepath.Join(f.dir, "shelf"), 2, 2)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, path, flipped(b, len(b)/3))
+	f.open(t)
+	v := f.View()
+	defer v.Close()
+	damaged := 0
+	for k, value := range want {
+		switch got, err := v.Get(k); {
+		case errors.Is(err, ErrDamaged) && got == nil:
+			damaged++
+		case err != nil || got == nil || string(got) != string(value):
+			t.Fatalf("key %q: %d bytes, %v", k, len(got), err)
+		}
+	}
+	if damaged == 0 || damaged > 1000 {
+		t.Errorf("%d keys of %d are damaged", damaged, len(want))
+	}
+	if got, err := v.Get("0/none"); got != nil || err != nil {
+		t.Errorf("a key that is not there: %q, %v", got, err)
 	}
 }
 

@@ -107,9 +107,9 @@ func (f *folder) expect(t testing.TB, want map[string][]byte) {
 	v := f.View()
 	defer v.Close()
 	for k, value := range want {
-		got, ok := v.Get(k)
-		if !ok || !bytes.Equal(got, value) {
-			t.Fatalf("key %q: %d bytes, %v", k, len(got), ok)
+		got, err := v.Get(k)
+		if got == nil || err != nil || !bytes.Equal(got, value) {
+			t.Fatalf("key %q: %d bytes, %v", k, len(got), err)
 		}
 		if !f.MayHold(k) {
 			t.Fatalf("the filter denies key %q", k)

@@ -1,7 +1,6 @@
 package runs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -231,17 +230,41 @@ func (s *Store) MayHold(key string) bool {
 	return false
 }
 
-// Get finds a key. The value is the caller's.
-func (v *View) Get(key string) ([]byte, bool) {
+// ErrDamaged says that a value cannot be read, or the place where its key would
+// be: it may have been there.
+var ErrDamaged = errors.New("damaged on the disk")
+
+// Get finds a key. The value is the caller's; without one it is nil.
+func (v *View) Get(key string) ([]byte, error) {
 	if len(v.v.runs) == 0 {
-		return nil, false
+		return nil, nil
 	}
 	c, ok := v.find(key, nil)
-	if !ok || c.Dead() {
-		return nil, false
+	if !ok {
+		return nil, v.unreadable(key)
+	}
+	if c.Dead() {
+		return nil, nil
 	}
 	value, ok := c.Value()
-	return bytes.Clone(value), ok
+	if !ok {
+		return nil, ErrDamaged
+	}
+	return append([]byte{}, value...), nil
+}
+
+// unreadable is [ErrDamaged] when a block cannot be read that would have the key.
+func (v *View) unreadable(key string) error {
+	h := hash(key)
+	for _, r := range v.v.runs {
+		if i := r.find(key); i < len(r.index) && r.filter.may(h) {
+			x := r.index[i]
+			if _, err := r.block(x.off, make([]byte, blockHeader+x.size)); err != nil {
+				return ErrDamaged
+			}
+		}
+	}
+	return nil
 }
 
 // find finds the newest entry of a key. cursors, one for each run or none, are

@@ -18,16 +18,18 @@ import (
 type dialer struct {
 	o        Options
 	clientID string
-	resume   bool   // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
-	receive  uint16 // Receive Maximum to announce
+	resume   bool             // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
+	receive  uint16           // Receive Maximum to announce
+	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
 	older    bool                                                        // the next attempt speaks MQTT 3.1.1
 	signer   Signer                                                      // nil: nothing is signed
+	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
-	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial}
+	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits), log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial}
 }
 
 // open makes one attempt, or two where the broker may speak another version of
@@ -63,6 +65,7 @@ func (d *dialer) attempt(ctx context.Context) (*conn, error) {
 		return nil, upstream.Explain(err)
 	}
 	raw := newSocket(dialled)
+	raw.carried = d.carried
 	// From here on the connection itself is what ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
@@ -108,7 +111,7 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 			return nil, err
 		}
 	}
-	c := newConn(nc, raw, upstream.NewBucket(d.o.Limits), d.log)
+	c := newConn(nc, raw, d.bucket, d.log)
 	hello, answer := packetOf(packets.CONNECT<<4, d.connect().Buffers()), connackOf
 	if c.server.v3 = d.older; d.older {
 		hello, answer = d.connect3(), connack3

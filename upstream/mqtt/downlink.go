@@ -52,8 +52,10 @@ type Downlink struct {
 // expires: its messages come to the handler all the same.
 func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
 	log = log.With("client_id", clientID)
+	reach := newDialer(o, clientID, true, log)
+	reach.carried = hooks.Carried
 	return &Downlink{
-		dialer:  newDialer(o, clientID, true, log),
+		dialer:  reach,
 		filters: slices.Clone(filters),
 		handler: handler,
 		health:  &health{prefix: "downlink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
@@ -61,6 +63,10 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 		renew:   true,
 	}
 }
+
+// Share makes the downlink one of several connections to an upstream. Call it
+// before Run.
+func (d *Downlink) Share(s upstream.Shared) { s.Join(d.dialer.bucket, d.backoff) }
 
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
@@ -80,6 +86,8 @@ func (d *Downlink) Run(ctx context.Context) error {
 		if err == nil {
 			err = d.serve(ctx, c)
 			d.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed))
+		} else {
+			d.backoff.Failed(err)
 		}
 		if ctx.Err() != nil {
 			d.health.down(ErrClosed)

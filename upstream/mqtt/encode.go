@@ -137,7 +137,7 @@ func digits(n int) int {
 
 // messageOf makes the message of a packet.
 func messageOf(p *packets.Publish) *bridge.Message {
-	m := &bridge.Message{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain}
+	m := &bridge.Message{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain, Dup: p.Duplicate}
 	props := p.Properties
 	if props == nil {
 		return m

@@ -195,6 +195,9 @@ func (l *link) acked(a puback, size int) error {
 	if !ok {
 		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("an acknowledgement of packet %d, which is not outstanding", a.id)}
 	}
+	if a.code == packets.PubackQuotaExceeded {
+		l.c.bucket.Throttled()
+	}
 	s.report(outcomeOf(a, s.wire+size))
 	l.leave()
 	return nil
@@ -227,6 +230,9 @@ func (l *link) subscribed(*packets.Suback) error {
 // connection ends, and everything is sent again on the next.
 func (l *link) due(now time.Time) error {
 	if late := l.window.overdue(now); late > l.ack {
+		if now.Sub(l.c.heardAt()) < l.ack { // the broker lives, and has thrown it away (Q06)
+			l.c.bucket.Throttled()
+		}
 		return fmt.Errorf("no acknowledgement for %v", l.ack)
 	}
 	return nil

@@ -29,6 +29,7 @@ type socket struct {
 	broken   error
 	farewell bool            // close when nothing is pending
 	drained  func(err error) // told when pending has come to its end
+	carried  func(bytes int) // told what is read and written; nil for nobody
 
 	worth    atomic.Int32 // bytes that a Read should wait for, if they come soon
 	lowMark  int          // what the kernel has been told of it
@@ -56,6 +57,9 @@ func (s *socket) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	if s.broken != nil {
 		return 0, s.broken
+	}
+	if s.carried != nil {
+		s.carried(len(p))
 	}
 	rest := p
 	if !s.draining {
@@ -141,6 +145,9 @@ func (s *socket) Read(p []byte) (int, error) {
 		now := time.Now()
 		took := now.Sub(s.lastRead)
 		s.lastRead = now
+		if s.carried != nil && n > 0 {
+			s.carried(n)
+		}
 		s.fast = time.Duration(n)*soon >= time.Duration(s.worth.Load())*took
 		if n > 0 || s.lowMark <= 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err

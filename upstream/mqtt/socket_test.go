@@ -137,3 +137,22 @@ func TestWhatIsWorthWaitingForNeverHoldsBack(t *testing.T) {
 		t.Errorf("at the end: %v", err)
 	}
 }
+
+// TestBytesCarried: what is read and written is told, as it is.
+func TestBytesCarried(t *testing.T) {
+	s, peer := ends(t)
+	total := 0
+	s.carried = func(n int) { total += n }
+	if _, err := s.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.Write(make([]byte, 300)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(s, make([]byte, 300)); err != nil {
+		t.Fatal(err)
+	}
+	if total != 1300 {
+		t.Errorf("%d bytes were told of, want 1300", total)
+	}
+}

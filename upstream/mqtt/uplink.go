@@ -36,8 +36,10 @@ var _ bridge.Sender = (*Uplink)(nil)
 // whatever o says. Nothing is connected before Connect.
 func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hooks) *Uplink {
 	log = log.With("client_id", clientID)
+	reach := newDialer(o, clientID, false, log)
+	reach.carried = hooks.Carried
 	return &Uplink{
-		dialer:  newDialer(o, clientID, false, log),
+		dialer:  reach,
 		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
 		backoff: upstream.NewBackoff(o.backoff(), nil),
 	}
@@ -47,6 +49,10 @@ func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hook
 // subscription, of wire bytes with its acknowledgement. It reports whether it
 // has taken the message, and must not block. Call it before Connect.
 func (u *Uplink) Unasked(take func(m *bridge.Message, wire int) bool) { u.unasked = take }
+
+// Share makes the uplink one of several connections to an upstream. Call it
+// before Connect.
+func (u *Uplink) Share(s upstream.Shared) { s.Join(u.dialer.bucket, u.backoff) }
 
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
@@ -71,12 +77,17 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		u.backoff.Failed(err)
 		u.health.down(err)
 	}
 }
 
 // Status tells how the uplink is now.
-func (u *Uplink) Status() upstream.Status { return u.health.status() }
+func (u *Uplink) Status() upstream.Status {
+	s := u.health.status()
+	s.Pace = u.dialer.bucket.Pace()
+	return s
+}
 
 func (u *Uplink) begin(c *conn) *link {
 	o := u.dialer.o
@@ -95,6 +106,9 @@ func (u *Uplink) begin(c *conn) *link {
 	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
 		counted.Closed()
+		if throttled(err, c.bucket.Busy()) {
+			c.bucket.Throttled()
+		}
 		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}

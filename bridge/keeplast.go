@@ -1,0 +1,246 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// KeepLast lets only the newest messages of each topic wait in one queue: of a
+// state, who comes back after a day wants the last word and not the history. What
+// is older is given up for [Conflated].
+//
+// It reads the queue by itself, also while the link is down, and gives up only
+// what the forwarder has not come to: so what it drops was never sent. Each
+// message costs one look, and memory is bounded: with more topics than it can
+// remember, those that come last keep all.
+type KeepLast struct {
+	cfg    KeepLastConfig
+	spool  Spool
+	drops  *DropLog
+	health *Health
+	log    *slog.Logger
+
+	topics map[string]*ring
+	held   int // in all rings
+	tidied int // messages taken since the last tidying
+	batch  Batch
+	since  time.Time // when batch was begun
+
+	mu      sync.Mutex
+	reached Place              // by the forwarder
+	doomed  map[Place]struct{} // above that: in batch, or being committed
+}
+
+// KeepLastConfig says what waits in which queue.
+type KeepLastConfig struct {
+	Queue  string
+	Last   int    // of each topic of the site, 1 or more
+	Exempt string // topics that begin so are left alone; empty for none
+	Most   int    // messages that are remembered; 0 means 100,000, some 15 MB
+}
+
+// Conflated is the reason of what a newer message of its topic has replaced.
+const Conflated = "conflated"
+
+// What is given up is committed when there is much of it or it is this old: a
+// commit of each would wear the flash.
+const (
+	mostRemembered = 100_000
+	conflateAtOnce = 256
+	conflateDelay  = time.Second
+)
+
+// ring is the newest messages of a topic that wait, the oldest at next once it
+// is full.
+type ring struct {
+	list []waiting
+	next int
+}
+
+// waiting is what giving up a message needs to know of it.
+type waiting struct {
+	place    Place
+	size     int
+	id       MessageID
+	device   string
+	accepted time.Time
+}
+
+// NewKeepLast makes it for one queue. Its Run and the forwarder's belong
+// together.
+func NewKeepLast(cfg KeepLastConfig, spool Spool, drops *DropLog, health *Health, log *slog.Logger) *KeepLast {
+	if cfg.Most == 0 {
+		cfg.Most = mostRemembered
+	}
+	return &KeepLast{cfg: cfg, spool: spool, drops: drops, health: health, log: log.With("queue", cfg.Queue), doomed: map[Place]struct{}{}}
+}
+
+// Reached tells that the forwarder has come to a place. It reports whether the
+// message there is given up, or about to be, and so not to be sent.
+func (k *KeepLast) Reached(p Place) (gone bool) {
+	k.mu.Lock()
+	k.reached = max(k.reached, p)
+	_, gone = k.doomed[p]
+	k.mu.Unlock()
+	return gone || k.spool.Released(k.cfg.Queue, p) // it may have gone after it was read
+}
+
+// Run works until ctx ends. What it has not committed then still waits.
+func (k *KeepLast) Run(ctx context.Context) error {
+	wake := make(chan struct{}, 1)
+	defer k.spool.Watch(wake, k.cfg.Queue)()
+	k.topics, k.held = map[string]*ring{}, 0
+	c := k.spool.Cursor(k.cfg.Queue)
+	defer c.Close()
+	tick := time.NewTicker(conflateDelay / 4)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if err := k.read(ctx, c); err != nil {
+			k.complain(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			if !k.batch.Empty() && time.Since(k.since) >= conflateDelay {
+				k.commit(ctx)
+			}
+		case <-wake:
+		}
+	}
+	k.forgive()
+	return nil
+}
+
+// read looks at what is new in the queue.
+func (k *KeepLast) read(ctx context.Context, c Cursor) error {
+	for ctx.Err() == nil {
+		r, err := c.Next()
+		if err != nil || r == nil {
+			return err
+		}
+		k.take(r)
+		if len(k.batch.Releases) >= conflateAtOnce || k.batch.heavy() {
+			k.commit(ctx)
+		}
+	}
+	return nil
+}
+
+// take remembers a message, and gives up the one that it replaces.
+func (k *KeepLast) take(r *Stored) {
+	if k.cfg.Exempt != "" && strings.HasPrefix(r.Topic, k.cfg.Exempt) {
+		return
+	}
+	k.tidied++
+	t := k.topics[r.Topic]
+	if t == nil {
+		t = &ring{}
+	}
+	w := waiting{r.Place, r.Size(), r.ID, r.Device, r.Wall}
+	if len(t.list) < k.cfg.Last {
+		if k.held >= k.cfg.Most && !k.tidy() {
+			k.health.Raise(Warning{Code: k.code("full"), Severity: Notice,
+				Text: fmt.Sprintf("%d messages of topics wait in %s: of the topics beyond these all messages are kept, and not the last %d", k.held, k.cfg.Queue, k.cfg.Last)})
+			return
+		}
+		k.topics[r.Topic] = t
+		t.list = append(t.list, w)
+		k.held++
+		return
+	}
+	old := t.list[t.next]
+	t.list[t.next] = w
+	t.next = (t.next + 1) % len(t.list)
+	if k.doom(old.place) {
+		if k.batch.Empty() {
+			k.since = time.Now()
+		}
+		k.drops.enter(&k.batch, &DropEntry{
+			ID: old.id, Reason: Conflated, Queue: k.cfg.Queue, Size: old.size, Device: old.device, Topic: r.Topic, Accepted: old.accepted,
+		})
+		k.batch.Releases = append(k.batch.Releases, Release{k.cfg.Queue, old.place, old.size, Dropped})
+	}
+}
+
+// doom reports whether the message at a place may be given up: the forwarder
+// will not send it then.
+func (k *KeepLast) doom(p Place) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p <= k.reached {
+		return false
+	}
+	k.doomed[p] = struct{}{}
+	return true
+}
+
+// tidy forgets the topics of which nothing waits any more, and reports whether
+// that has made room. It looks at all topics, so it is done once in as many
+// messages as are remembered.
+func (k *KeepLast) tidy() bool {
+	if k.tidied < k.cfg.Most {
+		return false
+	}
+	k.tidied = 0
+	k.mu.Lock()
+	reached := k.reached
+	k.mu.Unlock()
+	for topic, t := range k.topics {
+		newest := t.list[(t.next+len(t.list)-1)%len(t.list)]
+		if newest.place <= reached {
+			k.held -= len(t.list)
+			delete(k.topics, topic)
+		}
+	}
+	return k.held < k.cfg.Most
+}
+
+// commit makes it durable, and tries again until the spool takes it or ctx ends:
+// what is doomed the forwarder passes over.
+func (k *KeepLast) commit(ctx context.Context) {
+	for {
+		b := k.batch // the spool owns what it is given; the slices stay to try again
+		done := make(chan error, 1)
+		k.spool.Commit(&b, func(_ Seq, err error) { done <- err })
+		err := <-done
+		if err == nil {
+			k.health.Clear(k.code("failing"))
+			k.mu.Lock()
+			for _, r := range k.batch.Releases {
+				delete(k.doomed, r.Place)
+			}
+			k.mu.Unlock()
+			k.batch = Batch{}
+			return
+		}
+		k.complain(err)
+		t := time.NewTimer(commitRetry)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// forgive lets live what was not committed: the next Run finds it again.
+func (k *KeepLast) forgive() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.doomed)
+	k.batch = Batch{}
+}
+
+func (k *KeepLast) complain(err error) {
+	if k.health.Raise(Warning{Code: k.code("failing"), Severity: Degraded,
+		Text: fmt.Sprintf("older messages of the topics in %s cannot be given up, and are sent: %v", k.cfg.Queue, err)}) {
+		k.log.Error("keep_last does not work", "error", err)
+	}
+}
+
+func (k *KeepLast) code(what string) string { return "keep-last-" + what + "-" + k.cfg.Queue }

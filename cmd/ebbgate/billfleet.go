@@ -1,0 +1,208 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+)
+
+// fleetOptions are the flags of the commands that look at what was sent in a
+// span: of one upstream, or of all.
+type fleetOptions struct {
+	billOptions
+	upstream string
+}
+
+func (o *fleetOptions) flags(cmd *cobra.Command) {
+	o.configFlags(cmd)
+	o.periodFlags(cmd, "this month")
+	cmd.Flags().StringVar(&o.upstream, "upstream", "", "only this upstream (default all)")
+}
+
+// each gives fn the fleet of each upstream.
+func (o *fleetOptions) each(cmd *cobra.Command, fn func(cfg *configs.Config, f *billing.Fleet) error) error {
+	if o.period == "" && o.at == "" {
+		o.period = "month"
+	}
+	now := time.Now()
+	spans, err := o.spans(now)
+	if err != nil {
+		return &exitError{exitInvalid, err}
+	}
+	cfg, err := configs.Load(o.config, os.Environ(), o.sets)
+	if err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(cfg.Upstreams))
+	if o.upstream != "" {
+		if !slices.Contains(names, o.upstream) {
+			return &exitError{exitInvalid, fmt.Errorf("--upstream %s: the configuration has %s", o.upstream, strings.Join(names, ", "))}
+		}
+		names = []string{o.upstream}
+	}
+	return withLedger(cmd.Context(), cfg, func(l *billing.Ledger) error {
+		for _, name := range names {
+			f, err := l.Fleet(name, spans[0].from, spans[0].to, now)
+			if err == nil {
+				err = fn(cfg, f)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func newAdviseCommand() *cobra.Command {
+	var o fleetOptions
+	var least string
+	cmd := &cobra.Command{
+		Use:   "advise",
+		Short: "Rank what would save most, with its risk and what the consumer must change",
+		Long: `Rank what would save most a year, from the sizes of what was sent: batching,
+Basic Ingest, retain, origin, QoS of what comes down. Each measure comes on top of
+those before it, with what it risks and what whoever reads the messages must
+change. What saves less than --least a year is not worth the bother.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			threshold, ok := new(big.Rat).SetString(least)
+			if !ok || threshold.Sign() < 0 {
+				return &exitError{exitInvalid, fmt.Errorf("--least %s: write dollars a year, such as 10", least)}
+			}
+			t := &billTable{out: cmd.OutOrStdout()}
+			return errors.Join(o.each(cmd, func(_ *configs.Config, f *billing.Fleet) error { printAdvice(t, f, threshold); return nil }), t.err)
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&least, "least", "10", "dollars a year below which a measure is not worth the bother")
+	return cmd
+}
+
+func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
+	advice, bother, ok := f.Advise(threshold)
+	if !ok {
+		t.paragraph("", f.Upstream+": no prices for its region, so nothing can be ranked; set billing.region")
+		return
+	}
+	now, _ := f.Cost(f.Plan(nil))
+	year := now.Times(12, 1)
+	t.paragraph("", fmt.Sprintf("%s: $%s a year at the pace of the last %s%s", f.Upstream, cents(year), humanAge(f.Span), between(year)))
+	saved := billing.Amount{}
+	for i, a := range advice {
+		saved = saved.Plus(a.PerYear)
+		t.paragraph("  ", fmt.Sprintf("%d. %s: saves $%s a year", i+1, printable(a.Name), cents(a.PerYear)))
+		t.paragraph("     ", "risk: "+a.Risk)
+		t.paragraph("     ", "who reads it: "+a.Consumer)
+	}
+	if len(advice) == 0 {
+		t.paragraph("  ", fmt.Sprintf("don't bother: nothing saves $%s a year", threshold.FloatString(2)))
+	} else {
+		t.paragraph("  ", fmt.Sprintf("all of them together: $%s a year less", cents(saved)))
+	}
+	for _, a := range bother {
+		t.paragraph("  ", fmt.Sprintf("don't bother: %s ($%s a year)", printable(a.Name), cents(a.PerYear)))
+	}
+}
+
+func cents(a billing.Amount) string { return a.Rat().FloatString(2) }
+
+func between(a billing.Amount) string {
+	if !a.Ranged() {
+		return ""
+	}
+	return fmt.Sprintf(", between $%s and $%s as certain as its prices are", a.Low.FloatString(2), a.High.FloatString(2))
+}
+
+// whatIfOptions are the flags of what-if.
+type whatIfOptions struct {
+	fleetOptions
+	routes   string
+	region   string
+	unit     string
+	protocol string
+	batches  []string
+	format   string
+	age      time.Duration
+	basic    []string
+}
+
+func newWhatIfCommand() *cobra.Command {
+	var o whatIfOptions
+	cmd := &cobra.Command{
+		Use:   "what-if",
+		Short: "Say what other routes would have cost, from the sizes of what was sent",
+		Long: `Replay the recorded sizes of what was sent through other routes: those of another
+configuration file (Basic Ingest, retain, origin, region, unit and prices), or of
+the flags. Batches hold messages of one topic; the ledger knows topics by their
+first levels and takes those below one prefix for one topic.`,
+		Example: `  ebbgate bill what-if --routes new.yaml
+  ebbgate bill what-if --batch telemetry=5120B --batch-age 30s --basic-ingest telemetry
+  ebbgate bill what-if --region us-east-1 --unit 5000B --protocol mqtt3`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			t := &billTable{out: cmd.OutOrStdout()}
+			return errors.Join(o.each(cmd, func(_ *configs.Config, f *billing.Fleet) error { return o.print(t, f) }), t.err)
+		},
+	}
+	o.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.routes, "routes", "", "configuration file whose routes and billing are tried")
+	f.StringVar(&o.region, "region", "", "region of the price list")
+	f.StringVar(&o.unit, "unit", "", "size of a metered message, such as 5000B")
+	f.StringVar(&o.protocol, "protocol", "mqtt5", "mqtt5, or mqtt3, which carries no properties")
+	f.StringArrayVar(&o.batches, "batch", nil, "ROUTE=SIZE: batch the route's messages up to SIZE, topic included; * is every route")
+	f.StringVar(&o.format, "batch-format", "json", "json, ndjson, length_prefixed or raw")
+	f.DurationVar(&o.age, "batch-age", time.Minute, "how long a message waits for others")
+	f.StringArrayVar(&o.basic, "basic-ingest", nil, "ROUTE: send it straight to a rule; * is every route")
+	return cmd
+}
+
+// print compares a fleet as it is with the plan of the flags.
+func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
+	plan, notes, err := o.plan(f)
+	if err != nil {
+		return err
+	}
+	was := f.Plan(nil)
+	before, priced := f.Cost(was)
+	after, pricedThen := f.Cost(plan)
+	t.paragraph("", fmt.Sprintf("%s: a month of 30 days at the pace of the last %s", f.Upstream, humanAge(f.Span)))
+	t.printf("  %-22s %20s %20s\n", "", "as it is", "what if")
+	a, b := f.Usage(was), f.Usage(plan)
+	for _, r := range []struct {
+		name string
+		a, b int64
+	}{{"metered messages", a.Messages, b.Messages}, {"rules triggered", a.Rules, b.Rules}, {"actions", a.Actions, b.Actions}, {"minutes", a.Minutes, b.Minutes}} {
+		t.printf("  %-22s %20s %20s\n", r.name, thousands(r.a), thousands(r.b))
+	}
+	switch {
+	case !priced || !pricedThen:
+		t.paragraph("  ", "no prices for "+cmp.Or(plan.Region, f.Region, "its region"))
+	default:
+		t.printf("  %-22s %20s %20s\n", "USD a month", before, after)
+		t.printf("  %-22s %20s %20s\n", "USD a year", cents(before.Times(12, 1)), cents(after.Times(12, 1)))
+		if before.Rat().Sign() > 0 {
+			change := new(big.Rat).Quo(after.Minus(before).Rat(), before.Rat())
+			t.printf("  %-22s %41s\n", "", change.Mul(change, big.NewRat(100, 1)).FloatString(1)+" %")
+		}
+		if after.Ranged() {
+			t.paragraph("  ", "what if: between $"+strings.Replace(after.Range(), " to ", " and $", 1)+" a month: not all prices are sourced")
+		}
+	}
+	for _, n := range notes {
+		t.paragraph("  ", n)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWhatIf(t *testing.T) {
+	config, _ := billed(t)
+	other := filepath.Join(t.TempDir(), "new.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), "upstream: aws, priority", `topic: "$aws/rules/store/${topic}", upstream: aws, origin: none, priority`, 1)
+	changed = strings.Replace(changed, "eu-central-1", "us-east-1", 1)
+	if err := os.WriteFile(other, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"as it is", "what if", "metered messages", "USD a month", "0.0 %"}},
+		{[]string{"--routes", other}, []string{"rules triggered", "720", "-"}},
+		{[]string{"--basic-ingest", "telemetry"}, []string{"rules triggered", "actions", "not all prices are sourced"}},
+		{[]string{"--batch", "*=5120B", "--batch-format", "ndjson"}, []string{"0.0 %"}},
+		{[]string{"--region", "moon-1"}, []string{"no prices for moon-1"}},
+		{[]string{"--unit", "5000B", "--protocol", "mqtt3", "--upstream", "aws"}, []string{"0.0 %"}},
+	} {
+		out := runBill(t, append([]string{"what-if", "--config", config}, c.args...)...)
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%v: no %q in\n%s", c.args, want, out)
+			}
+		}
+	}
+	for _, args := range [][]string{
+		{"--unit", "5000"}, {"--protocol", "mqtt4"}, {"--batch", "telemetry"}, {"--batch", "telemetry=1B"}, {"--batch", "gone=5120B"},
+		{"--batch", "telemetry=5120B", "--batch-format", "xml"}, {"--batch", "telemetry=5120B", "--batch-age", "-1s"},
+		{"--basic-ingest", "gone"}, {"--upstream", "gone"}, {"--at", "never"}, {"--routes", other + "-gone"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append([]string{"bill", "what-if", "--config", config}, args...), &stdout, &stderr); code == exitOK {
+			t.Errorf("%v: taken", args)
+		}
+	}
+}
+
+func TestAdvise(t *testing.T) {
+	config, _ := billed(t)
+	if out := runBill(t, "advise", "--config", config); !strings.Contains(out, "don't bother: nothing saves $10.00 a year") {
+		t.Errorf("%s", out)
+	}
+	out := runBill(t, "advise", "--config", config, "--least", "0")
+	for _, want := range []string{"1. send by Basic Ingest: route telemetry, dt/a: saves $", "risk: ", "who reads it: ", "all of them together"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	if code := execute([]string{"bill", "advise", "--config", config, "--least", "much"}, &stdout, &stderr); code != exitInvalid {
+		t.Errorf("--least much: exit %d", code)
+	}
+}
+
+func TestReconcile(t *testing.T) {
+	config, _ := billed(t)
+	month := time.Now().UTC().Format("2006-01")
+	first, _ := time.Parse("2006-01", month)
+	file := filepath.Join(t.TempDir(), "report.csv")
+	text := "line_item_line_item_type,line_item_usage_start_date,line_item_usage_end_date,line_item_product_code,line_item_usage_type,line_item_usage_amount,line_item_unblended_cost\n" +
+		"Usage," + first.Format(time.RFC3339) + "," + first.AddDate(0, 1, 0).Format(time.RFC3339) + ",AWSIoT,EUC1-Messages,9,0.0000108\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := runBill(t, "reconcile", "--config", config, file)
+	for _, want := range []string{"eu-central-1", "Messages", "7 at least: what this gateway did not send", "ConnectionMinutes"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	for _, args := range [][]string{{file + "-gone"}, {config}, {}} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append([]string{"bill", "reconcile", "--config", config}, args...), &stdout, &stderr); code == exitOK {
+			t.Errorf("%v: taken", args)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+)
+
+// plan makes the plan that the flags ask for, and says what cannot be told.
+func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, err error) {
+	p = f.Plan(nil)
+	if o.routes != "" {
+		if notes, err = o.fromFile(f, &p); err != nil {
+			return p, nil, err
+		}
+	}
+	fail := func(format string, args ...any) (billing.Plan, []string, error) {
+		return p, nil, &exitError{exitInvalid, fmt.Errorf(format, args...)}
+	}
+	if o.region != "" {
+		p.Region = o.region
+	}
+	if o.unit != "" {
+		var unit bridge.Size
+		if err := unit.UnmarshalText([]byte(o.unit)); err != nil || unit < 1 || unit > 1<<20 {
+			return fail("--unit %s: write a size from 1B to 1MiB", o.unit)
+		}
+		p.Unit = int64(unit)
+	}
+	if o.protocol != "mqtt5" && o.protocol != "mqtt3" {
+		return fail("--protocol %s: write mqtt5 or mqtt3", o.protocol)
+	}
+	for i := range p.Treatments {
+		p.Treatments[i].MQTT3 = o.protocol == "mqtt3"
+	}
+	for _, b := range o.batches {
+		route, size, found := strings.Cut(b, "=")
+		var limit bridge.Size
+		if err := limit.UnmarshalText([]byte(size)); !found || err != nil || limit < 128 || limit > 128<<10 {
+			return fail("--batch %s: write ROUTE=SIZE, the size from 128B to 128KiB", b)
+		}
+		if o.age < 0 {
+			return fail("--batch-age %v: write 0 or more", o.age)
+		}
+		if _, _, ok := billing.BatchFormat(o.format, 1); !ok {
+			return fail("--batch-format %s: write json, ndjson, length_prefixed or raw", o.format)
+		}
+		at := sentBy(f, route)
+		if len(at) == 0 {
+			return fail("--batch %s: route %s has sent nothing in that time", b, route)
+		}
+		for _, i := range at {
+			fixed, record, _ := billing.BatchFormat(o.format, f.Traffic[i].MeanPayload())
+			p.Treatments[i].Batch = billing.Batch{Limit: int(limit), Age: o.age, Fixed: fixed, Record: record}
+		}
+	}
+	for _, route := range o.basic {
+		at := sentBy(f, route)
+		if len(at) == 0 {
+			return fail("--basic-ingest %s: that route has sent nothing in that time", route)
+		}
+		for _, i := range at {
+			p.Treatments[i].BasicIngest = true
+		}
+	}
+	return p, notes, nil
+}
+
+// sentBy are the parts of a fleet that a route has sent.
+func sentBy(f *billing.Fleet, route string) (at []int) {
+	for i, t := range f.Traffic {
+		if t.Route == route || route == "*" {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// fromFile takes routes and billing of another configuration.
+func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []string, err error) {
+	cfg, err := configs.Load(o.routes, os.Environ(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if then, ok := billingOf(cfg)[f.Upstream]; ok {
+		p.Region, p.Unit = then.Region, int64(then.Unit)
+	} else {
+		notes = append(notes, fmt.Sprintf("%s has no upstream %s: region and unit stay", o.routes, f.Upstream))
+	}
+	for i, t := range f.Traffic {
+		at := slices.IndexFunc(cfg.Routes.Up, func(r rules.UpRoute) bool { return r.Name == t.Route })
+		if at < 0 {
+			notes = append(notes, fmt.Sprintf("%s has no route %s: its messages are priced as they were", o.routes, t.Route))
+			continue
+		}
+		r, how := cfg.Routes.Up[at], &p.Treatments[i]
+		how.BasicIngest = billing.IsBasicIngest(r.Topic)
+		how.ClearRetain = r.Retain == "clear"
+		how.NoOrigin = r.Origin == "none"
+		if r.Origin == "envelope" {
+			notes = append(notes, fmt.Sprintf("route %s: an envelope around each message is not in the sizes", r.Name))
+		}
+	}
+	return slices.Compact(notes), nil
+}

@@ -1,0 +1,199 @@
+package spool
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// loadTail reads the mark of the log's end, and up to which sequence an earlier
+// start has told what is missing. log says that there are generations.
+func (s *Spool) loadTail(log bool) error {
+	t, err := readTail(s.opts.Dir, s.id)
+	if err != nil {
+		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the last of what was acknowledged be missing, nothing tells", tailName, firstLine(err)))
+	}
+	s.ending.tailMark = t
+	err = s.state.View(func(txn *badger.Txn) error {
+		v, err := getValue(txn, []byte(keyTold))
+		if err != nil {
+			return err
+		}
+		s.ending.told = bridge.Seq(counter(v))
+		v, err = getValue(txn, []byte(keyNewest)) // every start writes it
+		s.ending.blind = v == nil && log
+		return err
+	})
+	if s.ending.blind && !s.ending.stateAside {
+		s.damage("the state is not there: messages that the cloud has may be sent again, the meters start anew")
+	}
+	return err
+}
+
+// beginAt takes what was before the first generation that is there for released,
+// when there is no state to say so.
+func (s *Spool) beginAt(queue string, first bridge.Place) {
+	if s.ending.blind && !s.anyThere() && first > 1 {
+		s.giveUp(queue, placeRange{1, first})
+	}
+}
+
+// ending is what a start knows of the end of the log.
+type ending struct {
+	*tailMark            // nil when there is none
+	told      bridge.Seq // what is missing before it has been reported by an earlier start
+	gaveUp    map[string]bool
+
+	stateAside bool // the state could not be read, and that has been reported
+	blind      bool // there is a log and no state: nothing tells what is released
+}
+
+// reached reports whether a commit was synced, and its givers perhaps told so.
+func (e *ending) reached(key bridge.Seq) bool { return e.tailMark == nil || key < e.end }
+
+// matchTail reports and gives up what the mark of the log's end knows of and the
+// log has not. Before it, next is the sequence after all that was recovered.
+func (s *Spool) matchTail() {
+	t := s.ending.tailMark
+	if t == nil {
+		return
+	}
+	from := max(s.writer.seq, s.ending.told)
+	older := s.anyThere()
+	if !older { // nothing tells what was before, and has gone in order
+		from = max(from, t.first)
+	}
+	if from < t.end {
+		s.damage(fmt.Sprintf("the end of the log is missing: sequences %d to %d were acknowledged and are not there, nor is what they changed of sessions, their messages and retained messages", from, t.end-1))
+		s.ending.told = t.end
+	}
+	for _, q := range t.queues {
+		next := s.queueLocked(q.name).next
+		if !older {
+			s.beginAt(q.name, q.first)
+			next = max(next, q.first)
+		}
+		if next < q.next {
+			s.lose(q.name, next, q.next)
+		}
+	}
+	s.writer.seq = max(s.writer.seq, t.end)
+	s.newest = max(s.newest, t.generation)
+}
+
+// anyThere reports whether a generation has been found that is not gone.
+func (s *Spool) anyThere() bool {
+	return slices.ContainsFunc(s.gens, func(g *generation) bool { return !g.gone })
+}
+
+// missSequences reports commits that are missing before one that is there. What
+// is missing of the queues shows as a gap in their places; this is about the
+// rest that commits carry.
+func (s *Spool) missSequences(from, to bridge.Seq) {
+	if from = max(from, s.ending.told); from < to && uint64(to-1) > s.shelf.mark.Load() {
+		s.damage(fmt.Sprintf("sequences %d to %d of the log are missing: what they changed of sessions, their messages and retained messages may be lost", from, to-1))
+	}
+}
+
+// missBefore reports commits that are missing before the first one of a crashed
+// generation.
+func (s *Spool) missBefore(n uint64, first bridge.Seq) {
+	t := s.ending.tailMark
+	switch {
+	case s.anyThere():
+		s.missSequences(s.writer.seq, first)
+	case t != nil && t.generation == n:
+		s.missSequences(t.first, first)
+	}
+}
+
+// allThere reports whether all of a crashed generation is there, as far as can be
+// told: nothing is missing inside, and nothing before what the mark knows of.
+func (s *Spool) allThere(n uint64, keys []bridge.Seq, raw map[bridge.Seq]rawCommit) bool {
+	next := keys[0]
+	if t := s.ending.tailMark; t != nil && t.generation == n {
+		next = t.first
+	}
+	for _, key := range keys {
+		if key != next || !raw[key].whole && s.ending.reached(key) {
+			return false
+		}
+		next = raw[key].header.next()
+	}
+	return s.ending.tailMark == nil || s.ending.generation != n || next >= s.ending.end
+}
+
+// forgive gives up what is not there of the commit that was under way when the
+// power went, without a word of loss: it was not synced, so nobody was told that
+// it is ours. It is the last one of the log, and behind the mark.
+func (s *Spool) forgive(c rawCommit) {
+	there := map[string]releases{}
+	eachFrame(c.header.framesOf(c.value), func(kind byte, body []byte) bool {
+		if kind != frameRecord || body == nil {
+			return true
+		}
+		r, err := decodeRecord(body, c.header, "")
+		if err != nil {
+			return true
+		}
+		for i, p := range r.places {
+			x := there[r.Receivers[i].Queue]
+			x.addRange(placeRange{p, p + 1})
+			there[r.Receivers[i].Queue] = x
+		}
+		return true
+	})
+	for _, span := range c.header.table {
+		x := there[span.name]
+		for _, m := range x.missing(span.first, span.first+bridge.Place(span.count)) {
+			s.giveUp(span.name, placeRange{m.From, m.To})
+		}
+	}
+	s.deps.Log.Info("spool: the commit that was under way is cut: nobody was told of it", "sequence", uint64(c.header.first))
+}
+
+// giveUp releases places during recovery.
+func (s *Spool) giveUp(queue string, x placeRange) {
+	q := s.queueLocked(queue)
+	q.done.addRange(x)
+	q.next = max(q.next, x.to)
+	if s.ending.gaveUp == nil {
+		s.ending.gaveUp = map[string]bool{}
+	}
+	s.ending.gaveUp[queue] = true
+}
+
+// keepGivenUp writes to the state what recovery has given up, so that it is
+// reported once.
+func (s *Spool) keepGivenUp() error {
+	for name := range s.ending.gaveUp {
+		err := s.state.Update(func(txn *badger.Txn) error {
+			return txn.Set([]byte(keyQueue+name), s.queueLocked(name).done.encode())
+		})
+		if err != nil {
+			return fmt.Errorf("note what is given up of queue %s: %w", name, err)
+		}
+	}
+	if t := s.ending.tailMark; t == nil || s.ending.told != t.end {
+		return nil
+	}
+	return s.state.Update(func(txn *badger.Txn) error {
+		return txn.Set([]byte(keyTold), binary.BigEndian.AppendUint64(nil, uint64(s.ending.told)))
+	})
+}
+
+// beginTail makes the mark say that a generation begins.
+func (s *Spool) beginTail(g *generation) error {
+	s.writer.tail.dir, s.writer.tail.spool = s.opts.Dir, s.id
+	m := tailMark{generation: g.n, first: g.first, end: g.first}
+	s.mu.Lock()
+	for name, q := range s.queues {
+		m.queues = append(m.queues, tailQueue{name, q.next, q.next})
+	}
+	s.mu.Unlock()
+	return s.writer.tail.begin(m)
+}

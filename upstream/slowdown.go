@@ -1,0 +1,130 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// slowdown is how a bucket answers throttling: the rate is halved, at most once
+// a second, because a burst that is thrown away tells of itself many times, and
+// grows by a twentieth of the full one with every second after that (additive
+// increase, multiplicative decrease). So it swings around what the cloud takes.
+//
+// Without a configured rate the full one is what was sent when the cloud first
+// complained; from there on it grows to twice that, and is unlimited again.
+type slowdown struct {
+	full float64 // configured; 0: none
+
+	active atomic.Bool
+	count  atomic.Int64 // messages, when there is no configured rate
+	since  atomic.Int64 // nanoseconds of the clock when count began
+	times  atomic.Int64
+
+	mu      sync.Mutex
+	limit   *rate.Limiter // instead of none
+	top     float64       // what it grows to
+	step    float64       // a second
+	rate    float64
+	changed time.Time
+	halved  time.Time
+}
+
+const (
+	slowest     = 1.0 / 64 // part of the full rate that is always left
+	growth      = 1.0 / 20 // part of the full rate that comes back a second
+	stablePause = time.Second
+	countEvery  = 1 << 12 // messages after which a rate is measured anew
+)
+
+// limiter is what paces now: configured, when there is one.
+func (s *slowdown) limiter(configured *rate.Limiter) *rate.Limiter {
+	if s.full == 0 {
+		s.measure()
+	}
+	if !s.active.Load() {
+		return configured
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recover(configured, time.Now())
+	if configured != nil {
+		return configured
+	}
+	return s.limit
+}
+
+// measure counts a message that no configured rate holds back.
+func (s *slowdown) measure() {
+	if n := s.count.Add(1); n == 1 || n >= countEvery {
+		now := time.Now().UnixNano()
+		if n == 1 || now-s.since.Load() > int64(time.Second) {
+			s.since.Store(now)
+			s.count.Store(1)
+		}
+	}
+}
+
+// halve slows down.
+func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active.Load() && now.Sub(s.halved) < stablePause {
+		return
+	}
+	s.times.Add(1)
+	if !s.active.Load() {
+		s.top, s.rate = s.full, s.full
+		if configured == nil {
+			elapsed := max(time.Duration(now.UnixNano()-s.since.Load()), time.Second)
+			s.rate = max(float64(s.count.Load())/elapsed.Seconds(), 1)
+			s.top = 2 * s.rate
+			s.limit = rate.NewLimiter(rate.Limit(s.rate), 1)
+		}
+		s.step = s.rate * growth
+		s.active.Store(true)
+	} else {
+		s.recover(configured, now)
+	}
+	s.rate = max(s.rate/2, s.top*slowest)
+	s.halved, s.changed = now, now
+	s.set(configured, now)
+}
+
+// recover lets more go, for every second that has passed without a complaint.
+func (s *slowdown) recover(configured *rate.Limiter, now time.Time) {
+	seconds := now.Sub(s.changed) / stablePause
+	if seconds <= 0 || !s.active.Load() {
+		return
+	}
+	s.changed = s.changed.Add(seconds * stablePause)
+	s.rate = min(s.rate+float64(seconds)*s.step, s.top)
+	s.set(configured, now)
+	if s.rate >= s.top {
+		s.active.Store(false)
+		s.limit = nil
+	}
+}
+
+func (s *slowdown) set(configured *rate.Limiter, now time.Time) {
+	l := configured
+	if l == nil {
+		l = s.limit
+	}
+	if l != nil {
+		l.SetLimitAt(now, rate.Limit(s.rate))
+	}
+}
+
+func (s *slowdown) pace(configured *rate.Limiter, now time.Time) Pace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recover(configured, now)
+	p := Pace{Rate: s.full, Slowed: s.active.Load(), Throttled: s.times.Load()}
+	if p.Slowed {
+		p.Rate = s.rate
+	}
+	return p
+}
