@@ -11,6 +11,7 @@ type Message struct {
 	Payload []byte
 	QoS     byte // 0 or 1; 2 only inside listeners of profile mqtt
 	Retain  bool
+	Dup     bool // from a cloud: it was sent before and had no answer; only the bill asks
 	Properties
 }
 

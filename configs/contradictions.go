@@ -5,10 +5,13 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ebbgate/ebbgate/upstream/aws"
 )
 
 // contradictions finds what is wrong between the parts, and in those that have
@@ -17,6 +20,7 @@ func (c *check) contradictions() {
 	c.routes()
 	c.clientIDs()
 	c.sandboxes()
+	c.signatures()
 	c.admin()
 	c.listenerPolicies()
 	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {
@@ -40,12 +44,22 @@ func (c *check) routes() {
 		}
 		c.complain(path, codeUpstream, quote(name)+" is not an upstream", remedy)
 	}
+	receives := func(path, name string) {
+		if _, https := c.config.Upstreams[name].HTTPS(); https {
+			c.complain(path, codeOneWay, quote(name)+" is published to over HTTPS, which brings nothing back", "use an endpoint with mqtts:// or wss://, or another upstream for this")
+		}
+	}
 	look("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
+	receives("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
 		look(indexed("routes.up", i)+".upstream", r.Upstream)
+		if c.config.Upstreams[r.Upstream].MQTT.Protocol == "3.1.1" && r.Origin == "user_properties" {
+			c.complain(indexed("routes.up", i)+".origin", codeProperties, "is user_properties, and "+quote(r.Upstream)+" speaks MQTT 3.1.1, which has none", "set it to envelope, or to none")
+		}
 	}
 	for i, r := range c.config.Routes.Down {
 		look(indexed("routes.down", i)+".upstream", r.Upstream)
+		receives(indexed("routes.down", i)+".upstream", r.Upstream)
 	}
 }
 
@@ -78,12 +92,24 @@ func (c *check) sandboxes() {
 		if u.Type != TypeSandbox || u.MQTT.Endpoint == "" {
 			continue
 		}
-		host := strings.TrimPrefix(strings.TrimPrefix(u.MQTT.Endpoint, "mqtts://"), "mqtt://")
-		if !strings.Contains(host, ":") {
-			host += ":0"
-		}
-		if !onLoopback(host) {
+		if e, err := url.Parse(u.MQTT.Endpoint); err != nil || !onLoopback(net.JoinHostPort(e.Hostname(), "0")) {
 			c.complain("upstreams."+name+".endpoint", codeSandbox, "is not on this machine, and a sandbox is", "use type: mqtt for a real broker, or leave the endpoint out")
+		}
+	}
+}
+
+// signatures finds logins by a signature that nobody could make, or would make.
+func (c *check) signatures() {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		u, at := c.config.Upstreams[name], "upstreams."+name
+		region, signs := u.Signs()
+		switch {
+		case signs && region == "" && u.AWS.Region == "":
+			c.complain(at+".aws.region", codeRegion, "is missing: the endpoint's host does not tell which region to sign for", "set it, such as eu-central-1")
+		case u.AWS.Sign == aws.SignNever && u.AWS.AccessKeyID+u.AWS.Profile != "":
+			c.complain(at+".aws.sign", codeSign, "is never, and AWS credentials are given", "remove them, or sign")
+		case !signs && u.AWS.Sign == aws.SignAlways:
+			c.complain(at+".aws.sign", codeSign, "is always, and MQTT over TLS has no signature", "use an endpoint with wss:// or https://, or remove aws.sign")
 		}
 	}
 }

@@ -134,10 +134,15 @@ func (b *Backoff) Failed(err error) {
 const offlineWait = 1500 * time.Millisecond
 
 // Lived tells how long the link of the latest attempt was up. From
-// [StableAfter] on the waits begin small again.
-func (b *Backoff) Lived(d time.Duration) {
-	if d >= StableAfter {
-		b.attempts = 1 // the attempt that made that link; the next one follows it
+// [StableAfter] on the waits begin small again; the attempt after a link that was
+// ended to be renewed goes at once.
+func (b *Backoff) Lived(d time.Duration, renewed bool) {
+	if d < StableAfter {
+		return
+	}
+	b.attempts = 1 // the attempt that made that link; the next one follows it
+	if renewed {
+		b.attempts = 0
 	}
 }
 

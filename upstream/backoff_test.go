@@ -97,7 +97,7 @@ func TestOnlyAStableLinkResetsTheAttempts(t *testing.T) {
 				b := NewBackoff(BackoffOptions{Base: time.Second, Max: time.Minute}, most)
 				waits(t, b, 5)
 				time.Sleep(c.lived)
-				b.Lived(c.lived)
+				b.Lived(c.lived, false)
 				if d := waits(t, b, 1)[0]; d != c.want {
 					t.Errorf("waited %v, want %v", d, c.want)
 				}

@@ -57,7 +57,8 @@ billed them, or not. A running gateway is asked; else its spool is read.`,
   ebbgate bill --period day --at 2026-11-20 --by hour
   ebbgate bill --by route --explain telemetry
   ebbgate bill advise                      what would save most
-  ebbgate bill what-if --routes new.yaml   what other routes would have cost`,
+  ebbgate bill what-if --routes new.yaml   what other routes would have cost
+  ebbgate bill reconcile report.csv.gz     why AWS's report says something else`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spans, err := o.spans(time.Now())
@@ -80,7 +81,7 @@ billed them, or not. A running gateway is asked; else its spool is read.`,
 	f.BoolVar(&o.csv, "csv", false, "print the lines as CSV")
 	f.StringVar(&o.explain, "explain", "", "explain one line of --by, down to its metered messages")
 	f.BoolVar(&o.forecast, "forecast", false, "say what the month will cost, and why")
-	cmd.AddCommand(newWhatIfCommand(), newAdviseCommand())
+	cmd.AddCommand(newWhatIfCommand(), newAdviseCommand(), newReconcileCommand())
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWhatIf(t *testing.T) {
@@ -64,5 +65,29 @@ func TestAdvise(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := execute([]string{"bill", "advise", "--config", config, "--least", "much"}, &stdout, &stderr); code != exitInvalid {
 		t.Errorf("--least much: exit %d", code)
+	}
+}
+
+func TestReconcile(t *testing.T) {
+	config, _ := billed(t)
+	month := time.Now().UTC().Format("2006-01")
+	first, _ := time.Parse("2006-01", month)
+	file := filepath.Join(t.TempDir(), "report.csv")
+	text := "line_item_line_item_type,line_item_usage_start_date,line_item_usage_end_date,line_item_product_code,line_item_usage_type,line_item_usage_amount,line_item_unblended_cost\n" +
+		"Usage," + first.Format(time.RFC3339) + "," + first.AddDate(0, 1, 0).Format(time.RFC3339) + ",AWSIoT,EUC1-Messages,9,0.0000108\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := runBill(t, "reconcile", "--config", config, file)
+	for _, want := range []string{"eu-central-1", "Messages", "7 at least: what this gateway did not send", "ConnectionMinutes"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	for _, args := range [][]string{{file + "-gone"}, {config}, {}} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append([]string{"bill", "reconcile", "--config", config}, args...), &stdout, &stderr); code == exitOK {
+			t.Errorf("%v: taken", args)
+		}
 	}
 }

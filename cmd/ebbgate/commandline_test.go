@@ -13,13 +13,17 @@ import (
 // look; with flags that it does not know, too.
 func TestGroupsRefuseUnknownCommands(t *testing.T) {
 	root := newRootCommand()
+	bill, _, err := root.Find([]string{"bill"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
-		if !c.HasSubCommands() {
+		if !c.HasSubCommands() || c == bill { // which is a command of its own as well
 			return
 		}
 		n++

@@ -39,8 +39,13 @@ Who may connect is said by one of
 --tls DIR speaks TLS with an authority made for it: clients need DIR/ca.pem, and
 may use DIR/device.pem and DIR/device.key. What DIR has already is used again.
 
+--sigv4 takes who signs with the key in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_SESSION_TOKEN of the sandbox's environment, which may be anything, as AWS takes
+it: in the query of a WebSocket, in the header of a request. Policies are those of
+--attach.
+
 When it is ready it prints its address, one line: mqtt://127.0.0.1:1884, with TLS
-mqtts://…; then those of --websocket, --https and --control, a line each; with
+mqtts://…; then those of --websocket, --https, --sigv4 and --control, a line each; with
 --json all of them and the files in one line of JSON. With --control its link can be broken over HTTP: GET
 /report and /latest; POST /cut, /blackhole, /refuse,
 /slow?latency=300ms&rate=20000 and /restore.`,
@@ -69,6 +74,7 @@ mqtts://…; then those of --websocket, --https and --control, a line each; with
 	f.StringVar(&o.clientCA, "client-ca", "", "PEM file with the authorities of the clients' certificates")
 	f.StringVar(&o.websocket, "websocket", "", "address of a WebSocket endpoint beside; none when empty")
 	f.StringVar(&o.https, "https", "", "address of AWS's HTTP API beside, with TLS only; none when empty")
+	f.StringVar(&o.sigv4, "sigv4", "", "address for logins by a signature (SigV4), with TLS only: WebSocket at /mqtt, and AWS's HTTP API; none when empty")
 	f.StringVar(&o.control, "control", "", "loopback address of the control API; none when empty")
 	f.BoolVar(&o.noLimits, "no-limits", false, "lift the quotas of pace, such as 100 publishes a second")
 	f.BoolVar(&o.json, "json", false, "print addresses and files as JSON")
@@ -80,6 +86,7 @@ type ready struct {
 	Endpoint  string `json:"endpoint"`            // mqtt://host:port or mqtts://host:port
 	WebSocket string `json:"websocket,omitempty"` // ws://host:port/mqtt or wss://…
 	HTTPS     string `json:"https,omitempty"`
+	Signed    string `json:"sigv4,omitempty"`   // https://host:port
 	Control   string `json:"control,omitempty"` // http://host:port
 	CA        string `json:"ca,omitempty"`      // files of --tls
 	Cert      string `json:"cert,omitempty"`
@@ -90,7 +97,7 @@ func (r ready) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	for _, address := range []string{r.Endpoint, r.WebSocket, r.HTTPS, r.Control} {
+	for _, address := range []string{r.Endpoint, r.WebSocket, r.HTTPS, r.Signed, r.Control} {
 		if address == "" {
 			continue
 		}
@@ -117,6 +124,9 @@ func (o *sandboxOptions) run(ctx context.Context, out io.Writer, log *slog.Logge
 	}
 	if o.https != "" {
 		said.HTTPS = "https://" + cloud.Beside("https")
+	}
+	if o.sigv4 != "" {
+		said.Signed = "https://" + cloud.Signed()
 	}
 	var control net.Listener
 	if o.control != "" {

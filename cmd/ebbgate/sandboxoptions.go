@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/ebbgate/ebbgate/internal/devices"
 	"github.com/ebbgate/ebbgate/internal/sandbox"
@@ -15,6 +16,7 @@ import (
 type sandboxOptions struct {
 	listen, control     string
 	websocket, https    string
+	sigv4               string
 	anonymous           bool
 	policies, things    string
 	attach              []string
@@ -30,6 +32,12 @@ func (o *sandboxOptions) check() error {
 	switch {
 	case o.https != "" && !secure:
 		return errors.New("--https needs TLS: add --tls DIR, or --cert and --key")
+	case o.sigv4 != "" && !secure:
+		return errors.New("--sigv4 needs TLS: add --tls DIR, or --cert and --key")
+	case o.sigv4 != "" && (os.Getenv("AWS_ACCESS_KEY_ID") == "" || os.Getenv("AWS_SECRET_ACCESS_KEY") == ""):
+		return errors.New("--sigv4 takes the signatures of the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: set both, to anything")
+	case o.sigv4 != "" && !o.anonymous && len(o.attach) == 0:
+		return errors.New("who logs in by a signature would have no policy: use --attach NAME, in place of --things, or --anonymous")
 	case !o.anonymous && o.policies == "":
 		return errors.New("nobody could connect: add --anonymous, which lets everybody do everything, or --policies DIR with --things FILE or --attach NAME")
 	case o.anonymous && (o.policies != "" || o.things != "" || len(o.attach) > 0 || o.clientCA != ""):
@@ -98,6 +106,11 @@ func (o *sandboxOptions) cloud() (sandbox.Options, ready, error) {
 		if o.things == "" && !o.anonymous {
 			tls.ClientCA = files.ca
 		}
+	}
+	if o.sigv4 != "" {
+		out.Signed = &sandbox.SignedOptions{Address: o.sigv4, Cert: tls.Cert, Key: tls.Key, Keys: sandbox.Keys{
+			AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN"),
+		}}
 	}
 	if tls.ClientCA != "" {
 		tls.ClientAuth = "both"

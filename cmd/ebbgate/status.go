@@ -154,6 +154,12 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 		u.Dead += b.g.spool.Depth(bridge.DeadQueue(q.Name)).Records
 	}
+	for _, q := range c.rawQueues {
+		d := b.g.spool.Depth(q)
+		u.Depth += d.Records
+		u.Bytes += d.Bytes
+		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
+	}
 	rates, _ := b.rates.LoadOrStore(c.name, new(inOut))
 	r := rates.(*inOut)
 	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)

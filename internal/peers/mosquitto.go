@@ -20,6 +20,7 @@ type MosquittoOptions struct {
 	Users       map[string]string // user name → password; none: anonymous
 	ACL         []string          // lines of an ACL file; none: everything is allowed
 	Persistence bool              // keep messages and sessions over Stop and Start
+	WebSocket   bool              // also listen for WebSockets, and with TLS for secure ones without client certificates
 	Config      []string          // further lines of mosquitto.conf; they replace defaults of the same key
 }
 
@@ -27,6 +28,8 @@ type MosquittoOptions struct {
 type Broker struct {
 	Addr       string     // host:port of the plain listener
 	TLSAddr    string     // host:port of the TLS listener, or empty
+	WSAddr     string     // host:port of the listener for WebSockets, or empty
+	WSSAddr    string     // host:port of that for secure WebSockets, or empty
 	CA         *Authority // the TLS listener's, or nil
 	ClientCert *Cert      // a certificate that the TLS listener takes, or nil
 	PID        int        // of the running process
@@ -58,6 +61,12 @@ func Mosquitto(tb testing.TB, o MosquittoOptions) *Broker {
 		b.Addr = freeAddr(tb)
 		if o.TLS {
 			b.TLSAddr = freeAddr(tb)
+		}
+		if o.WebSocket {
+			b.WSAddr = freeAddr(tb)
+		}
+		if o.WebSocket && o.TLS {
+			b.WSSAddr = freeAddr(tb)
 		}
 		b.configure(o)
 		if err = b.start(); err == nil {
@@ -117,7 +126,7 @@ func (b *Broker) start() error {
 		close(done)
 	}()
 	b.cmd, b.done, b.PID = cmd, done, cmd.Process.Pid
-	for _, addr := range []string{b.Addr, b.TLSAddr} {
+	for _, addr := range []string{b.Addr, b.TLSAddr, b.WSAddr, b.WSSAddr} {
 		if addr == "" {
 			continue
 		}
@@ -190,6 +199,17 @@ func (b *Broker) configure(o MosquittoOptions) {
 		_, port, _ := net.SplitHostPort(b.TLSAddr)
 		lines = append(lines, "listener "+port+" 127.0.0.1",
 			"cafile "+b.CA.File, "certfile "+cert.CertFile, "keyfile "+cert.KeyFile, "require_certificate true")
+	}
+	for _, addr := range []string{b.WSAddr, b.WSSAddr} {
+		if addr == "" {
+			continue
+		}
+		_, port, _ := net.SplitHostPort(addr)
+		lines = append(lines, "listener "+port+" 127.0.0.1", "protocol websockets")
+		if addr == b.WSSAddr {
+			cert := b.CA.Server("mosquitto")
+			lines = append(lines, "certfile "+cert.CertFile, "keyfile "+cert.KeyFile)
+		}
 	}
 	b.file("mosquitto.conf", strings.Join(lines, "\n")+"\n")
 }

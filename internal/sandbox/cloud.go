@@ -24,6 +24,9 @@ type Options struct {
 	// their names are their types. They have no gate.
 	Beside map[string]string
 
+	// Signed is a door for AWS's signatures; nil: none.
+	Signed *SignedOptions
+
 	// Listener changes what devices meet; nil: nothing. Who may connect, and do
 	// what, is decided by Identities and Authorizer; nil: anybody everything.
 	Listener   func(*localbroker.ListenerOptions)
@@ -46,6 +49,7 @@ const listenerName = "sandbox"
 // it, it listens on loopback only.
 type Cloud struct {
 	gate     *Gate // may be nil
+	door     *door // may be nil
 	broker   *localbroker.Broker
 	arrivals *Arrivals
 	drops    *bridge.DropLog
@@ -78,6 +82,9 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 		other.Name, other.Type, other.Address = kind, kind, address
 		listeners = append(listeners, other)
 	}
+	if o.Signed != nil {
+		listeners = append(listeners, o.Signed.behind(l)...)
+	}
 	if o.Identities == nil || o.Authorizer == nil {
 		o.Identities, o.Authorizer = anybody{}, anybody{}
 	}
@@ -92,6 +99,11 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 	}
 	if err := c.broker.Listen(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	if o.Signed != nil {
+		if c.door, err = openDoor(*o.Signed, c.broker.Addrs(), log); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	if o.NoGate {
 		return c, nil
@@ -109,6 +121,9 @@ func (c *Cloud) Run(ctx context.Context) error {
 	if c.gate != nil {
 		g.Go(func() error { return c.gate.Run(ctx) })
 	}
+	if c.door != nil {
+		g.Go(func() error { return c.door.run(ctx) })
+	}
 	return g.Wait()
 }
 
@@ -119,6 +134,9 @@ func (c *Cloud) Close() error {
 	err := c.broker.Run(ended)
 	if c.gate != nil {
 		err = errors.Join(err, c.gate.Run(ended))
+	}
+	if c.door != nil {
+		err = errors.Join(err, c.door.run(ended))
 	}
 	return err
 }
@@ -133,6 +151,9 @@ func (c *Cloud) Addr() string {
 
 // Beside is the address of a listener of Options.Beside.
 func (c *Cloud) Beside(kind string) string { return c.broker.Addrs()[kind].String() }
+
+// Signed is the address of the door for AWS's signatures.
+func (c *Cloud) Signed() string { return c.door.listen.Addr().String() }
 
 // Gate is the link to the cloud, nil without one.
 func (c *Cloud) Gate() *Gate { return c.gate }

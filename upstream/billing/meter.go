@@ -123,7 +123,9 @@ func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o br
 }
 
 // Received meters a message that came down (M07) and, at QoS 1, the PUBACK
-// that answers it (M08).
+// that answers it (M08). One that came before, and whose answer never reached the
+// cloud, was billed then too; whether it is in the ledger, and with the answer,
+// nobody knows after a crash.
 func (m *Meter) Received(b *bridge.Batch, upstream string, msg *bridge.Message, wire int) {
 	op := m.options(upstream)
 	unit := int64(op.Unit)
@@ -131,7 +133,14 @@ func (m *Meter) Received(b *bridge.Batch, upstream string, msg *bridge.Message, 
 	if msg.QoS > 0 {
 		acks = Puback(nil, unit)
 	}
+	again := int64(0)
+	if msg.Dup {
+		acks, again = 0, units+acks
+	}
 	c := m.count(series{upstream: upstream, direction: Down, prefix: msg.Topic}, op, units+acks, nil)
+	if again > 0 {
+		add(b, c.key(kindUncertain), again)
+	}
 	addMessage(b, c, units+acks, int64(wire), int64(msg.MeteredSize()))
 	if acks > 0 {
 		add(b, c.key(kindAcks), acks)

@@ -88,17 +88,22 @@ func TestRulesOfWhatComesDown(t *testing.T) {
 	spool, clock := newMemory(), &wallClock{}
 	clock.set("2026-11-20 13:00")
 	m := newMeter(t, spool, frankfurt(), clock)
-	receive := func(qos byte, payload int) {
+	receive := func(qos byte, payload int, dup bool) {
 		var b bridge.Batch
-		m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, payload), QoS: qos}, 10)
+		m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, payload), QoS: qos, Dup: dup}, 10)
 		spool.Commit(&b, nil)
 	}
-	receive(0, 10)   // M07: 1
-	receive(1, 10)   // M07 and M08: 2; a lifecycle event is the same (M27)
-	receive(1, 6000) // 2, and the answer
+	receive(0, 10, false)   // M07: 1
+	receive(1, 10, false)   // M07 and M08: 2; a lifecycle event is the same (M27)
+	receive(1, 6000, false) // 2, and the answer
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
 	if got.Units != 6 || got.Acks != 2 || got.Messages != 3 {
 		t.Errorf("%+v, want 6 units with 2 answers of 3 messages", got)
+	}
+	receive(1, 10, true) // it came before: once more for certain, once more and its answer perhaps
+	again := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
+	if again.Units != 7 || again.Uncertain != 2 {
+		t.Errorf("%+v, want 7 units and 2 uncertain ones", again)
 	}
 }
 

@@ -23,8 +23,8 @@ const (
 	paramSignature  = "x-amz-customauthorizer-signature"
 )
 
-// used reports whether anything is given.
-func (o AuthorizerOptions) used() bool { return o != AuthorizerOptions{} }
+// Used reports whether anything is given.
+func (o AuthorizerOptions) Used() bool { return o != AuthorizerOptions{} }
 
 // username is the user name for CONNECT. It is as secret as the token in it.
 func (o AuthorizerOptions) username(user string) string {
@@ -60,7 +60,7 @@ func (o AuthorizerOptions) validate(user string) []bridge.Problem {
 	case o.TokenKey == paramAuthorizer || o.TokenKey == paramSignature:
 		add("token_key", "is a name that AWS uses itself", "set it to the token key name of the authorizer")
 	}
-	if o.used() && strings.Contains(user, "?") {
+	if o.Used() && strings.Contains(user, "?") {
 		add("name", "the user name has a query string of its own", "give the authorizer here or there, not in both")
 	}
 	return out

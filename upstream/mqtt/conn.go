@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bufio"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +54,8 @@ type role interface {
 	subscribed(s *packets.Suback) error
 	// due is asked every now and then; an error ends the connection.
 	due(now time.Time) error
+	// retire asks for an end once nothing is in flight, for that reason.
+	retire(why error)
 	// awaited is how many acknowledgements are to come.
 	awaited() int
 	// ended comes last: nothing is called after it.
@@ -69,6 +72,8 @@ type conn struct {
 	in        frames
 	server    server
 	keepAlive time.Duration // as the broker decided; 0: none
+	lease     lease
+	cert      *x509.Certificate // ours, nil without
 	bucket    *upstream.Bucket
 	role      role
 	log       *slog.Logger
@@ -156,13 +161,12 @@ func worthWaiting(n int) int {
 }
 
 // start begins the connection's life after its CONNACK. probe is how often due
-// is asked, at least; stable is called when it has lived for
-// [upstream.StableAfter].
-func (c *conn) start(r role, probe time.Duration, stable func()) {
+// is asked, at least; h is told what only time shows.
+func (c *conn) start(r role, probe time.Duration, h *health) {
 	c.role = r
 	c.lastWrite.Store(int64(time.Since(c.epoch)))
 	c.reader.Go(c.read)
-	go c.watch(probe, stable)
+	go c.watch(probe, h)
 }
 
 // enqueue writes a packet. It fails when the connection has ended.
@@ -221,9 +225,11 @@ func (c *conn) end(err error, say bool, code byte) {
 		_ = c.raw.Close() // wakes the reader; nobody is left to care
 		return
 	}
-	d := &packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{}}
 	c.writing.Lock()
-	_, _ = c.net.Write(packetOf(packets.DISCONNECT<<4, d.Buffers())) // a courtesy
+	_, _ = c.net.Write(c.disconnect(code)) // a courtesy
+	if ws, ok := c.net.(*webStream); ok {
+		ws.goodbye()
+	}
 	c.writing.Unlock()
 	c.raw.finish(farewell)
 }
@@ -291,7 +297,11 @@ func (c *conn) handle(first byte, body []byte, size int) error {
 		}
 		return c.role.acked(a, size)
 	}
-	packet, err := decode(first, body)
+	parse := decode
+	if c.server.v3 {
+		parse = decode3
+	}
+	packet, err := parse(first, body)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func TestConnackRefusals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := serve(t, c.play)
-			err := Check(t.Context(), quick(s.addr), "gateway")
+			err := Check(t.Context(), quick(s.addr), "gateway", nil)
 			if err == nil || !strings.Contains(err.Error(), c.remedy) {
 				t.Errorf("error %v, want %q in it", err, c.remedy)
 			}
@@ -138,13 +138,13 @@ func TestAttemptsEndInTime(t *testing.T) {
 	s := serve(t, (*broker).drain) // takes the CONNECT and says nothing
 	o := quick(s.addr)
 	o.ConnectTimeout = 100 * time.Millisecond
-	if err := Check(t.Context(), o, "gateway"); err == nil || !strings.Contains(err.Error(), "no CONNACK within") {
+	if err := Check(t.Context(), o, "gateway", nil); err == nil || !strings.Contains(err.Error(), "no CONNACK within") {
 		t.Errorf("error %v", err)
 	}
 	o.ConnectTimeout = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := Check(ctx, o, "gateway"); !errors.Is(err, context.DeadlineExceeded) {
+	if err := Check(ctx, o, "gateway", nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }

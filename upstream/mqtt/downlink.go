@@ -71,6 +71,10 @@ func (d *Downlink) Share(s upstream.Shared) { s.Join(d.dialer.bucket, d.backoff)
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
 
+// Sign makes a signature the login of the downlink's WebSocket. Call it before
+// Run.
+func (d *Downlink) Sign(s Signer) { d.dialer.signer = s }
+
 // Run receives, through every reconnect, until ctx ends; it returns nil then.
 // It is called once.
 func (d *Downlink) Run(ctx context.Context) error {
@@ -81,7 +85,7 @@ func (d *Downlink) Run(ctx context.Context) error {
 		c, err := d.dialer.open(ctx)
 		if err == nil {
 			err = d.serve(ctx, c)
-			d.backoff.Lived(time.Since(c.epoch))
+			d.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed))
 		} else {
 			d.backoff.Failed(err)
 		}
@@ -98,7 +102,7 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	r := newReceiver(d, c)
 	r.counted = d.health.hooks.Open(d.health.clientID)
 	defer r.counted.Closed()
-	c.start(r, d.dialer.o.AckTimeout/4, d.health.stable)
+	c.start(r, d.dialer.o.AckTimeout/4, d.health)
 	d.health.up()
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)

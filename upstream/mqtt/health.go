@@ -57,6 +57,10 @@ func (h *health) down(err error) {
 	if errors.Is(err, ErrClosed) {
 		return
 	}
+	if errors.Is(err, ErrRenewed) {
+		h.log.Info(h.prefix+" is renewed", "endpoint", h.o.Endpoint, "reason", err)
+		return
+	}
 	if news {
 		h.log.Warn(h.prefix+" is down", "endpoint", h.o.Endpoint, "error", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -20,6 +21,10 @@ type link struct {
 	unwanted func(p *packets.Publish, size int)
 	finished func(error) // called once, when everything is reported
 	begun    time.Time   // when the present write was begun; guarded by conn.mu
+
+	leaving sync.Once
+	left    chan struct{} // closed when nothing more is to be sent
+	why     error         // set before left is closed
 }
 
 var _ bridge.Link = (*link)(nil)
@@ -45,7 +50,10 @@ func (l *link) Close() error {
 // limits, and for the network to take what was sent before. What breaks a limit
 // of the broker is not sent; its outcome is ResultRefused.
 func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
-	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining)
+	if err := l.stay(ctx); err != nil {
+		return err
+	}
+	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
 		if l.c.reason() != nil {
@@ -64,8 +72,47 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	err := l.transmit(ctx, &p, id, size, report)
 	if err != nil && id != 0 {
 		l.window.giveBack(id)
+		l.leave()
 	}
 	return err
+}
+
+// stay waits for the end of a link that is being renewed: there is nothing more
+// to send on it.
+func (l *link) stay(ctx context.Context) error {
+	select {
+	case <-l.left:
+	default:
+		return nil
+	}
+	select {
+	case <-l.c.ending:
+		return l.down()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retire sends nothing more, awaits the acknowledgements, and ends the link.
+func (l *link) retire(why error) {
+	l.leaving.Do(func() {
+		l.why = why
+		close(l.left)
+	})
+	l.leave()
+}
+
+// leave ends a link that is being renewed once everything is acknowledged.
+func (l *link) leave() {
+	select {
+	case <-l.left:
+	default:
+		return
+	}
+	if l.window.inFlight() == 0 {
+		l.c.flush()
+		l.c.end(l.why, true, packets.DisconnectNormalDisconnection)
+	}
 }
 
 // Flush writes what Send has gathered.
@@ -152,6 +199,7 @@ func (l *link) acked(a puback, size int) error {
 		l.c.bucket.Throttled()
 	}
 	s.report(outcomeOf(a, s.wire+size))
+	l.leave()
 	return nil
 }
 

@@ -15,17 +15,19 @@ import (
 )
 
 func TestConformanceAgainstMosquitto(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "plain", true: "mutual TLS"}[secure], func(t *testing.T) {
+	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			upstreamtest.Conformance(t, func(t *testing.T, limits upstream.Limits) upstreamtest.Peer {
-				b := peers.Mosquitto(t, peers.MosquittoOptions{TLS: secure})
-				p := peers.NewProxy(t, b.Addr)
-				o := quick(p.Addr)
-				if secure {
-					p = peers.NewProxy(t, b.TLSAddr)
-					o.Endpoint = "mqtts://" + p.Addr
+				b := peers.Mosquitto(t, peers.MosquittoOptions{TLS: strings.HasSuffix(scheme, "s") && scheme != "ws", WebSocket: strings.HasPrefix(scheme, "ws")})
+				p := peers.NewProxy(t, map[string]string{"mqtt": b.Addr, "mqtts": b.TLSAddr, "ws": b.WSAddr, "wss": b.WSSAddr}[scheme])
+				o := quick("")
+				o.Endpoint = scheme + "://" + p.Addr
+				switch scheme {
+				case "mqtts":
 					o.TLS = TLSOptions{CA: b.CA.File, Cert: b.ClientCert.CertFile, Key: b.ClientCert.KeyFile}
+				case "wss":
+					o.TLS = TLSOptions{CA: b.CA.File}
 				}
 				o.Limits = limits
 				return upstreamtest.Peer{
@@ -121,7 +123,7 @@ func TestMutualTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := o
 			c.change(&o)
-			err := Check(t.Context(), o, "gateway-check")
+			err := Check(t.Context(), o, "gateway-check", nil)
 			e, ok := errors.AsType[*RefusedError](err)
 			if c.want == "" {
 				if err == nil {
@@ -140,7 +142,7 @@ func TestCheckSaysWhetherTheLoginIsRight(t *testing.T) {
 	b := peers.Mosquitto(t, peers.MosquittoOptions{Users: map[string]string{"gw": "right"}})
 	o := quick(b.Addr)
 	o.Username, o.Password = "gw", "wrong"
-	err := Check(t.Context(), o, "gateway")
+	err := Check(t.Context(), o, "gateway", nil)
 	if e, ok := errors.AsType[*RefusedError](err); !ok || e.Code != 0x87 && e.Code != 0x86 || !strings.Contains(e.Remedy, "password") {
 		t.Fatalf("error %v, want a refusal of the login", err)
 	}
@@ -148,7 +150,7 @@ func TestCheckSaysWhetherTheLoginIsRight(t *testing.T) {
 		t.Errorf("the error shows the password: %v", err)
 	}
 	o.Password = "right"
-	if err := Check(t.Context(), o, "gateway"); err != nil {
+	if err := Check(t.Context(), o, "gateway", nil); err != nil {
 		t.Errorf("with the right password: %v", err)
 	}
 }

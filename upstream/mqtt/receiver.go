@@ -24,6 +24,7 @@ type receiver struct {
 	mu    sync.Mutex
 	owed  []*owed // messages to acknowledge, as they came
 	first int     // owed before it are acknowledged
+	why   error   // to end for, once nothing is owed
 }
 
 // owed is a message whose acknowledgement is owed to the broker.
@@ -44,7 +45,11 @@ func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.Su
 		o.Topic = f
 		p.Subscriptions = append(p.Subscriptions, o)
 	}
-	if err := r.c.enqueue(packetOf(packets.SUBSCRIBE<<4|2, p.Buffers())); err != nil {
+	packet := subscribe3
+	if !r.c.server.v3 {
+		packet = func(p *packets.Subscribe) []byte { return packetOf(packets.SUBSCRIBE<<4|2, p.Buffers()) }
+	}
+	if err := r.c.enqueue(packet(p)); err != nil {
 		return nil, err
 	}
 	late := time.NewTimer(r.d.dialer.o.AckTimeout)
@@ -134,6 +139,22 @@ func (r *receiver) ack(entry *owed) {
 	}
 	if len(out) > 0 {
 		_ = r.c.enqueue(out) // fails only when it has ended: the broker sends again
+	}
+	r.leave()
+}
+
+// retire ends the connection once nothing is owed. What the broker sends until
+// then is taken as ever; what it sends too late it sends again on the next.
+func (r *receiver) retire(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.why = why
+	r.leave()
+}
+
+func (r *receiver) leave() {
+	if r.why != nil && r.first == len(r.owed) {
+		r.c.end(r.why, true, packets.DisconnectNormalDisconnection)
 	}
 }
 

@@ -93,6 +93,7 @@ func (u *Uplink) begin(c *conn) *link {
 	o := u.dialer.o
 	l := &link{
 		c:      c,
+		left:   make(chan struct{}),
 		window: newWindow(max(1, min(o.Limits.InFlight, c.server.receiveMaximum))),
 		ack:    o.AckTimeout,
 		unwanted: func(p *packets.Publish, wire int) {
@@ -108,25 +109,30 @@ func (u *Uplink) begin(c *conn) *link {
 		if throttled(err, c.bucket.Busy()) {
 			c.bucket.Throttled()
 		}
-		u.backoff.Lived(time.Since(c.epoch)) // before done is closed, so before the next Wait
+		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
 	u.health.up()
-	c.start(l, o.AckTimeout/4, u.health.stable)
+	c.start(l, o.AckTimeout/4, u.health)
 	return l
 }
 
+// Sign makes a signature the login of the uplink's WebSocket. Call it before
+// Connect.
+func (u *Uplink) Sign(s Signer) { u.dialer.signer = s }
+
 // Check makes one attempt to connect as the uplink would, and closes again. A
 // gateway that runs with the same client id loses its link for a moment. The
-// error is a [RefusedError] when something must be set right.
-func Check(ctx context.Context, o Options, clientID string) error {
+// error is a [RefusedError] when something must be set right. s may be nil.
+func Check(ctx context.Context, o Options, clientID string, s Signer) error {
 	d := newDialer(o, clientID, false, slog.New(slog.DiscardHandler))
+	d.signer = s
 	c, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
-	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish, int) {}, finished: func(error) {}}
-	c.start(l, o.AckTimeout/4, func() {})
+	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish, int) {}, finished: func(error) {}, left: make(chan struct{})}
+	c.start(l, o.AckTimeout/4, &health{})
 	_ = l.Close() // never fails
 	<-l.Done()
 	if err := l.Err(); !errors.Is(err, ErrClosed) {

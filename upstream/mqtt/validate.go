@@ -27,7 +27,7 @@ func (o Options) Validate() []bridge.Problem {
 	}
 	e, err := parseEndpoint(o.Endpoint)
 	if err != nil {
-		add("endpoint", "write it as mqtts://host:8883 or mqtt://host:1883", "%v", err)
+		add("endpoint", "write it as mqtts://host:8883, mqtt://host:1883, or wss://host/mqtt", "%v", err)
 	}
 	if len(o.ClientID) > maxClientID {
 		add("client_id", fmt.Sprintf("use at most %d bytes", maxClientID), "%d bytes are too long", len(o.ClientID))
@@ -49,7 +49,7 @@ func (o Options) Validate() []bridge.Problem {
 	out = append(out, under("limits", o.Limits.Validate())...)
 	out = append(out, under("backoff", o.Backoff.Validate())...)
 	if err == nil {
-		out = append(out, under("tls", o.TLS.validate(e.secure))...)
+		out = append(out, under("tls", o.TLS.Validate(e.secure()))...)
 		if e.aws() {
 			out = append(out, o.validateAWS(e)...)
 		}
@@ -60,8 +60,8 @@ func (o Options) Validate() []bridge.Problem {
 // validateAWS finds what AWS IoT Core would refuse, or worse, discard.
 func (o Options) validateAWS(e endpoint) []bridge.Problem {
 	var out []bridge.Problem
-	if !e.secure {
-		out = append(out, bridge.Problem{Path: "endpoint", Text: "AWS IoT Core has no listener without TLS", Remedy: "use mqtts://" + e.host + ":8883"})
+	if !e.secure() {
+		out = append(out, bridge.Problem{Path: "endpoint", Text: "AWS IoT Core has no listener without TLS", Remedy: "use mqtts://" + e.host + ":8883, or wss://" + e.host})
 	}
 	if p, bad := o.validateLogin(e); bad {
 		out = append(out, p)
@@ -84,15 +84,18 @@ func (o Options) validateAWS(e endpoint) []bridge.Problem {
 // validateLogin finds ways of logging in that AWS IoT Core does not have on that
 // port (B05, B06, B07).
 func (o Options) validateLogin(e endpoint) (bridge.Problem, bool) {
-	host443 := e.scheme() + "://" + e.host + ":443"
-	custom, alpn := o.Authorizer.used() || o.TLS.Cert == "" && o.Username != "", o.alpn(e)
+	if e.webSocket() {
+		return o.validateWebSocket(e)
+	}
+	host443 := "mqtts://" + e.host + ":443"
+	custom, alpn := o.Authorizer.Used() || o.TLS.Cert == "" && o.Username != "", o.alpn(e)
 	switch {
 	case o.TLS.Cert == "" && !custom:
 		return bridge.Problem{
 			Path: "tls.cert", Text: "AWS IoT Core asks for a client certificate",
 			Remedy: "set tls.cert and tls.key, or authorizer for a custom authorizer",
 		}, true
-	case o.TLS.Cert != "" && o.Authorizer.used():
+	case o.TLS.Cert != "" && o.Authorizer.Used():
 		return bridge.Problem{
 			Path: "authorizer", Text: "AWS IoT Core takes a client certificate or asks an authorizer, not both",
 			Remedy: "remove authorizer, or tls.cert and tls.key",
@@ -117,6 +120,24 @@ func (o Options) validateLogin(e endpoint) (bridge.Problem, bool) {
 			Path: "tls.alpn", Text: "on port 443 AWS IoT Core takes a client certificate by the protocol name " + alpnCertificate,
 			Remedy: "leave it out, or set it to [" + alpnCertificate + "]",
 		}, true
+	}
+	return bridge.Problem{}, false
+}
+
+// validateWebSocket finds what AWS IoT Core does not have behind a WebSocket
+// (B09, B10). Who logs in without a name is signed for: that is not our part.
+func (o Options) validateWebSocket(e endpoint) (bridge.Problem, bool) {
+	right := "wss://" + e.host + webSocketPath
+	switch {
+	case e.port != "443" || e.path != webSocketPath:
+		return bridge.Problem{Path: "endpoint", Text: "AWS IoT Core has its WebSocket on port 443 at " + webSocketPath, Remedy: "use " + right}, true
+	case o.TLS.Cert != "":
+		return bridge.Problem{
+			Path: "tls.cert", Text: "on a WebSocket AWS IoT Core takes AWS credentials or asks an authorizer, and no client certificate",
+			Remedy: "remove tls.cert and tls.key, or use mqtts://" + e.host + ":443",
+		}, true
+	case len(o.TLS.ALPN) > 0:
+		return bridge.Problem{Path: "tls.alpn", Text: "a WebSocket needs no protocol name in TLS", Remedy: "remove it"}, true
 	}
 	return bridge.Problem{}, false
 }

@@ -19,7 +19,7 @@ const minProbe = 5 * time.Millisecond
 // A PINGREQ is due after half a keep alive without a byte in either direction,
 // and its answer within another half. So a black hole is noticed within one
 // keep alive, busy or idle, and the broker never misses us.
-func (c *conn) watch(probe time.Duration, stable func()) {
+func (c *conn) watch(probe time.Duration, h *health) {
 	if c.keepAlive > 0 {
 		probe = min(probe, c.keepAlive/8)
 	}
@@ -27,6 +27,9 @@ func (c *conn) watch(probe time.Duration, stable func()) {
 	defer tick.Stop()
 	lived := time.NewTimer(upstream.StableAfter)
 	defer lived.Stop()
+	check := time.NewTicker(leaseCheck)
+	defer check.Stop()
+	h.certificate(c.cert, "", time.Now())
 	var pinged time.Duration // since epoch; 0: no PINGREQ unanswered
 	var taken uint64         // bytes that had been taken when pinged was set
 	for {
@@ -35,7 +38,12 @@ func (c *conn) watch(probe time.Duration, stable func()) {
 			c.bury()
 			return
 		case <-lived.C:
-			stable()
+			h.stable()
+		case now := <-check.C:
+			if why := c.lease.over(now); why != nil {
+				c.role.retire(why)
+			}
+			h.certificate(c.cert, c.lease.told, now)
 		case now := <-tick.C:
 			if err := c.role.due(now); err != nil {
 				c.fail(err)

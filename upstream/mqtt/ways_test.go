@@ -99,7 +99,7 @@ func TestThroughAProxy(t *testing.T) {
 		t.Errorf("tunnels to %v, want one to %s", got, b.TLSAddr)
 	}
 	o.Proxy.Password = "wrong"
-	err := Check(t.Context(), o, "gateway-check")
+	err := Check(t.Context(), o, "gateway-check", nil)
 	e, ok := errors.AsType[*RefusedError](err)
 	if !ok || !strings.Contains(e.Remedy, "proxy_password") || strings.Contains(err.Error(), "wrong") {
 		t.Errorf("error %v, want a refusal by the proxy", err)

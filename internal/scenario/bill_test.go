@@ -1,0 +1,191 @@
+package scenario
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
+)
+
+// billed is the part of GET /api/v1/bill that is compared.
+type billed struct {
+	Lines []struct {
+		Direction string `json:"direction"`
+		Units     int64  `json:"units"`
+		Uncertain int64  `json:"uncertain_units"`
+	} `json:"lines"`
+}
+
+// billRoutes adds a way down, QoS 0 and retained messages to the site.
+func billRoutes(g *gateway, qos string) {
+	before, err := os.ReadFile(g.configFile())
+	if err != nil {
+		g.tb.Fatal(err)
+	}
+	g.write("policies/fleet.json", `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]}`)
+	text := strings.Replace(string(before), `    - {name: telemetry, from: "dt/#", upstream: cloud, topic: "${topic}"}
+`, fmt.Sprintf(`    - {name: quick, from: "dt/quick/#", upstream: cloud, qos: %q, origin: none}
+    - {name: telemetry, from: "dt/#", upstream: cloud, retain: keep}
+  down:
+    - {name: commands, from: "cmd/#", upstream: cloud}
+`, qos), 1)
+	g.write("ebbgate.yaml", text)
+}
+
+// bill reads the units and the uncertain ones by direction.
+func (g *gateway) bill(t *testing.T) (units, uncertain map[string]int64) {
+	t.Helper()
+	_, body, err := g.get("/api/v1/bill?period=month")
+	var b billed
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &b)
+	}
+	if err != nil {
+		t.Fatalf("the bill: %v", err)
+	}
+	units, uncertain = map[string]int64{}, map[string]int64{}
+	for _, n := range b.Lines {
+		units[n.Direction] += n.Units
+		uncertain[n.Direction] += n.Uncertain
+	}
+	return units, uncertain
+}
+
+// talker connects to a broker and stays.
+func talker(t *testing.T, addr, id string) mqtt.Client {
+	t.Helper()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID(id).SetConnectRetry(true).
+		SetAutoReconnect(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond))
+	if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("%s: %v", id, tok.Error())
+	}
+	t.Cleanup(func() { c.Disconnect(100) })
+	return c
+}
+
+// takeAll takes what comes and looks at none of it.
+func takeAll(t *testing.T, c mqtt.Client, filter string) {
+	t.Helper()
+	if tok := c.Subscribe(filter, 1, func(mqtt.Client, mqtt.Message) {}); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("subscribe to %s: %v", filter, tok.Error())
+	}
+}
+
+// chatter is random traffic in both directions: sizes around the ends of metered
+// messages, retained or not.
+func chatter(t *testing.T, rnd *rand.Rand, device, cloud mqtt.Client, messages int) {
+	t.Helper()
+	var sent sync.WaitGroup
+	for i := range messages {
+		size := []int{0, 1, 240, 4900 + rnd.IntN(300), 10_100 + rnd.IntN(300), rnd.IntN(20_000)}[rnd.IntN(6)]
+		topic, from := fmt.Sprintf("dt/a/%d", rnd.IntN(5)), device
+		switch rnd.IntN(4) {
+		case 0:
+			topic = "dt/quick/b"
+		case 1:
+			topic, from = "cmd/x", cloud
+		}
+		retain := topic[:4] == "dt/a" && rnd.IntN(8) == 0
+		tok := from.Publish(topic, 1, retain, make([]byte, size))
+		sent.Go(func() { tok.WaitTimeout(time.Minute) })
+		if i%50 == 0 {
+			tok.WaitTimeout(time.Minute) // the two clients stay near each other
+		}
+	}
+	sent.Wait()
+}
+
+// settled waits until nothing waits and the bill stands still at the end of it.
+func (g *gateway) settled(t *testing.T, enough func() bool) {
+	t.Helper()
+	empty := func() bool {
+		_, body, err := g.get("/api/v1/status")
+		var s struct {
+			Spool struct {
+				Depth int64 `json:"depth"`
+			} `json:"spool"`
+			Upstreams []struct {
+				InFlight int64 `json:"in_flight"`
+			} `json:"upstreams"`
+		}
+		return err == nil && json.Unmarshal([]byte(body), &s) == nil && s.Spool.Depth == 0 && s.Upstreams[0].InFlight == 0
+	}
+	if !until(2*time.Minute, func() bool { return empty() && enough() }) {
+		t.Error("the bill did not settle")
+	}
+}
+
+// U1: where nothing crashed, the bill is what a recorder between gateway and
+// cloud counts, to the unit, in both directions and for the connections.
+func TestTheBillIsWhatARecorderCounts(t *testing.T) {
+	rnd := dice(t)
+	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
+	r := newBillRecorder(t, broker.Addr)
+	g := newGateway(t, site{Endpoint: "mqtt://" + r.Addr})
+	billRoutes(g, "0")
+	g.start()
+	lan := talker(t, g.Listen, "device-1")
+	takeAll(t, lan, "cmd/#")
+	chatter(t, rnd, lan, talker(t, broker.Addr, "operator"), scaled(5000, 800))
+	var units, uncertain map[string]int64
+	g.settled(t, func() bool {
+		units, uncertain = g.bill(t)
+		return units["up"] == r.counted("up") && units["down"] == r.counted("down")
+	})
+	for _, direction := range []string{"up", "down", "link"} {
+		if got, want := units[direction], r.counted(direction); got != want || got == 0 || uncertain[direction] != 0 {
+			t.Errorf("%s: %d units and %d uncertain, the recorder counted %d", direction, got, uncertain[direction], want)
+		}
+	}
+	t.Logf("%v", units)
+}
+
+// U1: with kills and cuts the recorder's count lies between what was delivered
+// and that with what is uncertain.
+func TestTheBillBoundsWhatARecorderCounts(t *testing.T) {
+	rnd := dice(t)
+	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
+	r := newBillRecorder(t, broker.Addr)
+	g := newGateway(t, site{Endpoint: "mqtt://" + r.Addr})
+	billRoutes(g, "1") // what is sent at QoS 0 is delivered when it is written
+	g.start()
+	lan := talker(t, g.Listen, "device-1")
+	takeAll(t, lan, "cmd/#")
+	operator := talker(t, broker.Addr, "operator")
+	for range scaled(10, 3) {
+		var talk sync.WaitGroup
+		own := rand.New(rand.NewPCG(rnd.Uint64(), 0))
+		talk.Go(func() { chatter(t, own, lan, operator, 600) })
+		before := r.counted("up")
+		until(20*time.Second, func() bool { return r.counted("up") > before+int64(100+rnd.IntN(100)) })
+		r.cut()
+		before = r.counted("up")
+		until(20*time.Second, func() bool { return r.counted("up") > before+50 })
+		g.kill()
+		g.start()
+		talk.Wait()
+	}
+	var units, uncertain map[string]int64
+	within := func(direction string) bool {
+		n := r.counted(direction)
+		return units[direction] <= n && n <= units[direction]+uncertain[direction]
+	}
+	g.settled(t, func() bool {
+		units, uncertain = g.bill(t)
+		return within("up") && within("down")
+	})
+	for _, direction := range []string{"up", "down"} {
+		if !within(direction) {
+			t.Errorf("%s: the recorder counted %d, outside %d to %d", direction, r.counted(direction), units[direction], units[direction]+uncertain[direction])
+		}
+		t.Logf("%s: %d delivered, %d counted, %d uncertain", direction, units[direction], r.counted(direction), uncertain[direction])
+	}
+}

@@ -1,0 +1,288 @@
+package billing
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/upstream/billing/cur"
+)
+
+// Compared is one usage type in one region: what AWS charged, what the gateway
+// knows, and where the difference comes from.
+type Compared struct {
+	Region, Item string
+	AWS          int64  // of usage
+	Here         int64  // metered here, or estimated
+	Estimated    int64  // of Here
+	USD          string // charged by AWS
+	Causes       []string
+}
+
+// ours is what the gateway's upstreams of one region have.
+type ours struct {
+	Counts
+	estimated      Usage
+	unsynchronised int64
+	connects       int64
+	other          OtherUsage
+	options        Options
+	prices         *PriceList
+	upstreams      []string
+}
+
+// Reconcile compares AWS's report with the ledger in the same span, by region
+// and usage type. Accounts of the report that no upstream names are left out when
+// one does.
+func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
+	if r.From.IsZero() {
+		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core")
+	}
+	_, monthEnd := Month(r.From)
+	to := r.To
+	if to.After(monthEnd) {
+		return nil, fmt.Errorf("billing: the report goes from %s to %s: give one month at a time", r.From.Format(time.DateTime), to.Format(time.DateTime))
+	}
+	bill, err := l.Bill(r.From, to)
+	if err != nil {
+		return nil, err
+	}
+	regions := l.byRegion(bill)
+	charged := map[string]map[string]*cur.Charge{} // by region and item
+	notes := map[string][]string{}
+	for _, c := range r.Charges {
+		if !l.names(c.Account) {
+			notes[c.Region] = append(notes[c.Region], fmt.Sprintf("account %s: %s of %s, $%s: no upstream names that account", c.Account, c.Amount.FloatString(0), c.Item, c.USD.FloatString(6)))
+			continue
+		}
+		if c.Kind != "Usage" {
+			notes[c.Region] = append(notes[c.Region], fmt.Sprintf("%s of $%s on %s is not usage", strings.ToLower(c.Kind), c.USD.FloatString(6), c.Item))
+			continue
+		}
+		if charged[c.Region] == nil {
+			charged[c.Region] = map[string]*cur.Charge{}
+		}
+		if was := charged[c.Region][c.Item]; was != nil {
+			was.Amount.Add(was.Amount, c.Amount)
+			was.USD.Add(was.USD, c.USD)
+			continue
+		}
+		charged[c.Region][c.Item] = &c
+	}
+	names := maps.Clone(regions)
+	for region := range charged {
+		if names[region] == nil {
+			names[region] = &ours{}
+		}
+	}
+	var out []Compared
+	for _, region := range slices.Sorted(maps.Keys(names)) {
+		out = append(out, names[region].compare(region, charged[region], notes[region])...)
+	}
+	return out, nil
+}
+
+// names reports whether an account of the report is one of ours: all are, when
+// no upstream names one.
+func (l *Ledger) names(account string) bool {
+	any := false
+	for _, o := range l.upstreams {
+		if o.Account == account {
+			return true
+		}
+		any = any || o.Account != ""
+	}
+	return !any || account == ""
+}
+
+func (l *Ledger) byRegion(b *Bill) map[string]*ours {
+	out := map[string]*ours{}
+	for _, t := range b.Totals {
+		if t.Region == "" {
+			continue
+		}
+		o := out[t.Region]
+		if o == nil {
+			o = &ours{options: l.options(t.Upstream), prices: l.prices[t.Upstream]}
+			out[t.Region] = o
+		}
+		o.add(t.Counts)
+		o.unsynchronised += t.Unsynchronised
+		o.estimated = o.estimated.Plus(t.EstimatedUsage)
+		o.other = l.options(t.Upstream).OtherUsage
+		o.upstreams = append(o.upstreams, t.Upstream)
+		for _, n := range b.Lines {
+			if n.Upstream == t.Upstream && n.Direction == Link && n.Topic == ConnectPacket {
+				o.connects += n.Messages
+			}
+		}
+	}
+	return out
+}
+
+func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []string) []Compared {
+	var out []Compared
+	items := []struct {
+		name            string
+		here, estimated int64
+		causes          func(difference int64) []string
+	}{
+		{cur.Messages, o.Units + o.estimated.Messages, o.estimated.Messages, o.messages},
+		{cur.Minutes, o.Minutes, 0, o.minutes},
+		{cur.Rules, o.estimated.Rules, o.estimated.Rules, o.undeclared("rules", o.other.Rules)},
+		{cur.Actions, o.estimated.Actions, o.estimated.Actions, o.undeclared("actions", o.other.Actions)},
+		{cur.Shadow, o.estimated.Shadow, o.estimated.Shadow, o.shadow},
+	}
+	for _, i := range items {
+		c := charged[i.name]
+		if c == nil && i.here == 0 {
+			continue
+		}
+		n := Compared{Region: region, Item: i.name, Here: i.here, Estimated: i.estimated}
+		if c != nil {
+			n.AWS, n.USD = whole(c.Amount), c.USD.FloatString(6)
+			n.Causes = o.price(region, i.name, c)
+		}
+		n.Causes = append(i.causes(n.AWS-n.Here), n.Causes...)
+		out = append(out, n)
+		delete(charged, i.name)
+	}
+	for _, item := range slices.Sorted(maps.Keys(charged)) {
+		c := charged[item]
+		out = append(out, Compared{Region: region, Item: item, AWS: whole(c.Amount), USD: c.USD.FloatString(6), Causes: []string{"no gateway can see this usage type"}})
+	}
+	if len(notes) > 0 {
+		out = append(out, Compared{Region: region, Item: "(besides)", Causes: notes})
+	}
+	return out
+}
+
+// messages names where a difference of metered messages comes from.
+func (o *ours) messages(d int64) (causes []string) {
+	if o.other.Messages > 0 && d > 0 {
+		n := min(d, o.other.Messages)
+		causes = append(causes, fmt.Sprintf("%d: other clients of the account, as billing.other_usage says", n))
+		d -= n
+	}
+	switch {
+	case d == 0:
+	case d > 0 && d <= o.Uncertain:
+		causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26; %d were uncertain)", d, o.Uncertain))
+	case d > 0 && o.Other > 0 && d >= o.Other && d <= o.Other+o.Uncertain:
+		causes = append(causes, fmt.Sprintf("%d: 5 KB is %d bytes to AWS (M03); set billing.unit", o.Other, otherReading(int64(o.options.Unit))))
+		if d > o.Other {
+			causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26)", d-o.Other))
+		}
+	case d > 0:
+		if o.Uncertain > 0 {
+			causes = append(causes, fmt.Sprintf("up to %d: messages that were sent again (M26)", o.Uncertain))
+		}
+		causes = append(causes, fmt.Sprintf("%d at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)", d-o.Uncertain))
+	default:
+		causes = append(causes, o.fewer(-d)...)
+	}
+	return causes
+}
+
+// fewer names why AWS counted fewer messages than the gateway.
+func (o *ours) fewer(d int64) (causes []string) {
+	for _, c := range []struct {
+		n    int64
+		text string
+	}{
+		{o.Retained, "retained copies are metered otherwise, as deletions may be (M10, M11)"},
+		{o.Acks, "our PUBACKs are not billed (M08)"},
+		{o.estimated.Messages, "declared subscribers were not there"},
+		{o.unsynchronised, "hours that an unsynchronised clock told belong elsewhere"},
+	} {
+		if c.n == d {
+			return []string{fmt.Sprintf("-%d: %s", d, c.text)}
+		}
+		if c.n > 0 {
+			causes = append(causes, fmt.Sprintf("up to -%d: %s", min(c.n, d), c.text))
+		}
+	}
+	return append(causes, fmt.Sprintf("-%d in all: the report may not be complete yet: AWS adds to it for days", d))
+}
+
+func (o *ours) minutes(d int64) (causes []string) {
+	if d > 0 && o.other.Minutes > 0 {
+		n := min(d, o.other.Minutes)
+		causes = append(causes, fmt.Sprintf("%d: other clients of the account, as billing.other_usage says", n))
+		d -= n
+	}
+	switch {
+	case d == 0:
+	case d < 0 && -d <= o.connects+1:
+		causes = append(causes, fmt.Sprintf("%d: AWS rounds otherwise: %d connections have each a minute that was begun (M01)", d, o.connects))
+	case d < 0:
+		causes = append(causes, fmt.Sprintf("%d: the report may not be complete yet", d))
+	default:
+		causes = append(causes, fmt.Sprintf("%d: connections that are not this gateway's", d))
+	}
+	return causes
+}
+
+func (o *ours) shadow(d int64) []string {
+	if d == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%+d: AWS counts the whole document after an update, in KB (M20), and what others ask of registry and shadows", d)}
+}
+
+func (o *ours) undeclared(what string, elsewhere int64) func(int64) []string {
+	return func(d int64) (causes []string) {
+		if d > 0 && elsewhere > 0 {
+			n := min(d, elsewhere)
+			causes = append(causes, fmt.Sprintf("%d: the rest of the account, as billing.other_usage says", n))
+			d -= n
+		}
+		switch {
+		case d > 0:
+			causes = append(causes, fmt.Sprintf("%d: %s that billing.declared_rules does not have", d, what))
+		case d < 0:
+			causes = append(causes, fmt.Sprintf("%d: %s are declared that did not run, or that AWS has not reported yet", d, what))
+		}
+		return causes
+	}
+}
+
+// price names why the same usage costs something else.
+func (o *ours) price(region, item string, c *cur.Charge) []string {
+	n := whole(c.Amount)
+	u := map[string]Usage{
+		cur.Messages: {Messages: n}, cur.Minutes: {Minutes: n}, cur.Rules: {Rules: n}, cur.Actions: {Actions: n}, cur.Shadow: {Shadow: n},
+	}[item]
+	if o.prices == nil || n == 0 {
+		return nil
+	}
+	want, ok := o.prices.Cost(region, u, o.options.FreeTier)
+	if !ok {
+		return []string{"no price for " + region + ": give a price_list that has it"}
+	}
+	if Dollars(want.Rat()) == Dollars(c.USD) {
+		return nil
+	}
+	perMillion := new(big.Rat).Quo(c.USD, c.Amount)
+	perMillion.Mul(perMillion, big.NewRat(1_000_000, 1))
+	if c.USD.Sign() == 0 {
+		return []string{fmt.Sprintf("price: AWS charged nothing, the list says $%s: the free tier or credits; see billing.free_tier", want)}
+	}
+	if whole, _ := o.prices.Cost(region, u, true); o.options.FreeTier || Dollars(whole.Rat()) != Dollars(c.USD) {
+		return []string{fmt.Sprintf("price: AWS charged $%s per million on average, our list of %s (%s) makes $%s: prices have changed, another tier was reached, or a discount", perMillion.FloatString(6), o.prices.AsOf, o.prices.Status(region, u), want)}
+	}
+	return []string{"price: the free tier was taken off; set billing.free_tier"}
+}
+
+// whole is an amount of usage, rounded.
+func whole(r *big.Rat) int64 {
+	n, ok := new(big.Int).SetString(r.FloatString(0), 10)
+	if !ok || !n.IsInt64() {
+		return cmp.Or(int64(r.Sign()), 1) * (1<<63 - 1)
+	}
+	return n.Int64()
+}

@@ -1,0 +1,110 @@
+package billing
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/upstream/billing/cur"
+)
+
+// report is a Cost and Usage Report of Frankfurt's first 20 days of November.
+func report(t *testing.T, lines ...string) *cur.Report {
+	t.Helper()
+	text := "lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,lineItem/ProductCode,lineItem/UsageAccountId,lineItem/UsageType,lineItem/UsageAmount,lineItem/UnblendedCost\n"
+	for _, l := range lines {
+		if !strings.HasPrefix(l, "Credit") {
+			l = "Usage,2026-11-01T00:00:00Z,2026-11-21T00:00:00Z,AWSIoT,111122223333," + l
+		}
+		text += l + "\n"
+	}
+	r, err := cur.Read(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestReconcileNamesEveryCause(t *testing.T) {
+	s := series{upstream: "aws", direction: Up, device: "pump", prefix: "dt/a"}
+	link := series{upstream: "aws", direction: Link, device: "plant7"}
+	connect := link
+	connect.prefix = ConnectPacket
+	ledger := func(change func(*memory, *Options)) *Ledger {
+		spool, o := newMemory(), frankfurt()
+		spool.counters[s.key("2026112013")+string(kindUnits)] = 1_000_000
+		spool.counters[s.key("2026112013")+string(kindMessages)] = 1_000_000
+		spool.counters[s.key("2026112113")+string(kindUnits)] = 5 // after the report's end
+		if change != nil {
+			change(spool, &o)
+		}
+		return newLedger(t, spool, map[string]Options{"aws": o})
+	}
+	count := func(kind byte, n int64) func(*memory, *Options) {
+		return func(m *memory, _ *Options) { m.counters[s.key("2026112013")+string(kind)] = n }
+	}
+	rule := func(_ *memory, o *Options) {
+		o.DeclaredRules = []DeclaredRule{{Topic: "dt/#", Rules: 1, Actions: 1, Subscribers: 2, QoS: "0"}}
+	}
+	for _, c := range []struct {
+		name   string
+		ledger *Ledger
+		lines  []string
+		item   string
+		cause  string // in the causes; empty: none at all
+	}{
+		{"equal", ledger(nil), []string{"EUC1-Messages,1000000,1.2"}, cur.Messages, ""},
+		{"re-sends", ledger(count(kindUncertain, 300)), []string{"EUC1-Messages,1000200,1.20024"}, cur.Messages, "200: messages that were sent again"},
+		{"5,000", ledger(count(kindOther, 70_000)), []string{"EUC1-Messages,1070000,1.284"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS"},
+		{"other clients", ledger(nil), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000 at least: what this gateway did not send"},
+		{"declared usage", ledger(func(_ *memory, o *Options) { o.OtherUsage.Messages = 2_000_000 }), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000: other clients of the account, as billing.other_usage says"},
+		{"subscribers", ledger(rule), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, ""},
+		{"retained", ledger(count(kindRetained, 400)), []string{"EUC1-Messages,999600,1.19952"}, cur.Messages, "-400: retained copies"},
+		{"not complete", ledger(nil), []string{"EUC1-Messages,900000,1.08"}, cur.Messages, "may not be complete yet"},
+		{"minutes rounded", ledger(func(m *memory, _ *Options) {
+			m.counters[link.key("2026112013")+string(kindMinutes)] = 1000
+			m.counters[connect.key("2026112013")+string(kindMessages)] = 20
+		}), []string{"EUC1-ConnectionMinutes,985,0.00009456"}, cur.Minutes, "-15: AWS rounds otherwise"},
+		{"other connections", ledger(nil), []string{"EUC1-ConnectionMinutes,985,0.00009456"}, cur.Minutes, "985: connections that are not this gateway's"},
+		{"undeclared rules", ledger(nil), []string{"EUC1-RulesTriggered,10,0.0000018"}, cur.Rules, "10: rules that billing.declared_rules does not have"},
+		{"rules that did not run", ledger(rule), []string{"EUC1-ActionsExecuted,10,0.0000018"}, cur.Actions, "-999990: actions are declared that did not run"},
+		{"shadows", ledger(count(kindShadow, 10)), []string{"EUC1-RegistryAndShadowOperations,30,0.000045"}, cur.Shadow, "+20: AWS counts the whole document"},
+		{"free", ledger(nil), []string{"EUC1-Messages,1000000,0"}, cur.Messages, "the free tier or credits"},
+		{"free tier", ledger(nil), []string{"EUC1-Messages,1000000,0.6"}, cur.Messages, "the free tier was taken off; set billing.free_tier"},
+		{"another price", ledger(nil), []string{"EUC1-Messages,1000000,1.3"}, cur.Messages, "AWS charged $1.300000 per million on average"},
+		{"another usage type", ledger(nil), []string{"EUC1-DeviceDefender,5,0.1"}, "DeviceDefender", "no gateway can see"},
+		{"a region without prices", ledger(nil), []string{"EUN1-Messages,5,0.1"}, cur.Messages, "5 at least"},
+		{"a credit", ledger(nil), []string{"EUC1-Messages,1000000,1.2", "Credit,,,AWSIoT,111122223333,EUC1-Messages,,-1"}, "(besides)", "credit of $-1.000000 on Messages is not usage"},
+		{"another account", ledger(func(_ *memory, o *Options) { o.Account = "999999999999" }), []string{"EUC1-Messages,1000000,1.2"}, "(besides)", "no upstream names that account"},
+	} {
+		all, err := c.ledger.Reconcile(report(t, c.lines...))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		found := ""
+		for _, n := range all {
+			if n.Item == c.item && (n.AWS > 0 || n.Item == "(besides)") {
+				found = fmt.Sprintf("%s %s: %d, here %d: %s", n.Region, n.Item, n.AWS, n.Here, strings.Join(n.Causes, "; "))
+				if (c.cause == "") != (len(n.Causes) == 0) {
+					t.Errorf("%s: %s", c.name, found)
+				}
+			}
+		}
+		if !strings.Contains(found, c.cause) || found == "" {
+			t.Errorf("%s: no %q in %q of %+v", c.name, c.cause, found, all)
+		}
+	}
+}
+
+func TestReconcileRefusesWhatItCannotCompare(t *testing.T) {
+	l := newLedger(t, newMemory(), map[string]Options{"aws": frankfurt()})
+	if _, err := l.Reconcile(&cur.Report{}); err == nil {
+		t.Error("a report without usage was compared")
+	}
+	r := report(t, "EUC1-Messages,1,1")
+	r.To = r.To.AddDate(0, 1, 0)
+	if _, err := l.Reconcile(r); err == nil {
+		t.Error("two months were compared")
+	}
+}
