@@ -112,7 +112,7 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, upstream.Explain(err)
 	}
-	secure := tls.Client(raw, conf)
+	secure := tls.Client(upstream.Counted(raw, u.hooks.Carried), conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
