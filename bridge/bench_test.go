@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
-	"github.com/ebbgate/ebbgate/spool"
 )
 
 // mirror acknowledges everything, some at a time, as a fast cloud does.
@@ -62,13 +61,7 @@ func (l *mirrorLink) Send(_ context.Context, _ *bridge.Delivery, report func(bri
 func BenchmarkForward(b *testing.B) {
 	for _, connections := range []int{1, 4} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
-			o := spool.DefaultOptions()
-			o.Dir = b.TempDir()
-			s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
+			s := openSpool(b)
 			fillBench(b, s)
 			var senders []bridge.Sender
 			for range connections {
@@ -97,7 +90,6 @@ func BenchmarkForward(b *testing.B) {
 func fillBench(b *testing.B, s bridge.Spool) {
 	b.Helper()
 	payload := bytes.Repeat([]byte("x"), 256)
-	done := make(chan error, 1)
 	for n := 0; n < b.N; {
 		batch := new(bridge.Batch)
 		for ; n < b.N && len(batch.Appends) < 256; n++ {
@@ -108,9 +100,6 @@ func fillBench(b *testing.B, s bridge.Spool) {
 				Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt/" + d, QoS: 1, Origin: bridge.OriginUserProperties}},
 			})
 		}
-		s.Commit(batch, func(_ bridge.Seq, err error) { done <- err })
-		if err := <-done; err != nil {
-			b.Fatal(err)
-		}
+		commit(b, s, batch)
 	}
 }

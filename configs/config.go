@@ -14,8 +14,8 @@ import (
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
-	"github.com/ebbgate/ebbgate/upstream/gate"
 	"github.com/ebbgate/ebbgate/upstream/https"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -51,7 +51,7 @@ type Upstream struct {
 	Pool    upstream.PoolOptions `koanf:",squash"`
 	AWS     aws.Options          `koanf:"aws"`
 	Billing billing.Options      `koanf:"billing" doc:"How this upstream bills."`
-	Metered gate.Options         `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Metered metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Signs reports whether the upstream's login is a signature with AWS credentials,
@@ -128,7 +128,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: gate.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.
@@ -145,6 +145,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultDownRoute()
 	case *billing.DeclaredRule:
 		*p = billing.DefaultDeclaredRule()
+	case *billing.Budget:
+		*p = billing.DefaultBudget()
 	}
 	return v
 }
