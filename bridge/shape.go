@@ -25,7 +25,8 @@ type Line interface {
 	// or later, goes to out, in the order in which it is to be sent.
 	Take(s *Stored, out func(*Product))
 
-	// Ripe gives out what has waited long enough at the spool's age now, and
+	// Ripe is asked when the queue has been read to its end. It gives out what has
+	// waited long enough at the spool's age now, and
 	// tells at which age to ask again; ok is false when nothing waits.
 	Ripe(now time.Duration, out func(*Product)) (next time.Duration, ok bool)
 }

@@ -69,7 +69,11 @@ func (s *Shaper) Run(ctx context.Context) error {
 			s.log.Error("the raw queue cannot be read", "error", err)
 			end = true
 		}
-		next, waits := s.line.Ripe(s.spool.Age(), s.gather)
+		var next time.Duration
+		waits := false
+		if end { // not before: what is in the queue may belong to what would be given out
+			next, waits = s.line.Ripe(s.spool.Age(), s.gather)
+		}
 		if !s.flush(ctx) {
 			return nil
 		}

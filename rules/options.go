@@ -33,7 +33,7 @@ type UpRoute struct {
 	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all. In a batch: user_properties are those of the batch, envelope is one around each message."`
 
 	Where       string        `koanf:"where" doc:"Condition in CEL on topic, levels, client_id, thing, properties, content_type, payload (JSON or CBOR), size, qos and retain; the route takes a message only when it holds. Empty: always."`
-	OnError     string        `koanf:"on_error" enum:"keep,drop" doc:"When a message cannot be decided by where: keep takes it all the same, drop does not."`
+	OnError     string        `koanf:"on_error" enum:"keep,drop" doc:"When where cannot decide a message, or deadband or window cannot read it: keep sends it all the same, drop does not."`
 	Sample      SampleOptions `koanf:"sample" doc:"Takes a part of the messages of each topic; the others go nowhere."`
 	BasicIngest string        `koanf:"basic_ingest" doc:"Name of the AWS IoT rule that takes the messages by Basic Ingest, which bills no message: the topic gets $aws/rules/NAME/ before it. Empty: none."`
 	Steps       shape.Options `koanf:",squash"`

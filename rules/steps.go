@@ -76,8 +76,8 @@ func (v *validation) entry(at string, u UpRoute) {
 		if _, err := where.Compile(u.Where); err != nil {
 			v.add(at+"where", quote(u.Where)+" "+err.Error(), "write a condition in CEL, such as payload.temp > 20 or levels[1] == client_id")
 		}
-	} else if u.OnError == "drop" {
-		v.add(at+"on_error", "says what happens when where cannot be decided, and there is no where", "write a where, or take on_error out")
+	} else if u.OnError == "drop" && !u.Steps.Reads() {
+		v.add(at+"on_error", "says what happens to messages that where, deadband or window cannot read, and there is none of them", "write one of them, or take on_error out")
 	}
 	if o := u.Sample; o.OneIn < 0 || o.OneIn > 1_000_000 {
 		v.add(at+"sample.one_in", fmt.Sprintf("%d is out of range", o.OneIn), "write 0 to 1000000")

@@ -92,7 +92,7 @@ func Compile(o Options) (*Table, error) {
 		}
 		if u.Steps.Any() {
 			r.raw = bridge.RawQueue(r.queue)
-			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps})
+			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop"})
 		}
 		t.up.add(u.From, r)
 	}
@@ -150,10 +150,11 @@ type Shaped struct {
 	Queue    string
 	Upstream string
 	Steps    shape.Options
+	Drop     bool // what a step cannot read is dropped
 }
 
 // Line makes the route's line, empty.
-func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Queue) }
+func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue) }
 
 // Shaped lists the routes with such steps, in the order of the file.
 func (t *Table) Shaped() []Shaped { return slices.Clone(t.shaped) }

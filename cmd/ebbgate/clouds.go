@@ -15,7 +15,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
-	"github.com/ebbgate/ebbgate/upstream/gate"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -24,7 +24,7 @@ import (
 // messages to the local broker.
 type cloud struct {
 	name       string
-	uplinks    []*mqtt.Uplink // those that may be connected
+	uplinks    []uplink // those that may be connected
 	size       *upstream.Sizer
 	wanted     atomic.Int64 // of uplinks
 	up         *bridge.Forwarder
@@ -34,9 +34,9 @@ type cloud struct {
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
-	gate       *gate.Gate   // nil for a link that may carry anything at any time
-	limit      float64      // messages a second that may go up, 0 for no limit
-	stop       func() error // ends a sandbox in this process; nil for none
+	gate       *metered.Gate // nil for a link that may carry anything at any time
+	limit      float64       // messages a second that may go up, 0 for no limit
+	stop       func() error  // ends a sandbox in this process; nil for none
 }
 
 func (c *cloud) close() error {
@@ -66,6 +66,9 @@ func (g *gateway) connections(c *cloud) int {
 	for _, q := range c.upQueues {
 		d := g.spool.Depth(q.Name)
 		load.Records, load.Bytes = load.Records+d.Records, load.Bytes+d.Bytes
+	}
+	if m := c.metered(); m != nil && !m.Open {
+		load.Records, load.Bytes = 0, 0 // connections cost, and would not be used
 	}
 	load.Acked = c.up.Stats().Acked
 	n := c.size.Want(time.Now(), load)

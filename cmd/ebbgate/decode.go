@@ -33,8 +33,8 @@ func newDecodeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decode [FILE...]",
 		Short: "Undo what the steps of a route have done to messages",
-		Long: `Undo what the steps of a route have done to messages: compression, batches and
-envelopes. It reads files or standard input and writes one JSON object a line for
+		Long: `Undo what the steps of a route have done to messages: parts, compression,
+batches and envelopes. It reads files or standard input and writes one JSON object a line for
 each message as a device published it.
 
 With --input lines each line is one message, either "TOPIC HEX", as written by
@@ -80,7 +80,13 @@ func (f *decodeFlags) run(cmd *cobra.Command, args []string) error {
 			return errors.Join(out.Flush(), fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	if n := d.Incomplete(); n > 0 {
+		return fmt.Errorf("parts of %d messages are missing: were all of them received?", n)
+	}
+	return nil
 }
 
 // file opens a file, or standard input for "-".

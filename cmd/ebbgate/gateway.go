@@ -33,20 +33,21 @@ type gateway struct {
 	log     *slog.Logger
 	started time.Time
 
-	health *bridge.Health
-	drops  *bridge.DropLog
-	spool  *spool.Spool
-	clock  *bridge.Clock
-	meter  *billing.Meter
-	ledger *billing.Ledger
-	engine *policy.Engine
-	asked  *decisions.Log // between broker and engine
-	router *rules.Router
-	ingest *bridge.Ingest
-	broker *localbroker.Broker
-	admin  *telemetry.Server
-	stats  *statusBuilder
-	links  atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
+	health  *bridge.Health
+	drops   *bridge.DropLog
+	spool   *spool.Spool
+	clock   *bridge.Clock
+	meter   *billing.Meter
+	ledger  *billing.Ledger
+	engine  *policy.Engine
+	asked   *decisions.Log // between broker and engine
+	router  *rules.Router
+	budgets *budgets // between ingest and router
+	ingest  *bridge.Ingest
+	broker  *localbroker.Broker
+	admin   *telemetry.Server
+	stats   *statusBuilder
+	links   atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
 
 	mu      sync.Mutex // reload replaces what follows
 	cfg     *configs.Config
@@ -89,7 +90,11 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
-	g.ingest = bridge.NewIngest(g.spool, g.router, g.clock, g.meter, g.drops)
+	g.budgets = &budgets{Router: g.router, drops: g.drops, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
+		return g.ledger.Totals(now, g.meter.Pace)
+	}}
+	g.budgets.judge(time.Now())
+	g.ingest = bridge.NewIngest(g.spool, g.budgets, g.clock, g.meter, g.drops)
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
@@ -138,6 +143,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
 	front.Go(func() error { return g.meter.Run(sending) })
+	front.Go(func() error { g.budgets.run(ctx); return nil })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
 	front.Go(func() error { g.drops.Keep(ctx); return nil })

@@ -163,7 +163,11 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	rates, _ := b.rates.LoadOrStore(c.name, new(inOut))
 	r := rates.(*inOut)
 	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)
-	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: c.limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
+	limit := c.limit * float64(max(link.wanted, 1))
+	if link.Up && u.Allowed > 0 {
+		limit = u.Allowed
+	}
+	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
 	u.Drain, u.Outlook = f.estimate()
 	u.Metered = c.metered()
 	if text := closedText(u.Metered); text != "" && u.Depth > 0 {

@@ -28,8 +28,9 @@ type batcher struct {
 	age     time.Duration
 
 	groups  map[groupKey]*group
-	oldest  []*group // by the age of their first message
-	waiting int      // bytes of all
+	oldest  []*group      // by the age of their first message
+	waiting int           // bytes of all
+	next    time.Duration // none is due before
 }
 
 // groupKey is what the messages of a batch have in common.
@@ -60,7 +61,7 @@ type element struct {
 func newBatcher(o Batch, c *codec) *batcher {
 	b := &batcher{
 		framing: framings[o.Format], codec: c, limit: o.limit(), count: o.Count, age: o.Age,
-		groups: map[groupKey]*group{},
+		groups: map[groupKey]*group{}, next: never,
 	}
 	if b.count == 0 {
 		b.count = bridge.MaxMembers
@@ -132,6 +133,7 @@ func (b *batcher) add(g *group, e element) {
 	g.members += len(e.it.members)
 	b.waiting += len(e.data)
 	g.due = min(g.due, e.it.rec.Age+b.age, endOf(e.it.rec))
+	b.next = min(b.next, g.due)
 	if g.head.add(e.it) {
 		g.head.overhead = b.overhead(g)
 	}
@@ -250,7 +252,6 @@ func (b *batcher) emit(key groupKey, elements []element, next func(*item)) {
 	it := &item{rec: rec, to: to, order: alone}
 	for _, e := range elements {
 		it.members = append(it.members, e.it.members...)
-		it.puts = append(it.puts, e.it.puts...)
 	}
 	next(it)
 }
@@ -272,13 +273,16 @@ func (b *batcher) product(g *group, payload []byte) (*bridge.Record, *bridge.Rec
 }
 
 func (b *batcher) ripe(now time.Duration, next func(*item)) time.Duration {
-	due := never
+	if now < b.next {
+		return b.next
+	}
+	b.next = never
 	for _, g := range slices.Clone(b.oldest) {
 		if g.due <= now {
 			b.close(g, next)
 		} else {
-			due = min(due, g.due)
+			b.next = min(b.next, g.due)
 		}
 	}
-	return due
+	return b.next
 }

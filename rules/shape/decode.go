@@ -18,7 +18,7 @@ import (
 )
 
 // Decoder undoes what the steps of a route have done, for whoever receives the
-// messages: compression, batches, envelopes. It is for one goroutine, and what it
+// messages: parts, compression, batches, envelopes. It is for one goroutine, and what it
 // is given may be anything: it keeps to its bounds.
 type Decoder struct {
 	// Batch is how batches are recognised: Auto by their content type, and a JSON
@@ -26,6 +26,9 @@ type Decoder struct {
 	Batch string
 	// Most is how large a payload may become when it is undone; 0 means 64 MiB.
 	Most int
+
+	assemblies map[bridge.MessageID]*assembly
+	whole      []bridge.MessageID // the latest that were put together: parts may come twice
 }
 
 // Auto is a value of Decoder.Batch.
@@ -55,8 +58,19 @@ type Decoded struct {
 	Payload     json.RawMessage `json:"payload"`
 }
 
-// Decode undoes one message and gives out what it holds.
+// Decode undoes one message and gives out what it holds. A part gives out nothing
+// before all of its message have come.
 func (d *Decoder) Decode(m Received, out func(Decoded) error) error {
+	if p, ok, err := parsePart(m.Payload); ok {
+		if err != nil {
+			return fmt.Errorf("topic %q: %w", m.Topic, err)
+		}
+		whole, err := d.assemble(m, p)
+		if whole == nil {
+			return err
+		}
+		m = *whole
+	}
 	payload, packed, err := d.decompress(m)
 	if err != nil {
 		return err
@@ -85,12 +99,7 @@ func (d *Decoder) Decode(m Received, out func(Decoded) error) error {
 // decompress undoes the compression that the message names, or that its payload
 // begins with: tools lose properties.
 func (d *Decoder) decompress(m Received) (payload []byte, packed bool, err error) {
-	name := ""
-	for _, u := range m.User {
-		if u.Key == PropEncoding {
-			name = u.Value
-		}
-	}
+	name, _ := encodingOf(m.User)
 	switch {
 	case name != "" && name != Gzip && name != Zstd:
 		return nil, false, fmt.Errorf("topic %q: unknown %s %q", m.Topic, PropEncoding, name)
@@ -113,6 +122,12 @@ func (d *Decoder) decompress(m Received) (payload []byte, packed bool, err error
 	default:
 		return nil, false, fmt.Errorf("topic %q: cannot be decompressed: %w", m.Topic, err)
 	}
+}
+
+// encodingOf is the compression that a message names.
+func encodingOf(user []bridge.UserProperty) (name string, named bool) {
+	p := bridge.Properties{User: user}
+	return p.UserValue(PropEncoding)
 }
 
 var errTooLarge = errors.New("it becomes too large")

@@ -3,6 +3,7 @@ package shape
 import (
 	"bytes"
 	"encoding/json"
+	"hash/crc32"
 	"testing"
 	"time"
 
@@ -19,6 +20,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add([]byte(payload), "", Gzip)
 	}
+	whole := part{count: 1, whole: 5, sum: crc32.Checksum([]byte("[1,2]"), castagnoli), contentType: typeJSON, data: []byte("[1,2]")}
+	f.Add(whole.encode(), typePart, "")
 	f.Add(newCodec(Gzip).compress([]byte("[1,2]")), typeJSON, Gzip)
 	f.Add(newCodec(Zstd).compress([]byte("[1,2]")), typeJSON, Zstd)
 	f.Fuzz(func(t *testing.T, payload []byte, contentType, encoding string) {
@@ -48,7 +51,7 @@ func FuzzBatch(f *testing.F) {
 		o := DefaultOptions()
 		o.Batch.Format, o.Compress = formats[how%3], []string{None, Gzip, Zstd}[how/3%3]
 		o.Batch.Size = 128 << 10
-		b := &bench{t: t, line: New(o, queue), size: map[bridge.Place]int{}}
+		b := &bench{t: t, line: New(o, false, queue), size: map[bridge.Place]int{}}
 		b.give(reading("dt/a", "1", 0))
 		b.give(reading("dt/a", string(payload), 0))
 		b.give(reading("dt/a", "2", 0))

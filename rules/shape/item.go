@@ -13,8 +13,9 @@ type item struct {
 	rec     *bridge.Record
 	to      *bridge.Receiver
 	members []bridge.Member
-	puts    []bridge.Put
 	order   order
+
+	step, reason string // why it goes no further, see bridge.Product
 }
 
 // order is what an item does to the steps that combine messages.
@@ -24,6 +25,7 @@ const (
 	joins   order = iota // may be combined
 	alone                // goes by itself, after what is open for its topic: a request
 	barrier              // goes by itself, after everything that is open: a birth
+	back                 // goes back into the raw queue, past all steps
 )
 
 // step is one step of a line.
@@ -52,7 +54,14 @@ func (it *item) enveloped() (payload []byte, envelope bool) {
 
 // orderOf tells how an item behaves: a message that awaits an answer, or that
 // Sparkplug orders others by, is not combined.
-func orderOf(m *bridge.Message) order {
+func orderOf(r *bridge.Record) order {
+	if isPartial(r) {
+		return alone
+	}
+	return messageOrder(&r.Message)
+}
+
+func messageOrder(m *bridge.Message) order {
 	switch {
 	case lifecycle(m.Topic):
 		return barrier
@@ -64,5 +73,5 @@ func orderOf(m *bridge.Message) order {
 }
 
 // Combines reports whether a message may be combined with others, or left out for
-// them: see orderOf for those that may not.
-func Combines(m *bridge.Message) bool { return orderOf(m) == joins }
+// them: a message that awaits an answer, or that Sparkplug orders others by, may not.
+func Combines(m *bridge.Message) bool { return messageOrder(m) == joins }

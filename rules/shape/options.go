@@ -2,6 +2,7 @@ package shape
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +13,11 @@ import (
 // Options are the steps of one route, as written in the configuration. Start
 // from [DefaultOptions].
 type Options struct {
-	Batch    Batch  `koanf:"batch" doc:"Puts many messages of one topic at the upstream into one."`
-	Compress string `koanf:"compress" enum:"none,gzip,zstd" doc:"Compresses the payload (of a batch: the whole of it) where that makes it smaller; the user property content-encoding says so."`
+	Deadband Deadband    `koanf:"deadband" doc:"Sends a message only when a value in it has changed."`
+	Window   Window      `koanf:"window" doc:"Makes one message of all that a topic brings in a stretch of time."`
+	Batch    Batch       `koanf:"batch" doc:"Puts many messages of one topic at the upstream into one."`
+	Compress string      `koanf:"compress" enum:"none,gzip,zstd" doc:"Compresses the payload (of a batch: the whole of it) where that makes it smaller; the user property content-encoding says so."`
+	Split    bridge.Size `koanf:"split" doc:"Sends a payload above this size in several messages, 1KiB to 128KiB; ebbgate decode puts them together. 0: AWS refuses payloads above 128KiB."`
 }
 
 // Batch collects messages. A batch is sent when the next message would make it
@@ -60,7 +64,10 @@ func DefaultOptions() Options {
 }
 
 // Any reports whether there is a step at all. Without one a route needs no line.
-func (o Options) Any() bool { return o.Batch.on() || o.Compress != None }
+func (o Options) Any() bool { return o.Reads() || o.Batch.on() || o.Compress != None || o.Split != 0 }
+
+// Reads reports whether a step reads payloads: then some may be unreadable.
+func (o Options) Reads() bool { return o.Deadband.on() || o.Window.on() }
 
 func (b Batch) on() bool { return b.Format != None }
 
@@ -88,10 +95,26 @@ func (o Options) Validate(r Around) []bridge.Problem {
 	v := &validation{}
 	v.closed("batch.format", o.Batch.Format, None, JSON, NDJSON, LengthPrefixed)
 	v.closed("compress", o.Compress, None, Gzip, Zstd)
+	if o.Deadband.on() {
+		v.deadband(o.Deadband, r)
+	} else {
+		v.idle("deadband", o.Deadband, DefaultOptions().Deadband, "field: NAME")
+	}
+	if o.Window.on() {
+		v.window(o.Window, o, r)
+	} else {
+		v.idle("window", o.Window, DefaultOptions().Window, "every: 1m")
+	}
 	if o.Batch.on() {
 		v.batch(o.Batch, r)
 	} else {
 		v.idle("batch", o.Batch, DefaultOptions().Batch, "format: json")
+	}
+	if o.Split != 0 {
+		v.split(o.Split, r)
+	}
+	if int(o.Split) > 0 && o.Batch.on() && int(o.Split) < o.Batch.limit() {
+		v.add("split", fmt.Sprintf("%v is below the size of a batch: every full batch would be cut again", o.Split), "write more than the batch's size, such as 128KiB")
 	}
 	return v.problems
 }
@@ -109,9 +132,9 @@ func (v *validation) closed(path, value string, allowed ...string) {
 }
 
 // idle finds settings of a step that is off: whoever wrote them expects it to
-// work. step and its default are comparable.
+// work.
 func (v *validation) idle(path string, step, def any, switchOn string) {
-	if step != def {
+	if !reflect.DeepEqual(step, def) {
 		v.add(path, "has settings, but the step is off", "switch it on with "+switchOn+", or take them out")
 	}
 }
