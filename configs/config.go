@@ -15,8 +15,8 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/failover"
-	"github.com/ebbgate/ebbgate/upstream/gate"
 	"github.com/ebbgate/ebbgate/upstream/https"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -53,7 +53,7 @@ type Upstream struct {
 	AWS      aws.Options          `koanf:"aws"`
 	Failover failover.Options     `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
 	Billing  billing.Options      `koanf:"billing" doc:"How this upstream bills."`
-	Metered  gate.Options         `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Metered  metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Signs reports whether the upstream's login is a signature with AWS credentials,
@@ -134,7 +134,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Failover: failover.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: gate.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Failover: failover.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.
@@ -151,6 +151,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultDownRoute()
 	case *billing.DeclaredRule:
 		*p = billing.DefaultDeclaredRule()
+	case *billing.Budget:
+		*p = billing.DefaultBudget()
 	}
 	return v
 }

@@ -73,6 +73,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Weight:      u.Pool.PriorityWeight,
 		Gate:        metered,
 	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
+	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)

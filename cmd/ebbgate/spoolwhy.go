@@ -52,13 +52,13 @@ reaches. The queues and the drop log are read from end to end.`,
 				if f.json {
 					return printIndented(cmd.OutOrStdout(), l.Why)
 				}
-				return l.Why.print(cmd.OutOrStdout())
+				return l.Why.tell(cmd.OutOrStdout())
 			})
 		},
 	}
 }
 
-func (l *whyLine) print(w io.Writer) error {
+func (l *whyLine) tell(w io.Writer) error {
 	var err error
 	switch r := l.Record; l.State {
 	case whyHeld:

@@ -128,7 +128,7 @@ func (g *gateway) settled(t *testing.T, enough func() bool) {
 func TestTheBillIsWhatARecorderCounts(t *testing.T) {
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
-	r := newTill(t, broker.Addr)
+	r := newBillRecorder(t, broker.Addr)
 	g := newGateway(t, site{Endpoint: "mqtt://" + r.Addr})
 	billRoutes(g, "0")
 	g.start()
@@ -153,7 +153,7 @@ func TestTheBillIsWhatARecorderCounts(t *testing.T) {
 func TestTheBillBoundsWhatARecorderCounts(t *testing.T) {
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
-	r := newTill(t, broker.Addr)
+	r := newBillRecorder(t, broker.Addr)
 	g := newGateway(t, site{Endpoint: "mqtt://" + r.Addr})
 	billRoutes(g, "1") // what is sent at QoS 0 is delivered when it is written
 	g.start()

@@ -29,7 +29,10 @@ type dialer struct {
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
-	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits), log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial}
+	return dialer{
+		o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits),
+		log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial,
+	}
 }
 
 // open makes one attempt, or two where the broker may speak another version of
