@@ -44,12 +44,22 @@ func (c *check) routes() {
 		}
 		c.complain(path, codeUpstream, quote(name)+" is not an upstream", remedy)
 	}
+	receives := func(path, name string) {
+		if _, https := c.config.Upstreams[name].HTTPS(); https {
+			c.complain(path, codeOneWay, quote(name)+" is published to over HTTPS, which brings nothing back", "use an endpoint with mqtts:// or wss://, or another upstream for this")
+		}
+	}
 	look("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
+	receives("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
 		look(indexed("routes.up", i)+".upstream", r.Upstream)
+		if c.config.Upstreams[r.Upstream].MQTT.Protocol == "3.1.1" && r.Origin == "user_properties" {
+			c.complain(indexed("routes.up", i)+".origin", codeProperties, "is user_properties, and "+quote(r.Upstream)+" speaks MQTT 3.1.1, which has none", "set it to envelope, or to none")
+		}
 	}
 	for i, r := range c.config.Routes.Down {
 		look(indexed("routes.down", i)+".upstream", r.Upstream)
+		receives(indexed("routes.down", i)+".upstream", r.Upstream)
 	}
 }
 
@@ -99,7 +109,7 @@ func (c *check) signatures() {
 		case u.AWS.Sign == aws.SignNever && u.AWS.AccessKeyID+u.AWS.Profile != "":
 			c.complain(at+".aws.sign", codeSign, "is never, and AWS credentials are given", "remove them, or sign")
 		case !signs && u.AWS.Sign == aws.SignAlways:
-			c.complain(at+".aws.sign", codeSign, "is always, and only a WebSocket can be opened by a signature", "use an endpoint with wss://, or remove aws.sign")
+			c.complain(at+".aws.sign", codeSign, "is always, and MQTT over TLS has no signature", "use an endpoint with wss:// or https://, or remove aws.sign")
 		}
 	}
 }

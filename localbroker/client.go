@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +63,9 @@ type client struct {
 	inbound  inbound
 	intake   intake
 
-	cause atomic.Pointer[cause]
-	gone  chan struct{} // closed once the connection has left its session
+	cause   atomic.Pointer[cause]
+	parting sync.Mutex    // held until who has set the cause has said goodbye
+	gone    chan struct{} // closed once the connection has left its session
 
 	removed <-chan error // has the end of the session, when that is durable; nil: nothing was kept. Of who waits for gone
 }
@@ -94,6 +96,8 @@ func newClient(b *Broker, l *listener, s *settings, stream, raw net.Conn, p peer
 // read any more. It may be called by anybody and does not block; it reports
 // whether this is what ended the connection.
 func (c *client) close(why cause) bool {
+	c.parting.Lock()
+	defer c.parting.Unlock()
 	if !c.cause.CompareAndSwap(nil, &why) {
 		return false
 	}
@@ -198,6 +202,8 @@ func (c *client) ending(err error) *cause {
 	case errors.As(err, &malformed):
 		why.reason, why.code = "malformed", malformed.code()
 	}
+	c.parting.Lock() // the socket is closed next: not before somebody else's goodbye
+	defer c.parting.Unlock()
 	if c.cause.CompareAndSwap(nil, why) {
 		c.goodbye(why)
 		return why

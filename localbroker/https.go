@@ -139,6 +139,15 @@ func (c *soleConn) Close() error {
 	return err
 }
 
+// CloseWrite lets the server end an answer to somebody who is still sending: what
+// is sent meanwhile must not reset the connection under it.
+func (c *soleConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // soleListener has one connection to give.
 type soleListener struct {
 	one  net.Conn

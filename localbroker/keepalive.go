@@ -26,12 +26,17 @@ func (w *wire) await() {
 // sweeps. The deadline of CONNECT is over.
 func (w *wire) keepAlive(d time.Duration) error {
 	w.silence.limit.Store(int64(d + d/2))
+	return w.readUntil(time.Time{})
+}
+
+// readUntil sets the deadline of reading, unless reading has ended.
+func (w *wire) readUntil(at time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return net.ErrClosed
 	}
-	return w.SetReadDeadline(time.Time{})
+	return w.SetReadDeadline(at)
 }
 
 // heard says that a packet is at hand: whatever time the broker takes with it,

@@ -75,6 +75,9 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	refs := kept
 	if p.msg.Retain {
 		p.retain = b.retained.plan(p.msg)
+		if p.retain == retainClear && len(p.msg.Payload) > 0 {
+			b.drops.Count(errRetainedFull.reason, p.from, p.msg.Topic) // goes on, is not kept
+		}
 		if p.refers = kept > 0 && p.retain == retainMessage && p.msg.MeteredSize() > retainedWhole; p.refers {
 			refs++
 		}

@@ -108,12 +108,8 @@ func (c *client) check(r *receipt) error {
 	if refused := c.pacePublish(r); refused != nil {
 		return refused
 	}
-	switch {
-	case r.Retain && len(r.Payload) > 0 && !c.broker.retained.fits(&r.Message):
-		if c.version == 5 && r.QoS > 0 {
-			return errRetainedFull
-		}
-		c.broker.drops.Count(errRetainedFull.reason, c.id, r.Topic) // goes on, is not kept
+	if r.Retain && len(r.Payload) > 0 && c.version == 5 && r.QoS > 0 && !c.broker.retained.fits(&r.Message) {
+		return errRetainedFull
 	}
 	return nil
 }

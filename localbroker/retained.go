@@ -17,9 +17,20 @@ type retained struct {
 
 	mu      sync.RWMutex
 	byTopic map[string]retainedMessage
-	coming  map[string]int // commits under way, by topic
+	coming  map[string]*coming
 	bytes   int64
+	fresh   int    // topics of coming that will be retained ones, and are not
+	growth  int64  // bytes by which those of coming will be more
 	settled uint64 // messages that have become the retained ones since the start
+}
+
+// coming is the commits under way of a topic. What they will need is taken at
+// once, or those who publish at the same time would exceed the bounds.
+type coming struct {
+	commits, keep int   // how many, and those of them that retain something
+	most          int64 // bytes of the largest
+	fresh         bool
+	growth        int64
 }
 
 type retainedMessage struct {
@@ -35,7 +46,7 @@ type retainedMessage struct {
 const retainedWhole = 64 << 10
 
 func newRetained(limits MemoryOptions, shelf *store) *retained {
-	return &retained{limits: limits, shelf: shelf, byTopic: map[string]retainedMessage{}, coming: map[string]int{}}
+	return &retained{limits: limits, shelf: shelf, byTopic: map[string]retainedMessage{}, coming: map[string]*coming{}}
 }
 
 // fits reports whether there is room to retain m (B154).
@@ -46,10 +57,18 @@ func (r *retained) fits(m *bridge.Message) bool {
 }
 
 func (r *retained) fitsLocked(m *bridge.Message) bool {
-	bytes, count := r.bytes+retainedSize(m), len(r.byTopic)+1
-	if old, ok := r.byTopic[m.Topic]; ok {
-		bytes, count = bytes-retainedSize(old.msg), count-1
+	bytes, count := r.bytes+r.growth, len(r.byTopic)+r.fresh
+	size, taken := retainedSize(m), int64(0)
+	c := r.coming[m.Topic]
+	if c != nil {
+		taken = c.growth
 	}
+	if old, ok := r.byTopic[m.Topic]; ok {
+		size -= retainedSize(old.msg)
+	} else if c == nil || !c.fresh {
+		count++
+	}
+	bytes += max(size-taken, 0)
 	return count <= r.limits.RetainedMessages && bytes <= int64(r.limits.RetainedSize)
 }
 
@@ -61,11 +80,39 @@ func retainedSize(m *bridge.Message) int64 { return int64(m.MeteredSize() + deli
 func (r *retained) plan(m *bridge.Message) retaining {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.coming[m.Topic]++
-	if len(m.Payload) > 0 && r.fitsLocked(m) {
-		return retainMessage
+	keeps := len(m.Payload) > 0 && r.fitsLocked(m)
+	c := r.coming[m.Topic]
+	if c == nil {
+		c = &coming{}
+		r.coming[m.Topic] = c
 	}
-	return retainClear
+	c.commits++
+	if !keeps {
+		return retainClear
+	}
+	c.keep++
+	c.most = max(c.most, retainedSize(m))
+	r.noteLocked(m.Topic, c)
+	return retainMessage
+}
+
+// noteLocked counts what the commits of a topic will need.
+func (r *retained) noteLocked(topic string, c *coming) {
+	old, there := r.byTopic[topic]
+	fresh, growth := false, int64(0)
+	if c.keep > 0 {
+		fresh, growth = !there, c.most
+		if there {
+			growth = max(growth-retainedSize(old.msg), 0)
+		}
+	}
+	if fresh != c.fresh {
+		if r.fresh--; fresh {
+			r.fresh += 2
+		}
+	}
+	r.growth += growth - c.growth
+	c.fresh, c.growth = fresh, growth
 }
 
 // settle does what was planned, once it is durable, and returns the number of a
@@ -75,9 +122,14 @@ func (r *retained) settle(what retaining, k retainedMessage, err error) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	topic := k.msg.Topic
-	if r.coming[topic]--; r.coming[topic] == 0 {
+	c := r.coming[topic]
+	if c.commits--; c.commits == 0 {
 		delete(r.coming, topic)
 	}
+	if what == retainMessage {
+		c.keep--
+	}
+	defer r.noteLocked(topic, c)
 	if err != nil {
 		return 0
 	}
@@ -134,7 +186,7 @@ func (r *retained) sweep(now time.Duration) {
 	defer r.mu.Unlock()
 	var gone []string
 	for topic, k := range r.byTopic {
-		if !k.live(now) && r.coming[topic] == 0 {
+		if !k.live(now) && r.coming[topic] == nil {
 			r.clearLocked(topic)
 			gone = append(gone, topic)
 		}

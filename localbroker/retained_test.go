@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -235,5 +236,61 @@ func TestLargeRetained(t *testing.T) {
 		pub.send(publish(3, "t", "", retain))
 		pub.answered(0)
 		eventually(t, "nothing is left", func() bool { return bodies() == 0 })
+	}
+}
+
+// TestRetainedTogether: those who publish at the same time do not exceed the
+// bounds together, whatever becomes of their commits, and in whatever order; what
+// finds no room then is counted (B154).
+func TestRetainedTogether(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileAWSEdge))
+	h.retained.limits.RetainedMessages = 2
+	disk.hold()
+	var pubs []*device
+	for i := range 4 {
+		pub := dial(t, h.addr(), 4)
+		pubs = append(pubs, pub)
+		pub.connect(fmt.Sprint("pub", i))
+		pub.send(publish(1, fmt.Sprint("t", i), "x", retain))
+	}
+	eventually(t, "two found no room", func() bool { return h.dropped("retained-full") == 2 })
+	disk.release()
+	for _, pub := range pubs {
+		pub.expect(packets.Puback)
+	}
+	if n := h.Status().Retained; n != 2 {
+		t.Errorf("%d are retained", n)
+	}
+	r := h.retained
+	rnd := rand.New(rand.NewPCG(1, 5))
+	type plan struct {
+		what retaining
+		k    retainedMessage
+	}
+	var plans []plan
+	r.limits.RetainedSize = 3000
+	for range 20_000 {
+		if rnd.IntN(2) == 0 || len(plans) == 0 {
+			m := &bridge.Message{Topic: fmt.Sprint("t", rnd.IntN(5)), Payload: make([]byte, rnd.IntN(3)*500)}
+			plans = append(plans, plan{r.plan(m), retainedMessage{msg: m}})
+			continue
+		}
+		var err error
+		if rnd.IntN(5) == 0 {
+			err = errPowerless
+		}
+		r.settle(plans[0].what, plans[0].k, err)
+		plans = plans[1:]
+		if len(r.byTopic) > 2 || r.bytes > 3000 || r.fresh < 0 || r.growth < 0 {
+			t.Fatalf("%d messages, %d bytes; %d and %d to come", len(r.byTopic), r.bytes, r.fresh, r.growth)
+		}
+	}
+	for _, p := range plans {
+		r.settle(p.what, p.k, nil)
+	}
+	if r.fresh != 0 || r.growth != 0 || len(r.coming) != 0 {
+		t.Errorf("%d and %d are still to come", r.fresh, r.growth)
 	}
 }

@@ -18,7 +18,7 @@ func (c *client) serve() error {
 	if err != nil {
 		return err
 	}
-	if early && c.settings.closesEarly(c.profile) {
+	if early {
 		return errEarlyPacket
 	}
 	for {
@@ -32,8 +32,8 @@ func (c *client) serve() error {
 	}
 }
 
-// greet reads CONNECT and answers it; early says that more had come with it
-// (B17).
+// greet reads CONNECT and answers it; early says that the device has not waited
+// for that, and must (B17).
 func (c *client) greet() (early bool, err error) {
 	pk, err := c.inbound.next()
 	if err != nil {
@@ -41,19 +41,19 @@ func (c *client) greet() (early bool, err error) {
 	}
 	c.broker.traffic.packetsIn.Add(1)
 	c.broker.traffic.connects.Add(1)
-	early = c.inbound.more()
 	c.hello = &pk
 	c.inbound.version = pk.ProtocolVersion
 	if err := c.valid(); err != nil {
-		return early, err
+		return false, err
 	}
 	id := pk.Connect.ClientIdentifier
 	if id == "" {
 		id = uuid.NewString() // B21
 	}
 	if err := c.connect(id); err != nil {
-		return early, err
+		return false, err
 	}
+	early = c.settings.closesEarly(c.profile) && c.early()
 	c.broker.traffic.connected(c.broker.connected.Add(1)) // before CONNACK: who has it is counted
 	if err := c.wire.keepAlive(c.alive); err != nil {
 		return early, err

@@ -2,7 +2,6 @@ package localbroker
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -22,8 +21,9 @@ const (
 	keepSpare  = 16 << 10
 
 	flushTimeout  = 2 * time.Second
-	lingerTimeout = 500 * time.Millisecond
-	lingerBytes   = 1 << 20
+	lingerTimeout = 500 * time.Millisecond // for a peer that is silent
+	drainTimeout  = 2 * time.Second        // for one that goes on sending
+	drainBytes    = 4 << 20
 )
 
 var (
@@ -258,9 +258,7 @@ func (w *wire) closeLocked() {
 	w.client.intake.wake()
 }
 
-// shutdown lets the buffer leave and closes the socket, in bounded time. After
-// a goodbye it reads on for a moment: closing a socket with unread input makes
-// the kernel reset it, and the peer would lose the goodbye.
+// shutdown lets the buffer leave and closes the socket, in bounded time.
 func (w *wire) shutdown() {
 	_ = w.Close()
 	w.mu.Lock()
@@ -292,8 +290,30 @@ func (w *wire) shutdown() {
 		_ = c.CloseWrite()
 	}
 	if linger {
-		_ = w.raw.SetReadDeadline(time.Now().Add(lingerTimeout))
-		_, _ = io.CopyN(io.Discard, w.raw, lingerBytes)
+		drain(w.raw)
 	}
 	_ = w.raw.Close()
+}
+
+// drain reads what comes after a goodbye, until the peer closes or is silent, or
+// it has been enough: closing a socket with unread input makes the kernel reset
+// it, and the peer may lose the goodbye.
+func drain(raw net.Conn) {
+	buf := lent.Get().(*[lentBuffer]byte)
+	defer lent.Put(buf)
+	end := time.Now().Add(drainTimeout)
+	for left := drainBytes; left > 0; {
+		until := time.Now().Add(lingerTimeout)
+		if end.Before(until) {
+			until = end
+		}
+		if raw.SetReadDeadline(until) != nil {
+			return
+		}
+		n, err := raw.Read(buf[:min(left, len(buf))])
+		if err != nil {
+			return
+		}
+		left -= n
+	}
 }

@@ -17,7 +17,7 @@ func (s *Spool) loadTail(log bool) error {
 	if err != nil {
 		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the last of what was acknowledged be missing, nothing tells", tailName, firstLine(err)))
 	}
-	s.ending.tailMark = t
+	s.ending.tailMark, s.ending.gaveUp, s.ending.missing = t, map[string]bool{}, map[uint64]*generationMeta{}
 	err = s.state.View(func(txn *badger.Txn) error {
 		v, err := getValue(txn, []byte(keyTold))
 		if err != nil {
@@ -47,6 +47,7 @@ type ending struct {
 	*tailMark            // nil when there is none
 	told      bridge.Seq // what is missing before it has been reported by an earlier start
 	gaveUp    map[string]bool
+	missing   map[uint64]*generationMeta // closed generations whose folders are not there
 
 	stateAside bool // the state could not be read, and that has been reported
 	blind      bool // there is a log and no state: nothing tells what is released
@@ -161,9 +162,6 @@ func (s *Spool) giveUp(queue string, x placeRange) {
 	q := s.queueLocked(queue)
 	q.done.addRange(x)
 	q.next = max(q.next, x.to)
-	if s.ending.gaveUp == nil {
-		s.ending.gaveUp = map[string]bool{}
-	}
 	s.ending.gaveUp[queue] = true
 }
 
@@ -176,6 +174,11 @@ func (s *Spool) keepGivenUp() error {
 		})
 		if err != nil {
 			return fmt.Errorf("note what is given up of queue %s: %w", name, err)
+		}
+	}
+	for n, m := range s.ending.missing {
+		if err := s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) }); err != nil {
+			return fmt.Errorf("note that generation %x is missing: %w", n, err)
 		}
 	}
 	if t := s.ending.tailMark; t == nil || s.ending.told != t.end {

@@ -89,6 +89,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, &exitError{exitInvalid, err}
 	}
 	g.router = rules.NewRouter(g.table)
+	g.router.OnUndecided(g.undecided)
 	g.budgets = &budgets{Router: g.router, drops: g.drops, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
 		return g.ledger.Totals(now, g.meter.Pace)
 	}}
@@ -262,6 +263,9 @@ func (g *gateway) warnOrphans() {
 		for _, q := range append(c.upQueues, c.downQueues...) {
 			sent[q.Name] = true
 		}
+		for _, q := range c.rawQueues {
+			sent[q] = true
+		}
 	}
 	for _, q := range g.spool.Queues() {
 		d := g.spool.Depth(q)
@@ -272,6 +276,12 @@ func (g *gateway) warnOrphans() {
 		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
 		g.log.Warn(text)
 	}
+}
+
+// undecided warns of a route whose condition asks for what messages do not have.
+func (g *gateway) undecided(route string, err error) {
+	g.health.Raise(bridge.Warning{Code: "where-undecided-" + route, Severity: bridge.Notice,
+		Text: fmt.Sprintf("messages of route %s cannot be decided by its where, on_error decides (such as: %v): test with has(), or narrow from", route, err)})
 }
 
 // counted counts what the walk has accepted.

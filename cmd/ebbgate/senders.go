@@ -1,15 +1,24 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
+
+// uplink is a sender that tells how it is.
+type uplink interface {
+	bridge.Sender
+	Status() upstream.Status
+}
 
 // openCloud makes the senders of one upstream, and the forwarders that feed
 // them.
@@ -48,14 +57,20 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
-		id, own := upstream.ClientID(o.ClientID, i), hooks
+		if h, ok := u.HTTPS(); ok {
+			up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
+			if err != nil {
+				return nil, errors.Join(err, c.close())
+			}
+			up.Share(shared)
+			c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+			break // it has as many connections as it needs
+		}
+		own := hooks
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up := mqtt.NewUplink(o, id, log, own)
-		up.Share(shared)
-		up.Sign(signer)
-		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+		up := g.mqttUplink(name, o, i, signer, shared, log, own)
 		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
 	}
 	c.size = upstream.NewSizer(u.Pool, o.Limits)
@@ -65,6 +80,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Weight:      u.Pool.PriorityWeight,
 		Gate:        metered,
 	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
+	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
@@ -72,7 +88,9 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
 		c.downlink.Share(shared)
-		c.downlink.Sign(signer)
+		if signer != nil {
+			c.downlink.Sign(signer)
+		}
 	}
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
@@ -82,11 +100,41 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	return c, nil
 }
 
+// mqttUplink is the i-th connection of an upstream that speaks MQTT.
+func (g *gateway) mqttUplink(name string, o mqtt.Options, i int, signer *aws.Signer, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) uplink {
+	up := mqtt.NewUplink(o, upstream.ClientID(o.ClientID, i), log, hooks)
+	up.Share(shared)
+	if signer != nil {
+		up.Sign(signer)
+	}
+	up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+	return up
+}
+
 // signerOf is what signs an upstream's logins, nil when nothing does.
-func signerOf(u configs.Upstream) mqtt.Signer {
+func signerOf(u configs.Upstream) *aws.Signer {
 	region, signs := u.Signs()
 	if !signs {
 		return nil
 	}
 	return aws.NewSigner(u.AWS, region)
+}
+
+// requestSigner is a signer of requests, nil for none.
+func requestSigner(s *aws.Signer) https.Signer {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+// checkLogin logs in to an upstream once, as the gateway would.
+func checkLogin(ctx context.Context, u configs.Upstream) error {
+	if o, ok := u.HTTPS(); ok {
+		return https.Check(ctx, o)
+	}
+	if s := signerOf(u); s != nil {
+		return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, s)
+	}
+	return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, nil)
 }

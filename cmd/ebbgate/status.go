@@ -154,10 +154,20 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 		u.Dead += b.g.spool.Depth(bridge.DeadQueue(q.Name)).Records
 	}
+	for _, q := range c.rawQueues {
+		d := b.g.spool.Depth(q)
+		u.Depth += d.Records
+		u.Bytes += d.Bytes
+		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
+	}
 	rates, _ := b.rates.LoadOrStore(c.name, new(inOut))
 	r := rates.(*inOut)
 	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)
-	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: c.limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
+	limit := c.limit * float64(max(link.wanted, 1))
+	if link.Up && u.Allowed > 0 {
+		limit = u.Allowed
+	}
+	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
 	u.Drain, u.Outlook = f.estimate()
 	u.Metered = c.metered()
 	if text := closedText(u.Metered); text != "" && u.Depth > 0 {

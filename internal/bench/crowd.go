@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +23,7 @@ const (
 	idlePlainAnon = 250 // MB
 	idleTLS       = 1_000
 	idleTLSAnon   = 120 // MB
+	idleWebAnon   = 120 // MB, of as many HTTPS connections
 	slowRatio     = 0.95
 	openSockets   = 1_000
 	connectTime   = 100 // ms
@@ -27,24 +31,25 @@ const (
 )
 
 // crowdConfig is a gateway whose devices may do everything, over TCP, and over
-// TLS with a certificate of the bench's authority.
+// TLS and HTTPS with a certificate of the bench's authority.
 const crowdConfig = `gateway: {id: bench}
 spool: {dir: data}
 policy: {things: "", policies: policies}
 listeners:
   - {name: lan, type: tcp, address: %q, profile: aws-edge, auth: anonymous, policies: [devices], limits: {connections: 20000, connect_timeout: 60s}}
   - {name: tls, type: tls, address: %q, profile: aws-edge, auth: certificate, policies: [devices], limits: {connect_timeout: 60s},
-     tls: {cert: %q, key: %q, client_ca: %q, client_auth: chain}}
+     tls: &tls {cert: %q, key: %q, client_ca: %q, client_auth: chain}}
+  - {name: web, type: https, address: %q, profile: aws-edge, auth: certificate, policies: [devices], limits: {connect_timeout: 60s}, tls: *tls}
 admin: {address: %q}
 `
 
 const crowdPolicy = `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]}`
 
-// crowd is a gateway with two listeners.
+// crowd is a gateway with three listeners.
 type crowd struct {
 	*gateway
-	tlsAddr string
-	config  *tls.Config // of a device
+	tlsAddr, webAddr string
+	config           *tls.Config // of a device
 }
 
 func (b *bench) openCrowd(ctx context.Context) (*crowd, error) {
@@ -52,7 +57,7 @@ func (b *bench) openCrowd(ctx context.Context) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(3)
+	addrs, err := freeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +65,10 @@ func (b *bench) openCrowd(ctx context.Context) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{gateway: &gateway{addr: addrs[0], admin: addrs[2], data: filepath.Join(home, "data")}, tlsAddr: addrs[1], config: keys.device}
+	c := &crowd{gateway: &gateway{addr: addrs[0], admin: addrs[2], data: filepath.Join(home, "data")}, tlsAddr: addrs[1], webAddr: addrs[3], config: keys.device}
 	file := filepath.Join(home, "ebbgate.yaml")
 	c.child = &child{name: "ebbgate", dir: home, argv: []string{b.ebbgate, "run", "--config", file}}
-	text := fmt.Sprintf(crowdConfig, c.addr, c.tlsAddr, keys.cert, keys.key, keys.ca, c.admin)
+	text := fmt.Sprintf(crowdConfig, c.addr, c.tlsAddr, keys.cert, keys.key, keys.ca, c.webAddr, c.admin)
 	if err := errors.Join(
 		os.WriteFile(file, []byte(text), 0o600),
 		os.Mkdir(filepath.Join(home, "policies"), 0o700),
@@ -83,21 +88,22 @@ func (b *bench) openCrowd(ctx context.Context) (*crowd, error) {
 func (b *bench) measureCrowd(ctx context.Context) error {
 	plain := b.report.add(figure{Item: "4", What: fmt.Sprintf("RssAnon with %s idle connections", number(idlePlain)), Unit: "MB", Bound: bound{valueAtMost, idlePlainAnon}})
 	secure := b.report.add(figure{Item: "4", What: fmt.Sprintf("RssAnon with %s idle TLS connections", number(idleTLS)), Unit: "MB", Bound: bound{valueAtMost, idleTLSAnon}})
+	web := b.report.add(figure{Item: "4", What: fmt.Sprintf("RssAnon with %s idle HTTPS connections", number(idleTLS)), Unit: "MB", Bound: bound{valueAtMost, idleWebAnon}})
 	fast := b.report.add(figure{Item: "4", What: fmt.Sprintf("%d fast subscribers beside one that does not read", manyDevices), Unit: "/s", With: "without it", Bound: bound{ratioAtLeast, slowRatio}})
 	join := b.report.add(figure{Item: "4", What: fmt.Sprintf("CONNECT beside %s half-open and slow-drip sockets, slowest", number(openSockets)), Unit: "ms", With: "without them", Bound: bound{valueAtMost, connectTime}})
-	b.note("4: connections that have said CONNECT and nothing else; TLS ones with a client certificate each. Half of the bad sockets say nothing, half a byte of their CONNECT now and then.")
+	b.note("4: connections that have said CONNECT and nothing else; TLS ones with a client certificate each; HTTPS ones have had an answer. Half of the bad sockets say nothing, half a byte of their CONNECT now and then.")
 	return b.eachRun(ctx, partCrowd, func(run string) error {
 		for _, k := range []struct {
-			n      int
-			secure bool
-			f      *figure
-		}{{idlePlain, false, plain}, {idleTLS, true, secure}} {
-			mb, err := b.idleMemory(ctx, k.n, k.secure)
+			n    int
+			join joining
+			f    *figure
+		}{{idlePlain, (*crowd).join, plain}, {idleTLS, (*crowd).joinTLS, secure}, {idleTLS, (*crowd).ask, web}} {
+			mb, err := b.idleMemory(ctx, k.n, k.join)
 			if err != nil {
 				return err
 			}
 			k.f.Ours = append(k.f.Ours, mb)
-			b.say("%s: %d idle connections: RssAnon %s MB", run, k.n, number(mb))
+			b.say("%s: %s: %s MB", run, k.f.What, number(mb))
 		}
 		alone, beside, err := b.slowConsumer(ctx)
 		if err != nil {
@@ -115,8 +121,11 @@ func (b *bench) measureCrowd(ctx context.Context) error {
 	})
 }
 
+// joining opens a connection of a device.
+type joining func(c *crowd, ctx context.Context, clientID string) (net.Conn, error)
+
 // idleMemory is the RssAnon of a gateway with n devices that only connected.
-func (b *bench) idleMemory(ctx context.Context, n int, secure bool) (float64, error) {
+func (b *bench) idleMemory(ctx context.Context, n int, join joining) (float64, error) {
 	c, err := b.openCrowd(ctx)
 	if err != nil {
 		return 0, err
@@ -134,7 +143,7 @@ func (b *bench) idleMemory(ctx context.Context, n int, secure bool) (float64, er
 	g.SetLimit(64)
 	for i := range conns {
 		g.Go(func() (err error) {
-			conns[i], err = c.join(joining, fmt.Sprintf("idle-%05d", i), secure)
+			conns[i], err = join(c, joining, fmt.Sprintf("idle-%05d", i))
 			return err
 		})
 	}
@@ -149,10 +158,12 @@ func (b *bench) idleMemory(ctx context.Context, n int, secure bool) (float64, er
 }
 
 // join opens an MQTT session.
-func (c *crowd) join(ctx context.Context, clientID string, secure bool) (net.Conn, error) {
-	if !secure {
-		return connect(ctx, c.addr, clientID)
-	}
+func (c *crowd) join(ctx context.Context, clientID string) (net.Conn, error) {
+	return connect(ctx, c.addr, clientID)
+}
+
+// joinTLS is join over TLS.
+func (c *crowd) joinTLS(ctx context.Context, clientID string) (net.Conn, error) {
 	d := tls.Dialer{Config: c.config}
 	conn, err := d.DialContext(ctx, "tcp", c.tlsAddr)
 	if err != nil {
@@ -160,6 +171,34 @@ func (c *crowd) join(ctx context.Context, clientID string, secure bool) (net.Con
 	}
 	if err := login(conn, clientID); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", clientID, err), conn.Close())
+	}
+	return conn, nil
+}
+
+// ask opens an HTTPS connection and has one request answered.
+func (c *crowd) ask(ctx context.Context, _ string) (net.Conn, error) {
+	d := tls.Dialer{Config: c.config}
+	conn, err := d.DialContext(ctx, "tcp", c.webAddr)
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		if _, err := io.WriteString(conn, "GET /retainedMessage HTTP/1.1\r\nHost: bench\r\n\r\n"); err != nil {
+			return err
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("the gateway answers %s", answer.Status)
+		}
+		_, err = io.Copy(io.Discard, answer.Body)
+		return err
+	}()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
 }
