@@ -83,7 +83,7 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	known := r.verifyState(s)
+	known := r.verifyState(s, len(dirs) > 0)
 	if err := r.verifyShelf(s); err != nil {
 		return nil, err
 	}
@@ -128,8 +128,9 @@ func (r *Report) miss(from, to bridge.Seq) {
 	}
 }
 
-// verifyState reads the state without changing it.
-func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
+// verifyState reads the state without changing it. log says that there are
+// generations: then every start has written to it.
+func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	known := map[uint64]*generationMeta{}
 	if r.Running {
 		return known
@@ -149,8 +150,10 @@ func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
 		r.State = firstLine(err)
 		return known
 	}
+	begun := false
 	err = scanPrefix(db, "", func(k, v []byte) bool {
 		var n uint64
+		begun = begun || string(k) == keyNewest
 		if _, err := fmt.Sscanf(string(k), keyGeneration+"%016x", &n); err == nil {
 			m, err := decodeMeta(v)
 			if err != nil {
@@ -164,7 +167,10 @@ func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
 		}
 		return true
 	})
-	if err = errors.Join(err, closeBadger(db)); err != nil && r.State == "" {
+	if err = errors.Join(err, closeBadger(db)); err == nil && !begun && log {
+		err = errors.New("what it held is not there")
+	}
+	if err != nil && r.State == "" {
 		r.State = firstLine(err)
 	}
 	return known

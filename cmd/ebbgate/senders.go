@@ -57,18 +57,20 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
+		if h, ok := u.HTTPS(); ok {
+			up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
+			if err != nil {
+				return nil, errors.Join(err, c.close())
+			}
+			up.Share(shared)
+			c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+			break // it has as many connections as it needs
+		}
 		own := hooks
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		var up uplink
-		if h, ok := u.HTTPS(); ok {
-			if up, err = https.NewUplink(h, requestSigner(signer), log, own); err != nil {
-				return nil, errors.Join(err, c.close())
-			}
-		} else {
-			up = g.mqttUplink(name, o, i, signer, shared, log, own)
-		}
+		up := g.mqttUplink(name, o, i, signer, shared, log, own)
 		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
 	}
 	c.size = upstream.NewSizer(u.Pool, o.Limits)

@@ -18,7 +18,6 @@ import (
 type link struct {
 	u      *Uplink
 	client *http.Client
-	bucket *upstream.Bucket
 	slots  chan struct{} // a place in the window each
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -42,7 +41,7 @@ var _ bridge.Link = (*link)(nil)
 
 func newLink(u *Uplink, first net.Conn) *link {
 	l := &link{
-		u: u, bucket: upstream.NewBucket(u.o.Limits), first: first, begun: time.Now(),
+		u: u, first: first, begun: time.Now(),
 		slots: make(chan struct{}, max(1, min(u.o.Limits.InFlight, inFlight))),
 		lanes: map[string][]*job{}, done: make(chan struct{}),
 	}
@@ -136,7 +135,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	case <-l.ctx.Done():
 		return downError(l.Err())
 	}
-	if err := l.bucket.Wait(ctx, l.ctx.Done(), len(p.target)+len(p.body), nil); err != nil {
+	if err := l.u.bucket.Wait(ctx, l.ctx.Done(), len(p.target)+len(p.body), nil); err != nil {
 		<-l.slots
 		if errors.Is(err, upstream.ErrStopped) {
 			err = downError(l.Err())

@@ -36,6 +36,7 @@ type Uplink struct {
 	log    *slog.Logger
 	hooks  upstream.Hooks
 	reach  *upstream.Dialer
+	bucket *upstream.Bucket
 
 	connecting sync.Mutex // one link at a time
 	backoff    *upstream.Backoff
@@ -59,7 +60,7 @@ func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks)
 		b.Floor = 200 * time.Millisecond
 	}
 	return &Uplink{
-		o: o, at: at, signer: signer, log: log, hooks: hooks, reach: upstream.NewDialer(o.Proxy),
+		o: o, at: at, signer: signer, log: log, hooks: hooks, reach: upstream.NewDialer(o.Proxy), bucket: upstream.NewBucket(o.Limits),
 		backoff: upstream.NewBackoff(b, nil), status: upstream.Status{Since: time.Now()},
 	}, nil
 }
@@ -68,8 +69,14 @@ func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks)
 func (u *Uplink) Status() upstream.Status {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.status
+	s := u.status
+	s.Pace = u.bucket.Pace()
+	return s
 }
+
+// Share makes the uplink keep to what all connections to its upstream share. Call
+// it before Connect.
+func (u *Uplink) Share(s upstream.Shared) { s.Join(u.bucket, u.backoff) }
 
 // Connect waits until the server has been reached and TLS has agreed. It closes
 // the previous link first, and fails only when ctx ends.
@@ -94,6 +101,7 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		u.backoff.Failed(err)
 		u.down(err)
 	}
 }
@@ -112,7 +120,7 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, upstream.Explain(err)
 	}
-	secure := tls.Client(raw, conf)
+	secure := tls.Client(upstream.Counted(raw, u.hooks.Carried), conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
