@@ -160,7 +160,7 @@ func (s *Shaper) cut() (b Batch, n int) {
 	for ; n < len(s.pending); n++ {
 		p := s.pending[n]
 		w, c := p.weight()
-		if n > 0 && (weight+w > shapeWeight || size+c > shapeBytes) {
+		if n > 0 && (weight+w > shapeWeight || size+c > shapeBytes || b.heavy()) {
 			break
 		}
 		weight, size = weight+w, size+c

@@ -33,6 +33,7 @@ type session struct {
 	ended   bool
 	unsaved bool // the shelf's record is not what it should be
 	subs    map[string]*subscription
+	filters int64 // what subs cost in memory
 	out     outbox
 
 	received receptions // QoS 2 PUBLISHes of the device
@@ -247,7 +248,7 @@ func (s *session) discard() {
 		s.broker.index.remove(s, sub.filter)
 	}
 	shared := s.sharedLocked()
-	s.subs = nil
+	s.subs, s.filters = nil, 0
 	flight, waiting := s.out.empty()
 	s.releaseLocked(append(flight, waiting...))
 	for _, f := range shared {

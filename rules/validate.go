@@ -87,7 +87,7 @@ func (v *validation) ups() []parsedUp {
 		}
 		v.closed(at+"origin", u.Origin, "user_properties", "envelope", "none")
 		v.entry(at, u)
-		for _, p := range u.Steps.Validate(shape.Around{TTL: u.TTL, Retain: u.Retain == "keep"}) {
+		for _, p := range u.Steps.Validate(shape.Around{TTL: u.TTL, Retain: u.Retain == "keep", KeepLast: u.KeepLast}) {
 			v.add(at+p.Path, p.Text, p.Remedy)
 		}
 		from, topic, ok := v.topics(at, u.From, u.Topic, true)

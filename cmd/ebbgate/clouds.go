@@ -144,11 +144,16 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 		known[bridge.RawQueue(s.Queue)] = true
 	}
 	for _, q := range g.spool.Queues() {
-		if known[q] || g.spool.Depth(q).Records == 0 {
+		if known[q] {
 			continue
 		}
 		if products, raw := bridge.IsRaw(q); raw && strings.HasPrefix(products, "up/"+name+"/") {
-			up = append(up, bridge.QueueRef{Name: q, Priority: -1}) // its steps are gone: it goes as it is
+			// Its steps are gone, and what waited for them goes as it is. It may be
+			// empty still: the table before is in force until this one is.
+			up = append(up, bridge.QueueRef{Name: q, Priority: -1})
+		}
+		if g.spool.Depth(q).Records == 0 {
+			continue
 		}
 		if strings.HasPrefix(q, "up/"+name+"/") {
 			up = append(up, bridge.QueueRef{Name: q, Priority: -1})

@@ -134,6 +134,7 @@ func TestTheBillIsWhatARecorderCounts(t *testing.T) {
 	g.start()
 	lan := talker(t, g.Listen, "device-1")
 	takeAll(t, lan, "cmd/#")
+	r.linked(t)
 	chatter(t, rnd, lan, talker(t, broker.Addr, "operator"), scaled(5000, 800))
 	var units, uncertain map[string]int64
 	g.settled(t, func() bool {
@@ -159,6 +160,7 @@ func TestTheBillBoundsWhatARecorderCounts(t *testing.T) {
 	g.start()
 	lan := talker(t, g.Listen, "device-1")
 	takeAll(t, lan, "cmd/#")
+	r.linked(t)
 	operator := talker(t, broker.Addr, "operator")
 	for range scaled(10, 3) {
 		var talk sync.WaitGroup

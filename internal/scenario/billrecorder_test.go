@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -151,4 +152,13 @@ func (r *billRecorder) counted(what string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.units[what]
+}
+
+// linked waits until both connections are there and the way down is subscribed:
+// what comes before goes to nobody.
+func (r *billRecorder) linked(t *testing.T) {
+	t.Helper()
+	if !until(30*time.Second, func() bool { return r.counted("link") >= 3 }) {
+		t.Fatal("the gateway did not connect and subscribe")
+	}
 }

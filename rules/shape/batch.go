@@ -16,6 +16,10 @@ const (
 	maxWaiting = 8 << 20 // bytes of all open batches of a route
 )
 
+// full is how many percent of its limit a compressed batch must have to be sent:
+// looking once more for the rest costs more than it saves.
+const full = 97
+
 // several is the device of a batch whose messages are of more than one.
 const several = "(several)"
 
@@ -167,7 +171,7 @@ func (b *batcher) overhead(g *group) int {
 // it is too large by then its last messages begin the next one.
 func (b *batcher) try(g *group, next func(*item)) {
 	n, size := b.fit(g.elements)
-	if room := b.limit - g.head.overhead; n == len(g.elements) && size < room {
+	if room := b.limit - g.head.overhead; n == len(g.elements) && size < room*full/100 {
 		// The next look is when it is full if it goes on like this, a little early.
 		g.tryAt = max(g.plain+1, g.plain*(100*room/max(size, 1))/102)
 		return
@@ -195,8 +199,12 @@ func (b *batcher) fit(elements []element) (n, size int) {
 		return len(elements), size
 	}
 	low, high := 1, len(elements)-1
+	guess := len(elements) * (b.limit - b.groupOf(groupKey{}, elements).head.overhead) / max(size, 1) * full / 100
 	for low < high {
 		middle := (low + high + 1) / 2
+		if guess > low && guess <= high { // once: near the end
+			middle, guess = guess, 0
+		}
 		if fits(middle) {
 			low = middle
 		} else {

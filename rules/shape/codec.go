@@ -2,9 +2,9 @@ package shape
 
 import (
 	"bytes"
-	"compress/gzip"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ebbgate/ebbgate/bridge"

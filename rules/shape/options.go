@@ -87,6 +87,8 @@ func (b Batch) limit() int {
 type Around struct {
 	TTL    time.Duration
 	Retain bool // the route keeps the retain flag
+	// KeepLast is how many messages of one topic wait, 0 for all.
+	KeepLast int
 }
 
 // Validate returns what is wrong with the steps, and which of them make no sense
@@ -112,6 +114,13 @@ func (o Options) Validate(r Around) []bridge.Problem {
 	}
 	if o.Split != 0 {
 		v.split(o.Split, r)
+	}
+	if r.KeepLast > 0 && (o.Batch.on() || o.Split != 0) {
+		path := "batch.format"
+		if !o.Batch.on() {
+			path = "split"
+		}
+		v.add(path, "does not go with keep_last: a batch or a part that is replaced takes messages with it that nothing replaces", "take keep_last out, or give the states that it is for a route of their own")
 	}
 	if int(o.Split) > 0 && o.Batch.on() && int(o.Split) < o.Batch.limit() {
 		v.add("split", fmt.Sprintf("%v is below the size of a batch: every full batch would be cut again", o.Split), "write more than the batch's size, such as 128KiB")

@@ -120,35 +120,12 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, upstream.Explain(err)
 	}
-	if u.hooks.Carried != nil {
-		raw = counted{raw, u.hooks.Carried}
-	}
-	secure := tls.Client(raw, conf)
+	secure := tls.Client(upstream.Counted(raw, u.hooks.Carried), conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
 	}
 	return secure, nil
-}
-
-// counted tells what it carries.
-type counted struct {
-	net.Conn
-	carried func(bytes int)
-}
-
-// Read implements net.Conn.
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.carried(n)
-	return n, err
-}
-
-// Write implements net.Conn.
-func (c counted) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.carried(n)
-	return n, err
 }
 
 func (u *Uplink) up() {
