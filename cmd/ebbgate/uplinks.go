@@ -6,6 +6,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/failover"
 	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
@@ -52,6 +53,9 @@ func (g *gateway) withFailover(name string, u configs.Upstream, up uplink, i int
 		raise(w)
 	}
 	own.Clear = func(code string) { over(code + "-failover") }
+	own.Opened = func(clientID string) upstream.Connection {
+		return g.meter.Opened(to, clientID, billing.Connection{})
+	}
 	log := g.log.With("upstream", to, "for", name)
 	second, err := g.openUplink(name, other, other.MQTT, upstream.ClientID(configs.FailoverID(other, name), i), shared, log, own)
 	if err != nil {
