@@ -147,6 +147,7 @@ type taken byte
 const (
 	takenNo     taken = iota // not for this session: denied, or not kept and absent
 	takenQueued              // sent or waiting
+	takenGone                // the session or group has ended
 	takenFull                // no room: the newest is dropped, and counted unless somebody awaits it
 )
 
@@ -157,7 +158,9 @@ func (s *session) reserve(d *delivery, promised bool) taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ended || !s.mayReceive(d):
+	case s.ended:
+		return takenGone
+	case !s.mayReceive(d):
 		return takenNo
 	case !s.keep.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)): // B63
 		s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
