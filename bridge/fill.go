@@ -12,6 +12,9 @@ func (f *Forwarder) fill() error {
 	for _, l := range f.lines {
 		l.look()
 	}
+	if len(f.lines) > 1 {
+		f.noteIdle(time.Now())
+	}
 	for _, ln := range f.lanes {
 		if f.closed(ln) {
 			continue
@@ -61,15 +64,20 @@ func (f *Forwarder) readOn(r *reader) error {
 		if l == nil {
 			return nil
 		}
+		if (l.passed[n] != nil || l.isFull(n)) && f.lend(s) {
+			continue
+		}
 		if behind := l.passed[n]; behind != nil {
+			s.passed = f.passes
 			behind.tips[t.n].back(t.head.Place)
 			t.head = nil
 			continue
 		}
 		if !l.takes() || l.isFull(n) {
-			if !f.someHungry(n) {
+			if !l.isSlow(n, time.Now()) || !f.someHungry(n) {
 				return nil
 			}
+			s.passed = f.passes
 			l.passed[n] = f.behind(r)
 			t.head = nil
 			f.setLimits(r)

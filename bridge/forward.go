@@ -51,6 +51,8 @@ type Forwarder struct {
 	running  int     // those whose goroutine runs
 	up       int     // those that have a link, or are being accounted for
 	takers   []*line // those that take messages
+	passes   int     // how often the front went back to what it had passed over
+	idle     *line   // one that has nothing to do; nil: none
 	slots    []slot
 	moves    map[*slot]struct{} // those that move
 	suspects map[Seq]*suspect
@@ -143,7 +145,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 		f.slots[i].n = i
 	}
 	for i, s := range senders {
-		f.lines = append(f.lines, newLine(i, f, s))
+		f.lines = append(f.lines, newLine(i, len(senders), f, s))
 	}
 	return f
 }

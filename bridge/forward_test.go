@@ -95,9 +95,9 @@ func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcom
 func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored)                 { m.uncertain++ }
 func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
 
-func openSpool(t *testing.T) *spool.Spool { return openAt(t, t.TempDir()) }
+func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }
 
-func openAt(t *testing.T, dir string) *spool.Spool {
+func openAt(t testing.TB, dir string) *spool.Spool {
 	t.Helper()
 	o := spool.DefaultOptions()
 	o.Dir = dir

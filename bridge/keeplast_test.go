@@ -85,7 +85,7 @@ func TestKeepLastWhileTheLinkIsDown(t *testing.T) {
 		publish(t, s, 1000*round+500, 1000*round+1000, topics)
 		reach(t, "the last two of five topics", func() bool { return s.Depth(normal).Records == 10 })
 		stop()
-		if got, want := strings.Join(heldIn(t, s, normal), " "), fmt.Sprint("990 991 992 993 994 995 996 997 998 999"); round == 0 && got != want {
+		if got, want := strings.Join(heldIn(t, s, normal), " "), "990 991 992 993 994 995 996 997 998 999"; round == 0 && got != want {
 			t.Errorf("held: %s, want %s", got, want)
 		}
 	}

@@ -157,6 +157,7 @@ func (t *tip) back(p Place) {
 
 // goBack makes the front read again what it has passed over for full lines.
 func (f *Forwarder) goBack() {
+	f.passes++
 	for _, l := range f.lines {
 		for i, r := range l.passed {
 			if r != nil {

@@ -28,19 +28,23 @@ type line struct {
 	stop      context.CancelFunc
 	retiring  bool
 	up        bool
-	ended     error     // why the link ended that is being accounted for
-	cause     error     // what the link itself said
-	window    int       // of the link, or 1: see suspect
-	full      int       // of the link
-	settled   int       // outcomes settled since the last giveBack
-	oldest    *flight   // of those that the link lost
-	suspected Seq       // the oldest when the receiver hung up, the last time
-	passed    []*reader // by lane: what the front has passed over because this line was full
-	pending   []*flight // to be published
-	held      []int     // by lane: what waits here, as of the last look, and pending
-	bytes     []int     // by lane: their bytes
-	most      []int     // by lane: how much may wait
-	filled    []bool    // by lane: it had as much
+	ended     error       // why the link ended that is being accounted for
+	cause     error       // what the link itself said
+	window    int         // of the link, or 1: see suspect
+	full      int         // of the link
+	settled   int         // outcomes settled since the last giveBack
+	oldest    *flight     // of those that the link lost
+	suspected Seq         // the oldest when the receiver hung up, the last time
+	passed    []*reader   // by lane: what the front has passed over because this line was full
+	idleSince time.Time   // it had nothing to do since; zero: it has
+	lent      int         // slots, since then
+	pending   []*flight   // to be published
+	held      []int       // by lane: what waits here, as of the last look, and pending
+	bytes     []int       // by lane: their bytes
+	most      []int       // by lane: how much may wait
+	mostBytes int         // of each lane
+	fullSince []time.Time // by lane: the front has met it full, and it was not half empty since
+	filled    []bool      // by lane: it had as much
 
 	mu     sync.Mutex
 	queues []queue // by lane
@@ -70,18 +74,20 @@ type queue struct {
 // doubled whenever the line ran dry, up to lookAhead, which is 5 ms at full speed:
 // what is read is marked, and a crash leaves that uncertain. When a quarter is
 // left the forwarder is told.
+// The bytes of one lane are shared by the lines, down to leastBytes for each.
 const (
 	leastAhead     = 32
 	lookAhead      = 512
 	lookAheadBytes = 1 << 20
+	leastBytes     = 192 << 10
 )
 
-func newLine(n int, f *Forwarder, s Sender) *line {
+func newLine(n, of int, f *Forwarder, s Sender) *line {
 	l := &line{
-		n: n, f: f, sender: s,
+		n: n, f: f, sender: s, mostBytes: max(lookAheadBytes/of, leastBytes),
 		resume: make(chan struct{}), wake: make(chan struct{}, 1),
 		passed: make([]*reader, len(f.lanes)), held: make([]int, len(f.lanes)), bytes: make([]int, len(f.lanes)),
-		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), queues: make([]queue, len(f.lanes)),
+		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), fullSince: make([]time.Time, len(f.lanes)), queues: make([]queue, len(f.lanes)),
 	}
 	for i, ln := range f.lanes {
 		l.queues[i].cost, l.queues[i].low, l.most[i] = ln.cost, leastAhead/4, leastAhead
@@ -277,6 +283,9 @@ func (l *line) look() {
 			q.low = l.most[i] / 4
 		}
 		q.dry, l.filled[i] = false, false
+		if l.held[i] <= l.most[i]/2 && l.bytes[i] <= l.mostBytes/2 {
+			l.fullSince[i] = time.Time{}
+		}
 	}
 }
 
@@ -284,11 +293,23 @@ func (l *line) look() {
 func (l *line) isFull(lane int) bool {
 	full := l.held[lane] >= l.most[lane]
 	l.filled[lane] = l.filled[lane] || full
-	return full || l.bytes[lane] >= lookAheadBytes
+	return full || l.bytes[lane] >= l.mostBytes
 }
 
+// isSlow reports whether a full line has been full for so long that others need
+// not wait for it: one that is as fast as the reading has room again at once, and
+// to read past it would be for nothing.
+func (l *line) isSlow(lane int, now time.Time) bool {
+	if l.fullSince[lane].IsZero() {
+		l.fullSince[lane] = now
+	}
+	return !l.takes() || now.Sub(l.fullSince[lane]) >= slowAfter
+}
+
+const slowAfter = 200 * time.Millisecond
+
 func (l *line) isHungry(lane int) bool {
-	return l.held[lane] <= l.most[lane]/4 && l.bytes[lane] <= lookAheadBytes/4
+	return l.held[lane] <= l.most[lane]/4 && l.bytes[lane] <= l.mostBytes/4
 }
 
 // recall takes back what waits and matches. [the forwarder's]

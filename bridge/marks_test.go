@@ -70,7 +70,7 @@ func TestMarksOfASlowLinkAreNear(t *testing.T) {
 	}
 }
 
-func commit(t *testing.T, s bridge.Spool, b *bridge.Batch) {
+func commit(t testing.TB, s bridge.Spool, b *bridge.Batch) {
 	t.Helper()
 	done := make(chan error, 1)
 	s.Commit(b, func(_ bridge.Seq, err error) { done <- err })

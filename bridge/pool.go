@@ -13,6 +13,8 @@ type slot struct {
 	n        int   // among the slots
 	line     *line // where its devices are sent; nil: none is up
 	out      int   // waiting or in flight on the line
+	passed   int   // when the front has passed over it, see goBack
+	lent     *line // where it is instead of where its number says; nil: nowhere
 	moving   *hold // not nil: read again when out is 0, then for another line
 	suspects int   // messages that the receiver hung up on: it stays at home
 }
@@ -78,6 +80,7 @@ func (f *Forwarder) assign() {
 	f.goBack()
 	for i := range f.slots {
 		s := &f.slots[i]
+		s.lent = nil
 		switch {
 		case s.moving == nil && s.line == f.lineOf(s):
 		case s.out == 0:
@@ -91,6 +94,9 @@ func (f *Forwarder) assign() {
 
 // lineOf is where a slot should be.
 func (f *Forwarder) lineOf(s *slot) *line {
+	if s.lent != nil {
+		return s.lent
+	}
 	if f.wanted > 0 {
 		home := f.lines[jump(uint64(s.n), f.wanted)]
 		// A message that ended its line must not end the others as well.

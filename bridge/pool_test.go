@@ -27,7 +27,6 @@ type fleet struct {
 	last  map[string]int         // device → the highest number that came
 	first map[string]int         // device and payload → how often it came
 	used  map[int]int            // connection → messages
-	most  int                    // not answered at once, on all connections
 	sent  int
 	links map[int]*fleetLink
 }
@@ -344,4 +343,51 @@ func (w *withheld) release() {
 	for _, done := range w.held {
 		go done()
 	}
+}
+
+// A connection with nothing to do takes devices over from one that is held up,
+// but those of which something is on its way there.
+func TestPoolLendsDevices(t *testing.T) {
+	const devices, each = 200, 20
+	s := openSpool(t)
+	r := newReceiver(t, 20)
+	gate := make(chan struct{})
+	senders := r.senders(2)
+	senders[1] = stalled{senders[1], gate}
+	putMany(t, s, normal, devices*each, func(i int) string { return fmt.Sprint("d", i%devices) })
+	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, senders)
+	// Of the half that is on the second connection at most the 33 that it has
+	// read are stuck; some devices more, for the halves are not equal.
+	await(t, func() string { return fmt.Sprint(f.Stats(), s.Depth(normal)) }, func() bool { return f.Stats().Acked >= (devices-50)*each })
+	close(gate)
+	await(t, func() string { return fmt.Sprint(f.Stats(), s.Depth(normal)) }, empty(s, normal))
+	end()
+	if r.sent != devices*each {
+		t.Errorf("%d sent", r.sent)
+	}
+}
+
+// stalled sends nothing until its gate opens.
+type stalled struct {
+	bridge.Sender
+	gate chan struct{}
+}
+
+func (g stalled) Connect(ctx context.Context) (bridge.Link, error) {
+	l, err := g.Sender.Connect(ctx)
+	return stalledLink{l, g.gate}, err
+}
+
+type stalledLink struct {
+	bridge.Link
+	gate chan struct{}
+}
+
+func (l stalledLink) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
+	select {
+	case <-l.gate:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return l.Link.Send(ctx, d, report)
 }

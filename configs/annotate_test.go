@@ -26,6 +26,8 @@ var samples = map[string]string{
 	"upstreams.aws.tls.key":        "certs/gateway.key",
 	"upstreams.aws.billing.region": "eu-central-1",
 
+	"upstreams.aws.billing.budgets.name":           "monthly",
+	"upstreams.aws.billing.budgets.usd":            `"25"`,
 	"upstreams.aws.billing.declared_rules.topic":   "dt/#",
 	"upstreams.aws.billing.declared_rules.rules":   "1",
 	"upstreams.aws.billing.declared_rules.actions": "1",

@@ -102,9 +102,10 @@ func (c *check) packages() {
 		if u.Type == TypeSandbox && u.MQTT.Endpoint == "" {
 			u.MQTT.Endpoint = "mqtt://localhost" // it chooses its own
 		}
-		c.under(at, "upstream", u.MQTT.Validate())
+		c.under(at, "upstream", u.validate())
 		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
 		c.under(at+".aws", "upstream", u.AWS.Validate())
+		c.under(at+".failover", "upstream", u.Failover.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())
 		c.under(at+".metered", "metered", u.Metered.Validate())
 	}

@@ -3,8 +3,10 @@ package configs
 import (
 	"net/url"
 	"reflect"
+	"strings"
 	"time"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
@@ -12,7 +14,9 @@ import (
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
-	"github.com/ebbgate/ebbgate/upstream/gate"
+	"github.com/ebbgate/ebbgate/upstream/failover"
+	"github.com/ebbgate/ebbgate/upstream/https"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -43,19 +47,20 @@ const (
 
 // Upstream is one cloud.
 type Upstream struct {
-	Type    string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
-	MQTT    mqtt.Options         `koanf:",squash"`
-	Pool    upstream.PoolOptions `koanf:",squash"`
-	AWS     aws.Options          `koanf:"aws"`
-	Billing billing.Options      `koanf:"billing" doc:"How this upstream bills."`
-	Metered gate.Options         `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Type     string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT     mqtt.Options         `koanf:",squash"`
+	Pool     upstream.PoolOptions `koanf:",squash"`
+	AWS      aws.Options          `koanf:"aws"`
+	Failover failover.Options     `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
+	Billing  billing.Options      `koanf:"billing" doc:"How this upstream bills."`
+	Metered  metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Signs reports whether the upstream's login is a signature with AWS credentials,
 // and the region that its host names; that may be none.
 func (u Upstream) Signs() (region string, signs bool) {
 	e, err := url.Parse(u.MQTT.Endpoint)
-	if err != nil || e.Scheme != "wss" && e.Scheme != "ws" {
+	if err != nil || e.Scheme != "wss" && e.Scheme != "ws" && e.Scheme != "https" {
 		return "", false
 	}
 	host, known := upstream.ParseAWSHost(e.Hostname())
@@ -65,7 +70,40 @@ func (u Upstream) Signs() (region string, signs bool) {
 	case aws.SignNever:
 		return host.Region, false
 	}
+	if e.Scheme == "https" {
+		return host.Region, known && u.MQTT.TLS.Cert == ""
+	}
 	return host.Region, known && u.MQTT.Username == "" && !u.MQTT.Authorizer.Used()
+}
+
+// FailoverID is the client id by which an upstream is logged in to that takes over
+// from the one of that name: its own may be in use.
+func FailoverID(u Upstream, from string) string { return u.MQTT.ClientID + "-for-" + from }
+
+// HTTPS are the options of an upstream that is published to over HTTPS; ok is
+// false for those that speak MQTT.
+func (u Upstream) HTTPS() (o https.Options, ok bool) {
+	m := u.MQTT
+	return https.Options{
+		Endpoint: m.Endpoint, TLS: m.TLS, Proxy: m.Proxy, Limits: m.Limits,
+		ConnectTimeout: m.ConnectTimeout, AckTimeout: m.AckTimeout, Backoff: m.Backoff,
+	}, strings.HasPrefix(m.Endpoint, "https:")
+}
+
+// validate asks the package of the upstream's way.
+func (u Upstream) validate() []bridge.Problem {
+	o, ok := u.HTTPS()
+	if !ok {
+		return u.MQTT.Validate()
+	}
+	_, signs := u.Signs()
+	out := o.Validate(signs)
+	m := u.MQTT // what both ways have
+	if m.Username != "" || m.Password != "" || m.Authorizer.Used() {
+		out = append(out, bridge.Problem{Path: "username", Text: "over HTTPS a client certificate or AWS credentials are the login", Remedy: "remove username, password and authorizer, or use wss://"})
+	}
+	m.Endpoint, m.TLS, m.Proxy, m.Username, m.Password, m.Authorizer = "mqtts://localhost", upstream.TLSOptions{}, upstream.ProxyOptions{}, "", "", mqtt.AuthorizerOptions{}
+	return append(out, m.Validate()...)
 }
 
 // Admin is the port for health and metrics.
@@ -96,7 +134,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: gate.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Failover: failover.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.
@@ -113,6 +151,8 @@ func fresh(t reflect.Type) reflect.Value {
 		*p = rules.DefaultDownRoute()
 	case *billing.DeclaredRule:
 		*p = billing.DefaultDeclaredRule()
+	case *billing.Budget:
+		*p = billing.DefaultBudget()
 	}
 	return v
 }

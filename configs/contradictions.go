@@ -21,6 +21,7 @@ func (c *check) contradictions() {
 	c.clientIDs()
 	c.sandboxes()
 	c.signatures()
+	c.failovers()
 	c.admin()
 	c.listenerPolicies()
 	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {
@@ -44,12 +45,22 @@ func (c *check) routes() {
 		}
 		c.complain(path, codeUpstream, quote(name)+" is not an upstream", remedy)
 	}
+	receives := func(path, name string) {
+		if _, https := c.config.Upstreams[name].HTTPS(); https {
+			c.complain(path, codeOneWay, quote(name)+" is published to over HTTPS, which brings nothing back", "use an endpoint with mqtts:// or wss://, or another upstream for this")
+		}
+	}
 	look("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
+	receives("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
 		look(indexed("routes.up", i)+".upstream", r.Upstream)
+		if c.config.Upstreams[r.Upstream].MQTT.Protocol == "3.1.1" && r.Origin == "user_properties" {
+			c.complain(indexed("routes.up", i)+".origin", codeProperties, "is user_properties, and "+quote(r.Upstream)+" speaks MQTT 3.1.1, which has none", "set it to envelope, or to none")
+		}
 	}
 	for i, r := range c.config.Routes.Down {
 		look(indexed("routes.down", i)+".upstream", r.Upstream)
+		receives(indexed("routes.down", i)+".upstream", r.Upstream)
 	}
 }
 
@@ -88,6 +99,26 @@ func (c *check) sandboxes() {
 	}
 }
 
+// failovers finds upstreams that fail over to nobody, to themselves, or in a chain.
+func (c *check) failovers() {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		u, at := c.config.Upstreams[name], "upstreams."+name+".failover.to"
+		other, ok := c.config.Upstreams[u.Failover.To]
+		switch {
+		case u.Failover.To == name:
+			c.complain(at, codeFailover, "is the upstream itself", "name another one")
+		case ok && (u.Type == TypeSandbox || other.Type == TypeSandbox):
+			c.complain(at, codeFailover, "a sandbox is on this machine and is always reached", "leave it out")
+		case ok && other.Failover.To != "":
+			c.complain(at, codeFailover, quote(u.Failover.To)+" fails over itself, and messages go over once only", "remove its failover, or name another upstream")
+		case ok && len(FailoverID(other, name)) > 120: // the pool adds its numbers
+			c.complain(at, codeFailover, "makes the client id "+quote(FailoverID(other, name))+", which is too long", "give "+quote(u.Failover.To)+" a shorter client_id")
+		case u.Failover.To != "" && !ok:
+			c.complain(at, codeUpstream, quote(u.Failover.To)+" is not an upstream", "add it under upstreams:")
+		}
+	}
+}
+
 // signatures finds logins by a signature that nobody could make, or would make.
 func (c *check) signatures() {
 	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
@@ -99,7 +130,7 @@ func (c *check) signatures() {
 		case u.AWS.Sign == aws.SignNever && u.AWS.AccessKeyID+u.AWS.Profile != "":
 			c.complain(at+".aws.sign", codeSign, "is never, and AWS credentials are given", "remove them, or sign")
 		case !signs && u.AWS.Sign == aws.SignAlways:
-			c.complain(at+".aws.sign", codeSign, "is always, and only a WebSocket can be opened by a signature", "use an endpoint with wss://, or remove aws.sign")
+			c.complain(at+".aws.sign", codeSign, "is always, and MQTT over TLS has no signature", "use an endpoint with wss:// or https://, or remove aws.sign")
 		}
 	}
 }

@@ -16,7 +16,7 @@ func FuzzLoad(f *testing.F) {
 			f.Add(s.body, strings.Join(s.env, "\n"), strings.Join(s.sets, "\n"))
 		}
 	}
-	for _, name := range []string{"ebbgate.yaml", "aws-iot-core.yaml", "mosquitto.yaml", "emqx.yaml"} {
+	for _, name := range []string{"ebbgate.yaml", "aws-iot-core.yaml", "mosquitto.yaml", "emqx.yaml", "savings.yaml"} {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

@@ -40,7 +40,7 @@ func TestGood(t *testing.T) {
 
 func TestExamples(t *testing.T) {
 	env := []string{"AWS_IOT_ENDPOINT=x-ats.iot.eu-central-1.amazonaws.com", "MOSQUITTO_PASSWORD=s3cret"}
-	for _, name := range []string{"ebbgate.yaml", "aws-iot-core.yaml", "mosquitto.yaml", "emqx.yaml"} {
+	for _, name := range []string{"ebbgate.yaml", "aws-iot-core.yaml", "mosquitto.yaml", "emqx.yaml", "savings.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			data, err := Examples.ReadFile(name)
 			if err != nil {

@@ -102,7 +102,7 @@ func plainYAML(t *testing.T, text string) any {
 func TestSchemaAcceptsWhatLoadAccepts(t *testing.T) {
 	s := parsedSchema(t)
 	texts := map[string]string{"annotated": annotate(false), "annotated entries": annotate(true)}
-	for _, name := range []string{"aws-iot-core.yaml", "mosquitto.yaml", "emqx.yaml"} {
+	for _, name := range []string{"aws-iot-core.yaml", "mosquitto.yaml", "emqx.yaml", "savings.yaml"} {
 		data, err := Examples.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -89,7 +89,7 @@ func (s *session) finishLocked(c *client, q *fifo, d *delivery) bool {
 	if !s.out.numbered(d) {
 		return false
 	}
-	if _, err := c.wire.Write(encodeStep(packets.Pubrel, d.id, 0)); err != nil {
+	if _, err := c.wire.Write(encodeStep(packets.Pubrel, d.id)); err != nil {
 		return false
 	}
 	d.released = true
@@ -120,13 +120,13 @@ func (s *session) recorded(c *client, id uint16, code byte) {
 	at, d := s.out.awaited(id)
 	switch {
 	case d == nil: // its end was lost with a connection; see released
-		_, _ = c.wire.Write(encodeStep(packets.Pubrel, id, 0))
+		_, _ = c.wire.Write(encodeStep(packets.Pubrel, id))
 	case code >= packets.ErrUnspecifiedError.Code && !d.released: // the device has had its say
 		s.doneLocked(s.out.land(at), bridge.ResultAcked)
 		s.pumpLocked()
 	case d.released || !d.fixes():
 		d.released = true
-		_, _ = c.wire.Write(encodeStep(packets.Pubrel, id, 0))
+		_, _ = c.wire.Write(encodeStep(packets.Pubrel, id))
 	case !d.releasing:
 		s.commitReleaseLocked(c, d)
 	}
@@ -163,7 +163,7 @@ func (s *session) release(c *client, d *delivery) {
 	defer s.mu.Unlock()
 	if _, now := s.out.awaited(d.id); s.client == c && now == d {
 		d.released = true
-		_, _ = c.wire.Write(encodeStep(packets.Pubrel, d.id, 0))
+		_, _ = c.wire.Write(encodeStep(packets.Pubrel, d.id))
 	}
 }
 
@@ -209,7 +209,7 @@ func (s *session) shelveLocked(d *delivery) taken {
 // reports whether the delivery is beyond its PUBLISH.
 func (s *session) remindLocked(c *client, d *delivery) bool {
 	if d.qos == 2 && d.released {
-		_, _ = c.wire.Write(encodeStep(packets.Pubrel, d.id, 0))
+		_, _ = c.wire.Write(encodeStep(packets.Pubrel, d.id))
 	}
 	return d.qos == 2 && (d.released || d.releasing)
 }

@@ -138,12 +138,12 @@ func (c *client) released(id uint16) {
 	s := c.session
 	e := s.received.find(id)
 	if e == nil { // PUBCOMP was lost with a connection: 0x92 would be right, but clients take it for a failure
-		_, _ = c.wire.Write(encodeStep(packets.Pubcomp, id, 0))
+		_, _ = c.wire.Write(encodeStep(packets.Pubcomp, id))
 		return
 	}
 	forgotten := func() {
 		s.received.release(id, e)
-		_, _ = c.wire.Write(encodeStep(packets.Pubcomp, id, 0))
+		_, _ = c.wire.Write(encodeStep(packets.Pubcomp, id))
 	}
 	if s.keep == nil {
 		forgotten()
@@ -169,10 +169,10 @@ func (c *client) releasedAgain(id uint16) {
 	}
 }
 
-// encodeStep makes a packet of the QoS 2 handshake; a code other than 0 is for
-// v5 only.
-func encodeStep(kind byte, id uint16, code byte) []byte { return appendStep(nil, kind, id, code) }
+// encodeStep makes a packet of the QoS 2 handshake.
+func encodeStep(kind byte, id uint16) []byte { return appendStep(nil, kind, id, 0) }
 
+// appendStep appends one; a code other than 0 is for v5 only.
 func appendStep(b []byte, kind byte, id uint16, code byte) []byte {
 	first := kind << 4
 	if kind == packets.Pubrel {

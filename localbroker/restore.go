@@ -10,9 +10,7 @@ import (
 // restore takes from the shelf what an earlier start has left. What is damaged
 // is given up and told, and stops nothing.
 func (b *Broker) restore() error {
-	if err := b.restoreNumbers(); err != nil {
-		return fmt.Errorf("local broker: read numbers: %w", err)
-	}
+	b.restoreNumbers()
 	owners := map[uint64]*backlog{}
 	if err := b.restoreSessions(owners); err != nil {
 		return fmt.Errorf("local broker: read sessions: %w", err)
@@ -74,21 +72,20 @@ func (b *Broker) unreadable(namespace, what string, known func(key string) bool)
 	return nil
 }
 
-func (b *Broker) restoreNumbers() error {
+func (b *Broker) restoreNumbers() {
 	v, err := b.store.Get(shelfNumbers, numbersKey)
 	if err == nil && v == nil {
-		return nil
+		return
 	}
 	if err == nil && len(v) != 8 {
 		err = errDamaged
 	}
 	if err != nil { // what is found below raises them
 		b.store.damaged("the numbers", err)
-		return nil
+		return
 	}
 	b.store.next = binary.BigEndian.Uint64(v)
 	b.store.ceiling = b.store.next
-	return nil
 }
 
 // raise keeps numbers above one that is in use.

@@ -126,7 +126,7 @@ func TestLoad(t *testing.T) {
 func TestWroteCounts(t *testing.T) {
 	var tr traffic
 	big := encode(t, publish(0, "t", string(make([]byte, 20_000))), 4)
-	tr.wrote(append(append(encodeStep(packets.Puback, 1, 0), big...), packets.Pingresp<<4, 0))
+	tr.wrote(append(append(encodeStep(packets.Puback, 1), big...), packets.Pingresp<<4, 0))
 	if tr.packetsOut.Load() != 3 || tr.publishesOut.Load() != 1 || tr.bytesOut.Load() != int64(len(big)+6) {
 		t.Errorf("%d packets, %d publishes, %d bytes", tr.packetsOut.Load(), tr.publishesOut.Load(), tr.bytesOut.Load())
 	}

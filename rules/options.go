@@ -1,6 +1,10 @@
 package rules
 
-import "time"
+import (
+	"time"
+
+	"github.com/ebbgate/ebbgate/rules/shape"
+)
 
 // Options are the routes as written in the configuration. Start from
 // [DefaultOptions], [DefaultUpRoute] and [DefaultDownRoute]: an empty string is
@@ -26,7 +30,13 @@ type UpRoute struct {
 	TTL      time.Duration `koanf:"ttl" doc:"How long a message may wait before it is dropped and counted; 0s is for ever."`
 	KeepLast int           `koanf:"keep_last" min:"0" max:"1000" doc:"How many messages of one topic may wait, the newest ones, for states of which only the last word counts: what they replace is dropped and logged as conflated; 0 keeps all. Sparkplug (spBv1.0/…) is left alone unless from names it."`
 	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag at the upstream: clear, or keep what the device set. AWS bills a retained message twice."`
-	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all."`
+	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all. In a batch: user_properties are those of the batch, envelope is one around each message."`
+
+	Where       string        `koanf:"where" doc:"Condition in CEL on topic, levels, client_id, thing, properties, content_type, payload (JSON or CBOR), size, qos and retain; the route takes a message only when it holds. Empty: always."`
+	OnError     string        `koanf:"on_error" enum:"keep,drop" doc:"When where cannot decide a message, or deadband or window cannot read it: keep sends it all the same, drop does not."`
+	Sample      SampleOptions `koanf:"sample" doc:"Takes a part of the messages of each topic; the others go nowhere."`
+	BasicIngest string        `koanf:"basic_ingest" doc:"Name of the AWS IoT rule that takes the messages by Basic Ingest, which bills no message: the topic gets $aws/rules/NAME/ before it. Empty: none."`
+	Steps       shape.Options `koanf:",squash"`
 }
 
 // DownRoute takes messages of an upstream to local topics.
@@ -52,7 +62,7 @@ func DefaultOptions() Options {
 // DefaultUpRoute holds the defaults of a route up: it loses nothing (QoS 1, no
 // expiry) and does not pay twice (retain cleared).
 func DefaultUpRoute() UpRoute {
-	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties"}
+	return UpRoute{Topic: "${topic}", QoS: "1", Priority: 4, Retain: "clear", Origin: "user_properties", OnError: "keep", Steps: shape.DefaultOptions()}
 }
 
 // DefaultDownRoute holds the defaults of a route down. A command that no device

@@ -8,7 +8,10 @@ import (
 
 // Router routes by the table that is in force. It is safe for concurrent use
 // and implements [bridge.Router].
-type Router struct{ table atomic.Pointer[Table] }
+type Router struct {
+	table     atomic.Pointer[Table]
+	undecided atomic.Pointer[Undecided]
+}
 
 var _ bridge.Router = (*Router)(nil)
 
@@ -26,9 +29,18 @@ func (r *Router) Table() *Table { return r.table.Load() }
 // the old one.
 func (r *Router) Swap(t *Table) { r.table.Store(t) }
 
+// OnUndecided sets who is told of messages whose condition could not be decided.
+// It is called from every goroutine that routes, and must not block.
+func (r *Router) OnUndecided(tell Undecided) { r.undecided.Store(&tell) }
+
 // Up routes what a device published, see [Table.Up].
 func (r *Router) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
-	return r.table.Load().Up(p, m)
+	var tell Undecided
+	if t := r.undecided.Load(); t != nil {
+		tell = *t
+	}
+	t := r.table.Load()
+	return t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all, tell)
 }
 
 // Down routes what an upstream sent, see [Table.Down].
@@ -53,11 +65,12 @@ func (t *Table) Takes(topic string) (upstream string, ok bool) {
 }
 
 // Up lists the receivers of what p published: none when no route takes it or
-// it is local-only. It fails with kind TopicInvalid, for all receivers, when
+// it is local-only, or when the route that takes it leaves it out of its sample.
+// It fails with kind TopicInvalid, for all receivers, when
 // one route cannot make its topic or the message has passed bridge.MaxHops
 // gateways.
 func (t *Table) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
-	return t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all)
+	return t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all, nil)
 }
 
 // Down lists the receivers of what an upstream sent: none when no route takes
@@ -67,10 +80,10 @@ func (t *Table) Down(upstream string, m *bridge.Message) ([]bridge.Receiver, err
 	if x == nil {
 		return nil, nil
 	}
-	return x.route(m, source{topic: m.Topic}, t.all)
+	return x.route(m, source{topic: m.Topic}, t.all, nil)
 }
 
-func (x *index) route(m *bridge.Message, s source, all bool) ([]bridge.Receiver, error) {
+func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) ([]bridge.Receiver, error) {
 	var hit idSet
 	x.trie.match(m.Topic, &hit)
 	first := hit.next(1)
@@ -80,20 +93,34 @@ func (x *index) route(m *bridge.Message, s source, all bool) ([]bridge.Receiver,
 	if n := bridge.Hops(m); n >= bridge.MaxHops {
 		return nil, bridge.Errorf("route", bridge.TopicInvalid, "loop: the message has passed %d gateways", n)
 	}
-	n := 1
-	if all {
-		n = hit.len()
-	}
-	out := make([]bridge.Receiver, 0, n)
-	for id := first; id >= 0 && len(out) < n; id = hit.next(id + 1) {
+	var out []bridge.Receiver
+	for id := first; id >= 0; id = hit.next(id + 1) {
 		r := &x.routes[id-1]
-		topic, err := r.topic.expand(s, r.limits)
-		if err != nil {
-			return nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
+		mine, taken := r.takes(m, s, tell)
+		if taken {
+			queue, template := r.path(m)
+			topic, err := template.expand(s, r.limits)
+			if err != nil {
+				return nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
+			}
+			if out == nil {
+				out = make([]bridge.Receiver, 0, sizeOf(all, &hit))
+			}
+			out = append(out, bridge.Receiver{
+				Queue: queue, Topic: topic, QoS: r.qos.of(m), Retain: r.keep && m.Retain, TTL: r.ttl, Origin: r.origin,
+			})
 		}
-		out = append(out, bridge.Receiver{
-			Queue: r.queue, Topic: topic, QoS: r.qos.of(m), Retain: r.keep && m.Retain, TTL: r.ttl, Origin: r.origin,
-		})
+		if mine && !all {
+			break
+		}
 	}
 	return out, nil
+}
+
+// sizeOf is how many receivers there can be.
+func sizeOf(all bool, hit *idSet) int {
+	if all {
+		return hit.len()
+	}
+	return 1
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
+	"github.com/ebbgate/ebbgate/rules/where"
 )
 
 // Table is a compiled set of routes. It is immutable and safe for concurrent
@@ -17,6 +19,7 @@ type Table struct {
 	up     index
 	down   map[string]*index // by upstream
 	queues []Queue
+	shaped []Shaped
 	subs   map[string][]Subscription
 	last   map[string]keepLast // by queue
 	passes string              // upstream whose services devices reach
@@ -33,10 +36,14 @@ const localOnly = 0
 
 // route is one route, ready for messages.
 type route struct {
-	name     string
-	queue    string
+	name   string
+	queue  string
+	raw    string // what waits for the route's steps, empty without any
+	exempt bool   // Sparkplug's messages pass the steps by
+	entry
 	upstream string
 	topic    *template
+	ingest   *template // topic, with Basic Ingest before it
 	limits   limits
 	qos      qos
 	keep     bool // the retain flag
@@ -76,11 +83,18 @@ func Compile(o Options) (*Table, error) {
 	for _, u := range o.Up {
 		t.queue("up", u.Upstream, u.Name, u.Priority)
 		t.keepLast(u)
-		t.up.add(u.From, route{
+		r := route{
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
 			topic: mustTemplate(u.Topic, true), limits: limitsOf(o.TopicLimits, true),
 			qos: parseQoS(u.QoS), keep: u.Retain == "keep", ttl: u.TTL, origin: originModes[u.Origin],
-		})
+			exempt: !shape.Sparkplug(u.From), ingest: mustTemplate(ingestTopic(u), true),
+			entry: entry{where: mustCondition(u.Where), skip: u.OnError == "drop", sampler: newSampler(u.Sample)},
+		}
+		if u.Steps.Any() {
+			r.raw = bridge.RawQueue(r.queue)
+			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop"})
+		}
+		t.up.add(u.From, r)
 	}
 	for _, d := range o.Down {
 		t.queue("down", d.Upstream, d.Name, d.Priority)
@@ -90,7 +104,7 @@ func Compile(o Options) (*Table, error) {
 		t.subscribe(d)
 		t.down[d.Upstream].add(d.From, route{
 			name: d.Name, queue: bridge.QueueName("down", d.Upstream, d.Name), upstream: d.Upstream,
-			topic: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
+			ingest: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
 			qos: parseQoS(d.QoS), keep: d.Retain == "keep", ttl: d.TTL,
 		})
 	}
@@ -129,6 +143,21 @@ func (x *index) add(filter string, r route) {
 // Queues lists the queues of all routes, in the order of the file, up before
 // down.
 func (t *Table) Queues() []Queue { return append([]Queue(nil), t.queues...) }
+
+// Shaped is a route whose steps need a line of their own (package shape). What it
+// takes waits in [bridge.RawQueue] of Queue.
+type Shaped struct {
+	Queue    string
+	Upstream string
+	Steps    shape.Options
+	Drop     bool // what a step cannot read is dropped
+}
+
+// Line makes the route's line, empty.
+func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue) }
+
+// Shaped lists the routes with such steps, in the order of the file.
+func (t *Table) Shaped() []Shaped { return slices.Clone(t.shaped) }
 
 // PassThrough is the upstream whose services devices reach, empty without.
 func (t *Table) PassThrough() string { return t.passes }
@@ -176,7 +205,7 @@ func limitsOf(name string, up bool) limits {
 	}
 }
 
-// mustFilter and mustTemplate are for what Validate has accepted.
+// mustFilter, mustTemplate and mustCondition are for what Validate has accepted.
 func mustFilter(s string) []level {
 	f, err := parseFilter(s)
 	if err != nil {
@@ -191,4 +220,16 @@ func mustTemplate(s string, device bool) *template {
 		panic("rules: " + err.Error())
 	}
 	return t
+}
+
+// mustCondition is nil for no condition.
+func mustCondition(s string) *where.Condition {
+	if s == "" {
+		return nil
+	}
+	c, err := where.Compile(s)
+	if err != nil {
+		panic("rules: " + err.Error())
+	}
+	return c
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // Validate returns everything that is wrong with the routes: filters and
@@ -85,7 +86,14 @@ func (v *validation) ups() []parsedUp {
 			v.add(at+"keep_last", fmt.Sprintf("%d is out of range", u.KeepLast), fmt.Sprintf("set it between 1 and %d, or to 0 to keep all", MaxKeepLast))
 		}
 		v.closed(at+"origin", u.Origin, "user_properties", "envelope", "none")
+		v.entry(at, u)
+		for _, p := range u.Steps.Validate(shape.Around{TTL: u.TTL, Retain: u.Retain == "keep", KeepLast: u.KeepLast}) {
+			v.add(at+p.Path, p.Text, p.Remedy)
+		}
 		from, topic, ok := v.topics(at, u.From, u.Topic, true)
+		if ok && u.BasicIngest != "" {
+			topic, ok = v.ingest(at, u)
+		}
 		if ok {
 			out = append(out, parsedUp{i, u, from, topic})
 		}
@@ -168,7 +176,7 @@ func (v *validation) unreachable(local [][]level, ups []parsedUp, downs []parsed
 			v.add(path, named(u.route.Name, u.route.From)+" takes nothing: its topics are all local_only", "narrow local_only, or take the route out")
 			continue
 		}
-		if i := slices.IndexFunc(ups[:n], func(e parsedUp) bool { return covers(e.from, u.from) }); i >= 0 && v.options.Match == "first" {
+		if i := slices.IndexFunc(ups[:n], func(e parsedUp) bool { return e.route.Where == "" && covers(e.from, u.from) }); i >= 0 && v.options.Match == "first" {
 			v.shadowed(path, named(u.route.Name, u.route.From), named(ups[i].route.Name, ups[i].route.From))
 		}
 	}

@@ -107,7 +107,8 @@ func TestValidateSaysAllAtOnce(t *testing.T) {
 	for _, p := range ps {
 		paths = append(paths, p.Path)
 	}
-	want := "match local_only[0] up[0].name up[0].upstream up[0].qos up[0].retain up[0].origin up[0].from up[0].topic" +
+	want := "match local_only[0] up[0].name up[0].upstream up[0].qos up[0].retain up[0].origin" +
+		" up[0].on_error up[0].batch.format up[0].compress up[0].batch.age up[0].from up[0].topic" +
 		" up[1].from up[1].topic down[0].name down[0].upstream down[0].qos down[0].retain down[0].from down[0].topic"
 	if got := strings.Join(paths, " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -58,6 +58,9 @@ func genOptions(dir string, z sizes, readOnly bool, log *slog.Logger) badger.Opt
 	o.Compression = options.None
 	o.BlockCacheSize, o.IndexCacheSize = 0, 0
 	o.ChecksumVerificationMode = options.OnTableAndBlockRead
+	// Without it Badger (value.go, Read) keeps the lock of a file for ever in which
+	// an entry's lengths are damaged, and closing waits for it.
+	o.VerifyValueChecksum = true
 	o.ValueThreshold = 1 // every commit goes to the value log, where a scan finds it
 	o.ValueLogFileSize = z.valueLog
 	o.MemTableSize = z.memtable

@@ -216,6 +216,11 @@ func (h *history) harm() (top, what string) {
 	}
 	kinds := slices.Sorted(maps.Keys(byKind))
 	files := byKind[kinds[h.rnd.IntN(len(kinds))]]
+	if logs := byKind["log .vlog"]; len(logs) > 0 && h.rnd.IntN(2) == 0 { // what is in them exists nowhere else
+		if files = logs; h.rnd.IntN(2) == 0 { // and behind the end of the newest is nothing that would tell
+			files = []string{slices.Max(logs)}
+		}
+	}
 	rel := files[h.rnd.IntN(len(files))]
 	path := filepath.Join(h.dir, rel)
 	top = topOf(rel)

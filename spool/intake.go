@@ -36,6 +36,7 @@ type pending struct {
 	*bridge.Batch
 	size    int
 	shelved int    // bytes of it that go to the shelf
+	relief  bool   // it releases as many records as it appends
 	ticket  uint64 // its number
 	done    func(bridge.Seq, error)
 }
@@ -94,7 +95,7 @@ func (in *intake) put(b *bridge.Batch, done func(bridge.Seq, error)) error {
 	if err != nil {
 		return err
 	}
-	return in.push(pending{Batch: b, size: size, shelved: shelved, done: done})
+	return in.push(pending{Batch: b, size: size, shelved: shelved, relief: relieves(b), done: done})
 }
 
 func (in *intake) push(p pending) error {
@@ -103,7 +104,7 @@ func (in *intake) push(p pending) error {
 	switch {
 	case in.closed:
 		return bridge.Errorf("append", bridge.Unavailable, "the spool is closing")
-	case in.full != nil:
+	case in.full != nil && !p.relief:
 		return in.full
 	case len(in.list) >= maxPendingBatches || in.bytes+p.size > maxPendingBytes:
 		return bridge.Errorf("append", bridge.Full, "%d messages wait for the disk", len(in.list))

@@ -52,6 +52,51 @@ func TestFullIsBackPressure(t *testing.T) {
 	}
 }
 
+// A spool that is full of what waits for a route's steps takes what they make of
+// it, or it would be full for ever; what comes from devices is refused as before.
+func TestFullTakesWhatRelieves(t *testing.T) {
+	o := DefaultOptions()
+	o.Dir, o.MaxSize = t.TempDir(), 256<<10
+	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeTest(t, s)
+	try := func(b *bridge.Batch) error {
+		done := make(chan error, 1)
+		s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
+		return <-done
+	}
+	raw := bridge.RawQueue(up)
+	n := 0
+	for ; err == nil; n++ {
+		b := new(bridge.Batch)
+		b.Append(record(n, raw))
+		err = try(b)
+	}
+	c := s.Cursor(raw)
+	defer c.Close()
+	left := n - 1
+	for b := new(bridge.Batch); left > 0; b = new(bridge.Batch) {
+		for range min(left, 4) {
+			r, err := c.Next()
+			if err != nil || r == nil {
+				t.Fatalf("the raw queue ends with %d left: %v", left, err)
+			}
+			b.Release(r)
+			left--
+		}
+		b.Append(record(left, up))
+		if err := try(b); err != nil {
+			t.Fatalf("what relieves is refused with %d of %d left: %v", left, n, err)
+		}
+	}
+	s.settle()
+	if d := s.Depth(raw); d.Records != 0 {
+		t.Errorf("%d records are left", d.Records)
+	}
+}
+
 func TestOneProcessPerFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir)

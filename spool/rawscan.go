@@ -17,11 +17,12 @@ type rawCommit struct {
 	value  []byte
 	intact int  // frames
 	whole  bool // every frame is intact
+	copies int  // that the scan has found of it
 }
 
 // newRawCommit looks at the frames of the commit at the start of b.
 func newRawCommit(h *commitHeader, b []byte) rawCommit {
-	c := rawCommit{header: h, value: b[:min(h.size, len(b))]}
+	c := rawCommit{header: h, value: b[:min(h.size, len(b))], copies: 1}
 	c.whole = len(c.value) == h.size
 	walked := eachFrame(h.framesOf(b), func(_ byte, body []byte) bool {
 		if body != nil {
@@ -40,9 +41,20 @@ func (c rawCommit) betterThan(old rawCommit) bool {
 	return !old.whole && (c.whole || c.intact > old.intact)
 }
 
+// found adds a copy of a commit and keeps the better one.
+func found(all map[bridge.Seq]rawCommit, c rawCommit) {
+	old := all[c.header.first]
+	c.copies += old.copies
+	if old.header != nil && !c.betterThan(old) {
+		old.copies = c.copies
+		c = old
+	}
+	all[c.header.first] = c
+}
+
 // scanRaw finds the commits of one spool in the value log files of a
 // generation, whatever has become of Badger's own files. Of two with one
-// sequence the whole one is kept. Commits inside a payload are never found in
+// sequence the better one is kept. Commits inside a payload are never found in
 // undamaged files, since the scan steps over a whole commit at a time, and not
 // in damaged ones either, since a device cannot know the spool's id.
 func scanRaw(dir string, id uint64) (map[bridge.Seq]rawCommit, error) {
@@ -51,19 +63,15 @@ func scanRaw(dir string, id uint64) (map[bridge.Seq]rawCommit, error) {
 		return nil, fmt.Errorf("scan %s: %w", dir, err)
 	}
 	sort.Strings(names)
-	found := map[bridge.Seq]rawCommit{}
+	all := map[bridge.Seq]rawCommit{}
 	for _, name := range names {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("scan: %w", err)
 		}
-		scanFile(b, id, func(c rawCommit) {
-			if old, ok := found[c.header.first]; !ok || c.betterThan(old) {
-				found[c.header.first] = c
-			}
-		})
+		scanFile(b, id, func(c rawCommit) { found(all, c) })
 	}
-	return found, nil
+	return all, nil
 }
 
 // keptSuffix names the folder with a copy of a crashed generation's newest value
@@ -84,10 +92,8 @@ func (s *Spool) keepNewest(dir string) (map[bridge.Seq]rawCommit, error) {
 	if err != nil {
 		return nil, err
 	}
-	for key, c := range kept {
-		if old, ok := raw[key]; !ok || c.betterThan(old) {
-			raw[key] = c
-		}
+	for _, c := range kept {
+		found(raw, c)
 	}
 	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog"))
 	if len(names) == 0 || len(kept) > 0 {

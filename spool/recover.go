@@ -85,6 +85,7 @@ func (s *Spool) recover() error {
 			m.gone = true
 			s.addGeneration(n, m)
 			s.loseUnreleased(m)
+			s.ending.missing[n] = m
 		default:
 			c, err := s.recoverCrashed(n, s.firstAfter(all[i+1:], known))
 			if err != nil {
@@ -288,8 +289,11 @@ func (s *Spool) readable(db *badger.DB, key bridge.Seq, best rawCommit) bool {
 		if err != nil {
 			return err
 		}
-		if c := newRawCommit(h, b); h.first != key || h.spool != s.id || best.betterThan(c) {
+		if h.first != key || h.spool != s.id {
 			return errForeign
+		}
+		if doubt := len(b) < h.size || best.copies > 1; doubt && best.betterThan(newRawCommit(h, b)) {
+			return errCut
 		}
 		return nil
 	}) == nil

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -23,6 +24,14 @@ func (s *Spool) room(list []pending) ([]pending, error) {
 	if err == nil {
 		return list, nil
 	}
+	if relief := !slices.ContainsFunc(list, func(p pending) bool { return !p.relief }); relief {
+		switch {
+		case s.fitsRelief(size):
+			return list, nil
+		case s.intake.refuses(): // and somebody waits for room already
+			return list, err
+		}
+	}
 	return append(list, s.refuseUntilRoom(err)...), err
 }
 
@@ -39,6 +48,31 @@ func (s *Spool) squeeze(on bool) {
 	s.mu.Lock()
 	s.squeezed = on
 	s.mu.Unlock()
+}
+
+// relieves reports whether a batch releases at least as many records as it
+// appends: what a route's steps make of what waits for them. Were it refused in a
+// full spool, the spool would stay full.
+func relieves(b *bridge.Batch) bool {
+	return len(b.Appends) > 0 && len(b.Releases) >= len(b.Appends)
+}
+
+// fitsRelief says whether size more bytes of relief may be written: half of the
+// headroom is for that, and one generation above the bound.
+func (s *Spool) fitsRelief(size int64) bool {
+	free, err := freeBytes(s.opts.Dir)
+	if err != nil || free < int64(s.opts.Headroom)/2+2*size {
+		return false
+	}
+	limit := int64(s.opts.MaxSize)
+	return limit == 0 || s.logBytes()+s.shelf.store.Stats().Bytes+size <= limit+s.sizes.generation
+}
+
+// refuses reports whether the intake waits for room.
+func (in *intake) refuses() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.full != nil
 }
 
 // fits says whether size more bytes may be written.

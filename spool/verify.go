@@ -29,6 +29,7 @@ type Report struct {
 	shelved uint64     // writes of the shelf that the state knows of
 	next    bridge.Seq // after all that has been seen of the log
 	tail    *tailMark
+	marked  bool // the state knows that there is one
 }
 
 // GenerationReport is what Verify finds in one generation.
@@ -83,7 +84,7 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	known := r.verifyState(s)
+	known := r.verifyState(s, len(dirs) > 0)
 	if err := r.verifyShelf(s); err != nil {
 		return nil, err
 	}
@@ -92,6 +93,8 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	}
 	if r.tail, err = readTail(dir, s.id); err != nil {
 		r.Tail = firstLine(err)
+	} else if r.tail == nil && r.marked {
+		r.Tail = "it is not there"
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(dirs), maps.Keys(known)))))
 	for i, n := range all {
@@ -128,8 +131,9 @@ func (r *Report) miss(from, to bridge.Seq) {
 	}
 }
 
-// verifyState reads the state without changing it.
-func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
+// verifyState reads the state without changing it. log says that there are
+// generations: then every start has written to it.
+func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	known := map[uint64]*generationMeta{}
 	if r.Running {
 		return known
@@ -149,8 +153,11 @@ func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
 		r.State = firstLine(err)
 		return known
 	}
+	begun := false
 	err = scanPrefix(db, "", func(k, v []byte) bool {
 		var n uint64
+		begun = begun || string(k) == keyNewest
+		r.marked = r.marked || string(k) == keyMarked
 		if _, err := fmt.Sscanf(string(k), keyGeneration+"%016x", &n); err == nil {
 			m, err := decodeMeta(v)
 			if err != nil {
@@ -164,7 +171,10 @@ func (r *Report) verifyState(s *Spool) map[uint64]*generationMeta {
 		}
 		return true
 	})
-	if err = errors.Join(err, closeBadger(db)); err != nil && r.State == "" {
+	if err = errors.Join(err, closeBadger(db)); err == nil && !begun && log {
+		err = errors.New("what it held is not there")
+	}
+	if err != nil && r.State == "" {
 		r.State = firstLine(err)
 	}
 	return known

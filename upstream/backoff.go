@@ -69,6 +69,7 @@ type Backoff struct {
 	attempts int
 	last     time.Time // of the latest attempt
 	before   time.Time // of the one before that
+	renewed  bool      // the next one follows a link that was ended to be renewed
 	offline  bool      // the latest attempt never left this machine
 }
 
@@ -114,7 +115,7 @@ func (b *Backoff) Wait(ctx context.Context) error {
 		return ctx.Err()
 	}
 	b.attempts++
-	b.before, b.last, b.offline = b.last, time.Now(), false
+	b.before, b.last, b.offline, b.renewed = b.last, time.Now(), false, false
 	return nil
 }
 
@@ -141,9 +142,7 @@ func (b *Backoff) Lived(d time.Duration, renewed bool) {
 		return
 	}
 	b.attempts = 1 // the attempt that made that link; the next one follows it
-	if renewed {
-		b.attempts = 0
-	}
+	b.renewed = renewed
 }
 
 // Attempts is how many attempts were made since the start or the latest stable
@@ -152,6 +151,8 @@ func (b *Backoff) Attempts() int { return b.attempts }
 
 func (b *Backoff) delay(now time.Time) time.Duration {
 	switch {
+	case b.renewed:
+		return 0
 	case b.offline:
 		return max(b.o.Floor-now.Sub(b.last), offlineWait/2+b.random(offlineWait/2))
 	case b.attempts == 0:

@@ -15,7 +15,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
-	"github.com/ebbgate/ebbgate/upstream/gate"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -24,17 +24,19 @@ import (
 // messages to the local broker.
 type cloud struct {
 	name       string
-	uplinks    []*mqtt.Uplink // those that may be connected
+	uplinks    []uplink // those that may be connected
 	size       *upstream.Sizer
 	wanted     atomic.Int64 // of uplinks
 	up         *bridge.Forwarder
 	upQueues   []bridge.QueueRef
+	shapers    []*bridge.Shaper
+	rawQueues  []string       // what waits for the shapers
 	downlink   *mqtt.Downlink // nil without routes down
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
-	gate       *gate.Gate   // nil for a link that may carry anything at any time
-	limit      float64      // messages a second that may go up, 0 for no limit
-	stop       func() error // ends a sandbox in this process; nil for none
+	gate       *metered.Gate // nil for a link that may carry anything at any time
+	limit      float64       // messages a second that may go up, 0 for no limit
+	stop       func() error  // ends a sandbox in this process; nil for none
 }
 
 func (c *cloud) close() error {
@@ -64,6 +66,9 @@ func (g *gateway) connections(c *cloud) int {
 	for _, q := range c.upQueues {
 		d := g.spool.Depth(q.Name)
 		load.Records, load.Bytes = load.Records+d.Records, load.Bytes+d.Bytes
+	}
+	if m := c.metered(); m != nil && !m.Open {
+		load.Records, load.Bytes = 0, 0 // connections cost, and would not be used
 	}
 	load.Acked = c.up.Stats().Acked
 	n := c.size.Want(time.Now(), load)
@@ -135,8 +140,19 @@ func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
 			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
 		}
 	}
+	for _, s := range g.table.Shaped() {
+		known[bridge.RawQueue(s.Queue)] = true
+	}
 	for _, q := range g.spool.Queues() {
-		if known[q] || g.spool.Depth(q).Records == 0 {
+		if known[q] {
+			continue
+		}
+		if products, raw := bridge.IsRaw(q); raw && strings.HasPrefix(products, "up/"+name+"/") {
+			// Its steps are gone, and what waited for them goes as it is. It may be
+			// empty still: the table before is in force until this one is.
+			up = append(up, bridge.QueueRef{Name: q, Priority: -1})
+		}
+		if g.spool.Depth(q).Records == 0 {
 			continue
 		}
 		if strings.HasPrefix(q, "up/"+name+"/") {
@@ -157,6 +173,18 @@ func (g *gateway) keepLast(queue string) *bridge.KeepLast {
 		return nil
 	}
 	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
+}
+
+// shapersOf makes the stages of an upstream's routes whose steps need one.
+func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
+	for _, s := range g.table.Shaped() {
+		if s.Upstream == name {
+			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
+			out = append(out, bridge.NewShaper(cfg, g.spool, g.drops, g.health, g.log))
+			raw = append(raw, bridge.RawQueue(s.Queue))
+		}
+	}
+	return out, raw
 }
 
 // fromCloud takes what a downlink receives: an answer to the device that waits
@@ -219,6 +247,9 @@ func (g *gateway) runClouds(ctx context.Context) error {
 				if q.Last != nil {
 					group.Go(func() error { return q.Last.Run(round) })
 				}
+			}
+			for _, s := range c.shapers {
+				group.Go(func() error { return s.Run(round) })
 			}
 			if c.downlink != nil {
 				group.Go(func() error { return c.downlink.Run(round) })

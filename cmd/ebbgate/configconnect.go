@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/ebbgate/ebbgate/configs"
-	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
 // connectUpstreams logs in to every upstream, once, as the gateway would, and
@@ -23,7 +22,7 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 		if u.Type == configs.TypeSandbox {
 			continue // it is on this machine and takes everybody
 		}
-		if err := mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, signerOf(u)); err != nil {
+		if err := checkLogin(ctx, u); err != nil {
 			return fmt.Errorf("upstream %s at %s: %w%s", name, u.MQTT.Endpoint, err, wayOut(name, err))
 		}
 		_, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, u.MQTT.ClientID)

@@ -33,20 +33,21 @@ type gateway struct {
 	log     *slog.Logger
 	started time.Time
 
-	health *bridge.Health
-	drops  *bridge.DropLog
-	spool  *spool.Spool
-	clock  *bridge.Clock
-	meter  *billing.Meter
-	ledger *billing.Ledger
-	engine *policy.Engine
-	asked  *decisions.Log // between broker and engine
-	router *rules.Router
-	ingest *bridge.Ingest
-	broker *localbroker.Broker
-	admin  *telemetry.Server
-	stats  *statusBuilder
-	links  atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
+	health  *bridge.Health
+	drops   *bridge.DropLog
+	spool   *spool.Spool
+	clock   *bridge.Clock
+	meter   *billing.Meter
+	ledger  *billing.Ledger
+	engine  *policy.Engine
+	asked   *decisions.Log // between broker and engine
+	router  *rules.Router
+	budgets *budgets // between ingest and router
+	ingest  *bridge.Ingest
+	broker  *localbroker.Broker
+	admin   *telemetry.Server
+	stats   *statusBuilder
+	links   atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
 
 	mu      sync.Mutex // reload replaces what follows
 	cfg     *configs.Config
@@ -88,7 +89,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, &exitError{exitInvalid, err}
 	}
 	g.router = rules.NewRouter(g.table)
-	g.ingest = bridge.NewIngest(g.spool, g.router, g.clock, g.meter, g.drops)
+	g.router.OnUndecided(g.undecided)
+	g.budgets = &budgets{Router: g.router, drops: g.drops, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
+		return g.ledger.Totals(now, g.meter.Pace)
+	}}
+	g.budgets.judge(time.Now())
+	g.ingest = bridge.NewIngest(g.spool, g.budgets, g.clock, g.meter, g.drops)
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
@@ -137,6 +143,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
 	front.Go(func() error { return g.meter.Run(sending) })
+	front.Go(func() error { g.budgets.run(ctx); return nil })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
 	front.Go(func() error { g.drops.Keep(ctx); return nil })
@@ -256,6 +263,9 @@ func (g *gateway) warnOrphans() {
 		for _, q := range append(c.upQueues, c.downQueues...) {
 			sent[q.Name] = true
 		}
+		for _, q := range c.rawQueues {
+			sent[q] = true
+		}
 	}
 	for _, q := range g.spool.Queues() {
 		d := g.spool.Depth(q)
@@ -266,6 +276,12 @@ func (g *gateway) warnOrphans() {
 		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
 		g.log.Warn(text)
 	}
+}
+
+// undecided warns of a route whose condition asks for what messages do not have.
+func (g *gateway) undecided(route string, err error) {
+	g.health.Raise(bridge.Warning{Code: "where-undecided-" + route, Severity: bridge.Notice,
+		Text: fmt.Sprintf("messages of route %s cannot be decided by its where, on_error decides (such as: %v): test with has(), or narrow from", route, err)})
 }
 
 // counted counts what the walk has accepted.

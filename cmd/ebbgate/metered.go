@@ -6,16 +6,16 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/telemetry"
-	"github.com/ebbgate/ebbgate/upstream/gate"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 )
 
 // openGate makes the gate of an upstream that has windows or a budget.
-func (g *gateway) openGate(c *cloud, o gate.Options) (bridge.Gate, error) {
+func (g *gateway) openGate(c *cloud, o metered.Options) (bridge.Gate, error) {
 	if !o.Restricts() {
 		return nil, nil
 	}
 	var err error
-	c.gate, err = gate.New(c.name, o, g.spool, func() time.Time { return g.clock.Now().Wall })
+	c.gate, err = metered.New(c.name, o, g.spool, func() time.Time { return g.clock.Now().Wall })
 	if err != nil {
 		return nil, err
 	}

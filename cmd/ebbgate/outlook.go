@@ -28,6 +28,8 @@ func (g *gateway) outlook(queue string) outlook {
 		case slices.ContainsFunc(c.upQueues, named):
 			u := g.stats.upstream(c, time.Now())
 			return outlook{drain: u.Outlook, next: g.waitsFor(queue, u)}
+		case slices.Contains(c.rawQueues, queue):
+			return outlook{drain: g.stats.upstream(c, time.Now()).Outlook, next: "it waits for the steps of its route: in an open batch or window, or for its turn"}
 		case slices.ContainsFunc(c.downQueues, named):
 			return outlook{drain: "-", next: "it waits for a subscriber on the site, or is on its way"}
 		}

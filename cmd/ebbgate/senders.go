@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -8,6 +9,7 @@ import (
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -48,15 +50,21 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
-		id, own := upstream.ClientID(o.ClientID, i), hooks
+		own := hooks
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up := mqtt.NewUplink(o, id, log, own)
-		up.Share(shared)
-		up.Sign(signer)
-		up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+		up, err := g.openUplink(name, u, o, upstream.ClientID(o.ClientID, i), shared, log, own)
+		if err == nil {
+			up, err = g.withFailover(name, u, up, i, shared, own)
+		}
+		if err != nil {
+			return nil, errors.Join(err, c.close())
+		}
 		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+		if _, https := u.HTTPS(); https {
+			break // it has as many connections as it needs
+		}
 	}
 	c.size = upstream.NewSizer(u.Pool, o.Limits)
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
@@ -64,7 +72,8 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Connections: func() int { return g.connections(c) },
 		Weight:      u.Pool.PriorityWeight,
 		Gate:        metered,
-	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
+	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
+	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
@@ -72,7 +81,9 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if len(filters) > 0 {
 		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
 		c.downlink.Share(shared)
-		c.downlink.Sign(signer)
+		if signer != nil {
+			c.downlink.Sign(signer)
+		}
 	}
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
@@ -83,10 +94,29 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 }
 
 // signerOf is what signs an upstream's logins, nil when nothing does.
-func signerOf(u configs.Upstream) mqtt.Signer {
+func signerOf(u configs.Upstream) *aws.Signer {
 	region, signs := u.Signs()
 	if !signs {
 		return nil
 	}
 	return aws.NewSigner(u.AWS, region)
+}
+
+// requestSigner is a signer of requests, nil for none.
+func requestSigner(s *aws.Signer) https.Signer {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+// checkLogin logs in to an upstream once, as the gateway would.
+func checkLogin(ctx context.Context, u configs.Upstream) error {
+	if o, ok := u.HTTPS(); ok {
+		return https.Check(ctx, o)
+	}
+	if s := signerOf(u); s != nil {
+		return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, s)
+	}
+	return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, nil)
 }

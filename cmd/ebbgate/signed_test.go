@@ -12,6 +12,7 @@ import (
 	"github.com/ebbgate/ebbgate/internal/sandbox"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
+	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -59,6 +60,62 @@ func aMessage(topic string) *bridge.Delivery {
 	return &bridge.Delivery{Stored: &bridge.Stored{Seq: 1, Place: 1, Record: r, Receiver: &r.Receivers[0]}, Attempt: 1}
 }
 
+// U6, B198, B200: signed publishes reach a server that speaks AWS's API, with
+// everything that MQTT 5 has.
+func TestB198_SignedHTTPS(t *testing.T) {
+	cloud, files := signedCloud(t)
+	u := signedUpstream("https://"+cloud.Signed(), files)
+	u.MQTT.Backoff.Base = time.Millisecond
+	raised := make(chan bridge.Warning, 100)
+	open := func(u configs.Upstream) bridge.Link {
+		o, _ := u.HTTPS()
+		up, err := https.NewUplink(o, requestSigner(signerOf(u)), slog.New(slog.DiscardHandler), upstream.Hooks{Raise: func(w bridge.Warning) { raised <- w }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := up.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close(); <-l.Done() })
+		return l
+	}
+	send := func(l bridge.Link, d *bridge.Delivery) bridge.Outcome {
+		outcome := make(chan bridge.Outcome, 1)
+		if err := l.Send(t.Context(), d, func(o bridge.Outcome) { outcome <- o }); err != nil {
+			t.Fatal(err)
+		}
+		return <-outcome
+	}
+	d := aMessage("dt/press 1=2/ä")
+	d.Record.Properties = bridge.Properties{
+		PayloadFormat: 1, HasExpiry: true, Expiry: 60, ContentType: "text/plain; a=b", ResponseTopic: "answer/here", CorrelationData: []byte{0, 1},
+		User: []bridge.UserProperty{{Key: "a", Value: "1"}, {Key: "a", Value: "<2>"}},
+	}
+	d.Remaining = 60
+	l := open(u)
+	if o := send(l, d); o.Result != bridge.ResultAcked || o.Wire < 300 {
+		t.Errorf("outcome %+v", o)
+	}
+	if o := send(l, aMessage("dt/#")); o.Result != bridge.ResultRefused {
+		t.Errorf("a topic that is none: %+v", o)
+	}
+	big := aMessage("dt/big")
+	big.Record.Payload = make([]byte, 200<<10)
+	if o := send(l, big); o.Result != bridge.ResultRefused {
+		t.Errorf("a payload beyond AWS's: %+v", o)
+	}
+	if n := cloud.Arrivals().Counts().Messages; n != 1 {
+		t.Errorf("%d messages arrived, want 1", n)
+	}
+	// A login that is not taken is no reason to give a message up.
+	u.AWS.SecretAccessKey = "wrong"
+	bad := open(u)
+	if o := send(bad, aMessage("dt/x")); o.Result != bridge.ResultDenied && o.Result != bridge.ResultLost {
+		t.Errorf("with a wrong key: %+v", o)
+	}
+}
+
 // U6, B09: an uplink through a WebSocket that is signed by AWS's SDK is let in by
 // a verifier that shares nothing with it, and a wrong key is not.
 func TestB09_SignedWebSocket(t *testing.T) {
@@ -91,7 +148,8 @@ func TestB09_SignedWebSocket(t *testing.T) {
 	} {
 		u := u
 		change(&u)
-		err := mqtt.Check(ctx, u.MQTT, "plant7-check", signerOf(u))
+		u.MQTT.ClientID = "plant7-check"
+		err := checkLogin(ctx, u)
 		if err == nil || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "AWS credentials") || strings.Contains(err.Error(), "wrong") {
 			t.Errorf("%s: %v, want a refusal with 403", name, err)
 		}

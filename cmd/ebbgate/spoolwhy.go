@@ -37,9 +37,9 @@ func (f *spoolFlags) why() *cobra.Command {
 carries to the cloud (user property ` + bridge.PropID + `) and that ls --json shows.
 
 A message may have several receivers: each that holds it or gave it up is told.
-The ids of what was delivered are not kept; a message that is neither held nor in
-the drop log was delivered, or never accepted, or dropped longer ago than the log
-reaches. The queues and the drop log are read from end to end.`,
+The ids of what was delivered, or made a part of another message by the steps of a
+route, are not kept; a message that is neither held nor in the drop log was one of
+these, or never accepted, or dropped longer ago than the log reaches. The queues and the drop log are read from end to end.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.ID = args[0]
 			if _, err := bridge.ParseMessageID(req.ID); err != nil {
@@ -52,13 +52,13 @@ reaches. The queues and the drop log are read from end to end.`,
 				if f.json {
 					return printIndented(cmd.OutOrStdout(), l.Why)
 				}
-				return l.Why.print(cmd.OutOrStdout())
+				return l.Why.tell(cmd.OutOrStdout())
 			})
 		},
 	}
 }
 
-func (l *whyLine) print(w io.Writer) error {
+func (l *whyLine) tell(w io.Writer) error {
 	var err error
 	switch r := l.Record; l.State {
 	case whyHeld:
@@ -153,7 +153,7 @@ func (s *desk) next(queue string) string {
 }
 
 func tellBirth(b bridge.Birth) string {
-	const gone = "not held and not in the drop log: delivered to every receiver, or dropped longer ago than the log reaches"
+	const gone = "not held and not in the drop log: delivered to every receiver, made a part of another message by the steps of a route, or dropped longer ago than the log reaches"
 	if !b.Known {
 		return gone + "; or never accepted here: no start of this gateway that it remembers gave out such an id"
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +105,7 @@ func (b *statusBuilder) status() telemetry.Status {
 		Spool:   telemetry.SpoolState{DiskUsed: usage.Disk, DiskFree: usage.Free, Full: usage.Full != ""},
 		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
 		Queues:  g.queueStates(),
+		Steps:   g.stepStates(),
 		Bill:    bill,
 		Policy:  telemetry.PolicyState{AuthErrors: local.AuthErrors, SessionsEnded: local.PolicyEnded},
 	}
@@ -154,16 +157,41 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 		u.Dead += b.g.spool.Depth(bridge.DeadQueue(q.Name)).Records
 	}
+	for _, q := range c.rawQueues {
+		d := b.g.spool.Depth(q)
+		u.Depth += d.Records
+		u.Bytes += d.Bytes
+		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
+	}
 	rates, _ := b.rates.LoadOrStore(c.name, new(inOut))
 	r := rates.(*inOut)
 	u.InRate, u.OutRate = r.in.Observe(now, given), r.out.Observe(now, stats.Acked)
-	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: c.limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
+	limit := c.limit * float64(max(link.wanted, 1))
+	if link.Up && u.Allowed > 0 {
+		limit = u.Allowed
+	}
+	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
 	u.Drain, u.Outlook = f.estimate()
 	u.Metered = c.metered()
 	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
 		u.Drain, u.Outlook = -1, text
 	}
 	return u
+}
+
+// stepStates lists what the steps of the routes have kept back. A state that
+// cannot be read is the spool's to warn of.
+func (g *gateway) stepStates() (out []telemetry.Step) {
+	all, err := bridge.ReadShaped(g.spool)
+	if err != nil {
+		return nil
+	}
+	for _, queue := range slices.Sorted(maps.Keys(all)) {
+		for _, step := range slices.Sorted(maps.Keys(all[queue].Steps)) {
+			out = append(out, telemetry.Step{Queue: queue, Step: step, Held: all[queue].Steps[step]})
+		}
+	}
+	return out
 }
 
 // measure refreshes what is measured once a second.

@@ -182,17 +182,21 @@ func (c *crowd) ask(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.WriteString(conn, "GET /retainedMessage HTTP/1.1\r\nHost: bench\r\n\r\n")
-	var answer *http.Response
-	if err == nil {
-		answer, err = http.ReadResponse(bufio.NewReader(conn), nil)
-	}
-	if err == nil {
-		_, err = io.Copy(io.Discard, answer.Body)
-		if answer.StatusCode != http.StatusOK {
-			err = fmt.Errorf("the gateway answers %s", answer.Status)
+	err = func() error {
+		if _, err := io.WriteString(conn, "GET /retainedMessage HTTP/1.1\r\nHost: bench\r\n\r\n"); err != nil {
+			return err
 		}
-	}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("the gateway answers %s", answer.Status)
+		}
+		_, err = io.Copy(io.Discard, answer.Body)
+		return err
+	}()
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

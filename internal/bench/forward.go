@@ -57,6 +57,15 @@ func (b *bench) gatewayEdge(ctx context.Context, cloud string) (*edge, error) {
 	return &edge{g.child, g.addr, g.close}, nil
 }
 
+// pooledEdge is a gateway with four connections to the cloud.
+func (b *bench) pooledEdge(ctx context.Context, cloud string) (*edge, error) {
+	g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{cloud: cloud, connections: 4})
+	if err != nil {
+		return nil, err
+	}
+	return &edge{g.child, g.addr, g.close}, nil
+}
+
 func (b *bench) mosquittoEdge(ctx context.Context, cloud string) (*edge, error) {
 	m, err := openMosquitto(ctx, b.work, cloud)
 	if err != nil {
@@ -154,12 +163,25 @@ func (b *bench) fill(ctx context.Context, c *child, addr string, n int) error {
 // measureReplay is (c): the replay of a backlog that grew while the cloud was
 // away, against that of mosquitto's bridge, which holds it in memory.
 func (b *bench) measureReplay(ctx context.Context) error {
-	f := b.report.add(figure{Item: "c", What: "replay of " + number(float64(b.Replayed)), Unit: "/s", With: "mosquitto's bridge", Bound: bound{ratioAtLeast, 1}})
+	b.note("c: filled while the cloud is away; messages a second from the first to the last arrival at a subscriber of the cloud.")
+	what := "replay of " + number(float64(b.Replayed))
+	if err := b.replays(ctx, partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, b.gatewayEdge); err != nil {
+		return err
+	}
+	return b.replays(ctx, partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, b.pooledEdge)
+}
+
+// replays makes the runs of one of the two.
+func (b *bench) replays(ctx context.Context, part string, what figure, gateway opener) error {
+	if !b.wants(part) {
+		return nil
+	}
+	what.Unit, what.With = "/s", "mosquitto's bridge"
+	f := b.report.add(what)
 	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
 	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: "one thread"})
-	b.note("c: filled while the cloud is away; messages a second from the first to the last arrival at a subscriber of the cloud.")
-	return b.eachRun(ctx, partReplay, func(run string) error {
-		ours, err := b.replay(ctx, b.gatewayEdge)
+	return b.eachRun(ctx, part, func(run string) error {
+		ours, err := b.replay(ctx, gateway)
 		if err != nil {
 			return err
 		}

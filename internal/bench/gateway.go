@@ -27,6 +27,7 @@ upstreams:
   cloud:
     type: mqtt
     endpoint: %q
+    connections: %d
     limits: {messages_per_second: 0, bytes_per_second: 0, in_flight: 100}
     backoff: {base: 100ms, max: 500ms, floor: 200ms}
 admin: {address: %q}
@@ -52,6 +53,7 @@ type gateway struct {
 
 // gatewayOptions choose how it runs.
 type gatewayOptions struct {
+	connections int           // to its cloud; 0 for one
 	cloud       string        // where its cloud is, or will be
 	commitDelay time.Duration // spool.commit_delay
 	syncDelay   time.Duration // how much longer each sync takes
@@ -71,7 +73,7 @@ func newGateway(binary, dir string, o gatewayOptions) (*gateway, error) {
 	g := &gateway{addr: addrs[0], admin: addrs[1], data: filepath.Join(home, "data")}
 	file := filepath.Join(home, "ebbgate.yaml")
 	g.child = &child{name: "ebbgate", dir: home, argv: append(slowSyncs(o.syncDelay), binary, "run", "--config", file)}
-	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, "mqtt://"+o.cloud, g.admin)
+	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, "mqtt://"+o.cloud, max(o.connections, 1), g.admin)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}

@@ -45,15 +45,16 @@ var (
 
 // The parts that can be measured, in the order in which they are.
 const (
-	partRate    = "a-rate"
-	partLatency = "a-latency"
-	partForward = "b"
-	partReplay  = "c"
-	partMemory  = "d"
-	partStart   = "e"
-	partFill    = "f-fill"
-	partDay     = "f-day"
-	partSpace   = "g"
+	partRate       = "a-rate"
+	partLatency    = "a-latency"
+	partForward    = "b"
+	partReplay     = "c"
+	partReplayFour = "c-4"
+	partMemory     = "d"
+	partStart      = "e"
+	partFill       = "f-fill"
+	partDay        = "f-day"
+	partSpace      = "g"
 
 	partPolicy       = "policy"
 	partPolicyBroker = "policy-broker"
@@ -62,7 +63,7 @@ const (
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd}
 }
 
 func parseOptions(args []string) (*options, error) {

@@ -128,12 +128,13 @@ func (g *gateway) settled(t *testing.T, enough func() bool) {
 func TestTheBillIsWhatARecorderCounts(t *testing.T) {
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
-	r := newTill(t, broker.Addr)
+	r := newBillRecorder(t, broker.Addr)
 	g := newGateway(t, site{Endpoint: "mqtt://" + r.Addr})
 	billRoutes(g, "0")
 	g.start()
 	lan := talker(t, g.Listen, "device-1")
 	takeAll(t, lan, "cmd/#")
+	r.linked(t)
 	chatter(t, rnd, lan, talker(t, broker.Addr, "operator"), scaled(5000, 800))
 	var units, uncertain map[string]int64
 	g.settled(t, func() bool {
@@ -153,12 +154,13 @@ func TestTheBillIsWhatARecorderCounts(t *testing.T) {
 func TestTheBillBoundsWhatARecorderCounts(t *testing.T) {
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
-	r := newTill(t, broker.Addr)
+	r := newBillRecorder(t, broker.Addr)
 	g := newGateway(t, site{Endpoint: "mqtt://" + r.Addr})
 	billRoutes(g, "1") // what is sent at QoS 0 is delivered when it is written
 	g.start()
 	lan := talker(t, g.Listen, "device-1")
 	takeAll(t, lan, "cmd/#")
+	r.linked(t)
 	operator := talker(t, broker.Addr, "operator")
 	for range scaled(10, 3) {
 		var talk sync.WaitGroup

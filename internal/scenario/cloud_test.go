@@ -17,12 +17,20 @@ type cloud struct {
 	duplicates atomic.Int64
 	late       atomic.Int64 // first arrivals after a later one of the same device
 	foreign    atomic.Int64 // what nobody of the fleet sent
+
+	unpack func(payload []byte) [][]byte // the messages in one, nil: it is one
 }
 
 // watch subscribes to everything at a broker.
 func watch(t testing.TB, addr string) *cloud {
 	t.Helper()
-	w := &cloud{}
+	return watchUnpacked(t, addr, nil)
+}
+
+// watchUnpacked is watch, for messages that hold several.
+func watchUnpacked(t testing.TB, addr string, unpack func([]byte) [][]byte) *cloud {
+	t.Helper()
+	w := &cloud{unpack: unpack}
 	c := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("tcp://" + addr).
 		SetClientID("consumer").
@@ -41,7 +49,17 @@ func watch(t testing.TB, addr string) *cloud {
 
 func (w *cloud) take(_ mqtt.Client, m mqtt.Message) {
 	w.total.Add(1)
-	device, number, ok := parse(m.Payload())
+	if w.unpack == nil {
+		w.count(m.Payload())
+		return
+	}
+	for _, p := range w.unpack(m.Payload()) {
+		w.count(p)
+	}
+}
+
+func (w *cloud) count(payload []byte) {
+	device, number, ok := parse(payload)
 	if !ok {
 		w.foreign.Add(1)
 		return

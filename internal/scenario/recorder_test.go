@@ -4,7 +4,6 @@ import (
 	"bufio"
 	wire "encoding/binary"
 	"io"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -29,6 +28,9 @@ type recorder struct {
 	ended  chan struct{}
 
 	mu        sync.Mutex
+	trouble   trouble
+	attempts  int           // connections that were asked for
+	healed    chan struct{} // closed when a black hole ends
 	closed    bool
 	conns     map[net.Conn]struct{}
 	crossings map[string][]time.Time // client id → each message, in both directions
@@ -77,6 +79,14 @@ func (r *recorder) accept() {
 		if err != nil {
 			return
 		}
+		r.mu.Lock()
+		r.attempts++
+		down := r.trouble.kind == linkDown
+		r.mu.Unlock()
+		if down {
+			_ = in.Close()
+			continue
+		}
 		out, err := net.Dial("tcp", r.target)
 		if err != nil {
 			_ = in.Close()
@@ -97,7 +107,10 @@ func (r *recorder) accept() {
 // crossing is one connection.
 type crossing struct {
 	*recorder
+	in     net.Conn
 	client string
+	second []time.Time // of what was passed on, the last second
+	delay  time.Duration
 	mu     sync.Mutex // of writes to the gateway
 	flight map[uint16]sentMessage
 }
@@ -108,12 +121,12 @@ type sentMessage struct {
 }
 
 func (r *recorder) serve(in, out net.Conn) {
-	c := &crossing{recorder: r, flight: map[uint16]sentMessage{}}
+	c := &crossing{recorder: r, in: in, flight: map[uint16]sentMessage{}, delay: r.jitter}
 	up := make(chan held, 10_000)
 	var pair sync.WaitGroup
 	pair.Go(func() {
 		defer close(up)
-		c.copy(in, c.up, func(b []byte) { up <- held{b, time.Now().Add(rand.N(r.jitter + 1))} })
+		c.copy(in, c.up, func(b []byte) { up <- held{b, time.Now().Add(c.holdBack())} })
 	})
 	pair.Go(func() {
 		for h := range up {
@@ -152,7 +165,7 @@ type held struct {
 }
 
 // copy passes packets on, whole, after they were looked at.
-func (c *crossing) copy(from net.Conn, look func(kind byte, body []byte), pass func([]byte)) {
+func (c *crossing) copy(from net.Conn, look func(kind byte, body []byte) (passes bool), pass func([]byte)) {
 	defer from.Close()
 	in := bufio.NewReaderSize(from, 64<<10)
 	for {
@@ -160,8 +173,12 @@ func (c *crossing) copy(from net.Conn, look func(kind byte, body []byte), pass f
 		if err != nil {
 			return
 		}
-		look(packet[0], packet[body:])
-		pass(packet)
+		if c.swallowed() {
+			return
+		}
+		if look(packet[0], packet[body:]) {
+			pass(packet)
+		}
 	}
 }
 
@@ -183,7 +200,7 @@ func nextPacket(in *bufio.Reader) (packet []byte, body int, err error) {
 }
 
 // up looks at what the gateway sends.
-func (c *crossing) up(kind byte, body []byte) {
+func (c *crossing) up(kind byte, body []byte) (passes bool) {
 	now := time.Now()
 	c.recorder.mu.Lock()
 	defer c.recorder.mu.Unlock()
@@ -193,6 +210,7 @@ func (c *crossing) up(kind byte, body []byte) {
 		n, k := wire.Uvarint(body[10:]) // after the properties comes the client id
 		at := 10 + k + int(n)
 		c.client = string(body[at+2 : at+2+int(wire.BigEndian.Uint16(body[at:]))])
+		return c.admits()
 	case 3: // PUBLISH
 		c.crossings[c.client] = append(c.crossings[c.client], now)
 		at := 2 + int(wire.BigEndian.Uint16(body))
@@ -200,7 +218,7 @@ func (c *crossing) up(kind byte, body []byte) {
 		n, k := wire.Uvarint(body[at+2:])
 		device, number, ok := parse(body[at+2+k+int(n):])
 		if !ok {
-			return
+			return true
 		}
 		c.times++
 		if device != "alarm-01" {
@@ -213,17 +231,24 @@ func (c *crossing) up(kind byte, body []byte) {
 			c.perDevice[device] = map[string]int{}
 		}
 		c.perDevice[device][c.client]++
+		if !c.takes(id, now) {
+			return false
+		}
 		c.flight[id] = sentMessage{device, number}
 	}
+	return true
 }
 
 // down looks at what the cloud answers.
-func (c *crossing) down(kind byte, body []byte) {
+func (c *crossing) down(kind byte, body []byte) (passes bool) {
 	if kind>>4 != 4 {
-		return
+		return true
 	}
 	c.recorder.mu.Lock()
 	defer c.recorder.mu.Unlock()
+	if c.trouble.kind == ackless {
+		return false
+	}
 	code := byte(0)
 	if len(body) > 2 {
 		code = body[2]
@@ -231,7 +256,7 @@ func (c *crossing) down(kind byte, body []byte) {
 	c.answers[code]++
 	m := c.flight[wire.BigEndian.Uint16(body)]
 	if code >= 0x80 {
-		return
+		return true
 	}
 	c.arrived.Add(m.device, m.number)
 	if c.at[m.device] == nil {
@@ -240,6 +265,7 @@ func (c *crossing) down(kind byte, body []byte) {
 	if _, again := c.at[m.device][m.number]; !again {
 		c.at[m.device][m.number] = time.Now()
 	}
+	return true
 }
 
 // sendBesides sends messages to the gateway that it did not ask for: to AWS they

@@ -29,6 +29,11 @@ type Options struct {
 
 	OtherUsage    OtherUsage     `koanf:"other_usage" doc:"What the rest of the cloud account uses in a month in this region: it uses up the free tier and the cheaper tiers are reached sooner. One gateway cannot know it."`
 	DeclaredRules []DeclaredRule `koanf:"declared_rules" doc:"What happens in the cloud to messages of a topic, for the bill's estimated column: the gateway cannot see it."`
+	Budgets       []Budget       `koanf:"budgets" doc:"What this upstream may cost: budgets that warn, and then act."`
+
+	// MQTT3 says that the upstream speaks MQTT 3.1.1, in which no property
+	// travels and none is metered. It comes from the upstream's protocol.
+	MQTT3 bool
 }
 
 // OtherUsage is what the rest of an account uses in a month.
@@ -93,6 +98,18 @@ func (o Options) Validate() []bridge.Problem {
 		between(at+"rules", int64(r.Rules), 0, 1000)
 		between(at+"actions", int64(r.Actions), 0, 1000)
 		between(at+"subscribers", int64(r.Subscribers), 0, 1_000_000)
+	}
+	names := map[string]bool{}
+	for i, b := range o.Budgets {
+		at := fmt.Sprintf("budgets[%d].", i)
+		for _, p := range b.Validate() {
+			p.Path = at + p.Path
+			out = append(out, p)
+		}
+		if names[b.Name] && b.Name != "" {
+			out = append(out, bridge.Problem{Path: at + "name", Text: fmt.Sprintf("%q is another budget's name", b.Name), Remedy: "give each its own"})
+		}
+		names[b.Name] = true
 	}
 	if o.Region != "" && o.PriceList == "" {
 		if _, ok := BuiltIn().Regions[o.Region]; !ok {

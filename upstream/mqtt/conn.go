@@ -225,9 +225,8 @@ func (c *conn) end(err error, say bool, code byte) {
 		_ = c.raw.Close() // wakes the reader; nobody is left to care
 		return
 	}
-	d := &packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{}}
 	c.writing.Lock()
-	_, _ = c.net.Write(packetOf(packets.DISCONNECT<<4, d.Buffers())) // a courtesy
+	_, _ = c.net.Write(c.disconnect(code)) // a courtesy
 	if ws, ok := c.net.(*webStream); ok {
 		ws.goodbye()
 	}
@@ -298,7 +297,11 @@ func (c *conn) handle(first byte, body []byte, size int) error {
 		}
 		return c.role.acked(a, size)
 	}
-	packet, err := decode(first, body)
+	parse := decode
+	if c.server.v3 {
+		parse = decode3
+	}
+	packet, err := parse(first, body)
 	if err != nil {
 		return err
 	}

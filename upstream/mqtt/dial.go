@@ -22,19 +22,40 @@ type dialer struct {
 	receive  uint16           // Receive Maximum to announce
 	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
+	older    bool                                                        // the next attempt speaks MQTT 3.1.1
 	signer   Signer                                                      // nil: nothing is signed
 	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
-	return dialer{o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits), log: log, reach: upstream.NewDialer(o.Proxy).Dial}
+	return dialer{
+		o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits),
+		log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial,
+	}
 }
 
-// open makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
+// open makes one attempt, or two where the broker may speak another version of
+// the protocol than the one that is tried first.
+func (d *dialer) open(ctx context.Context) (*conn, error) {
+	c, err := d.attempt(ctx)
+	if err == nil || d.o.Protocol != protocolAuto || ctx.Err() != nil || !otherVersion(err) {
+		return c, err
+	}
+	d.older = !d.older
+	c, again := d.attempt(ctx)
+	if again != nil {
+		d.older = !d.older
+		return nil, err
+	}
+	d.log.Info("the broker speaks one protocol of two", "endpoint", d.o.Endpoint, "older", d.older)
+	return c, nil
+}
+
+// attempt makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
 // o.ConnectTimeout. The connection is not started. An error that a person must
 // do something about is a [RefusedError].
-func (d *dialer) open(ctx context.Context) (*conn, error) {
+func (d *dialer) attempt(ctx context.Context) (*conn, error) {
 	e, err := parseEndpoint(d.o.Endpoint)
 	if err != nil {
 		return nil, &RefusedError{Reason: err.Error(), Remedy: "correct endpoint", Err: err}
@@ -44,7 +65,7 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 	defer cancel()
 	dialled, err := d.reach(ctx, e.address())
 	if err != nil {
-		return nil, explain(err)
+		return nil, upstream.Explain(err)
 	}
 	raw := newSocket(dialled)
 	raw.carried = d.carried
@@ -76,14 +97,14 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 	if e.secure() {
 		conf, err := d.o.tlsConfig(e)
 		if err != nil {
-			return nil, explain(err)
+			return nil, upstream.Explain(err)
 		}
 		if len(conf.Certificates) > 0 {
 			cert = conf.Certificates[0].Leaf
 		}
 		secure := tls.Client(raw, conf)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, explain(fmt.Errorf("TLS: %w", err))
+			return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
 		}
 		nc = secure
 	}
@@ -94,14 +115,18 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		}
 	}
 	c := newConn(nc, raw, d.bucket, d.log)
-	if _, err := nc.Write(packetOf(packets.CONNECT<<4, d.connect().Buffers())); err != nil {
+	hello, answer := packetOf(packets.CONNECT<<4, d.connect().Buffers()), connackOf
+	if c.server.v3 = d.older; d.older {
+		hello, answer = d.connect3(), connack3
+	}
+	if _, err := nc.Write(hello); err != nil {
 		return nil, closedEarly(err, e.secure())
 	}
 	first, body, _, err := c.in.next()
 	if err != nil {
 		return nil, closedEarly(err, e.secure())
 	}
-	ca, err := connackOf(first, body)
+	ca, err := answer(first, body)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +134,7 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 		return nil, refusal(ca, d.clientID)
 	}
 	c.server = serverOf(ca)
+	c.server.v3 = d.older
 	c.cert, c.lease = cert, newLease(time.Now(), ends, d.o.TLS, files)
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]
@@ -123,7 +149,7 @@ func (d *dialer) webSocket(ctx context.Context, nc net.Conn, e endpoint) (_ net.
 	address := e.url()
 	if d.signer != nil {
 		if address, ends, err = d.signer.SignURL(ctx, address); err != nil {
-			return nil, ends, signing(err)
+			return nil, ends, upstream.NoCredentials(err)
 		}
 	}
 	if e.aws() || d.signer != nil {

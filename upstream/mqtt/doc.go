@@ -1,5 +1,5 @@
-// Package mqtt sends to and receives from one MQTT 5 broker: AWS IoT Core,
-// EMQX, mosquitto, any other.
+// Package mqtt sends to and receives from one broker of MQTT 5 or 3.1.1: AWS IoT
+// Core, EMQX, mosquitto, any other; over TCP, TLS or a WebSocket.
 //
 // [Uplink] is the [bridge.Sender]. Each of its links is a new session; the
 // spool is the memory. Messages go in the order of [bridge.Link.Send], up to

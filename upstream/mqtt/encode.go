@@ -19,10 +19,18 @@ type publish struct {
 	expiry uint32 // Message Expiry Interval to send, when the message has one; 0 counts as 1 (B97)
 	props  int    // bytes of the properties
 	body   int    // bytes behind the header
+	v3     bool   // MQTT 3.1.1: no properties
 }
 
-func publishOf(m *bridge.Message, expiry uint32) publish {
-	p := publish{Message: m, expiry: max(expiry, 1)}
+func publishOf(m *bridge.Message, expiry uint32, v3 bool) publish {
+	p := publish{Message: m, expiry: max(expiry, 1), v3: v3}
+	if v3 {
+		p.body = 2 + len(m.Topic) + len(m.Payload)
+		if m.QoS > 0 {
+			p.body += 2
+		}
+		return p
+	}
 	if m.PayloadFormat != 0 {
 		p.props += 2
 	}
@@ -65,6 +73,9 @@ func (p *publish) append(out []byte, id uint16) []byte {
 	out = appendString(out, p.Topic)
 	if p.QoS > 0 {
 		out = append(out, byte(id>>8), byte(id))
+	}
+	if p.v3 {
+		return append(out, p.Payload...)
 	}
 	out = appendLength(out, p.props)
 	if p.PayloadFormat != 0 {

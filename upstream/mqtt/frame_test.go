@@ -89,7 +89,7 @@ func FuzzPublish(f *testing.F) {
 			HasExpiry: expiry > 0, Expiry: expiry, ContentType: contentType, ResponseTopic: response, CorrelationData: correlation,
 			User: []bridge.UserProperty{{Key: key, Value: value}},
 		}}
-		p := publishOf(m, expiry)
+		p := publishOf(m, expiry, false)
 		wire := p.append(nil, 7)
 		if got := p.size(); got != len(wire) {
 			t.Fatalf("size %d of a packet of %d bytes", got, len(wire))

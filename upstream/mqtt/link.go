@@ -53,7 +53,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	if err := l.stay(ctx); err != nil {
 		return err
 	}
-	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining)
+	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
 		if l.c.reason() != nil {

@@ -10,7 +10,8 @@ import (
 // Options say how to reach one MQTT 5 broker, with up to two connections: the
 // uplink, and a downlink when routes come down from it.
 type Options struct {
-	Endpoint       string                  `koanf:"endpoint" doc:"Broker as mqtts://host:port, mqtt://host:port, or through a WebSocket wss://host/mqtt, ws://host/mqtt; the port may be left out for 8883, 1883, 443 and 80."`
+	Endpoint       string                  `koanf:"endpoint" doc:"Broker as mqtts://host:port, mqtt://host:port, or through a WebSocket wss://host/mqtt, ws://host/mqtt; the port may be left out for 8883, 1883, 443 and 80. With https://host:8443 or https://host messages are published by AWS IoT Core's HTTP API, and nothing comes down."`
+	Protocol       string                  `koanf:"protocol" enum:"5,3.1.1,auto" doc:"MQTT version that the broker speaks; auto tries 5 first. In 3.1.1 no property travels: no origin as user properties, no content type, no expiry, and no count of gateways passed."`
 	ClientID       string                  `koanf:"client_id" doc:"MQTT client id of the uplink, at most 128 bytes; the downlink adds -down. Empty: <gateway.id>-<upstream>. No other connection may use it."`
 	Username       string                  `koanf:"username" doc:"User name, for brokers that ask for one."`
 	Password       bridge.Secret           `koanf:"password" doc:"Password, as ${ENV} or file: reference."`
@@ -26,19 +27,14 @@ type Options struct {
 }
 
 // TLSOptions are used with mqtts and wss.
-type TLSOptions struct {
-	CA         string   `koanf:"ca" doc:"PEM file with the authorities that may have signed the broker's certificate; empty: the system's."`
-	Cert       string   `koanf:"cert" doc:"PEM file with our client certificate, for mutual TLS; read again at every connect."`
-	Key        string   `koanf:"key" doc:"PEM file with the private key of cert."`
-	ServerName string   `koanf:"server_name" doc:"Name that the broker's certificate must have and that is sent as SNI; empty: the endpoint's host."`
-	ALPN       []string `koanf:"alpn" doc:"Protocol names to offer. Empty: on port 443 of AWS IoT Core x-amzn-mqtt-ca with a client certificate and mqtt with an authorizer, else none."`
-}
+type TLSOptions = upstream.TLSOptions
 
 // DefaultOptions fit AWS IoT Core. The keep alive is the least that AWS takes
 // (Q05). 20 s for an acknowledgement are above its slowest answers and below
 // the time in which an operator would wonder.
 func DefaultOptions() Options {
 	return Options{
+		Protocol:       protocol5,
 		Limits:         upstream.DefaultLimits(),
 		KeepAlive:      30 * time.Second,
 		ConnectTimeout: 10 * time.Second,

@@ -40,6 +40,7 @@ type server struct {
 	maximumQoS     byte
 	noRetain       bool
 	sessionPresent bool
+	v3             bool // it speaks MQTT 3.1.1
 }
 
 func serverOf(ca *packets.Connack) server {

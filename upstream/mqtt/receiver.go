@@ -45,7 +45,11 @@ func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.Su
 		o.Topic = f
 		p.Subscriptions = append(p.Subscriptions, o)
 	}
-	if err := r.c.enqueue(packetOf(packets.SUBSCRIBE<<4|2, p.Buffers())); err != nil {
+	packet := subscribe3
+	if !r.c.server.v3 {
+		packet = func(p *packets.Subscribe) []byte { return packetOf(packets.SUBSCRIBE<<4|2, p.Buffers()) }
+	}
+	if err := r.c.enqueue(packet(p)); err != nil {
 		return nil, err
 	}
 	late := time.NewTimer(r.d.dialer.o.AckTimeout)

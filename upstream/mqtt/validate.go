@@ -49,7 +49,7 @@ func (o Options) Validate() []bridge.Problem {
 	out = append(out, under("limits", o.Limits.Validate())...)
 	out = append(out, under("backoff", o.Backoff.Validate())...)
 	if err == nil {
-		out = append(out, under("tls", o.TLS.validate(e.secure()))...)
+		out = append(out, under("tls", o.TLS.Validate(e.secure()))...)
 		if e.aws() {
 			out = append(out, o.validateAWS(e)...)
 		}

@@ -36,6 +36,9 @@ func upgrade(ctx context.Context, nc net.Conn, address string) (*webStream, erro
 		WriteBufferSize: frameSize,
 	}
 	ws, res, err := d.DialContext(ctx, address, nil)
+	if res != nil {
+		defer res.Body.Close()
+	}
 	if res != nil && errors.Is(err, websocket.ErrBadHandshake) {
 		return nil, notUpgraded(res)
 	}

@@ -1,4 +1,4 @@
-// Package gate says when a metered link (cellular, satellite) may carry messages
+// Package metered says when a metered link (cellular, satellite) may carry messages
 // and how much: windows of the day and the week in the site's time zone, and a
 // budget of bytes for a day or a month.
 //
@@ -15,4 +15,4 @@
 // carrier go by. A clock that jumps over a window's end closes it, and one that
 // jumps into another day or month has that one's budget; jumping back finds the
 // used bytes as they were.
-package gate
+package metered

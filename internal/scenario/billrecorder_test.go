@@ -5,14 +5,15 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// till stands between a gateway and its cloud and counts what AWS would
+// billRecorder stands between a gateway and its cloud and counts what AWS would
 // meter of what passes, by arithmetic of its own: whoever wrote the gateway's
 // meter did not write this one twice.
-type till struct {
+type billRecorder struct {
 	Addr   string
 	target string
 	listen net.Listener
@@ -24,13 +25,13 @@ type till struct {
 	closed bool
 }
 
-func newTill(t *testing.T, target string) *till {
+func newBillRecorder(t *testing.T, target string) *billRecorder {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &till{Addr: l.Addr().String(), target: target, listen: l, units: map[string]int64{}, conns: map[net.Conn]bool{}}
+	r := &billRecorder{Addr: l.Addr().String(), target: target, listen: l, units: map[string]int64{}, conns: map[net.Conn]bool{}}
 	r.all.Go(r.accept)
 	t.Cleanup(func() {
 		r.mu.Lock()
@@ -43,7 +44,7 @@ func newTill(t *testing.T, target string) *till {
 	return r
 }
 
-func (r *till) accept() {
+func (r *billRecorder) accept() {
 	for {
 		in, err := r.listen.Accept()
 		if err != nil {
@@ -69,7 +70,7 @@ func (r *till) accept() {
 }
 
 // cut ends all connections, wherever they are.
-func (r *till) cut() {
+func (r *billRecorder) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := range r.conns {
@@ -79,7 +80,7 @@ func (r *till) cut() {
 }
 
 // pass hands the bytes on, and counts the packets that passed whole.
-func (r *till) pass(from, to net.Conn, up bool) {
+func (r *billRecorder) pass(from, to net.Conn, up bool) {
 	defer from.Close()
 	defer to.Close()
 	aliases := map[uint16]string{}
@@ -93,11 +94,11 @@ func (r *till) pass(from, to net.Conn, up bool) {
 	}
 }
 
-func (r *till) count(p *packets.ControlPacket, up bool, aliases map[uint16]string) {
+func (r *billRecorder) count(p *packets.ControlPacket, up bool, aliases map[uint16]string) {
 	what, units := "", int64(0)
 	switch c := p.Content.(type) {
 	case *packets.Publish:
-		what, units = "down", metered(publishSize(c, aliases))
+		what, units = "down", meteredUnits(publishSize(c, aliases))
 		if up {
 			what = "up"
 			if c.Retain {
@@ -115,7 +116,7 @@ func (r *till) count(p *packets.ControlPacket, up bool, aliases map[uint16]strin
 		for _, s := range c.Subscriptions {
 			size += len(s.Topic)
 		}
-		what, units = "link", metered(size)
+		what, units = "link", meteredUnits(size)
 	}
 	if units > 0 {
 		r.mu.Lock()
@@ -139,7 +140,7 @@ func publishSize(p *packets.Publish, aliases map[uint16]string) int {
 	return n
 }
 
-func metered(size int) int64 {
+func meteredUnits(size int) int64 {
 	if size == 0 {
 		return 1
 	}
@@ -147,8 +148,17 @@ func metered(size int) int64 {
 }
 
 // counted is what has passed, by direction.
-func (r *till) counted(what string) int64 {
+func (r *billRecorder) counted(what string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.units[what]
+}
+
+// linked waits until both connections are there and the way down is subscribed:
+// what comes before goes to nobody.
+func (r *billRecorder) linked(t *testing.T) {
+	t.Helper()
+	if !until(30*time.Second, func() bool { return r.counted("link") >= 3 }) {
+		t.Fatal("the gateway did not connect and subscribe")
+	}
 }

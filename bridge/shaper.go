@@ -1,0 +1,234 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Shaper is the stage of the walk between append and send, for one route whose
+// steps change messages or need more than one of them:
+//
+//	raw queue → the route's line → append the product and release its members, in one batch
+//
+// It is one goroutine. What waits in a line (an open batch, an open window) is
+// records of the raw queue that are not released: nothing else has to be kept,
+// and a new shaper finds it by reading the queue again. It works while the cloud
+// is away too, so that the backlog is small.
+type Shaper struct {
+	cfg    ShaperConfig
+	spool  Spool
+	drops  *DropLog
+	health *Health
+	log    *slog.Logger
+
+	line    Line
+	pending []*Product
+	members int // of pending
+	bytes   int // that pending appends
+}
+
+// ShaperConfig says what a shaper works on.
+type ShaperConfig struct {
+	Queue string      // of the products; the records are in RawQueue(Queue)
+	Line  func() Line // makes the route's line, empty
+}
+
+// A commit of a shaper holds what one transaction of the spool's state takes and
+// delays the commits of the devices' messages by little.
+const (
+	shapeWeight = 128 << 10 // bytes of changes
+	shapeBytes  = 512 << 10 // bytes of products
+	changeBytes = 32        // of a release, or of a key besides its texts
+)
+
+// NewShaper wires the stage for one route.
+func NewShaper(cfg ShaperConfig, spool Spool, drops *DropLog, health *Health, log *slog.Logger) *Shaper {
+	return &Shaper{cfg: cfg, spool: spool, drops: drops, health: health, log: log.With("queue", cfg.Queue)}
+}
+
+// Run works until ctx ends. A commit that is under way ends first: whoever reads
+// the queue next must not see what it releases.
+func (s *Shaper) Run(ctx context.Context) error {
+	raw := RawQueue(s.cfg.Queue)
+	wake := make(chan struct{}, 1)
+	defer s.spool.Watch(wake, raw)()
+	if !s.catchUp(ctx) {
+		return nil
+	}
+	c := s.spool.Cursor(raw)
+	defer c.Close()
+	s.line, s.pending, s.members, s.bytes = s.cfg.Line(), nil, 0, 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		end, err := s.read(c)
+		if err != nil {
+			s.health.Raise(Warning{Code: s.code(), Severity: Critical, Text: fmt.Sprintf("what waits for the steps of %s cannot be read: %v", s.cfg.Queue, err)})
+			s.log.Error("the raw queue cannot be read", "error", err)
+			end = true
+		}
+		var next time.Duration
+		waits := false
+		if end { // not before: what is in the queue may belong to what would be given out
+			next, waits = s.line.Ripe(s.spool.Age(), s.gather)
+		}
+		if !s.flush(ctx) {
+			return nil
+		}
+		if !end {
+			continue
+		}
+		pause := max(next-s.spool.Age(), 0)
+		switch {
+		case err != nil:
+			pause = commitRetry
+		case !waits:
+			pause = time.Hour
+		}
+		timer.Reset(pause)
+		select {
+		case <-wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// catchUp waits until the spool shows what an earlier shaper of the queue has
+// released: that is in the log when its commit is done, and seen a little later.
+// A change of the state alone is done when it and all before it are seen.
+func (s *Shaper) catchUp(ctx context.Context) bool {
+	var b Batch
+	b.Add(nsShape, s.cfg.Queue+"|in", 0)
+	return s.commit(ctx, b)
+}
+
+func (s *Shaper) code() string { return "shape-" + s.cfg.Queue }
+
+// read gives records to the line until the queue ends or a commit is full.
+func (s *Shaper) read(c Cursor) (end bool, err error) {
+	for !s.full() {
+		r, err := c.Next()
+		if err != nil || r == nil {
+			return true, err
+		}
+		if r.Mortal() && r.Expired(s.spool.Age()) {
+			s.gather(&Product{Members: []Member{{r.Place, r.Size()}}, Reason: Expired.String(), lost: r})
+			continue
+		}
+		s.line.Take(r, func(p *Product) {
+			if len(p.Records) == 0 && p.Reason != "" {
+				p.lost = r
+			}
+			s.gather(p)
+		})
+	}
+	return false, nil
+}
+
+func (s *Shaper) full() bool { return s.members >= MaxMembers || s.bytes >= shapeBytes }
+
+func (s *Shaper) gather(p *Product) {
+	s.pending = append(s.pending, p)
+	s.members += len(p.Members)
+	for _, r := range p.Records {
+		s.bytes += r.Size()
+	}
+}
+
+// flush commits what was gathered. It returns false when ctx ends first: what is
+// not committed has changed nothing.
+func (s *Shaper) flush(ctx context.Context) bool {
+	for len(s.pending) > 0 {
+		b, n := s.cut()
+		if !s.commit(ctx, b) {
+			return false
+		}
+		s.pending = s.pending[n:]
+	}
+	s.pending, s.members, s.bytes = nil, 0, 0
+	return true
+}
+
+// cut makes a batch of the first n products that wait.
+func (s *Shaper) cut() (b Batch, n int) {
+	raw, tally := RawQueue(s.cfg.Queue), map[string]int64{}
+	weight, size := 0, 0
+	for ; n < len(s.pending); n++ {
+		p := s.pending[n]
+		w, c := p.weight()
+		if n > 0 && (weight+w > shapeWeight || size+c > shapeBytes || b.heavy()) {
+			break
+		}
+		weight, size = weight+w, size+c
+		fate := Consumed
+		if p.lost != nil {
+			fate = Dropped
+			s.drops.Note(&b, p.lost, p.Reason, "")
+		}
+		for _, m := range p.Members {
+			b.Releases = append(b.Releases, Release{raw, m.Place, m.Size, fate})
+		}
+		b.Appends = append(b.Appends, p.Records...)
+		p.count(tally)
+	}
+	for what, count := range tally {
+		if count != 0 {
+			b.Add(nsShape, s.cfg.Queue+"|"+what, count)
+		}
+	}
+	return b, n
+}
+
+// weight is the bytes that a product changes in the spool's state, and those
+// that it appends.
+func (p *Product) weight() (changes, appended int) {
+	changes = changeBytes * len(p.Members)
+	for _, r := range p.Records {
+		appended += r.Size()
+	}
+	return changes, appended
+}
+
+// count adds a product to the counters of a commit.
+func (p *Product) count(tally map[string]int64) {
+	n := int64(len(p.Members))
+	tally["in"] += n
+	tally["out"] += int64(len(p.Records))
+	switch {
+	case len(p.Records) > 0:
+	case p.Reason != "":
+		tally["drop/"+p.Reason] += n
+	case p.Step != "":
+		tally["step/"+p.Step] += n
+	}
+}
+
+// commit makes a batch durable, and tries again until the spool takes it or ctx
+// ends.
+func (s *Shaper) commit(ctx context.Context, whole Batch) bool {
+	for {
+		b := whole // the spool owns what it is given; the slices stay to try again
+		done := make(chan error, 1)
+		s.spool.Commit(&b, func(_ Seq, err error) { done <- err })
+		err := <-done
+		if err == nil {
+			s.health.Clear(s.code())
+			return true
+		}
+		if s.health.Raise(Warning{Code: s.code(), Severity: Critical,
+			Text: fmt.Sprintf("what the steps of %s have made cannot be written to the spool, its records wait as they are: %v", s.cfg.Queue, err)}) {
+			s.log.Error("products cannot be written", "error", err)
+		}
+		t := time.NewTimer(commitRetry)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		}
+	}
+}

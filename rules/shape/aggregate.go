@@ -1,0 +1,160 @@
+package shape
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/payload"
+)
+
+// aggregate is what is known of the messages of a window, as JSON in partial
+// records. Ages are on the spool's clock.
+type aggregate struct {
+	Topic    string           `json:"topic"`
+	Start    time.Duration    `json:"start"`
+	End      time.Duration    `json:"end"`
+	Count    int64            `json:"count"`
+	ID       bridge.MessageID `json:"id"` // of the first message
+	From     moment           `json:"from"`
+	To       moment           `json:"to"`
+	FirstAge time.Duration    `json:"first_age"`
+	Fields   map[string]*stat `json:"fields"`
+}
+
+// moment is a bridge.Instant as JSON, whatever the clock says.
+type moment struct {
+	Wall   int64         `json:"wall"` // nanoseconds since 1970
+	Boot   uint64        `json:"boot"`
+	Mono   time.Duration `json:"mono"`
+	Age    time.Duration `json:"age"`
+	Synced bool          `json:"synced"`
+}
+
+func momentOf(i bridge.Instant) moment {
+	return moment{i.Wall.UnixNano(), i.Boot, i.Mono, i.Age, i.Synced}
+}
+
+func (m moment) instant() bridge.Instant {
+	return bridge.Instant{Wall: time.Unix(0, m.Wall), Boot: m.Boot, Mono: m.Mono, Age: m.Age, Synced: m.Synced}
+}
+
+// stat is what is known of one field.
+type stat struct {
+	First    float64       `json:"first"`
+	Last     float64       `json:"last"`
+	Min      float64       `json:"min"`
+	Max      float64       `json:"max"`
+	Mean     float64       `json:"mean"`
+	Count    int64         `json:"count"`
+	FirstAge time.Duration `json:"first_age"`
+	LastAge  time.Duration `json:"last_age"`
+}
+
+// add takes a message in. A field that it does not have, or that is no number, is
+// not counted for it.
+func (a *aggregate) add(r *bridge.Record, fields []payload.Field, v any) {
+	one := &aggregate{Count: 1, ID: r.ID, From: momentOf(r.Instant), To: momentOf(r.Instant), FirstAge: r.Age, Fields: map[string]*stat{}}
+	for _, f := range fields {
+		if n, ok := f.Number(v); ok {
+			one.Fields[f.String()] = &stat{First: n, Last: n, Min: n, Max: n, Mean: n, Count: 1, FirstAge: r.Age, LastAge: r.Age}
+		}
+	}
+	a.merge(one)
+}
+
+// merge takes in what is known of other messages of the window, older or newer.
+func (a *aggregate) merge(b *aggregate) {
+	if a.Count == 0 || b.FirstAge < a.FirstAge {
+		a.ID, a.From, a.FirstAge = b.ID, b.From, b.FirstAge
+	}
+	if a.Count == 0 || b.To.Age >= a.To.Age {
+		a.To = b.To
+	}
+	a.Count += b.Count
+	if a.Fields == nil {
+		a.Fields = map[string]*stat{}
+	}
+	for name, s := range b.Fields {
+		if t := a.Fields[name]; t == nil {
+			clone := *s
+			a.Fields[name] = &clone
+		} else {
+			t.merge(s)
+		}
+	}
+}
+
+func (s *stat) merge(t *stat) {
+	if t.FirstAge < s.FirstAge {
+		s.First, s.FirstAge = t.First, t.FirstAge
+	}
+	if t.LastAge >= s.LastAge {
+		s.Last, s.LastAge = t.Last, t.LastAge
+	}
+	s.Min, s.Max = min(s.Min, t.Min), max(s.Max, t.Max)
+	n := s.Count + t.Count
+	// A mean does not overflow where a sum does.
+	s.Mean = s.Mean*(float64(s.Count)/float64(n)) + t.Mean*(float64(t.Count)/float64(n))
+	s.Count = n
+}
+
+func (a *aggregate) encode() []byte {
+	b, err := json.Marshal(a)
+	if err != nil { // every number in it is finite: Field.Number sees to that
+		panic("shape: partial window: " + err.Error())
+	}
+	return b
+}
+
+func decodeAggregate(b []byte) (*aggregate, error) {
+	a := new(aggregate)
+	if err := json.Unmarshal(b, a); err != nil {
+		return nil, err
+	}
+	if a.Count <= 0 || a.End <= a.Start {
+		return nil, fmt.Errorf("a part of %d messages from %v to %v", a.Count, a.Start, a.End)
+	}
+	for name, s := range a.Fields {
+		if s == nil || s.Count <= 0 {
+			return nil, fmt.Errorf("field %q has no values", name)
+		}
+	}
+	return a, nil
+}
+
+// summary is the payload of a window's message.
+type summary struct {
+	Topic  string                        `json:"topic"`
+	From   string                        `json:"from"`
+	To     string                        `json:"to"`
+	Clock  string                        `json:"clock"`
+	Count  int64                         `json:"count"`
+	Fields map[string]map[string]float64 `json:"fields"`
+}
+
+// report is the payload of the window's message, with the functions that were
+// asked for.
+func (a *aggregate) report(functions []string) []byte {
+	from, to := a.From.instant(), a.To.instant()
+	s := summary{
+		Topic: a.Topic, Count: a.Count, Fields: map[string]map[string]float64{}, Clock: from.Quality(),
+		From: from.Wall.UTC().Format(bridge.AcceptedLayout), To: to.Wall.UTC().Format(bridge.AcceptedLayout),
+	}
+	for name, f := range a.Fields {
+		all := map[string]float64{"first": f.First, "last": f.Last, "min": f.Min, "max": f.Max, "avg": f.Mean, "count": float64(f.Count)}
+		for k := range all {
+			if len(functions) > 0 && !slices.Contains(functions, k) {
+				delete(all, k)
+			}
+		}
+		s.Fields[name] = all
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("shape: window: " + err.Error())
+	}
+	return b
+}

@@ -1,0 +1,276 @@
+package shape
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Decoder undoes what the steps of a route have done, for whoever receives the
+// messages: parts, compression, batches, envelopes. It is for one goroutine, and what it
+// is given may be anything: it keeps to its bounds.
+type Decoder struct {
+	// Batch is how batches are recognised: Auto by their content type, and a JSON
+	// array without one is a batch; else one of the formats, or None.
+	Batch string
+	// Most is how large a payload may become when it is undone; 0 means 64 MiB.
+	Most int
+
+	assemblies map[bridge.MessageID]*assembly
+	whole      []bridge.MessageID // the latest that were put together: parts may come twice
+}
+
+// Auto is a value of Decoder.Batch.
+const Auto = "auto"
+
+const defaultMost = 64 << 20
+
+// Received is a message as it came.
+type Received struct {
+	Topic       string
+	Payload     []byte
+	ContentType string
+	User        []bridge.UserProperty
+}
+
+// Decoded is a message as a device published it, as far as what came says: without
+// an envelope that is its payload and the topic at the receiver.
+type Decoded struct {
+	Device      string          `json:"device,omitempty"`
+	Thing       string          `json:"thing,omitempty"`
+	ID          string          `json:"id,omitempty"`
+	Accepted    string          `json:"accepted,omitempty"`
+	Clock       string          `json:"clock,omitempty"`
+	Topic       string          `json:"topic,omitempty"`
+	ContentType string          `json:"content_type,omitempty"`
+	Encoding    string          `json:"encoding,omitempty"` // base64, when the payload is not JSON
+	Payload     json.RawMessage `json:"payload"`
+}
+
+// Decode undoes one message and gives out what it holds. A part gives out nothing
+// before all of its message have come.
+func (d *Decoder) Decode(m Received, out func(Decoded) error) error {
+	if p, ok, err := parsePart(m.Payload); ok {
+		if err != nil {
+			return fmt.Errorf("topic %q: %w", m.Topic, err)
+		}
+		whole, err := d.assemble(m, p)
+		if whole == nil {
+			return err
+		}
+		m = *whole
+	}
+	payload, packed, err := d.decompress(m)
+	if err != nil {
+		return err
+	}
+	m.Payload = payload
+	format := d.format(m)
+	if format == None {
+		return out(opened(m, payload))
+	}
+	elements, err := split(payload, format)
+	if err != nil {
+		if d.Batch == Auto && m.ContentType == "" && !packed { // it only looked like one
+			return out(opened(m, payload))
+		}
+		return fmt.Errorf("topic %q: not a batch of %s: %w", m.Topic, format, err)
+	}
+	m.ContentType = ""
+	for _, e := range elements {
+		if err := out(opened(m, e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decompress undoes the compression that the message names, or that its payload
+// begins with: tools lose properties.
+func (d *Decoder) decompress(m Received) (payload []byte, packed bool, err error) {
+	name, _ := encodingOf(m.User)
+	switch {
+	case name != "" && name != Gzip && name != Zstd:
+		return nil, false, fmt.Errorf("topic %q: unknown %s %q", m.Topic, PropEncoding, name)
+	case name == Gzip, name == "" && bytes.HasPrefix(m.Payload, []byte{0x1f, 0x8b, 8}):
+		payload, err = d.read(gzip.NewReader(bytes.NewReader(m.Payload)))
+	case name == Zstd, name == "" && bytes.HasPrefix(m.Payload, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		r, zerr := zstd.NewReader(bytes.NewReader(m.Payload), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
+		if zerr == nil {
+			defer r.Close()
+		}
+		payload, err = d.read(r, zerr)
+	default:
+		return m.Payload, false, nil
+	}
+	switch {
+	case err == nil:
+		return payload, true, nil
+	case name == "" && !errors.Is(err, errTooLarge):
+		return m.Payload, false, nil // it only looked compressed
+	default:
+		return nil, false, fmt.Errorf("topic %q: cannot be decompressed: %w", m.Topic, err)
+	}
+}
+
+// encodingOf is the compression that a message names.
+func encodingOf(user []bridge.UserProperty) (name string, named bool) {
+	p := bridge.Properties{User: user}
+	return p.UserValue(PropEncoding)
+}
+
+var errTooLarge = errors.New("it becomes too large")
+
+func (d *Decoder) most() int {
+	if d.Most > 0 {
+		return d.Most
+	}
+	return defaultMost
+}
+
+// read reads all that a decompressor gives, up to the bound.
+func (d *Decoder) read(r io.Reader, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.LimitReader(r, int64(d.most())+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(out) > d.most() {
+		return nil, fmt.Errorf("%w: more than %d bytes", errTooLarge, d.most())
+	}
+	return out, nil
+}
+
+// format is how the messages stand in what came.
+func (d *Decoder) format(m Received) string {
+	if d.Batch != Auto {
+		return d.Batch
+	}
+	switch m.ContentType {
+	case typeNDJSON:
+		return NDJSON
+	case typeLengthPrefixed:
+		return LengthPrefixed
+	case typeJSON, "":
+		if t := bytes.TrimLeft(m.Payload, " \t\r\n"); len(t) > 0 && t[0] == '[' {
+			return JSON
+		}
+	}
+	return None
+}
+
+// split undoes the framing of a batch: it returns the payloads.
+func split(payload []byte, format string) (out [][]byte, err error) {
+	switch format {
+	case JSON:
+		var elements []json.RawMessage
+		if err := json.Unmarshal(payload, &elements); err != nil {
+			return nil, err
+		}
+		for _, e := range elements {
+			out = append(out, plain(e))
+		}
+	case NDJSON:
+		for line := range bytes.Lines(payload) {
+			line = bytes.TrimSpace(line)
+			if !json.Valid(line) {
+				return nil, fmt.Errorf("line %d is not JSON", len(out)+1)
+			}
+			out = append(out, plain(line))
+		}
+	case LengthPrefixed:
+		for len(payload) > 0 {
+			n, used := binary.Uvarint(payload)
+			if used <= 0 || n > math.MaxInt32 || int(n) > len(payload)-used {
+				return nil, fmt.Errorf("the length of message %d is wrong", len(out)+1)
+			}
+			out = append(out, payload[used:used+int(n)])
+			payload = payload[used+int(n):]
+		}
+	default:
+		return nil, errors.New("no such format")
+	}
+	return out, nil
+}
+
+// plain undoes what an element of a JSON batch is wrapped in, if it is.
+func plain(element []byte) []byte {
+	if payload, ok := unwrap(element); ok {
+		return payload
+	}
+	return element
+}
+
+// opened takes a message out of its envelope, if it is in one.
+func opened(m Received, payload []byte) Decoded {
+	if d, ok := openEnvelope(payload); ok {
+		return d
+	}
+	d := Decoded{Topic: m.Topic, ContentType: m.ContentType}
+	for _, u := range m.User {
+		switch u.Key {
+		case bridge.PropDevice:
+			d.Device = u.Value
+		case bridge.PropThing:
+			d.Thing = u.Value
+		case bridge.PropID:
+			d.ID = u.Value
+		case bridge.PropAccepted:
+			d.Accepted = u.Value
+		case bridge.PropClock:
+			d.Clock = u.Value
+		}
+	}
+	d.set(payload)
+	return d
+}
+
+// openEnvelope reads an envelope as [bridge.Envelope] makes it: an object with
+// every key that it always has, and no other than it can have.
+func openEnvelope(payload []byte) (d Decoded, ok bool) {
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&d) != nil || dec.More() {
+		return d, false
+	}
+	if len(d.ID) != 2*len(bridge.MessageID{}) || d.Accepted == "" || d.Clock == "" || d.Topic == "" || d.Payload == nil {
+		return d, false
+	}
+	if d.Encoding != "base64" {
+		return d, d.Encoding == ""
+	}
+	var text string
+	if json.Unmarshal(d.Payload, &text) != nil {
+		return d, false
+	}
+	inner, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return d, false
+	}
+	d.Encoding = ""
+	d.set(inner)
+	return d, true
+}
+
+// set puts a payload in, as JSON when it is.
+func (d *Decoded) set(payload []byte) {
+	if json.Valid(payload) && utf8.Valid(payload) {
+		d.Payload = bytes.Clone(payload)
+		return
+	}
+	d.Encoding = "base64"
+	d.Payload, _ = json.Marshal(base64.StdEncoding.EncodeToString(payload)) // a string
+}

@@ -1,0 +1,136 @@
+package where
+
+import (
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func press() Message {
+	m := &bridge.Message{Topic: "dt/press-7/state", Payload: []byte(`{"temp":21,"alarms":["hot","loud"],"data":{"on":true},"text":"aaaaaaaaaaaaaaaaaaaaaaaa"}`), QoS: 1}
+	m.ContentType = "application/json"
+	m.User = []bridge.UserProperty{{Key: "line", Value: "3"}, {Key: "line", Value: "4"}}
+	return Message{Message: m, ClientID: "press-7", Thing: "press"}
+}
+
+func TestHolds(t *testing.T) {
+	for text, want := range map[string]bool{
+		`payload.temp > 20`:                                   true,
+		`payload.temp == 21 && payload.temp < 21.5`:           true,
+		`payload.temp > 20.5`:                                 true,
+		`"hot" in payload.alarms`:                             true,
+		`payload.alarms.exists(a, a.startsWith("q"))`:         false,
+		`has(payload.humidity)`:                               false,
+		`has(payload.humidity) && payload.humidity > 3`:       false,
+		`payload.data.on`:                                     true,
+		`levels[1] == client_id && thing == "press"`:          true,
+		`size(levels) == 3 && size < 100 && qos == 1`:         true,
+		`properties["line"] == "4"`:                           true,
+		`"none" in properties`:                                false,
+		`topic.matches("^dt/[a-z]+-[0-9]/state$") && !retain`: true,
+		`content_type == "application/json"`:                  true,
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := c.Holds(press()); err != nil || got != want {
+			t.Errorf("%s is %v, %v", text, got, err)
+		}
+	}
+}
+
+func TestBinaryPayload(t *testing.T) {
+	c, err := Compile(`payload.t > 20 && payload["u"] == "C"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := press()
+	m.Payload = []byte("\xa2\x61t\x15\x61u\x61C") // {"t": 21, "u": "C"}
+	if got, err := c.Holds(m); err != nil || !got {
+		t.Errorf("CBOR: %v, %v", got, err)
+	}
+}
+
+// What cannot be decided is an error, whatever the message.
+func TestUndecided(t *testing.T) {
+	for text, part := range map[string]string{
+		`payload.humidity > 3`: "no such key",
+		`payload.temp.deeper`:  "",
+		`payload.temp`:         "not true or false",
+		`levels[7] == "x"`:     "index",
+		`"x" in properties && false || properties["x"] == "y"`: "no such key",
+		`levels.all(a, levels.all(b, levels.all(c, levels.all(d, levels.all(e, levels.all(f, levels.all(g, levels.all(h, size(a+b+c+d+e+f+g+h) > 0))))))))`: "cost",
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := c.Holds(press()); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s is %v, %v", text, got, err)
+		}
+	}
+	c, err := Compile(`payload.v > 3`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, payload := range []string{"", "plain", "{", "\xff\x00"} {
+		m := press()
+		m.Payload = []byte(payload)
+		if got, err := c.Holds(m); err == nil || !strings.Contains(err.Error(), "neither JSON nor CBOR") {
+			t.Errorf("%q is %v, %v", payload, got, err)
+		}
+	}
+}
+
+func TestCompileRefuses(t *testing.T) {
+	for text, part := range map[string]string{
+		"payload.temp >":             "at character",
+		"temperature > 3":            "undeclared reference to 'temperature'",
+		"size + 1":                   "is of type int, not true or false",
+		`topic > 3`:                  "at character 7",
+		strings.Repeat("x", 5000):    "longer than 4096",
+		"payload.map(x, payload) ==": "at character",
+	} {
+		if _, err := Compile(text); err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.40s: %v, want %q in one line", text, err, part)
+		}
+	}
+}
+
+func BenchmarkHolds(b *testing.B) {
+	for name, text := range map[string]string{"topic": `levels[1] == "press-7"`, "payload": `payload.temp > 20`} {
+		b.Run(name, func(b *testing.B) {
+			c, err := Compile(text)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m := press()
+			for b.Loop() {
+				if ok, err := c.Holds(m); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+	}
+}
+
+// FuzzHolds gives a condition that looks everywhere any payload and topic.
+func FuzzHolds(f *testing.F) {
+	c, err := Compile(`payload.a.b > 1 || payload["c"][0] == "x" || levels[1] == topic || properties["k"] == "v" && size > 3`)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("dt/a", []byte(`{"a":{"b":2}}`))
+	f.Add("", []byte("\xa1\x61c\x81\x61x"))
+	f.Fuzz(func(_ *testing.T, topic string, payload []byte) {
+		_, _ = c.Holds(Message{Message: &bridge.Message{Topic: topic, Payload: payload}})
+	})
+}

@@ -1,0 +1,238 @@
+package https
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// link is the requests between two troubles. A device's messages wait in a lane
+// of its own; a goroutine per lane that has any sends them.
+type link struct {
+	u      *Uplink
+	client *http.Client
+	slots  chan struct{} // a place in the window each
+	ctx    context.Context
+	cancel context.CancelFunc
+	begun  time.Time
+	done   chan struct{}
+
+	mu    sync.Mutex
+	first net.Conn // made by Connect, not used yet
+	err   error
+	lanes map[string][]*job // what waits, and what is under way in front
+	busy  sync.WaitGroup
+}
+
+// job is one message on its way.
+type job struct {
+	publish
+	report func(bridge.Outcome)
+}
+
+var _ bridge.Link = (*link)(nil)
+
+func newLink(u *Uplink, first net.Conn) *link {
+	l := &link{
+		u: u, first: first, begun: time.Now(),
+		slots: make(chan struct{}, max(1, min(u.o.Limits.InFlight, inFlight))),
+		lanes: map[string][]*job{}, done: make(chan struct{}),
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.client = &http.Client{
+		Timeout: u.o.AckTimeout,
+		Transport: &http.Transport{
+			DialTLSContext:      func(ctx context.Context, _, _ string) (net.Conn, error) { return l.connection(ctx) },
+			MaxIdleConnsPerHost: cap(l.slots), MaxConnsPerHost: cap(l.slots),
+			IdleConnTimeout: time.Minute, DisableCompression: true, ForceAttemptHTTP2: false,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return l
+}
+
+// connection is the one that Connect has made, then new ones.
+func (l *link) connection(ctx context.Context) (net.Conn, error) {
+	l.mu.Lock()
+	c := l.first
+	l.first = nil
+	l.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	return l.u.dial(ctx)
+}
+
+// Window is how many messages may be under way.
+func (l *link) Window() int { return cap(l.slots) }
+
+// Flush does nothing: a request goes when it is made.
+func (l *link) Flush() {}
+
+// Done is closed when the link is down and every outcome has been reported.
+func (l *link) Done() <-chan struct{} { return l.done }
+
+// Err says why the link is down, nil while it is up.
+func (l *link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Close ends the link at once; what is outstanding reports ResultLost. It may be
+// called from a report.
+func (l *link) Close() error {
+	l.fail(ErrClosed)
+	return nil
+}
+
+// fail ends the link for the first reason given.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = err
+	first := l.first
+	l.first = nil
+	l.mu.Unlock()
+	l.cancel()
+	if first != nil {
+		_ = first.Close()
+	}
+	go func() {
+		l.busy.Wait()
+		l.client.CloseIdleConnections()
+		l.u.backoff.Lived(time.Since(l.begun), false) // before done is closed, so before the next Wait
+		l.u.down(err)
+		close(l.done)
+	}()
+}
+
+// Send puts d behind what its device has under way, waiting for a place in the
+// window and for the rate limits. What HTTP cannot carry is refused at once.
+func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
+	if err := l.Err(); err != nil {
+		return downError(err)
+	}
+	p, err := publishOf(bridge.Outgoing(d.Stored), d.Remaining)
+	if err != nil {
+		report(bridge.Outcome{Result: bridge.ResultRefused, Reason: err.Error()})
+		return nil
+	}
+	select {
+	case l.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.ctx.Done():
+		return downError(l.Err())
+	}
+	if err := l.u.bucket.Wait(ctx, l.ctx.Done(), len(p.target)+len(p.body), nil); err != nil {
+		<-l.slots
+		if errors.Is(err, upstream.ErrStopped) {
+			err = downError(l.Err())
+		}
+		return err
+	}
+	return l.enqueue(d.Device, &job{p, report})
+}
+
+func downError(err error) error { return fmt.Errorf("send: link is down: %w", err) }
+
+// enqueue gives a job to its device's lane, and the lane a goroutine if it has
+// none.
+func (l *link) enqueue(device string, j *job) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		<-l.slots
+		return downError(l.err)
+	}
+	waiting, running := l.lanes[device]
+	l.lanes[device] = append(waiting, j)
+	if !running {
+		l.busy.Go(func() { l.run(device) })
+	}
+	return nil
+}
+
+// run sends what a lane holds, in its order. When one is not taken for now, those
+// behind it are not sent either: they would overtake it.
+func (l *link) run(device string) {
+	held := ""
+	for {
+		l.mu.Lock()
+		waiting := l.lanes[device]
+		if len(waiting) == 0 {
+			delete(l.lanes, device)
+			l.mu.Unlock()
+			return
+		}
+		j := waiting[0]
+		l.lanes[device] = waiting[1:]
+		err := l.err
+		l.mu.Unlock()
+		var o bridge.Outcome
+		switch {
+		case err != nil:
+			o = bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error()}
+		case held != "":
+			o = bridge.Outcome{Result: bridge.ResultRetry, Reason: held}
+		default:
+			if o = l.do(j); o.Result == bridge.ResultRetry {
+				held = o.Reason
+			}
+		}
+		j.report(o)
+		<-l.slots
+	}
+}
+
+// do sends one message and reads the answer. Whatever is no answer about the
+// message ends the link.
+func (l *link) do(j *job) bridge.Outcome {
+	r, err := j.request(l.ctx, l.u.at.url())
+	if err != nil {
+		return bridge.Outcome{Result: bridge.ResultRefused, Reason: err.Error()}
+	}
+	if s := l.u.signer; s != nil {
+		if err := s.SignRequest(r, j.body); err != nil {
+			return l.lost(upstream.NoCredentials(err), 0)
+		}
+	}
+	sent := requestSize(r)
+	res, err := l.client.Do(r)
+	if err != nil {
+		return l.lost(upstream.Explain(err), sent)
+	}
+	a, err := read(res)
+	_ = res.Body.Close() // all that matters is read
+	if err != nil {
+		return l.lost(fmt.Errorf("answer: %w", err), sent)
+	}
+	o, ok := a.outcome(sent + a.size)
+	switch {
+	case ok:
+		return o
+	case a.login():
+		if l.u.signer != nil {
+			l.u.signer.Forget()
+		}
+		return l.lost(&upstream.RefusedError{Reason: a.String(), Remedy: "renew the AWS credentials, or correct tls.cert, the region, or the clock of this machine"}, sent)
+	}
+	return l.lost(&upstream.RefusedError{Reason: a.String(), Remedy: "correct endpoint: this is not AWS's HTTP API, which has POST /topics/TOPIC"}, sent)
+}
+
+// lost ends the link.
+func (l *link) lost(err error, wire int) bridge.Outcome {
+	l.fail(err)
+	return bridge.Outcome{Result: bridge.ResultLost, Reason: l.Err().Error(), Wire: wire}
+}

@@ -1,0 +1,176 @@
+package https
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// ErrClosed is why a link ended that was closed from our side.
+var ErrClosed = errors.New("closed by us")
+
+// Signer signs requests with AWS credentials.
+type Signer interface {
+	// SignRequest signs a request with its body.
+	SignRequest(r *http.Request, body []byte) error
+	// Forget drops credentials that were refused.
+	Forget()
+}
+
+// Uplink is the [bridge.Sender] to one server. It is safe for concurrent use.
+//
+// Its warnings are uplink-down and uplink-refused.
+type Uplink struct {
+	o      Options
+	at     server
+	signer Signer // nil: a certificate, or nothing, is the login
+	log    *slog.Logger
+	hooks  upstream.Hooks
+	reach  *upstream.Dialer
+	bucket *upstream.Bucket
+
+	connecting sync.Mutex // one link at a time
+	backoff    *upstream.Backoff
+	link       *link
+
+	mu     sync.Mutex
+	status upstream.Status
+}
+
+var _ bridge.Sender = (*Uplink)(nil)
+
+// NewUplink makes a sender from valid options. signer may be nil. Nothing is
+// connected before Connect.
+func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks) (*Uplink, error) {
+	at, err := parse(o.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	b := o.Backoff
+	if b.Floor == 0 {
+		b.Floor = 200 * time.Millisecond
+	}
+	return &Uplink{
+		o: o, at: at, signer: signer, log: log, hooks: hooks, reach: upstream.NewDialer(o.Proxy), bucket: upstream.NewBucket(o.Limits),
+		backoff: upstream.NewBackoff(b, nil), status: upstream.Status{Since: time.Now()},
+	}, nil
+}
+
+// Status tells how the uplink is now.
+func (u *Uplink) Status() upstream.Status {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.status
+	s.Pace = u.bucket.Pace()
+	return s
+}
+
+// Share makes the uplink keep to what all connections to its upstream share. Call
+// it before Connect.
+func (u *Uplink) Share(s upstream.Shared) { s.Join(u.bucket, u.backoff) }
+
+// Connect waits until the server has been reached and TLS has agreed. It closes
+// the previous link first, and fails only when ctx ends.
+func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
+	u.connecting.Lock()
+	defer u.connecting.Unlock()
+	if u.link != nil {
+		_ = u.link.Close() // never fails
+		<-u.link.Done()
+		u.link = nil
+	}
+	for {
+		if err := u.backoff.Wait(ctx); err != nil {
+			return nil, err
+		}
+		first, err := u.dial(ctx)
+		if err == nil {
+			u.link = newLink(u, first)
+			u.up()
+			return u.link, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		u.backoff.Failed(err)
+		u.down(err)
+	}
+}
+
+// dial opens one connection. The files are read each time: a new certificate is
+// taken up by the next connection.
+func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.o.ConnectTimeout)
+	defer cancel()
+	conf, err := u.o.TLS.Config(u.at.host)
+	if err != nil {
+		return nil, upstream.Explain(err)
+	}
+	conf.NextProtos = u.o.alpn(u.at)
+	raw, err := u.reach.Dial(ctx, u.at.address())
+	if err != nil {
+		return nil, upstream.Explain(err)
+	}
+	secure := tls.Client(upstream.Counted(raw, u.hooks.Carried), conf)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
+	}
+	return secure, nil
+}
+
+func (u *Uplink) up() {
+	u.mu.Lock()
+	u.status.Up, u.status.Since, u.status.Err = true, time.Now(), nil
+	u.status.Connects++
+	u.mu.Unlock()
+	u.hooks.Over("uplink-down")
+	u.log.Info("uplink is up", "endpoint", u.o.Endpoint)
+}
+
+// down notes an attempt that failed, or a link that ended.
+func (u *Uplink) down(err error) {
+	u.mu.Lock()
+	news := u.status.Up || u.status.Err == nil || u.status.Err.Error() != err.Error()
+	if u.status.Up {
+		u.status.Since = time.Now()
+	}
+	u.status.Up, u.status.Err = false, err
+	u.mu.Unlock()
+	if errors.Is(err, ErrClosed) {
+		return
+	}
+	if news {
+		u.log.Warn("uplink is down", "endpoint", u.o.Endpoint, "error", err)
+	}
+	w := bridge.Warning{Code: "uplink-down", Severity: bridge.Degraded, Text: fmt.Sprintf("%s: %v; tried again until it works", u.o.Endpoint, err)}
+	over := "uplink-refused"
+	if e, ok := errors.AsType[*upstream.RefusedError](err); ok {
+		w, over = bridge.Warning{Code: "uplink-refused", Severity: bridge.Critical, Text: fmt.Sprintf("%s: %v", u.o.Endpoint, e)}, "uplink-down"
+	}
+	u.hooks.Over(over)
+	u.hooks.Warn(w)
+}
+
+// Check opens one connection as the uplink would, and closes it. Nothing is
+// published, so whether AWS takes the login is not seen where a signature is it.
+func Check(ctx context.Context, o Options) error {
+	u, err := NewUplink(o, nil, slog.New(slog.DiscardHandler), upstream.Hooks{})
+	if err != nil {
+		return err
+	}
+	c, err := u.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
