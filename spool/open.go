@@ -155,12 +155,17 @@ func (s *Spool) openState(now func() time.Time) error {
 	}
 	s.state = db
 	_ = reserveMemtable(dir) // without room for it the headroom has to do
-	return db.View(func(txn *badger.Txn) error {
+	return db.Update(func(txn *badger.Txn) error {
 		age, err := getValue(txn, []byte(keyAge))
 		if err != nil {
 			return err
 		}
 		s.age = newAgeClock(age, now)
+		if age == nil { // a kill before the keeper's first save must not set the clock back
+			if err := txn.Set([]byte(keyAge), s.age.encode()); err != nil {
+				return err
+			}
+		}
 		applied, err := getValue(txn, []byte(keyApplied))
 		s.applied.Store(uint64(counter(applied)))
 		return err
