@@ -269,6 +269,7 @@ func TestB203_DirectMessage(t *testing.T) {
 		c.want(http.StatusNotFound, http.MethodPost, path, "x")
 		d, other := g.join(version, "d"), g.join(version, "other")
 		other.listen(1, "cmd/#")
+		d.settle() // CONNACK leaves a moment before the connection is open
 		c.want(http.StatusOK, http.MethodPost, path, "x")
 		if pk := d.expectMessage("cmd/go", "x"); pk.FixedHeader.Qos != 0 {
 			t.Errorf("QoS %d", pk.FixedHeader.Qos)
