@@ -21,10 +21,16 @@ func TestWhatIf(t *testing.T) {
 	if err := os.WriteFile(other, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	packed := filepath.Join(t.TempDir(), "packed.yaml")
+	text = []byte(strings.Replace(string(text), "upstream: aws, priority", "upstream: aws, batch: {format: json, units: 2}, compress: gzip, priority", 1))
+	if err := os.WriteFile(packed, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		want []string
 	}{
+		{[]string{"--routes", packed}, []string{"0.0 %", "route telemetry: what compression saves"}},
 		{nil, []string{"as it is", "what if", "metered messages", "USD a month", "0.0 %"}},
 		{[]string{"--routes", other}, []string{"rules triggered", "720", "-"}},
 		{[]string{"--basic-ingest", "telemetry"}, []string{"rules triggered", "actions", "not all prices are sourced"}},

@@ -56,7 +56,7 @@ var _ interface {
 // cloud's PUBACK is free (M09).
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
-	size := out.MeteredSize()
+	size := op.size(out, o.HTTP)
 	units := op.publish(out, size, o, int64(op.Unit))
 	c := m.count(upSeries(upstream, s, out), op, units, func(d *daySizes) {
 		d.histogram.Add(len(out.Payload), len(out.Topic), size-len(out.Payload)-len(out.Topic), out.Retain)
@@ -80,6 +80,15 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 	}
 }
 
+// size is what is metered of a message on its way up: over MQTT 3.1.1 topic and
+// payload are all there is of it (M06).
+func (o *Options) size(out *bridge.Message, overHTTP bool) int {
+	if o.MQTT3 && !overHTTP {
+		return len(out.Topic) + len(out.Payload)
+	}
+	return out.MeteredSize()
+}
+
 // publish is what a PUBLISH of a known size costs, or a POST, with the switches
 // of the upstream.
 func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, unit int64) int64 {
@@ -99,7 +108,7 @@ func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, uni
 func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	c := m.count(upSeries(upstream, s, out), op, 0, nil)
-	add(b, c.key(kindUncertain), op.publish(out, out.MeteredSize(), bridge.Outcome{}, int64(op.Unit)))
+	add(b, c.key(kindUncertain), op.publish(out, op.size(out, false), bridge.Outcome{}, int64(op.Unit)))
 }
 
 // Refused meters a delivery that the cloud answered and did not take. What it

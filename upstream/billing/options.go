@@ -30,6 +30,10 @@ type Options struct {
 	OtherUsage    OtherUsage     `koanf:"other_usage" doc:"What the rest of the cloud account uses in a month in this region: it uses up the free tier and the cheaper tiers are reached sooner. One gateway cannot know it."`
 	DeclaredRules []DeclaredRule `koanf:"declared_rules" doc:"What happens in the cloud to messages of a topic, for the bill's estimated column: the gateway cannot see it."`
 	Budgets       []Budget       `koanf:"budgets" doc:"What this upstream may cost: budgets that warn, and then act."`
+
+	// MQTT3 says that the upstream speaks MQTT 3.1.1, in which no property
+	// travels and none is metered. It comes from the upstream's protocol.
+	MQTT3 bool
 }
 
 // OtherUsage is what the rest of an account uses in a month.
