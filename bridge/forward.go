@@ -145,7 +145,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 		f.slots[i].n = i
 	}
 	for i, s := range senders {
-		f.lines = append(f.lines, newLine(i, f, s))
+		f.lines = append(f.lines, newLine(i, len(senders), f, s))
 	}
 	return f
 }

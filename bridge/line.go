@@ -42,6 +42,7 @@ type line struct {
 	held      []int       // by lane: what waits here, as of the last look, and pending
 	bytes     []int       // by lane: their bytes
 	most      []int       // by lane: how much may wait
+	mostBytes int         // of each lane
 	fullSince []time.Time // by lane: the front has met it full, and it was not half empty since
 	filled    []bool      // by lane: it had as much
 
@@ -73,15 +74,17 @@ type queue struct {
 // doubled whenever the line ran dry, up to lookAhead, which is 5 ms at full speed:
 // what is read is marked, and a crash leaves that uncertain. When a quarter is
 // left the forwarder is told.
+// The bytes of one lane are shared by the lines, down to leastBytes for each.
 const (
 	leastAhead     = 32
 	lookAhead      = 512
 	lookAheadBytes = 1 << 20
+	leastBytes     = 192 << 10
 )
 
-func newLine(n int, f *Forwarder, s Sender) *line {
+func newLine(n, of int, f *Forwarder, s Sender) *line {
 	l := &line{
-		n: n, f: f, sender: s,
+		n: n, f: f, sender: s, mostBytes: max(lookAheadBytes/of, leastBytes),
 		resume: make(chan struct{}), wake: make(chan struct{}, 1),
 		passed: make([]*reader, len(f.lanes)), held: make([]int, len(f.lanes)), bytes: make([]int, len(f.lanes)),
 		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), fullSince: make([]time.Time, len(f.lanes)), queues: make([]queue, len(f.lanes)),
@@ -280,7 +283,7 @@ func (l *line) look() {
 			q.low = l.most[i] / 4
 		}
 		q.dry, l.filled[i] = false, false
-		if l.held[i] <= l.most[i]/2 && l.bytes[i] <= lookAheadBytes/2 {
+		if l.held[i] <= l.most[i]/2 && l.bytes[i] <= l.mostBytes/2 {
 			l.fullSince[i] = time.Time{}
 		}
 	}
@@ -290,7 +293,7 @@ func (l *line) look() {
 func (l *line) isFull(lane int) bool {
 	full := l.held[lane] >= l.most[lane]
 	l.filled[lane] = l.filled[lane] || full
-	return full || l.bytes[lane] >= lookAheadBytes
+	return full || l.bytes[lane] >= l.mostBytes
 }
 
 // isSlow reports whether a full line has been full for so long that others need
@@ -306,7 +309,7 @@ func (l *line) isSlow(lane int, now time.Time) bool {
 const slowAfter = 200 * time.Millisecond
 
 func (l *line) isHungry(lane int) bool {
-	return l.held[lane] <= l.most[lane]/4 && l.bytes[lane] <= lookAheadBytes/4
+	return l.held[lane] <= l.most[lane]/4 && l.bytes[lane] <= l.mostBytes/4
 }
 
 // recall takes back what waits and matches. [the forwarder's]

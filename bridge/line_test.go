@@ -8,7 +8,7 @@ import (
 // lineWith is a line of three priorities, on which n messages of each wait.
 func lineWith(weight float64, n ...int) (l *line, add func(priority, n int)) {
 	f := &Forwarder{wake: make(chan struct{}, 1), lanes: newLanes([]QueueRef{{Name: "a", Priority: 6}, {Name: "b", Priority: 5}, {Name: "c", Priority: 4}}, weight)}
-	l = newLine(0, f, nil)
+	l = newLine(0, 1, f, nil)
 	l.open(1 << 20)
 	add = func(lane, n int) {
 		for range n {

@@ -27,7 +27,6 @@ type fleet struct {
 	last  map[string]int         // device → the highest number that came
 	first map[string]int         // device and payload → how often it came
 	used  map[int]int            // connection → messages
-	most  int                    // not answered at once, on all connections
 	sent  int
 	links map[int]*fleetLink
 }

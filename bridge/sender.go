@@ -62,6 +62,7 @@ type Outcome struct {
 	Wire   int    // bytes of the packet on the wire, both directions, without TLS
 	HTTP   bool   // it went over HTTP, which is metered in its own way
 	Body   int    // bytes of the HTTP answer's body
+	Via    string // the upstream that took it in place of the one that it was for; empty: that one
 }
 
 // Meter adds what crossed to the batch that releases it.

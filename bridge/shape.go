@@ -17,9 +17,9 @@ const rawPrefix = "raw/"
 func IsRaw(queue string) (products string, ok bool) { return strings.CutPrefix(queue, rawPrefix) }
 
 // Line is the steps of one route that change messages or need more than one of
-// them. It is for one goroutine, and keeps nothing that is not in the raw queue
-// or in the state that its products put: what it has taken and not given back
-// yet is given to a new line after a restart.
+// them. It is for one goroutine, and keeps nothing that must outlive it but in the
+// raw queue: what it has taken and not given back yet is given to a new line after
+// a restart.
 type Line interface {
 	// Take gives the line the next record of its queue. What it makes, at once
 	// or later, goes to out, in the order in which it is to be sent.
@@ -31,12 +31,11 @@ type Line interface {
 	Ripe(now time.Duration, out func(*Product)) (next time.Duration, ok bool)
 }
 
-// Product is what a line makes of records: it is appended, they are released,
-// and what the line must remember of them is put, all in one batch.
+// Product is what a line makes of records: it is appended and they are released,
+// in one batch.
 type Product struct {
 	Records []*Record // what is sent; none when nothing is
 	Members []Member  // the raw records that it is made of
-	Puts    []Put
 
 	// Step is the step that kept the members from being sent, when there are no
 	// Records: what a person wanted.

@@ -173,7 +173,6 @@ func (s *Shaper) cut() (b Batch, n int) {
 			b.Releases = append(b.Releases, Release{raw, m.Place, m.Size, fate})
 		}
 		b.Appends = append(b.Appends, p.Records...)
-		b.Puts = append(b.Puts, p.Puts...)
 		p.count(tally)
 	}
 	for what, count := range tally {
@@ -188,9 +187,6 @@ func (s *Shaper) cut() (b Batch, n int) {
 // that it appends.
 func (p *Product) weight() (changes, appended int) {
 	changes = changeBytes * len(p.Members)
-	for _, put := range p.Puts {
-		changes += changeBytes + len(put.Namespace) + len(put.Key) + len(put.Value)
-	}
 	for _, r := range p.Records {
 		appended += r.Size()
 	}

@@ -105,6 +105,7 @@ func (c *check) packages() {
 		c.under(at, "upstream", u.validate())
 		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
 		c.under(at+".aws", "upstream", u.AWS.Validate())
+		c.under(at+".failover", "upstream", u.Failover.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())
 		c.under(at+".metered", "metered", u.Metered.Validate())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/failover"
 	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
@@ -46,12 +47,13 @@ const (
 
 // Upstream is one cloud.
 type Upstream struct {
-	Type    string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
-	MQTT    mqtt.Options         `koanf:",squash"`
-	Pool    upstream.PoolOptions `koanf:",squash"`
-	AWS     aws.Options          `koanf:"aws"`
-	Billing billing.Options      `koanf:"billing" doc:"How this upstream bills."`
-	Metered metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Type     string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT     mqtt.Options         `koanf:",squash"`
+	Pool     upstream.PoolOptions `koanf:",squash"`
+	AWS      aws.Options          `koanf:"aws"`
+	Failover failover.Options     `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
+	Billing  billing.Options      `koanf:"billing" doc:"How this upstream bills."`
+	Metered  metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Signs reports whether the upstream's login is a signature with AWS credentials,
@@ -73,6 +75,10 @@ func (u Upstream) Signs() (region string, signs bool) {
 	}
 	return host.Region, known && u.MQTT.Username == "" && !u.MQTT.Authorizer.Used()
 }
+
+// FailoverID is the client id by which an upstream is logged in to that takes over
+// from the one of that name: its own may be in use.
+func FailoverID(u Upstream, from string) string { return u.MQTT.ClientID + "-for-" + from }
 
 // HTTPS are the options of an upstream that is published to over HTTPS; ok is
 // false for those that speak MQTT.
@@ -128,7 +134,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Failover: failover.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.

@@ -21,6 +21,7 @@ func (c *check) contradictions() {
 	c.clientIDs()
 	c.sandboxes()
 	c.signatures()
+	c.failovers()
 	c.admin()
 	c.listenerPolicies()
 	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {
@@ -94,6 +95,26 @@ func (c *check) sandboxes() {
 		}
 		if e, err := url.Parse(u.MQTT.Endpoint); err != nil || !onLoopback(net.JoinHostPort(e.Hostname(), "0")) {
 			c.complain("upstreams."+name+".endpoint", codeSandbox, "is not on this machine, and a sandbox is", "use type: mqtt for a real broker, or leave the endpoint out")
+		}
+	}
+}
+
+// failovers finds upstreams that fail over to nobody, to themselves, or in a chain.
+func (c *check) failovers() {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		u, at := c.config.Upstreams[name], "upstreams."+name+".failover.to"
+		other, ok := c.config.Upstreams[u.Failover.To]
+		switch {
+		case u.Failover.To == name:
+			c.complain(at, codeFailover, "is the upstream itself", "name another one")
+		case ok && (u.Type == TypeSandbox || other.Type == TypeSandbox):
+			c.complain(at, codeFailover, "a sandbox is on this machine and is always reached", "leave it out")
+		case ok && other.Failover.To != "":
+			c.complain(at, codeFailover, quote(u.Failover.To)+" fails over itself, and messages go over once only", "remove its failover, or name another upstream")
+		case ok && len(FailoverID(other, name)) > 120: // the pool adds its numbers
+			c.complain(at, codeFailover, "makes the client id "+quote(FailoverID(other, name))+", which is too long", "give "+quote(u.Failover.To)+" a shorter client_id")
+		case u.Failover.To != "" && !ok:
+			c.complain(at, codeUpstream, quote(u.Failover.To)+" is not an upstream", "add it under upstreams:")
 		}
 	}
 }

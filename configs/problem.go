@@ -83,6 +83,7 @@ const (
 	codeClientID    = "client-id"     // two connections would take each other's place
 	codeTimeout     = "timeout"       // a time-out out of its range
 	codeSandbox     = "sandbox"       // settings that the sandbox does not have
+	codeFailover    = "failover"      // an upstream fails over to what cannot take over
 	codeOneWay      = "one-way"       // a way down from an upstream that has none
 	codeProperties  = "no-properties" // user properties to a broker that has none
 	codeRegion      = "no-region"     // a signature for nobody knows which region

@@ -50,55 +50,57 @@ type receiver struct {
 	qos         byte
 	asRetained  bool
 	identifiers []int
-	share       string        // ShareName of a shared subscription among them
-	shared      bool          // there is no ordinary one
-	via         *subscription // the shared one
+	via         *subscription // the shared one; nil: ordinary ones
 	queue       bool          // of its group: no member is connected
 }
 
-// receivers finds who receives a topic: each session once, at the highest of
-// its granted QoS (B114), with all its Subscription Identifiers
-// [MQTT-3.3.4-3]. It leaves out sessions that vain, if given, says so of; it is
-// asked once for each.
+// receivers finds who receives a topic: each session once for its ordinary
+// subscriptions, at the highest of their granted QoS (B114) and with all their
+// Subscription Identifiers [MQTT-3.3.4-3], and once for each share group whose
+// choice it is (B180). It leaves out the ordinary ones of sessions that vain, if
+// given, says so of; it is asked once for each.
 func (b *Broker) receivers(from, topic string, vain func(*subscription) bool) []receiver {
 	subs := b.index.match(topic, make([]*subscription, 0, 4))
 	if len(subs) == 0 {
 		return nil
 	}
 	slices.SortFunc(subs, func(a, b *subscription) int { return cmp.Compare(a.session.serial, b.session.serial) })
-	var out []receiver
+	out := make([]receiver, 0, len(subs))
 	var full *session
-	for i, s := range subs {
-		if s.session == full || s.noLocal && s.session.id == from {
+	ordinary := -1 // the last one of those in out
+	for _, s := range subs {
+		if s.noLocal && s.session.id == from {
+			continue
+		}
+		if s.filter.group != "" {
+			r := receiver{session: s.session, via: s, queue: !s.session.online.Load()} // nobody in the group is
+			r.take(s)
+			out = append(out, r)
+			continue
+		}
+		if s.session == full {
 			continue
 		}
 		if vain != nil && vain(s) {
 			full = s.session
 			continue
 		}
-		if out == nil {
-			out = make([]receiver, 0, len(subs)-i)
+		if ordinary < 0 || out[ordinary].session != s.session || s.each {
+			ordinary = len(out)
+			out = append(out, receiver{session: s.session})
 		}
-		if s.filter.group != "" && !s.session.online.Load() { // nobody in the group is
-			out = append(out, receiver{session: s.session, qos: s.qos, share: s.filter.group, shared: true, via: s, queue: true})
-			continue
-		}
-		if n := len(out); n == 0 || out[n-1].queue || out[n-1].session != s.session || s.each {
-			out = append(out, receiver{session: s.session, shared: true})
-		}
-		r := &out[len(out)-1]
-		r.qos = max(r.qos, s.qos)
-		r.asRetained = r.asRetained || s.asRetained
-		if s.filter.group == "" {
-			r.shared = false
-		} else {
-			r.share, r.via = s.filter.group, s
-		}
-		if s.identifier > 0 {
-			r.identifiers = append(r.identifiers, s.identifier)
-		}
+		out[ordinary].take(s)
 	}
 	return out
+}
+
+// take adds what a subscription makes of the message.
+func (r *receiver) take(s *subscription) {
+	r.qos = max(r.qos, s.qos)
+	r.asRetained = r.asRetained || s.asRetained
+	if s.identifier > 0 {
+		r.identifiers = append(r.identifiers, s.identifier)
+	}
 }
 
 // delivery makes the delivery of a message to this receiver (B108, B147).
@@ -106,8 +108,8 @@ func (r *receiver) delivery(m *bridge.Message, expires time.Duration) *delivery 
 	d := newDelivery(m, min(m.QoS, r.qos))
 	d.retain = m.Retain && r.asRetained
 	d.identifiers, d.expires = r.identifiers, expires
-	if d.share, d.shared = r.share, r.shared; d.shared {
-		d.via = r.via
+	if r.via != nil {
+		d.via, d.share, d.shared = r.via, r.via.filter.group, true
 	}
 	return d
 }

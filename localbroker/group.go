@@ -118,7 +118,7 @@ func (g *group) reserve(d *delivery) taken {
 	bounds := LimitOptions{QueueMessages: m.Quotas.GroupQueueMessages, QueueSize: m.QueueSize}
 	switch {
 	case g.ended:
-		return takenNo
+		return takenGone
 	case !g.keep.fits(d.size, bounds, int64(m.QueueSize)):
 		g.broker.drops.Count("group-queue-full", g.filter.text, d.msg.Topic)
 		return takenFull

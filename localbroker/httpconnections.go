@@ -61,7 +61,8 @@ func (r *registry) end(s *session, noWill bool) bool {
 	r.mu.Lock()
 	s.mu.Lock()
 	absent := r.byID[s.id] == s && s.client == nil
-	if absent && noWill {
+	if absent && noWill && s.will != nil {
+		r.broker.dropWill(s.will) // in a commit before that of the end
 		s.will = nil
 	}
 	s.mu.Unlock()

@@ -79,12 +79,12 @@ func (c *httpClient) Retained(topic string) (*rest.Retained, error) {
 	if err := c.paced(q.Action, ""); err != nil {
 		return nil, err
 	}
-	found, _ := c.broker.retained.match(topic, true)
-	if len(found) == 0 {
+	found, ok := c.broker.retained.find(topic)
+	if !ok {
 		return nil, &rest.Refusal{Status: http.StatusNotFound, Text: "there is no retained message on this topic"}
 	}
-	m := found[0].msg
-	return &rest.Retained{Topic: m.Topic, Payload: m.Payload, Size: len(m.Payload), QoS: m.QoS, Modified: found[0].modified, User: m.User}, nil
+	m := found.msg
+	return &rest.Retained{Topic: m.Topic, Payload: m.Payload, Size: len(m.Payload), QoS: m.QoS, Modified: found.modified, User: m.User}, nil
 }
 
 // ListRetained implements rest.Caller (B161).

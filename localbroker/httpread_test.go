@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,8 +72,10 @@ func (c *caller) page(query string) (topics []string, next string) {
 // when messages come and go between them.
 func TestB161_ListRetainedMessages(t *testing.T) {
 	fixed := time.Now()
-	step := time.Duration(0)
-	h, ca := webHouse(t, profileAWS, func(d *Deps) { d.Now = func() time.Time { step += time.Second; return fixed.Add(step) } })
+	var steps atomic.Int64
+	h, ca := webHouse(t, profileAWS, func(d *Deps) {
+		d.Now = func() time.Time { return fixed.Add(time.Duration(steps.Add(1)) * time.Second) }
+	})
 	c := h.caller(ca)
 	var want []string
 	for i := range 450 {

@@ -94,11 +94,8 @@ func (in *inbound) next() (pk packets.Packet, err error) {
 	if err != nil {
 		return pk, err
 	}
-	switch {
-	case in.version == 5 && pk.FixedHeader.Type == packets.Publish:
-		leastExpiry(first, body)
-	case pk.FixedHeader.Type == packets.Connect:
-		leastWillExpiry(body)
+	if err := form(first, in.version, body); err != nil {
+		return pk, &malformedError{err}
 	}
 	if err := decode(&pk, body); err != nil {
 		return pk, &malformedError{err}
@@ -229,9 +226,12 @@ func decode(pk *packets.Packet, body []byte) (err error) {
 		return pk.SubscribeDecode(body)
 	case packets.Unsubscribe:
 		return pk.UnsubscribeDecode(body)
-	case packets.Pingreq, packets.Connack, packets.Suback, packets.Unsuback, packets.Pingresp:
-		return nil // nothing in it matters: the last four only a server sends
+	case packets.Pingreq, packets.Connack, packets.Suback, packets.Unsuback, packets.Pingresp, packets.Auth:
+		return nil // nothing in it matters: the middle four only a server sends, and AUTH nobody may (B47)
 	case packets.Disconnect:
+		if pk.ProtocolVersion == 5 && len(body) == 1 { // which mochi passes over
+			pk.ReasonCode = body[0]
+		}
 		return pk.DisconnectDecode(body)
 	case packets.Pubrec:
 		return pk.PubrecDecode(body)
@@ -239,8 +239,6 @@ func decode(pk *packets.Packet, body []byte) (err error) {
 		return pk.PubrelDecode(body)
 	case packets.Pubcomp:
 		return pk.PubcompDecode(body)
-	case packets.Auth:
-		return pk.AuthDecode(body)
 	}
 	return packets.ErrMalformedPacket
 }

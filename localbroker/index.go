@@ -34,6 +34,7 @@ type index struct {
 	mu    sync.RWMutex
 	root  level
 	total int            // subscriptions
+	size  int64          // what they cost in memory, see subscriptionOverhead
 	share map[string]int // members of each share group, by name and filter
 }
 
@@ -80,6 +81,7 @@ func (x *index) addLocked(s *subscription) {
 		if n == nil {
 			n = &level{}
 			l.next[strings.Clone(part)] = n // the packet's bytes must not live on
+			x.size += levelOverhead
 		}
 		l = n
 	}
@@ -95,30 +97,34 @@ func (x *index) remove(s *session, f filter) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	defer x.changes.Add(1)
-	if x.root.remove(s, f, f.topic) {
+	was, gone := x.root.remove(s, f, f.topic)
+	x.size -= int64(gone) * levelOverhead
+	if was {
 		x.countLocked(f, -1)
 	}
 }
 
-// remove reports whether there was something to remove.
-func (l *level) remove(s *session, f filter, path string) (was bool) {
+// remove reports whether there was something to remove, and how many levels went
+// with it.
+func (l *level) remove(s *session, f filter, path string) (was bool, gone int) {
 	part, rest, more := strings.Cut(path, "/")
 	if part != "#" {
 		n := l.next[part]
 		if n == nil {
-			return false
+			return false, 0
 		}
 		if more {
-			was = n.remove(s, f, rest)
+			was, gone = n.remove(s, f, rest)
 		} else {
 			was = n.drop(s, f.group, false)
 		}
 		if n.empty() {
 			delete(l.next, part)
+			gone++
 		}
-		return was
+		return was, gone
 	}
-	return l.drop(s, f.group, true)
+	return l.drop(s, f.group, true), 0
 }
 
 func (l *level) drop(s *session, group string, hash bool) bool {

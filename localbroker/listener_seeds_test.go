@@ -74,6 +74,13 @@ func fuzzSessions(tb testing.TB) (all []fuzzSession) {
 			},
 		)
 	}
+	for _, pk := range malformedPackets() {
+		h := hello(5, "odd")
+		all = append(all, fuzzSession{append(encode(tb, h, 5), pk.raw...), nil})
+	}
+	for _, c := range malformedConnects() {
+		all = append(all, fuzzSession{frame(0x10, "\x00\x04MQTT"+string([]byte{c.version, c.flags})+"\x00\x3c"+c.tail), nil})
+	}
 	return all
 }
 

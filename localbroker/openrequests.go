@@ -8,9 +8,12 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// mostOpenRequests bounds the requests to services that await their answer, of
-// all devices.
-const mostOpenRequests = 10_000
+// Bounds of the requests to services that await their answer, of all devices. The
+// bytes are those of ten thousand with topics and tokens as AWS takes them.
+const (
+	mostOpenRequests = 10_000
+	mostOpenBytes    = 8 << 20
+)
 
 // openRequest is a request that awaits its answer.
 type openRequest struct {
@@ -32,7 +35,11 @@ type openRequests struct {
 	byTopic map[string][]*openRequest // of the request; oldest first
 	byThing map[string]int
 	total   int
+	bytes   int
 }
+
+// size is what a request costs in memory, about.
+func (r *openRequest) size() int { return 256 + len(r.topic.request) + len(r.topic.thing) + len(r.token) }
 
 // add notes a request, unless there are too many about its thing or in all. A
 // provisioning answer has no token and no thing that says whose it is, so as
@@ -41,7 +48,7 @@ func (t *openRequests) add(r *openRequest, perThing int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	here := t.byTopic[r.topic.request]
-	if t.total >= mostOpenRequests || t.byThing[r.about()] >= perThing {
+	if t.total >= mostOpenRequests || t.bytes+r.size() > mostOpenBytes || t.byThing[r.about()] >= perThing {
 		return false
 	}
 	if r.topic.service == serviceProvisioning && slices.ContainsFunc(here, func(o *openRequest) bool { return o.who != r.who }) {
@@ -53,6 +60,7 @@ func (t *openRequests) add(r *openRequest, perThing int) bool {
 	t.byTopic[r.topic.request] = append(here, r)
 	t.byThing[r.about()]++
 	t.total++
+	t.bytes += r.size()
 	return true
 }
 
@@ -86,6 +94,7 @@ func (t *openRequests) removeLocked(r *openRequest) {
 		delete(t.byThing, r.about())
 	}
 	t.total--
+	t.bytes -= r.size()
 }
 
 // take finds the request that an answer belongs to, and forgets it; nil when

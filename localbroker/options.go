@@ -22,6 +22,7 @@ type MemoryOptions struct {
 	SharedQueue      string      `koanf:"shared_queue" enum:"on,off" doc:"What becomes of a QoS 1 message for a share group none of whose members is connected: on queues it for the group, as AWS IoT Core does since 2025; off drops it, as before."`
 	RetainedMessages int         `koanf:"retained_messages" doc:"Most retained messages, 0 to 1000000."`
 	RetainedSize     bridge.Size `koanf:"retained_size" doc:"Most bytes of retained messages."`
+	Subscriptions    bridge.Size `koanf:"subscriptions_size" doc:"Most memory of the subscriptions of all sessions together, about: 768 bytes for each, twice its filter's bytes, and 320 bytes for each level of the filters, those in common once; those above it are refused in the SUBACK."`
 
 	Quotas AccountQuotas `koanf:"quotas" doc:"AWS IoT Core's quotas of an account and region, which all listeners but those of profile mqtt share."`
 }
@@ -69,6 +70,7 @@ type LimitOptions struct {
 	WriteTimeout    time.Duration `koanf:"write_timeout" doc:"Time in which a device must read the next 32 KiB sent to it, 1s to 10m; a stalled device is closed."`
 	QueueMessages   int           `koanf:"queue_messages" doc:"Most messages waiting for one session; newer ones are dropped and counted."`
 	QueueSize       bridge.Size   `koanf:"queue_size" doc:"Most bytes waiting for one session; newer messages are dropped and counted."`
+	Subscriptions   bridge.Size   `koanf:"subscriptions_size" doc:"Most memory of one session's subscriptions, counted as broker.subscriptions_size is but each filter for itself, 1KiB to 1GiB; those above it are refused in the SUBACK."`
 	PublishesPerSec int           `koanf:"publishes_per_second" doc:"Most PUBLISHes a second that are taken from one connection in any profile, up to 1000000; excess is discarded; 0 means no limit."`
 	BytesPerSec     bridge.Size   `koanf:"bytes_per_second" doc:"Most bytes a second that are read from one connection in any profile, 1KiB to 16GiB; its socket is not read faster; 0 means no limit."`
 }
@@ -128,7 +130,7 @@ func DefaultOptions() Options {
 	return Options{
 		Listeners: []ListenerOptions{DefaultListener()},
 		Broker: MemoryOptions{
-			Sockets: 20_000, Sessions: 20_000, QueueSize: 1 << 30, MemoryQueueSize: 64 << 20, SharedQueue: sharedQueueOn, RetainedMessages: 10_000, RetainedSize: 32 << 20,
+			Sockets: 20_000, Sessions: 20_000, QueueSize: 1 << 30, MemoryQueueSize: 64 << 20, SharedQueue: sharedQueueOn, RetainedMessages: 10_000, RetainedSize: 32 << 20, Subscriptions: 256 << 20,
 			Quotas: DefaultAccountQuotas(),
 		},
 	}
@@ -150,7 +152,7 @@ func DefaultListenerOf(profile string) ListenerOptions {
 		Switches:        defaultSwitches(),
 		Limits: LimitOptions{
 			Connections: 10_000, Unfinished: 2_000, ConnectTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second,
-			QueueMessages: 100_000, QueueSize: 64 << 20,
+			QueueMessages: 100_000, QueueSize: 64 << 20, Subscriptions: 8 << 20,
 		},
 		Quotas: DefaultQuotas(profile), Reserved: defaultReserved(profile),
 	}
@@ -167,6 +169,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.Broker.SharedQueue, d.SharedQueue)
 	orDefault(&o.Broker.RetainedMessages, d.RetainedMessages)
 	orDefault(&o.Broker.RetainedSize, d.RetainedSize)
+	orDefault(&o.Broker.Subscriptions, d.Subscriptions)
 	listeners := make([]ListenerOptions, len(o.Listeners))
 	for i, l := range o.Listeners {
 		listeners[i] = l.withDefaults()
@@ -194,6 +197,7 @@ func (l ListenerOptions) withDefaults() ListenerOptions {
 	orDefault(&l.Limits.WriteTimeout, d.Limits.WriteTimeout)
 	orDefault(&l.Limits.QueueMessages, d.Limits.QueueMessages)
 	orDefault(&l.Limits.QueueSize, d.Limits.QueueSize)
+	orDefault(&l.Limits.Subscriptions, d.Limits.Subscriptions)
 	orDefault(&l.Quotas, DefaultQuotas(l.Profile))
 	if l.Reserved == nil {
 		l.Reserved = defaultReserved(l.Profile)

@@ -20,8 +20,9 @@ type parcel struct {
 	away     bool // for the cloud alone: nobody here receives it (B106)
 
 	to       []planned
-	changes  uint64 // of the index, before to was found
-	planned  bool   // and not settled
+	refused  []*session // those that are not in it although they were decided on
+	changes  uint64     // of the index, before to was found
+	planned  bool       // and not settled
 	retain   retaining
 	body     uint64
 	spilled  *spilled // nil: all entries are in the message's batch
@@ -35,8 +36,9 @@ type parcel struct {
 
 // planned is one delivery and whom it goes to.
 type planned struct {
-	session *session // or
-	group   *group   // whose members are all away or busy
+	session  *session // or
+	group    *group   // whose members are all away or busy
+	ordinary bool     // through no share group
 	*delivery
 }
 
@@ -57,20 +59,23 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	}
 	b := p.broker
 	p.changes, p.planned = b.index.changes.Load(), true
-	p.to, p.body, p.ceiling, p.full, p.queued, p.retain, p.refers = nil, 0, 0, 0, 0, retainNothing, false
+	p.to, p.refused = nil, nil
+	p.body, p.ceiling, p.full, p.queued, p.retain, p.refers = 0, 0, 0, 0, retainNothing, false
 	kept := 0
 	for _, r := range b.receivers(p.from, p.msg.Topic, p.vain) {
-		next := planned{session: r.session, delivery: r.delivery(p.msg, p.expires)}
-		switch p.place(&next, r.queue, batch) {
+		next := planned{session: r.session, ordinary: r.via == nil, delivery: r.delivery(p.msg, p.expires)}
+		where := p.place(&next, r.queue, batch)
+		switch where {
 		case placedShelf:
 			kept++
 		case placedFull:
 			p.full++
-			continue
-		case placedNowhere:
-			continue
 		}
-		p.to = append(p.to, next)
+		if where == placedShelf || where == placedMemory {
+			p.to = append(p.to, next)
+		} else if next.ordinary {
+			p.refused = append(p.refused, r.session)
+		}
 	}
 	refs := kept
 	if p.msg.Retain {
@@ -103,6 +108,7 @@ func (p *parcel) vain(s *subscription) bool {
 		return false
 	}
 	p.broker.drops.Count("session-queue-full", s.session.id, p.msg.Topic)
+	p.refused = append(p.refused, s.session)
 	return true
 }
 
@@ -139,9 +145,12 @@ func (p *parcel) place(to *planned, queue bool, batch *bridge.Batch) placed {
 			return p.enqueue(to, batch)
 		}
 		return placedFull
-	default:
-		return placedNowhere
+	case takenGone:
+		if d.via != nil {
+			return p.enqueue(to, batch)
+		}
 	}
+	return placedNowhere
 }
 
 // enqueue puts a delivery into the queue of its share group.
@@ -151,22 +160,24 @@ func (p *parcel) enqueue(to *planned, batch *bridge.Batch) placed {
 		b.drops.Count("share-group-absent", d.share, p.msg.Topic)
 		return placedNowhere
 	}
-	g, ceiling := b.groups.of(d.via.filter, batch)
-	p.ceiling = max(p.ceiling, ceiling)
-	to.group, to.session = g, nil
 	if life := b.age() + d.via.session.profileNow().sessionExpiry; d.expires == 0 || life < d.expires { // B178
 		d.expires, d.shortened = life, true
 	}
 	d.identifiers = nil // those of whoever gets it
-	switch g.reserve(d) {
-	case takenQueued:
-		p.queued++
-		return placedShelf
-	case takenFull:
-		return placedFull
-	default:
-		return placedNowhere
+	for try := 0; try == 0 || try < redirects && len(b.index.members(d.via.filter)) > 0; try++ {
+		g, ceiling := b.groups.of(d.via.filter, batch)
+		p.ceiling = max(p.ceiling, ceiling)
+		to.group, to.session = g, nil
+		switch g.reserve(d) {
+		case takenQueued:
+			p.queued++
+			return placedShelf
+		case takenFull:
+			return placedFull
+		} // its last member has left: somebody may have begun it anew
 	}
+	b.drops.Count("share-group-absent", d.share, p.msg.Topic)
+	return placedNowhere
 }
 
 func (p *parcel) extendRetained(batch *bridge.Batch) {
@@ -220,7 +231,8 @@ func (p *parcel) settle(err error) {
 }
 
 // deliver carries the message to its receivers, and to who has subscribed
-// since the decision, unless the message was given to them as a retained one.
+// since the decision, unless the message was given to them as a retained one. Who
+// was refused then is not asked again: older messages would come after newer ones.
 func (p *parcel) deliver(each func(*session, *delivery)) {
 	for i := range p.to {
 		switch to := &p.to[i]; {
@@ -233,12 +245,17 @@ func (p *parcel) deliver(each func(*session, *delivery)) {
 	if p.changes == p.broker.index.changes.Load() {
 		return
 	}
-	known := make(map[*session]bool, len(p.to))
+	known := make(map[*session]bool, len(p.to)+len(p.refused))
 	for i := range p.to {
-		known[p.to[i].session] = true
+		if p.to[i].ordinary {
+			known[p.to[i].session] = true
+		}
+	}
+	for _, s := range p.refused {
+		known[s] = true
 	}
 	for _, r := range p.broker.receivers(p.from, p.msg.Topic, nil) {
-		if !r.shared && !known[r.session] && !r.session.wasGiven(p.msg.Topic, p.number) {
+		if r.via == nil && !known[r.session] && !r.session.wasGiven(p.msg.Topic, p.number) {
 			each(r.session, r.delivery(p.msg, p.expires))
 		}
 	}

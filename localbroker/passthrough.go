@@ -70,18 +70,24 @@ func (t *passThrough) Up(p *bridge.Principal, g bridge.Grants, m *bridge.Message
 	}
 	o := t.options.Load()
 	routed, connected := t.broker.cloud(m.Topic)
-	switch {
-	case o == nil || !routed || o.Offline == offlineQueue && s.update && reports(m.Payload):
+	if o == nil || !routed || o.Offline == offlineQueue && s.update && reports(m.Payload) {
 		t.Authorized(p, m, extend, done) // may wait for the cloud: a report is never wrong, only old
-		return
-	case !connected:
-		t.reject(t.request(p, s, m, o), unavailable)
-		t.keep(extend, done)
 		return
 	}
 	r := t.request(p, s, m, o)
-	if !t.open.add(r, o.InFlight) {
-		t.reject(r, tooMany)
+	why, bad := rejection{}, true
+	switch {
+	case len(r.token) > clientTokenSize:
+		why, r.token = badToken, ""
+	case !connected:
+		why = unavailable
+	case !t.open.add(r, o.InFlight):
+		why = tooMany
+	default:
+		bad = false
+	}
+	if bad {
+		t.reject(r, why)
 		t.keep(extend, done)
 		return
 	}
@@ -106,7 +112,11 @@ func (t *passThrough) keep(extend func(*bridge.Batch), done func(error)) {
 	t.broker.store.Commit(&batch, func(_ bridge.Seq, err error) { done(err) })
 }
 
+// clientTokenSize is the longest clientToken that AWS's services take, in bytes.
+const clientTokenSize = 64
+
 func (t *passThrough) request(p *bridge.Principal, s serviceTopic, m *bridge.Message, o *PassThrough) *openRequest {
+	s.request, s.thing = strings.Clone(s.request), strings.Clone(s.thing) // the packet's bytes must not live on
 	return &openRequest{who: p, topic: s, token: clientToken(m.Payload), qos: min(m.QoS, 1), life: o.Timeout, until: t.broker.age() + o.Timeout}
 }
 

@@ -247,6 +247,46 @@ func TestB212_AnotherConnection(t *testing.T) {
 	}
 }
 
+// TestClientTokenSize: a clientToken that AWS's services do not take is rejected
+// here, and nothing of it is kept.
+func TestClientTokenSize(t *testing.T) {
+	r := reaching(t)
+	p := r.join(5, "p")
+	p.subscribe(1, shadowUpdate+"/#")
+	token := strings.Repeat("x", 64)
+	p.ask(shadowUpdate, `{"clientToken":"`+token+`"}`)
+	r.comes(shadowUpdate+"/accepted", `{"clientToken":"`+token+`"}`)
+	p.gets(shadowUpdate+"/accepted", `{"clientToken":"`+token+`"}`)
+	p.ask(shadowUpdate, `{"clientToken":"x`+token+`"}`)
+	p.rejected(shadowUpdate, map[string]any{"code": 400.0, "message": "Invalid clientToken", "timestamp": nil})
+	p.ask(jobsGet, `{"clientToken":"x`+token+`"}`)
+	p.rejected(jobsGet, map[string]any{"code": "InvalidRequest", "message": "Invalid clientToken", "timestamp": nil})
+	if n := r.passThrough.open.total; n != 0 || len(r.walk.topics()) != 1 {
+		t.Errorf("%d are open, the walk took %q", n, r.walk.topics())
+	}
+}
+
+// TestOpenRequestBytes: requests with long topics are fewer, and what is answered
+// makes room.
+func TestOpenRequestBytes(t *testing.T) {
+	var open openRequests
+	add := func(i int) bool {
+		topic := fmt.Sprint(i) + strings.Repeat("x", 64<<10)
+		return open.add(&openRequest{topic: serviceTopic{request: topic}}, 1)
+	}
+	n := 0
+	for n < 1000 && add(n) {
+		n++
+	}
+	if n < 100 || n > 128 {
+		t.Errorf("%d requests", n)
+	}
+	open.take("0"+strings.Repeat("x", 64<<10), "")
+	if !add(0) || add(n+1) {
+		t.Error("an answer makes room for one")
+	}
+}
+
 // TestB212_Policy: the answer is subject to iot:Receive.
 func TestB212_Policy(t *testing.T) {
 	r := reaching(t)

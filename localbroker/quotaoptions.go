@@ -116,7 +116,7 @@ func DefaultQuotas(profile string) QuotaOptions {
 		q.PublishesPerSecond, q.BytesPerSecond = 1_000_000, 16<<30
 		q.RetryMQTT5, q.RetryMQTT3 = forEver, forEver
 		q.PayloadSize, q.PacketSize, q.SmallestPacketSize = 1<<20, 1<<20, 1
-		q.TopicSize, q.TopicSlashes, q.Filters, q.Subscriptions = 65_535, 65_535, 1000, 1000
+		q.TopicSize, q.TopicSlashes, q.Filters, q.Subscriptions = 65_535, 199, 1000, 1000 // Mosquitto takes 200 levels
 		q.SessionExpiry = 24 * time.Hour
 		q.ReplayPerSecond, q.GroupReplayPerSec = 1_000_000, 1_000_000
 		q.ShareFilterSize, q.TopicAliases = 65_535, 64

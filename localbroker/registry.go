@@ -179,38 +179,61 @@ func (r *registry) endLocked(s *session) {
 }
 
 // sweep ends the sessions whose time has come, publishes the wills whose delay
-// is over, and tries again what the shelf could not take.
+// is over, and tries again what the shelf could not take. It waits for no session
+// with the registry locked, where every CONNECT passes.
 func (r *registry) sweep(now time.Duration) {
 	due := r.broker.wills.take(now)
-	r.mu.Lock()
-	for _, s := range r.byID {
-		s.mu.Lock()
-		away := s.client == nil
-		expired := away && s.expires <= now
-		if away && s.will != nil && s.will.due <= now {
-			due = append(due, s.will)
-			s.will = nil
+	for _, s := range r.all() {
+		last, expired := s.sweep(now)
+		if last != nil {
+			due = append(due, last)
 		}
-		if s.unsaved && !expired {
-			s.saveLocked()
-		}
-		s.retryLocked(now)
-		s.readAheadLocked()
-		if s.keep != nil {
-			s.keep.lookLocked(r.broker, s.id, now, &s.mu, s.readAheadLocked)
-		}
-		s.mu.Unlock()
 		if expired {
-			r.broker.traffic.expired.Add(1)
-			r.endLocked(s)
-			if s.keep != nil {
-				r.broker.store.Forget(shelfSession, s.id) // the next start ends it again if need be
-			}
+			r.expire(s, now)
 		}
 	}
-	r.mu.Unlock()
 	for _, t := range due {
 		r.broker.publish(t)
+	}
+}
+
+// sweep returns the will whose delay is over, and whether the session's time is.
+func (s *session) sweep(now time.Duration) (last *testament, expired bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return nil, false
+	}
+	away := s.client == nil
+	expired = away && s.expires <= now
+	if away && s.will != nil && s.will.due <= now {
+		last, s.will = s.will, nil
+	}
+	if s.unsaved && !expired {
+		s.saveLocked()
+	}
+	s.retryLocked(now)
+	s.readAheadLocked()
+	if s.keep != nil {
+		s.keep.lookLocked(s.broker, s.id, now, &s.mu, s.readAheadLocked)
+	}
+	return last, expired
+}
+
+// expire ends a session whose time has come, unless somebody has connected.
+func (r *registry) expire(s *session, now time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.mu.Lock()
+	over := !s.ended && s.client == nil && s.expires <= now
+	s.mu.Unlock()
+	if !over {
+		return
+	}
+	r.broker.traffic.expired.Add(1)
+	r.endLocked(s)
+	if s.keep != nil {
+		r.broker.store.Forget(shelfSession, s.id) // the next start ends it again if need be
 	}
 }
 

@@ -19,6 +19,7 @@ type rejection struct {
 var (
 	unavailable = rejection{"pass-through-offline", 503, "ServiceUnavailableException", "InternalError", "Service unavailable: the gateway has no connection to the cloud"}
 	unanswered  = rejection{"pass-through-unanswered", 503, "ServiceUnavailableException", "InternalError", "Service unavailable: the cloud did not answer in time"}
+	badToken    = rejection{"pass-through-token", 400, "InvalidRequestException", "InvalidRequest", "Invalid clientToken"}
 	tooMany     = rejection{"pass-through-busy", 429, "ThrottlingException", "RequestThrottled", "Too many requests: others await their answers"}
 )
 

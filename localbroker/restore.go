@@ -143,6 +143,7 @@ func (b *Broker) restored(r *sessionRecord) *session {
 			s.subs = map[string]*subscription{}
 		}
 		s.subs[parsed.text] = kept
+		s.filters += parsed.cost()
 		b.index.add(kept)
 	}
 	return s

@@ -3,6 +3,7 @@ package localbroker
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type retainedMessage struct {
 	msg      *bridge.Message
 	expires  time.Duration // on the shelf's clock; 0: never
 	modified time.Time     // by the wall clock, for people
+	number   uint64        // see retained.settled; 0: of an earlier start
 	body     uint64        // number of the shared body that the shelf has it in; 0: its own
 }
 
@@ -137,9 +139,10 @@ func (r *retained) settle(what retaining, k retainedMessage, err error) uint64 {
 	if what != retainMessage {
 		return 0
 	}
-	r.keepLocked(k)
 	r.settled++
-	return r.settled
+	k.number = r.settled
+	r.keepLocked(k)
+	return k.number
 }
 
 func (r *retained) keepLocked(k retainedMessage) {
@@ -155,26 +158,48 @@ func (r *retained) clearLocked(topic string) {
 	}
 }
 
-// match lists the messages that a new subscription receives, by topic: on AWS
-// the one whose topic equals the filter (B150, B151). What is retained later has
-// a number above upTo.
-func (r *retained) match(filter string, exact bool) (list []retainedMessage, upTo uint64) {
+// upTo is the number of the last message that has become a retained one.
+func (r *retained) upTo() uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.settled
+}
+
+// is reports whether m is the retained message of its topic.
+func (r *retained) is(m *bridge.Message) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byTopic[m.Topic].msg == m
+}
+
+// find returns the retained message of a topic.
+func (r *retained) find(topic string) (retainedMessage, bool) {
 	now := r.shelf.Age()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if exact {
-		if k, ok := r.byTopic[filter]; ok && k.live(now) {
+	k, ok := r.byTopic[topic]
+	return k, ok && k.live(now)
+}
+
+// match lists the messages up to a number that a new subscription receives, by
+// topic: on AWS the one whose topic equals the filter (B150, B151).
+func (r *retained) match(filter string, exact bool, upTo uint64) (list []retainedMessage) {
+	if exact || !strings.ContainsAny(filter, "+#") {
+		if k, ok := r.find(filter); ok && k.number <= upTo {
 			list = append(list, k)
 		}
-		return list, r.settled
+		return list
 	}
+	now := r.shelf.Age()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	for topic, k := range r.byTopic {
-		if matches(filter, topic, true) && k.live(now) {
+		if k.number <= upTo && matches(filter, topic, true) && k.live(now) {
 			list = append(list, k)
 		}
 	}
 	slices.SortFunc(list, func(a, b retainedMessage) int { return cmp.Compare(a.msg.Topic, b.msg.Topic) })
-	return list, r.settled
+	return list
 }
 
 func (k retainedMessage) live(now time.Duration) bool { return k.expires == 0 || k.expires > now } // B156

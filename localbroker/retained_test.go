@@ -128,7 +128,7 @@ func TestRetainedBytes(t *testing.T) {
 		t.Errorf("%d bytes, want %d", r.bytes, want)
 	}
 	store("a", 900) // too much: the old one is no longer the last
-	if list, _ := r.match("a", true); len(r.byTopic) != 1 || list != nil {
+	if _, there := r.find("a"); len(r.byTopic) != 1 || there {
 		t.Error("a stale message is kept")
 	}
 	store("b", 0)

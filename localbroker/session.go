@@ -33,6 +33,7 @@ type session struct {
 	ended   bool
 	unsaved bool // the shelf's record is not what it should be
 	subs    map[string]*subscription
+	filters int64 // what subs cost in memory
 	out     outbox
 
 	received receptions // QoS 2 PUBLISHes of the device
@@ -146,6 +147,7 @@ type taken byte
 const (
 	takenNo     taken = iota // not for this session: denied, or not kept and absent
 	takenQueued              // sent or waiting
+	takenGone                // the session or group has ended
 	takenFull                // no room: the newest is dropped, and counted unless somebody awaits it
 )
 
@@ -156,7 +158,9 @@ func (s *session) reserve(d *delivery, promised bool) taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ended || !s.mayReceive(d):
+	case s.ended:
+		return takenGone
+	case !s.mayReceive(d):
 		return takenNo
 	case !s.keep.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)): // B63
 		s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
@@ -247,7 +251,7 @@ func (s *session) discard() {
 		s.broker.index.remove(s, sub.filter)
 	}
 	shared := s.sharedLocked()
-	s.subs = nil
+	s.subs, s.filters = nil, 0
 	flight, waiting := s.out.empty()
 	s.releaseLocked(append(flight, waiting...))
 	for _, f := range shared {

@@ -140,7 +140,7 @@ func (l *listener) endOlder(now time.Time) {
 	l.mu.Lock()
 	var old []*client
 	for _, e := range l.raws {
-		if c, ok := e.(*client); ok && now.Sub(c.since) >= c.profile.webSocketLifetime {
+		if c, ok := e.(*client); ok && c.wire.welcomed() && now.Sub(c.since) >= c.profile.webSocketLifetime {
 			old = append(old, c)
 		}
 	}

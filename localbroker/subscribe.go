@@ -72,6 +72,7 @@ type grant struct {
 	sub      *subscription // nil: refused
 	code     byte          // v5 reason code of a refusal
 	handling byte          // Retain Handling, 0 where it does not count (B141)
+	silent   bool          // it is sent no retained messages
 }
 
 // granted lists the filters of a plan that was carried out.

@@ -9,12 +9,39 @@ import (
 )
 
 // subscribe carries out what was granted, answers once that is durable, and
-// sends the retained messages: the last two under the session's lock, so that
-// whatever is published from now on comes after them. What another generation of
-// the policy granted is asked again: Enforce has looked at the session already.
+// sends the retained messages. They are listed and sent in steps between which
+// the session is unlocked, since there may be many; what is published from now on
+// comes after them, because a message that is not the retained one of its topic
+// any more is left to its successor.
 func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint64) {
 	s.mu.Lock()
+	codes, before := s.grantLocked(c, plan, generation)
+	if s.keep == nil {
+		_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
+	}
+	s.mu.Unlock()
+	due := s.due(c, plan)
+	s.mu.Lock()
+	if s.keep != nil {
+		due = slices.DeleteFunc(due, s.superseded)
+		if err := s.durableLocked(plan, due); err != nil {
+			s.withdrawLocked(c, plan, before, codes, err)
+			due = nil
+		}
+		_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
+	}
+	s.mu.Unlock()
+	for step := range slices.Chunk(due, retainedStep) {
+		s.offerRetained(step)
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.broker.drawFor(s.sharedLocked())
+}
+
+// grantLocked makes the subscriptions. What another generation of the policy
+// granted is asked again: Enforce has looked at the session already.
+func (s *session) grantLocked(c *client, plan []grant, generation uint64) (codes []byte, before []*subscription) {
 	if generation != s.broker.generation.Load() {
 		for i, g := range plan {
 			if g.sub != nil && !c.maySubscribe(g.sub.filter.text) {
@@ -22,8 +49,7 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 			}
 		}
 	}
-	codes := make([]byte, len(plan))
-	before := make([]*subscription, len(plan))
+	codes, before = make([]byte, len(plan)), make([]*subscription, len(plan))
 	for i, g := range plan {
 		if g.sub == nil {
 			codes[i] = c.subackCode(g.code)
@@ -35,27 +61,22 @@ func (s *session) subscribe(c *client, id uint16, plan []grant, generation uint6
 			continue
 		}
 		codes[i], before[i] = g.sub.qos, existed
+		skip := g.handling == 2 || g.handling == 1 && existed != nil            // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+		if plan[i].silent = skip || g.sub.filter.group != ""; !plan[i].silent { // B152
+			g.sub.retained = s.broker.retained.upTo()
+		}
 	}
-	due := s.dueLocked(plan, before)
-	if err := s.durableLocked(plan, due); err != nil {
-		s.withdrawLocked(c, plan, before, codes, err)
-		due = nil
-	}
-	_, _ = c.wire.Write(encodeCodes(packets.Suback, c.version, id, codes))
-	for _, d := range due {
-		s.offerLocked(d)
-	}
-	s.broker.drawFor(s.sharedLocked())
+	return codes, before
 }
 
 // addLocked adds or replaces a subscription, unless there are too many.
 func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) {
 	existed = s.subs[sub.filter.text]
-	if existed == nil && len(s.subs) >= s.profile.subscriptions {
-		return nil, false
-	}
 	var bounds subscriptionBounds // none: it is there already
 	if existed == nil {
+		if len(s.subs) >= s.profile.subscriptions || s.filters+sub.filter.cost() > int64(s.limits.Subscriptions) {
+			return nil, false
+		}
 		bounds = s.broker.subscriptionBounds(s.profile)
 	} else {
 		sub.retained = existed.retained
@@ -67,6 +88,9 @@ func (s *session) addLocked(sub *subscription) (existed *subscription, ok bool) 
 		s.subs = map[string]*subscription{}
 	}
 	s.subs[sub.filter.text] = sub
+	if existed == nil {
+		s.filters += sub.filter.cost()
+	}
 	return existed, true
 }
 
@@ -115,49 +139,9 @@ func (s *session) withdrawLocked(c *client, plan []grant, before []*subscription
 			s.subs[text] = before[i]
 			s.broker.index.add(before[i])
 		default:
-			delete(s.subs, text)
-			s.broker.index.remove(s, g.sub.filter)
-			s.broker.groups.left(g.sub.filter)
+			s.removeLocked(g.sub)
 		}
 	}
-}
-
-// dueLocked lists the retained messages of what was granted.
-func (s *session) dueLocked(plan []grant, before []*subscription) (due []*delivery) {
-	for i, g := range plan {
-		if g.sub == nil || s.subs[g.sub.filter.text] != g.sub {
-			continue
-		}
-		skip := g.handling == 2 || g.handling == 1 && before[i] != nil // [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-		if !skip && g.sub.filter.group == "" {                         // B152
-			due = append(due, s.retainedLocked(g.sub)...)
-		}
-	}
-	return due
-}
-
-// retainedLocked makes the deliveries of a new subscription's retained messages.
-func (s *session) retainedLocked(sub *subscription) []*delivery {
-	var out []*delivery
-	list, upTo := s.broker.retained.match(sub.filter.topic, s.profile.aws)
-	sub.retained = upTo
-	for _, k := range list {
-		d := newDelivery(k.msg, min(k.msg.QoS, sub.qos)) // B158
-		d.retain, d.expires = true, k.expires
-		if sub.identifier > 0 {
-			d.identifiers = []int{sub.identifier}
-		}
-		out = append(out, d)
-	}
-	for _, m := range s.broker.sys.match(sub.filter.topic) {
-		d := newDelivery(m, 0)
-		d.retain = true
-		if sub.identifier > 0 {
-			d.identifiers = []int{sub.identifier}
-		}
-		out = append(out, d)
-	}
-	return out
 }
 
 // wasGiven reports whether a subscription has come late enough to be given the
@@ -186,10 +170,15 @@ func (s *session) unsubscribe(text string) bool {
 	if sub == nil {
 		return false
 	}
-	delete(s.subs, text)
+	s.removeLocked(sub)
+	return true
+}
+
+func (s *session) removeLocked(sub *subscription) {
+	delete(s.subs, sub.filter.text)
+	s.filters -= sub.filter.cost()
 	s.broker.index.remove(s, sub.filter)
 	s.broker.groups.left(sub.filter)
-	return true
 }
 
 // save makes the session's record durable, if it has one.

@@ -5,7 +5,7 @@ package localbroker
 // seen AWS do otherwise turns the switch. Each names the statements that it is
 // about; docs/reference/aws-conformance.md lists them all.
 type SwitchOptions struct {
-	EarlyPackets     string `koanf:"early_packets" enum:"profile,close,accept" doc:"What becomes of a device that sends the next packet along with its CONNECT, before CONNACK (B17): it is closed, or its packets are accepted; profile closes it in the AWS profiles."`
+	EarlyPackets     string `koanf:"early_packets" enum:"profile,close,accept" doc:"What becomes of a device that sends the next packet with its CONNECT or while that is decided on, before CONNACK (B17): it is closed, or its packets are accepted; profile closes it in the AWS profiles."`
 	RefusedConnectV3 string `koanf:"refused_connect_mqtt3" enum:"code,close" doc:"What a 3.1.1 device sees of a refused CONNECT (B20, B22, B25, B26, B27): the CONNACK code of its version, or only the end of the connection."`
 	DollarClientID   string `koanf:"dollar_client_id" enum:"accept,refuse" doc:"Whether a client id may begin with $ (B23): AWS's APIs refuse it, CONNECT is not known to; refuse answers 0x85."`
 	QoS2V3           string `koanf:"qos2_mqtt3" enum:"profile,ignore,close" doc:"What a 3.1.1 device sees of its QoS 2 PUBLISH or SUBSCRIBE (B75, B123): nothing, or the end of the connection; profile ignores in aws and closes in aws-edge. Profile mqtt takes QoS 2."`

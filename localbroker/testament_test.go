@@ -119,3 +119,20 @@ func TestDelayedWillOutlivesTheGateway(t *testing.T) {
 		})
 	}
 }
+
+// TestPreventedWillStaysPrevented: a delayed will that whoever ended the session
+// prevented (B71) is not published by the next start either.
+func TestPreventedWillStaysPrevented(t *testing.T) {
+	c := &clock{}
+	disk := newDisk(c)
+	h := disk.house(t, c, plain(profileMQTT))
+	d := h.join(5, "d", persistent(600), withWill, func(pk *packets.Packet) { pk.Connect.WillProperties.WillDelayInterval = 60 })
+	h.leave(d, "d")
+	if found, err := h.sessions.disconnect("d", true, true); !found || err != nil {
+		t.Fatalf("found %v, %v", found, err)
+	}
+	next, _ := disk.crashed(t, h, c, plain(profileMQTT))
+	if got := next.walk.topics(); len(got) != 0 {
+		t.Errorf("the walk took %q", got)
+	}
+}

@@ -40,6 +40,7 @@ func (o Options) Validate() []bridge.Problem {
 	ps.oneOf("broker.shared_queue", o.Broker.SharedQueue, sharedQueueOn, sharedQueueOff)
 	ps.sizeBetween("broker.memory_queue_size", o.Broker.MemoryQueueSize, 1<<20, 64<<30)
 	ps.sizeBetween("broker.retained_size", o.Broker.RetainedSize, 1<<20, 64<<30)
+	ps.sizeBetween("broker.subscriptions_size", o.Broker.Subscriptions, 1<<20, 64<<30)
 	validateQuotas("broker.quotas.", o.Broker.Quotas, &ps)
 	return ps.list
 }
@@ -178,6 +179,7 @@ func (l LimitOptions) validate(at string, ps *problems) {
 		ps.sizeBetween(at+"bytes_per_second", l.BytesPerSec, 1<<10, 16<<30)
 	}
 	ps.sizeBetween(at+"queue_size", l.QueueSize, 1<<10, 16<<30)
+	ps.sizeBetween(at+"subscriptions_size", l.Subscriptions, 1<<10, 1<<30)
 }
 
 // secure reports whether the listener speaks TLS.

@@ -6,13 +6,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
@@ -143,4 +147,45 @@ func TestWebSocketClose(t *testing.T) {
 			t.Errorf("polite %v: %d wills", polite, wills)
 		}
 	}
+}
+
+// slowPeople take their time: until many looks for old WebSockets were taken.
+type slowPeople struct {
+	people
+	looks *atomic.Int64
+}
+
+func (p slowPeople) Named(user, id string, policies []string) (bridge.Principal, error) {
+	for until := p.looks.Load() + 3; p.looks.Load() < until; {
+		runtime.Gosched()
+	}
+	return p.people.Named(user, id, policies)
+}
+
+// TestLookForOldWebSockets: it does not touch what a CONNECT is deciding on.
+func TestLookForOldWebSockets(t *testing.T) {
+	var looks atomic.Int64
+	h := openWith(t, people{}, func(d *Deps) { d.Identities = slowPeople{looks: &looks} }, webListener(profileAWS))
+	stop := make(chan struct{})
+	var looker sync.WaitGroup
+	looker.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				h.endWebSockets(h.clock.now())
+				looks.Add(1)
+			}
+		}
+	})
+	d, _, _, err := webDial(t, "ws://"+h.addr()+"/mqtt", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ack := d.connect("d"); ack.ReasonCode != 0 {
+		t.Errorf("CONNACK %#x", ack.ReasonCode)
+	}
+	close(stop)
+	looker.Wait()
 }

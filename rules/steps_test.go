@@ -78,7 +78,7 @@ func TestWhere(t *testing.T) {
 		for match, want := range map[string]string{"first": c.first, "all": c.all} {
 			r := build(match)
 			var told []string
-			r.OnUndecided(func(route string, err error) { told = append(told, route) })
+			r.OnUndecided(func(route string, _ error) { told = append(told, route) })
 			m := message(c.topic)
 			m.Payload = []byte(c.payload)
 			if got := queues(t, r, m); got != want || !slices.Equal(told, c.undecided) {

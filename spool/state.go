@@ -24,6 +24,7 @@ import (
 //	m/applied        the last commit of the log whose changes are in the state
 //	m/newest         the highest generation number and sequence ever used
 //	m/age            the spool's clock
+//	m/tail           that there is a mark of the log's end
 //	m/told           up to which sequence a start has reported what is missing at the log's end
 //	m/shelf          the shelf's last write, and the last commit of the log that is on it
 const (
@@ -33,6 +34,7 @@ const (
 	keyApplied    = "m/applied"
 	keyAge        = "m/age"
 	keyShelf      = "m/shelf"
+	keyMarked     = "m/tail"
 	keyTold       = "m/told"
 	keyNewest     = "m/newest" // newest generation and its first sequence when a generation was forgotten
 )

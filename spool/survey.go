@@ -122,7 +122,7 @@ func (s *Spool) markRecovered(c rawCommit) {
 }
 
 // forgetGone forgets generations that are gone and have no older one before
-// them, but not how far the numbers have gone.
+// them, but not how far the numbers have gone, nor what has been told of them.
 func (s *Spool) forgetGone() error {
 	var drop []uint64
 	for len(s.gens) > 0 && s.gens[0].gone {
@@ -142,6 +142,9 @@ func (s *Spool) forgetGone() error {
 			if err := txn.Delete(generationKey(n)); err != nil {
 				return err
 			}
+		}
+		if err := txn.Set([]byte(keyTold), binary.BigEndian.AppendUint64(nil, uint64(s.ending.told))); err != nil {
+			return err
 		}
 		v = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.newest), uint64(s.writer.seq))
 		return txn.Set([]byte(keyNewest), v)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -40,8 +41,9 @@ func used(b []byte) int { return len(bytes.TrimRight(b, "\x00")) }
 // verify before it, by repair as well, and once.
 func TestTheEndOfTheLogIsMissing(t *testing.T) {
 	const all = 700
-	dir := t.TempDir()
-	s := openTest(t, dir)
+	dir, z := t.TempDir(), smallSizes()
+	z.trayAge = time.Hour // what is put last is in the log only
+	s := openSized(t, dir, z)
 	fill(t, s, 0, 600, up)
 	fill(t, s, 600, all, up, other)
 	put(t, s, "kept", "device")
@@ -175,18 +177,23 @@ func TestWhatWasUnderWayIsNotMissing(t *testing.T) {
 	}
 }
 
-// The mark that cannot be read is reported, and loses nothing.
+// A mark that cannot be read, or is not there, is reported, and loses nothing.
 func TestMarkOfTheEndUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 300, up)
 	k := killed(t, dir)
 	closeTest(t, s)
-	for name, b := range map[string][]byte{"empty": nil, "zeros": make([]byte, 2*tailSlot), "short": []byte(tailMagic)} {
+	for name, b := range map[string][]byte{"empty": nil, "zeros": make([]byte, 2*tailSlot), "short": []byte(tailMagic), "missing": nil} {
 		t.Run(name, func(t *testing.T) {
 			dir := killed(t, k)
 			if err := os.WriteFile(filepath.Join(dir, tailName), b, 0o600); err != nil {
 				t.Fatal(err)
+			}
+			if name == "missing" {
+				if err := os.Remove(filepath.Join(dir, tailName)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if r, err := Verify(dir, nil); err != nil || r.Sound() || r.Tail == "" {
 				t.Errorf("verify: %+v, %v", r, err)

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -17,6 +16,7 @@ func (s *Spool) loadTail(log bool) error {
 	if err != nil {
 		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the last of what was acknowledged be missing, nothing tells", tailName, firstLine(err)))
 	}
+	missing := t == nil && err == nil
 	s.ending.tailMark, s.ending.gaveUp, s.ending.missing = t, map[string]bool{}, map[uint64]*generationMeta{}
 	err = s.state.View(func(txn *badger.Txn) error {
 		v, err := getValue(txn, []byte(keyTold))
@@ -24,10 +24,17 @@ func (s *Spool) loadTail(log bool) error {
 			return err
 		}
 		s.ending.told = bridge.Seq(counter(v))
+		if v, err = getValue(txn, []byte(keyMarked)); err != nil {
+			return err
+		}
+		s.ending.marked = v != nil
 		v, err = getValue(txn, []byte(keyNewest)) // every start writes it
 		s.ending.blind = v == nil && log
 		return err
 	})
+	if missing && s.ending.marked {
+		s.damage(fmt.Sprintf("the file %s is not there: should the last of what was acknowledged be missing, nothing tells", tailName))
+	}
 	if s.ending.blind && !s.ending.stateAside {
 		s.damage("the state is not there: messages that the cloud has may be sent again, the meters start anew")
 	}
@@ -45,10 +52,11 @@ func (s *Spool) beginAt(queue string, first bridge.Place) {
 // ending is what a start knows of the end of the log.
 type ending struct {
 	*tailMark            // nil when there is none
-	told      bridge.Seq // what is missing before it has been reported by an earlier start
+	told      bridge.Seq // what is missing before it has been reported by an earlier start, or is by this one
 	gaveUp    map[string]bool
 	missing   map[uint64]*generationMeta // closed generations whose folders are not there
 
+	marked     bool // the state knows that there is a mark
 	stateAside bool // the state could not be read, and that has been reported
 	blind      bool // there is a log and no state: nothing tells what is released
 }
@@ -70,8 +78,8 @@ func (s *Spool) matchTail() {
 	}
 	if from < t.end {
 		s.damage(fmt.Sprintf("the end of the log is missing: sequences %d to %d were acknowledged and are not there, nor is what they changed of sessions, their messages and retained messages", from, t.end-1))
-		s.ending.told = t.end
 	}
+	s.ending.told = max(s.ending.told, t.end)
 	for _, q := range t.queues {
 		next := s.queueLocked(q.name).next
 		if !older {
@@ -181,12 +189,7 @@ func (s *Spool) keepGivenUp() error {
 			return fmt.Errorf("note that generation %x is missing: %w", n, err)
 		}
 	}
-	if t := s.ending.tailMark; t == nil || s.ending.told != t.end {
-		return nil
-	}
-	return s.state.Update(func(txn *badger.Txn) error {
-		return txn.Set([]byte(keyTold), binary.BigEndian.AppendUint64(nil, uint64(s.ending.told)))
-	})
+	return nil
 }
 
 // beginTail makes the mark say that a generation begins.
@@ -198,5 +201,12 @@ func (s *Spool) beginTail(g *generation) error {
 		m.queues = append(m.queues, tailQueue{name, q.next, q.next})
 	}
 	s.mu.Unlock()
-	return s.writer.tail.begin(m)
+	if err := s.writer.tail.begin(m); err != nil || s.ending.marked {
+		return err
+	}
+	err := s.state.Update(func(txn *badger.Txn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
+	if s.ending.marked = err == nil; err != nil { // the next generation tries again
+		s.deps.Log.Warn("spool: the state cannot note that the log's end is marked", "error", err)
+	}
+	return nil
 }

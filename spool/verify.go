@@ -29,6 +29,7 @@ type Report struct {
 	shelved uint64     // writes of the shelf that the state knows of
 	next    bridge.Seq // after all that has been seen of the log
 	tail    *tailMark
+	marked  bool // the state knows that there is one
 }
 
 // GenerationReport is what Verify finds in one generation.
@@ -92,6 +93,8 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	}
 	if r.tail, err = readTail(dir, s.id); err != nil {
 		r.Tail = firstLine(err)
+	} else if r.tail == nil && r.marked {
+		r.Tail = "it is not there"
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(dirs), maps.Keys(known)))))
 	for i, n := range all {
@@ -154,6 +157,7 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	err = scanPrefix(db, "", func(k, v []byte) bool {
 		var n uint64
 		begun = begun || string(k) == keyNewest
+		r.marked = r.marked || string(k) == keyMarked
 		if _, err := fmt.Sscanf(string(k), keyGeneration+"%016x", &n); err == nil {
 			m, err := decodeMeta(v)
 			if err != nil {

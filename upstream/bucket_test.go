@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,44 @@ func TestNoSecondHoldsMoreThanAWSTakes(t *testing.T) {
 		}
 		if d := time.Since(start); d > 5300*time.Millisecond {
 			t.Errorf("500 messages took %v: the rate is not used", d)
+		}
+	})
+}
+
+// Q06 counts both directions: what comes in is made room for, and of the
+// allowance at least 97 of a hundred are used.
+func TestInboundCountsAndNothingIsWasted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBucket(DefaultLimits())
+		var in []time.Time
+		ended := make(chan struct{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for n := 0; ; n++ { // nine a second, three of them at once
+				select {
+				case <-ended:
+					return
+				case <-time.After(time.Second / 3):
+				}
+				for range 3 {
+					b.Take(100)
+					in = append(in, time.Now())
+				}
+			}
+		}()
+		begun := time.Now()
+		out := send(t, b, 5000, 256)
+		lasted := time.Since(begun)
+		close(ended)
+		<-done
+		all := append(out, in...)
+		slices.SortFunc(all, time.Time.Compare)
+		if n := busiest(all, time.Second); n > 100 {
+			t.Errorf("%d messages within a second", n)
+		}
+		if used := float64(len(all)) / lasted.Seconds(); used < 0.97*95 {
+			t.Errorf("%.1f of 95 a second were used", used)
 		}
 	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
@@ -13,12 +12,6 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
-
-// uplink is a sender that tells how it is.
-type uplink interface {
-	bridge.Sender
-	Status() upstream.Status
-}
 
 // openCloud makes the senders of one upstream, and the forwarders that feed
 // them.
@@ -57,21 +50,21 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
-		if h, ok := u.HTTPS(); ok {
-			up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
-			if err != nil {
-				return nil, errors.Join(err, c.close())
-			}
-			up.Share(shared)
-			c.uplinks, senders = append(c.uplinks, up), append(senders, up)
-			break // it has as many connections as it needs
-		}
 		own := hooks
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up := g.mqttUplink(name, o, i, signer, shared, log, own)
+		up, err := g.openUplink(name, u, o, upstream.ClientID(o.ClientID, i), shared, log, own)
+		if err == nil {
+			up, err = g.withFailover(name, u, up, i, shared, own)
+		}
+		if err != nil {
+			return nil, errors.Join(err, c.close())
+		}
 		c.uplinks, senders = append(c.uplinks, up), append(senders, up)
+		if _, https := u.HTTPS(); https {
+			break // it has as many connections as it needs
+		}
 	}
 	c.size = upstream.NewSizer(u.Pool, o.Limits)
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
@@ -79,7 +72,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Connections: func() int { return g.connections(c) },
 		Weight:      u.Pool.PriorityWeight,
 		Gate:        metered,
-	}, g.spool, senders, g.meter, g.drops, g.health, g.log)
+	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
 	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {
@@ -98,17 +91,6 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
-}
-
-// mqttUplink is the i-th connection of an upstream that speaks MQTT.
-func (g *gateway) mqttUplink(name string, o mqtt.Options, i int, signer *aws.Signer, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) uplink {
-	up := mqtt.NewUplink(o, upstream.ClientID(o.ClientID, i), log, hooks)
-	up.Share(shared)
-	if signer != nil {
-		up.Sign(signer)
-	}
-	up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
-	return up
 }
 
 // signerOf is what signs an upstream's logins, nil when nothing does.

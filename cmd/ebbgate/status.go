@@ -1,7 +1,9 @@
 package main
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +105,7 @@ func (b *statusBuilder) status() telemetry.Status {
 		Spool:   telemetry.SpoolState{DiskUsed: usage.Disk, DiskFree: usage.Free, Full: usage.Full != ""},
 		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
 		Queues:  g.queueStates(),
+		Steps:   g.stepStates(),
 		Bill:    bill,
 		Policy:  telemetry.PolicyState{AuthErrors: local.AuthErrors, SessionsEnded: local.PolicyEnded},
 	}
@@ -174,6 +177,21 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.Drain, u.Outlook = -1, text
 	}
 	return u
+}
+
+// stepStates lists what the steps of the routes have kept back. A state that
+// cannot be read is the spool's to warn of.
+func (g *gateway) stepStates() (out []telemetry.Step) {
+	all, err := bridge.ReadShaped(g.spool)
+	if err != nil {
+		return nil
+	}
+	for _, queue := range slices.Sorted(maps.Keys(all)) {
+		for _, step := range slices.Sorted(maps.Keys(all[queue].Steps)) {
+			out = append(out, telemetry.Step{Queue: queue, Step: step, Held: all[queue].Steps[step]})
+		}
+	}
+	return out
 }
 
 // measure refreshes what is measured once a second.

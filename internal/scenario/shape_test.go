@@ -2,8 +2,12 @@ package scenario
 
 import (
 	varint "encoding/binary"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
@@ -67,4 +71,50 @@ func unpackPrefixed(b []byte) (out [][]byte) {
 		b = b[used+int(n):]
 	}
 	return out
+}
+
+// TestStepsAreAccounted publishes readings that hardly change through a deadband
+// and then counts: what is consumed, delivered and held is what was accepted, and
+// the metrics say which step has kept it.
+func TestStepsAreAccounted(t *testing.T) {
+	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
+	consumer := watch(t, broker.Addr)
+	g := newGateway(t, site{
+		Endpoint: "mqtt://" + broker.Addr,
+		Set:      []string{"routes.up[0].deadband={field: v, absolute: 5}"},
+	})
+	g.start()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + g.Listen).SetClientID("sensor"))
+	if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatal(tok.Error())
+	}
+	defer c.Disconnect(100)
+	const messages = 100
+	for i := range messages {
+		tok := c.Publish("dt/sensor", 1, false, fmt.Sprintf(`{"v":%d}`, i/10)) // 0 to 9
+		if !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+			t.Fatal(tok.Error())
+		}
+	}
+	want := []string{
+		fmt.Sprintf(`ebbgate_queue_accepted_messages_total{queue="raw/up/cloud/telemetry"} %d`, messages),
+		fmt.Sprintf(`ebbgate_queue_messages_total{fate="consumed",queue="raw/up/cloud/telemetry"} %d`, messages),
+		fmt.Sprintf(`ebbgate_step_held_messages_total{queue="up/cloud/telemetry",step="deadband"} %d`, messages-2),
+		`ebbgate_queue_messages_total{fate="delivered",queue="up/cloud/telemetry"} 2`,
+	}
+	said := ""
+	if !until(20*time.Second, func() bool {
+		_, said, _ = g.get("/metrics")
+		for _, line := range want {
+			if !strings.Contains(said, line) {
+				return false
+			}
+		}
+		return true
+	}) {
+		t.Errorf("the metrics lack one of\n%s\nthey are\n%s", strings.Join(want, "\n"), said)
+	}
+	if n := consumer.total.Load(); n != 2 {
+		t.Errorf("%d messages arrived, want the first and the one with 6", n)
+	}
 }

@@ -25,6 +25,14 @@ type Queue struct {
 	Ledger
 }
 
+// Step is what one step of a route has kept from being sent, as the route says:
+// it outlives restarts. Such messages are consumed in the ledger of their queue.
+type Step struct {
+	Queue string `json:"queue"` // of the route
+	Step  string `json:"step"`
+	Held  int64  `json:"held"`
+}
+
 // Ledger is what became of every message that a queue was ever given: accepted
 // is the sum of the others. It outlives restarts.
 type Ledger struct {
@@ -72,5 +80,12 @@ func sendQueues(out chan<- prometheus.Metric, queues []Queue) {
 		}{{"delivered", q.Delivered}, {"dropped", q.Dropped}, {"consumed", q.Consumed}, {"moved", q.Moved}, {"lost", q.Lost}} {
 			send(left, float64(f.n), q.Name, f.fate)
 		}
+	}
+}
+
+func sendSteps(out chan<- prometheus.Metric, steps []Step) {
+	held := counter("step_held_messages_total", "Messages that a step of a route has kept from being sent, such as its deadband.", "queue", "step")
+	for _, s := range steps {
+		out <- prometheus.MustNewConstMetric(held.desc, held.kind, float64(s.Held), s.Queue, s.Step)
 	}
 }

@@ -74,6 +74,7 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	sendQueues(out, s.Queues)
+	sendSteps(out, s.Steps)
 	sendMetered(out, s.Upstreams)
 	drops, byReason := counter("dropped_messages_total", "Messages refused or dropped since the start, by reason.", "reason"), map[string]int64{}
 	for _, d := range s.Drops {

@@ -16,6 +16,7 @@ type Status struct {
 
 	Upstreams []Upstream `json:"upstreams"` // sorted by name
 	Queues    []Queue    `json:"queues"`    // sorted by name
+	Steps     []Step     `json:"steps"`     // sorted by queue and step
 	Devices   Devices    `json:"devices"`
 	Spool     SpoolState `json:"spool"`
 	Rates     Rates      `json:"rates"`

@@ -19,9 +19,9 @@ func TestSplit(t *testing.T) {
 		edit   func(*Options)
 		origin bridge.OriginMode
 	}{
-		"plain":      {func(o *Options) {}, bridge.OriginNone},
-		"properties": {func(o *Options) {}, bridge.OriginUserProperties},
-		"envelope":   {func(o *Options) {}, bridge.OriginEnvelope},
+		"plain":      {func(*Options) {}, bridge.OriginNone},
+		"properties": {func(*Options) {}, bridge.OriginUserProperties},
+		"envelope":   {func(*Options) {}, bridge.OriginEnvelope},
 		"compressed": {func(o *Options) { o.Compress = Gzip }, bridge.OriginEnvelope},
 		"batched":    {func(o *Options) { o.Batch.Format, o.Compress = JSON, Zstd }, bridge.OriginNone},
 	} {

@@ -92,11 +92,11 @@ func (w *windower) take(it *item, next func(*item)) {
 		at = w.begin(key, it)
 	}
 	at.sum.add(it.rec, w.fields, v)
-	w.join(key, at, it, next)
+	w.join(at, it, next)
 }
 
 // join makes an item a member of a window.
-func (w *windower) join(key source, at *window, it *item, next func(*item)) {
+func (w *windower) join(at *window, it *item, next func(*item)) {
 	if at.first == nil {
 		at.first, at.device = it, it.rec.Device
 	} else if at.device != it.rec.Device {
@@ -179,7 +179,7 @@ func (w *windower) takePartial(it *item, next func(*item)) {
 	}
 	at.parts = max(at.parts-1, 0)
 	at.sum.merge(part)
-	w.join(key, at, it, next)
+	w.join(at, it, next)
 }
 
 // ripe ends the windows whose time is over.

@@ -130,7 +130,7 @@ func FuzzHolds(f *testing.F) {
 	}
 	f.Add("dt/a", []byte(`{"a":{"b":2}}`))
 	f.Add("", []byte("\xa1\x61c\x81\x61x"))
-	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
+	f.Fuzz(func(_ *testing.T, topic string, payload []byte) {
 		_, _ = c.Holds(Message{Message: &bridge.Message{Topic: topic, Payload: payload}})
 	})
 }

@@ -166,9 +166,13 @@ func (g *Gate) leftLocked(now time.Time) int64 {
 	return int64(g.options.Budget) - g.used - g.carried.Load()
 }
 
+// rereadAfter is how often a gate looks at the counter of the present period:
+// while a reload replaces it, the one before may still write to it.
+const rereadAfter = time.Minute
+
 // turnLocked goes to the present period, when it is another one.
 func (g *Gate) turnLocked(now time.Time) {
-	if !now.Before(g.turned) && now.Before(g.until) {
+	if since := now.Sub(g.turned); since >= 0 && since < rereadAfter && now.Before(g.until) {
 		return
 	}
 	g.turned = now
@@ -178,12 +182,13 @@ func (g *Gate) turnLocked(now time.Time) {
 	if g.options.Per == perMonth {
 		period, next = local.Format("2006-01"), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	if period == g.period {
-		return // the clock was set back within it
-	}
 	used, err := g.spool.Count(namespace, g.key(period))
 	if err != nil {
 		used = 0 // the disk fails, and others say so: what is used from now on counts
+	}
+	if period == g.period {
+		g.used = max(g.used, used)
+		return
 	}
 	g.period, g.until, g.used = period, first(next, 0, g.loc), used
 }

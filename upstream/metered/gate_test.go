@@ -146,6 +146,22 @@ func TestBudgetAndWindows(t *testing.T) {
 	s.at("2026-12-07T08:00:00Z").want(true, 0, "2026-12-07T10:00:00Z", "")
 }
 
+// After a reload the gate before this one may still count what is under way.
+func TestTheGateBeforeStillCounts(t *testing.T) {
+	o := DefaultOptions()
+	o.Budget, o.TimeZone = 1_000_000, "UTC"
+	s := newSite(t, o).at("2026-11-23T09:00:00Z")
+	before := s.Gate
+	s.start(o)
+	s.want(true, 0, "", "")
+	var b bridge.Batch
+	before.Carried(2_000_000)
+	before.Account(&b)
+	s.spool.Commit(&b, func(bridge.Seq, error) {})
+	s.Carried(10)
+	s.at("2026-11-23T09:01:00Z").want(false, 2_000_010, "2026-12-01T00:00:00Z", "used up")
+}
+
 // Little is not worth a commit of its own, but goes with one.
 func TestLittleIsNotWorthACommit(t *testing.T) {
 	o := DefaultOptions()

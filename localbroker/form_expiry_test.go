@@ -43,12 +43,12 @@ func TestLeastExpiry(t *testing.T) {
 				return append(append(b, properties...), zero+zero...)
 			}
 			got := body(tt.interval)
-			leastExpiry(packets.Publish<<4|qos<<1, got)
+			_ = form(packets.Publish<<4|qos<<1, 5, got)
 			if !bytes.Equal(got, body(tt.want)) {
 				t.Fatalf("%s, QoS %d:\n got %x\nwant %x", tt.name, qos, got, body(tt.want))
 			}
 			for cut := range got { // what is cut short is left to the codec
-				leastExpiry(packets.Publish<<4|qos<<1, body(tt.interval)[:cut])
+				_ = form(packets.Publish<<4|qos<<1, 5, body(tt.interval)[:cut])
 			}
 		}
 	}
@@ -72,11 +72,11 @@ func TestLeastWillExpiry(t *testing.T) {
 		want         string
 	}{{"a will", 5, 6, one}, {"no will", 5, 2, zero}, {"3.1.1", 4, 6, zero}} {
 		got := connect(tt.level, tt.flags, zero)
-		if leastWillExpiry(got); !bytes.Equal(got, connect(tt.level, tt.flags, tt.want)) {
+		if _ = form(packets.Connect<<4, 0, got); !bytes.Equal(got, connect(tt.level, tt.flags, tt.want)) {
 			t.Errorf("%s:\n got %x\nwant %x", tt.name, got, connect(tt.level, tt.flags, tt.want))
 		}
 		for cut := range got {
-			leastWillExpiry(connect(5, 6, zero)[:cut])
+			_ = form(packets.Connect<<4, 0, connect(5, 6, zero)[:cut])
 		}
 	}
 }
