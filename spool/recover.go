@@ -110,6 +110,7 @@ func (s *Spool) recover() error {
 		}
 	}
 	s.writer.seq = max(s.writer.seq, bridge.Seq(s.applied.Load())+1, bridge.Seq(s.shelf.mark.Load())+1, 1)
+	s.remakeTail()
 	return nil
 }
 

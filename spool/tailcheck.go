@@ -17,6 +17,7 @@ func (s *Spool) loadTail(log bool) error {
 		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the last of what was acknowledged be missing, nothing tells", tailName, firstLine(err)))
 	}
 	missing := t == nil && err == nil
+	s.ending.remark = err != nil
 	s.ending.tailMark, s.ending.gaveUp, s.ending.missing = t, map[string]bool{}, map[uint64]*generationMeta{}
 	err = s.state.View(func(txn *badger.Txn) error {
 		v, err := getValue(txn, []byte(keyTold))
@@ -33,6 +34,7 @@ func (s *Spool) loadTail(log bool) error {
 		return err
 	})
 	if missing && s.ending.marked {
+		s.ending.remark = true
 		s.damage(fmt.Sprintf("the file %s is not there: should the last of what was acknowledged be missing, nothing tells", tailName))
 	}
 	if s.ending.blind && !s.ending.stateAside {
@@ -57,6 +59,7 @@ type ending struct {
 	missing   map[uint64]*generationMeta // closed generations whose folders are not there
 
 	marked     bool // the state knows that there is a mark
+	remark     bool // it was lost, and that has been reported
 	stateAside bool // the state could not be read, and that has been reported
 	blind      bool // there is a log and no state: nothing tells what is released
 }
@@ -195,13 +198,7 @@ func (s *Spool) keepGivenUp() error {
 // beginTail makes the mark say that a generation begins.
 func (s *Spool) beginTail(g *generation) error {
 	s.writer.tail.dir, s.writer.tail.spool = s.opts.Dir, s.id
-	m := tailMark{generation: g.n, first: g.first, end: g.first}
-	s.mu.Lock()
-	for name, q := range s.queues {
-		m.queues = append(m.queues, tailQueue{name, q.next, q.next})
-	}
-	s.mu.Unlock()
-	if err := s.writer.tail.begin(m); err != nil || s.ending.marked {
+	if err := s.writer.tail.begin(s.markAt(g.n, g.first)); err != nil || s.ending.marked {
 		return err
 	}
 	err := s.state.Update(func(txn *badger.Txn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
@@ -209,4 +206,28 @@ func (s *Spool) beginTail(g *generation) error {
 		s.deps.Log.Warn("spool: the state cannot note that the log's end is marked", "error", err)
 	}
 	return nil
+}
+
+// markAt is the mark of a log that goes on with a generation and a sequence.
+func (s *Spool) markAt(n uint64, first bridge.Seq) tailMark {
+	m := tailMark{generation: n, first: first, end: first}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, q := range s.queues {
+		m.queues = append(m.queues, tailQueue{name, q.next, q.next})
+	}
+	return m
+}
+
+// remakeTail makes a mark anew that was lost, so that this is reported once. When
+// the disk does not take it the next commit does.
+func (s *Spool) remakeTail() {
+	if !s.ending.remark {
+		return
+	}
+	f := tailFile{dir: s.opts.Dir, spool: s.id}
+	defer f.close()
+	if err := f.begin(s.markAt(s.newest, s.writer.seq)); err != nil {
+		s.deps.Log.Warn("spool: the mark of the log's end is not made anew yet", "error", err)
+	}
 }

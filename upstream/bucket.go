@@ -15,6 +15,11 @@ var ErrStopped = errors.New("stopped while waiting for the rate limit")
 // [DefaultLimits].
 const byteBurst = 7
 
+// catchUp is the part of a second's messages that may go at once beyond the
+// burst. At 95 a second a token comes every 10.5 ms; a timer that fires later than
+// the next one is due, as on a busy machine they do, would lose it.
+const catchUp = 32
+
 // Bucket paces one connection: a token bucket for messages and one for bytes,
 // each for both directions. It slows down when the cloud throttles (see
 // [Bucket.Throttled]), and may be one of several within a bucket for all of them.
@@ -30,7 +35,7 @@ type Bucket struct {
 func NewBucket(l Limits) *Bucket {
 	b := &Bucket{}
 	if l.MessagesPerSecond > 0 {
-		b.messages = rate.NewLimiter(rate.Limit(l.MessagesPerSecond), max(l.Burst, 1))
+		b.messages = rate.NewLimiter(rate.Limit(l.MessagesPerSecond), max(l.Burst, 1)+int(l.MessagesPerSecond/catchUp))
 	}
 	if l.BytesPerSecond > 0 {
 		b.bytes = rate.NewLimiter(rate.Limit(l.BytesPerSecond), max(int(l.BytesPerSecond)/byteBurst, 1))

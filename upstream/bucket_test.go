@@ -22,6 +22,26 @@ func send(t *testing.T, b *Bucket, n, size int) []time.Time {
 	return at
 }
 
+// A sender that is late now and then, as a busy machine makes it, uses the rate
+// all the same, and no second holds more than the cloud takes.
+func TestALateTimerLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBucket(DefaultLimits())
+		start := time.Now()
+		var at []time.Time
+		for len(at) < 2000 {
+			at = append(at, send(t, b, 20, 1)...)
+			time.Sleep(30 * time.Millisecond)
+		}
+		if n := busiest(at, time.Second); n > 98 {
+			t.Errorf("%d messages within a second", n)
+		}
+		if used := 2000 / time.Since(start).Seconds() / 95; used < 0.97 {
+			t.Errorf("%.0f %% of the rate are used", 100*used)
+		}
+	})
+}
+
 // busiest is the most events that any window of d holds.
 func busiest(at []time.Time, d time.Duration) int {
 	most, first := 0, 0
@@ -39,8 +59,8 @@ func TestNoSecondHoldsMoreThanAWSTakes(t *testing.T) {
 		b := NewBucket(DefaultLimits())
 		start := time.Now()
 		at := send(t, b, 500, 256)
-		if n := busiest(at, time.Second); n > 96 {
-			t.Errorf("%d messages within a second, want at most 96", n)
+		if n := busiest(at, time.Second); n > 98 {
+			t.Errorf("%d messages within a second, want at most 98", n)
 		}
 		if d := time.Since(start); d > 5300*time.Millisecond {
 			t.Errorf("500 messages took %v: the rate is not used", d)

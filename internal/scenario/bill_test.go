@@ -37,6 +37,8 @@ func billRoutes(g *gateway, qos string) {
   down:
     - {name: commands, from: "cmd/#", upstream: cloud}
 `, qos), 1)
+	// A machine that is busy must not look like a link that is dead.
+	text = strings.NewReplacer("ack_timeout: 3s", "ack_timeout: 60s", "connect_timeout: 3s", "connect_timeout: 60s").Replace(text)
 	g.write("ebbgate.yaml", text)
 }
 

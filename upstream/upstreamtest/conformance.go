@@ -227,7 +227,7 @@ func rate(t *testing.T, setup Setup) {
 	sendAll(t, l, r, 0, n)
 	r.await(t, n, bridge.ResultAcked)
 	d := time.Since(start)
-	if least := (n - 1) * time.Second / perSecond; d < least-10*time.Millisecond {
+	if least := (n - 1) * time.Second / perSecond; d < least-time.Second/32-10*time.Millisecond { // what a late timer may catch up with
 		t.Errorf("%d messages at %d/s took %v, want at least %v", n, perSecond, d, least)
 	}
 	if d > 10*time.Second {
