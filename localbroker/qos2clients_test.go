@@ -80,7 +80,14 @@ func TestMosquittoTwice(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			receiver := exec.CommandContext(ctx, sub, append(slices.Clone(args), "-i", "sub", "-C", fmt.Sprint(messages+1))...)
+			receive := append(slices.Clone(args), "-i", "sub", "-C", fmt.Sprint(messages+1))
+			if version == "mqttv5" {
+				// libmosquitto 2.0 takes a PUBLISH that it gets again after a cut for one
+				// more, and gives up with a protocol error when these and what is in
+				// flight fill its Receive Maximum, 20 by default.
+				receive = append(receive, "-D", "connect", "receive-maximum", "65535")
+			}
+			receiver := exec.CommandContext(ctx, sub, receive...)
 			out, err := receiver.StdoutPipe()
 			if err == nil {
 				err = receiver.Start()
