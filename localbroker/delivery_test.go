@@ -266,6 +266,7 @@ func TestFullQueueIsNotAskedAbout(t *testing.T) {
 		pub.send(publish(id+100, "other", "x"))
 		pub.expect(packets.Puback)
 		other.take()
+		eventually(t, "its acknowledgement", func() bool { return h.sessions.find("other").info().Waiting == 0 })
 	}
 	for id := range uint16(10) {
 		send(id + 1)
