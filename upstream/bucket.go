@@ -18,7 +18,7 @@ const byteBurst = 7
 // catchUp is the part of a second's messages that may go at once beyond the
 // burst. At 95 a second a token comes every 10.5 ms; a timer that fires later than
 // the next one is due, as on a busy machine they do, would lose it.
-const catchUp = 32
+const catchUp = 64
 
 // Bucket paces one connection: a token bucket for messages and one for bytes,
 // each for both directions. It slows down when the cloud throttles (see

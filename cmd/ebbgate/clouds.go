@@ -242,7 +242,10 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		round, end := context.WithCancel(ctx)
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
-			group.Go(func() error { return c.up.Run(round) })
+			group.Go(func() error {
+				c.awaitDownlink(round)
+				return c.up.Run(round)
+			})
 			for _, q := range c.upQueues {
 				if q.Last != nil {
 					group.Go(func() error { return q.Last.Run(round) })
@@ -271,6 +274,28 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		}
 	}
 }
+
+// awaitDownlink lets the downlink subscribe before the first message goes up, for a
+// moment: a cloud that has no session for it yet would throw the answers away.
+func (c *cloud) awaitDownlink(ctx context.Context) {
+	if c.downlink == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, earsFirst)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for !c.downlink.Status().Up {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// earsFirst is how long the uplink waits for the downlink at a start.
+const earsFirst = 2 * time.Second
 
 // unmetered is the meter of what stays on this side.
 type unmetered struct{}
