@@ -57,22 +57,6 @@ func reach(t *testing.T, what string, until func() bool) {
 	}
 }
 
-func heldIn(t *testing.T, s bridge.Spool, queue string) (out []string) {
-	t.Helper()
-	c := s.Cursor(queue)
-	defer c.Close()
-	for {
-		r, err := c.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r == nil {
-			return out
-		}
-		out = append(out, string(r.Payload))
-	}
-}
-
 // Only the newest messages of each topic wait; what they replace is in the log,
 // and the sum holds. A second start, which finds a queue, does the same.
 func TestKeepLastWhileTheLinkIsDown(t *testing.T) {
@@ -85,7 +69,7 @@ func TestKeepLastWhileTheLinkIsDown(t *testing.T) {
 		publish(t, s, 1000*round+500, 1000*round+1000, topics)
 		reach(t, "the last two of five topics", func() bool { return s.Depth(normal).Records == 10 })
 		stop()
-		if got, want := strings.Join(heldIn(t, s, normal), " "), "990 991 992 993 994 995 996 997 998 999"; round == 0 && got != want {
+		if got, want := strings.Join(content(t, s, normal), " "), "990 991 992 993 994 995 996 997 998 999"; round == 0 && got != want {
 			t.Errorf("held: %s, want %s", got, want)
 		}
 	}
