@@ -47,13 +47,14 @@ const (
 
 // Upstream is one cloud.
 type Upstream struct {
-	Type     string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
-	MQTT     mqtt.Options         `koanf:",squash"`
-	Pool     upstream.PoolOptions `koanf:",squash"`
-	AWS      aws.Options          `koanf:"aws"`
-	Failover failover.Options     `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
-	Billing  billing.Options      `koanf:"billing" doc:"How this upstream bills."`
-	Metered  metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Type     string                 `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT     mqtt.Options           `koanf:",squash"`
+	Pool     upstream.PoolOptions   `koanf:",squash"`
+	AsThings upstream.ThingsOptions `koanf:"as_things" doc:"Things that are connections of their own, each with its own certificate: the cloud sees the thing itself, and not this gateway. Their messages go that way alone."`
+	AWS      aws.Options            `koanf:"aws"`
+	Failover failover.Options       `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
+	Billing  billing.Options        `koanf:"billing" doc:"How this upstream bills."`
+	Metered  metered.Options        `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Signs reports whether the upstream's login is a signature with AWS credentials,

@@ -17,6 +17,10 @@ type Options struct {
 	Down        []DownRoute `koanf:"down" doc:"Routes from upstreams to local topics, in order of matching."`
 
 	PassThrough PassThroughOptions `koanf:"pass_through" doc:"AWS's own services, for devices: shadows, jobs, provisioning."`
+
+	// Own lists, by upstream, the things whose messages go up on a connection of
+	// their own and so wait in queues of their own. It comes from the upstreams.
+	Own map[string][]string
 }
 
 // UpRoute takes messages of devices to an upstream.

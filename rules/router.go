@@ -99,6 +99,9 @@ func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) ([]
 		mine, taken := r.takes(m, s, tell)
 		if taken {
 			queue, template := r.path(m)
+			if _, own := x.own[owner{r.upstream, s.thing}]; own {
+				queue = bridge.OwnQueue(queue, s.thing)
+			}
 			topic, err := template.expand(s, r.limits)
 			if err != nil {
 				return nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)

@@ -25,7 +25,11 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 		if err := checkLogin(ctx, u); err != nil {
 			return fmt.Errorf("upstream %s at %s: %w%s", name, u.MQTT.Endpoint, err, wayOut(name, err))
 		}
-		_, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, u.MQTT.ClientID)
+		takes := func(id string) { _, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, id) }
+		takes(u.MQTT.ClientID)
+		if err := checkThings(ctx, u, takes); err != nil {
+			return fmt.Errorf("upstream %s at %s: %w", name, u.MQTT.Endpoint, err)
+		}
 	}
 	return nil
 }
