@@ -12,7 +12,7 @@ import (
 func TestAThingOfItsOwnHasQueuesOfItsOwn(t *testing.T) {
 	a, b, c := up("a", "dt/#", ""), up("b", "st/#", ""), up("c", "state/#", "")
 	b.Upstream = "site"
-	c.KeepLast = 3
+	c.KeepLast, c.LiveFirst = 3, true
 	a.Steps.Batch.Format = "ndjson"
 	table := compile(t, func(o *Options) {
 		o.Up, o.Own = []UpRoute{a, b, c}, map[string][]string{"aws": {"pump-7", "pump:8"}}
@@ -32,6 +32,11 @@ func TestAThingOfItsOwnHasQueuesOfItsOwn(t *testing.T) {
 	var names, shaped []string
 	for _, q := range table.Queues() {
 		names = append(names, q.Name+" "+q.Thing)
+	}
+	for _, q := range table.Queues() {
+		if q.LiveFirst != (q.Route == "c") {
+			t.Errorf("%+v: live_first is its route's", q)
+		}
 	}
 	for _, s := range table.Shaped() {
 		shaped = append(shaped, s.Queue)

@@ -64,6 +64,7 @@ type Queue struct {
 	Route     string
 	Priority  int    // 0 to 9, a higher number goes first
 	Thing     string // whose messages it holds alone; empty: all others'
+	LiveFirst bool   // see UpRoute
 }
 
 // Subscription is a filter that an upstream connection must subscribe to.
@@ -88,7 +89,7 @@ func Compile(o Options) (*Table, error) {
 		t.up.trie.add(mustFilter(f), localOnly)
 	}
 	for _, u := range o.Up {
-		t.queue("up", u.Upstream, u.Name, u.Priority)
+		t.queue("up", u.Upstream, u.Name, u.Priority, u.LiveFirst)
 		t.keepLast(u)
 		r := route{
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
@@ -104,7 +105,7 @@ func Compile(o Options) (*Table, error) {
 		t.up.add(u.From, r)
 	}
 	for _, d := range o.Down {
-		t.queue("down", d.Upstream, d.Name, d.Priority)
+		t.queue("down", d.Upstream, d.Name, d.Priority, false)
 		if t.down[d.Upstream] == nil {
 			t.down[d.Upstream] = &index{}
 		}
@@ -119,8 +120,8 @@ func Compile(o Options) (*Table, error) {
 }
 
 // queue notes a route's queue; those of pass-through share one.
-func (t *Table) queue(direction, upstream, name string, priority int) {
-	q := Queue{Name: bridge.QueueName(direction, upstream, name), Direction: direction, Upstream: upstream, Route: name, Priority: priority}
+func (t *Table) queue(direction, upstream, name string, priority int, liveFirst bool) {
+	q := Queue{Name: bridge.QueueName(direction, upstream, name), Direction: direction, Upstream: upstream, Route: name, Priority: priority, LiveFirst: liveFirst}
 	if !slices.Contains(t.queues, q) {
 		t.queues = append(t.queues, q)
 	}

@@ -25,6 +25,7 @@ func (g *gateway) queuesOf(name string) cloudQueues {
 	for _, q := range g.table.Queues() {
 		r := bridge.QueueRef{Name: q.Name, Priority: q.Priority}
 		if q.Direction == "up" {
+			r.LiveFirst = q.LiveFirst
 			r.Requests, r.Last = q.Route == rules.PassThroughRoute, g.keepLast(q.Name)
 		}
 		known[q.Name] = r

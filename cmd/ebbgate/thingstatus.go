@@ -28,7 +28,7 @@ func (g *gateway) thingStates(c *cloud) *telemetry.Things {
 		}
 	}
 	c.trouble.mu.Lock()
-	out.Trouble = c.trouble.things()
+	out.Trouble = append([]string{}, c.trouble.things()...)
 	c.trouble.mu.Unlock()
 	return out
 }
