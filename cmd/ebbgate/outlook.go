@@ -35,6 +35,9 @@ func (g *gateway) outlook(queue string) outlook {
 			return outlook{drain: "-", next: "it waits for a subscriber on the site, or is on its way"}
 		}
 	}
+	if isDead(queue) {
+		return outlook{drain: "when a person decides"}
+	}
 	return outlook{drain: "never: no route sends it", next: fmt.Sprintf("no route sends this queue any more: bring the route back, or move what it holds with ebbgate spool requeue %s --to QUEUE", queue)}
 }
 
