@@ -76,7 +76,10 @@ func (u *Uplink) Status() upstream.Status {
 
 // Share makes the uplink keep to what all connections to its upstream share. Call
 // it before Connect.
-func (u *Uplink) Share(s upstream.Shared) { s.Join(u.bucket, u.backoff) }
+func (u *Uplink) Share(s upstream.Shared) {
+	s.Join(u.bucket, u.backoff)
+	u.reach.Share(s)
+}
 
 // Connect waits until the server has been reached and TLS has agreed. It closes
 // the previous link first, and fails only when ctx ends.

@@ -26,13 +26,23 @@ type dialer struct {
 	signer   Signer                                                      // nil: nothing is signed
 	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
+	net      *upstream.Dialer                                            // what reach asks
+	ready    func(ctx context.Context) error                             // asked between TCP and all else; nil: go on
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
+	tcp := upstream.NewDialer(o.Proxy)
 	return dialer{
 		o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits),
-		log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial,
+		log: log, older: o.Protocol == protocol311, reach: tcp.Dial, net: tcp,
 	}
+}
+
+// share makes the dialer one of several of an upstream, whose attempts wait as b
+// says.
+func (d *dialer) share(s upstream.Shared, b *upstream.Backoff) {
+	s.Join(d.bucket, b)
+	d.net.Share(s)
 }
 
 // open makes one attempt, or two where the broker may speak another version of
@@ -66,6 +76,12 @@ func (d *dialer) attempt(ctx context.Context) (*conn, error) {
 	dialled, err := d.reach(ctx, e.address())
 	if err != nil {
 		return nil, upstream.Explain(err)
+	}
+	if d.ready != nil {
+		if err := d.ready(ctx); err != nil {
+			_ = dialled.Close()
+			return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
+		}
 	}
 	raw := newSocket(dialled)
 	raw.carried = d.carried

@@ -54,19 +54,21 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, true, log)
 	reach.carried = hooks.Carried
+	backoff := upstream.NewBackoff(o.backoff(), nil)
+	reach.ready = backoff.Reached
 	return &Downlink{
 		dialer:  reach,
 		filters: slices.Clone(filters),
 		handler: handler,
 		health:  &health{prefix: "downlink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
-		backoff: upstream.NewBackoff(o.backoff(), nil),
+		backoff: backoff,
 		renew:   true,
 	}
 }
 
 // Share makes the downlink one of several connections to an upstream. Call it
 // before Run.
-func (d *Downlink) Share(s upstream.Shared) { s.Join(d.dialer.bucket, d.backoff) }
+func (d *Downlink) Share(s upstream.Shared) { d.dialer.share(s, d.backoff) }
 
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }

@@ -38,10 +38,12 @@ func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hook
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, false, log)
 	reach.carried = hooks.Carried
+	backoff := upstream.NewBackoff(o.backoff(), nil)
+	reach.ready = backoff.Reached
 	return &Uplink{
 		dialer:  reach,
 		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
-		backoff: upstream.NewBackoff(o.backoff(), nil),
+		backoff: backoff,
 	}
 }
 
@@ -52,7 +54,7 @@ func (u *Uplink) Unasked(take func(m *bridge.Message, wire int) bool) { u.unaske
 
 // Share makes the uplink one of several connections to an upstream. Call it
 // before Connect.
-func (u *Uplink) Share(s upstream.Shared) { s.Join(u.dialer.bucket, u.backoff) }
+func (u *Uplink) Share(s upstream.Shared) { u.dialer.share(s, u.backoff) }
 
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
