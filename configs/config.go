@@ -3,6 +3,7 @@ package configs
 import (
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,6 +80,23 @@ func (u Upstream) Signs() (region string, signs bool) {
 // FailoverID is the client id by which an upstream is logged in to that takes over
 // from the one of that name: its own may be in use.
 func FailoverID(u Upstream, from string) string { return u.MQTT.ClientID + "-for-" + from }
+
+// maxChain bounds how many upstreams may stand behind one.
+const maxChain = 8
+
+// Chain is an upstream with those that take over from it, one after the other.
+// Names that are not there end it, and so does one that comes again.
+func Chain(all map[string]Upstream, name string) []string {
+	var out []string
+	for len(out) <= maxChain && !slices.Contains(out, name) {
+		u, ok := all[name]
+		if !ok {
+			break
+		}
+		out, name = append(out, name), u.Failover.To
+	}
+	return out
+}
 
 // HTTPS are the options of an upstream that is published to over HTTPS; ok is
 // false for those that speak MQTT.

@@ -54,10 +54,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up, err := g.openUplink(name, u, o, upstream.ClientID(o.ClientID, i), shared, log, own)
-		if err == nil {
-			up, err = g.withFailover(name, u, up, i, shared, own)
-		}
+		up, err := g.withFailover(name, o, i, shared, own)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}

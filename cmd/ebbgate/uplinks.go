@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -39,53 +40,77 @@ func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id
 	return up, nil
 }
 
-// withFailover puts the upstream that takes over beside the i-th sender, if there
-// is one.
-func (g *gateway) withFailover(name string, u configs.Upstream, up uplink, i int, shared upstream.Shared, hooks upstream.Hooks) (uplink, error) {
-	to := u.Failover.To
-	if to == "" {
-		return up, nil
+// withFailover puts those that take over behind the i-th sender to an upstream, if
+// there are any: the upstream that its failover names, the one that that one's
+// names, and so on.
+func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks) (uplink, error) {
+	c := &chain{}
+	var members []failover.Member
+	for step, at := range configs.Chain(g.cfg.Upstreams, name) {
+		to, own, id := g.cfg.Upstreams[at], hooks, upstream.ClientID(o.ClientID, i)
+		if step == 0 {
+			to.MQTT = o // the endpoint of a sandbox is in it
+		}
+		log := g.log.With("upstream", at)
+		if step > 0 {
+			own, id = g.onBehalf(hooks, step, at), upstream.ClientID(configs.FailoverID(to, name), i)
+			log = log.With("for", name)
+		}
+		shared := shared
+		shared.Elsewhere = func() bool { return c.beyond(step) }
+		up, err := g.openUplink(name, to, to.MQTT, id, shared, log, own)
+		if err != nil {
+			return nil, err
+		}
+		c.uplinks = append(c.uplinks, up)
+		members = append(members, failover.Member{Name: at, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter})
 	}
-	other := g.cfg.Upstreams[to]
-	own, raise, over := hooks, hooks.Raise, hooks.Clear
-	own.Raise = func(w bridge.Warning) {
-		w.Code += "-failover"
+	if len(members) == 1 {
+		return c.uplinks[0], nil
+	}
+	c.Sender = failover.New(members, hooks)
+	return c, nil
+}
+
+// onBehalf are the hooks of the step-th upstream that takes over: its warnings are
+// told from those of the others, and its connections are on its own bill.
+func (g *gateway) onBehalf(h upstream.Hooks, step int, to string) upstream.Hooks {
+	raise, over, mark := h.Raise, h.Clear, "-failover"
+	if step > 1 {
+		mark = fmt.Sprintf("-failover-%d", step)
+	}
+	h.Raise = func(w bridge.Warning) {
+		w.Code += mark
 		raise(w)
 	}
-	own.Clear = func(code string) { over(code + "-failover") }
-	own.Opened = func(clientID string) upstream.Connection {
+	h.Clear = func(code string) { over(code + mark) }
+	h.Opened = func(clientID string) upstream.Connection {
 		return g.meter.Opened(to, clientID, billing.Connection{})
 	}
-	log := g.log.With("upstream", to, "for", name)
-	second, err := g.openUplink(name, other, other.MQTT, upstream.ClientID(configs.FailoverID(other, name), i), shared, log, own)
-	if err != nil {
-		return nil, err
-	}
-	s := failover.New(u.Failover, failover.Member{Name: name, Sender: up}, failover.Member{Name: to, Sender: second}, hooks)
-	return pair{s, up, second}, nil
+	return h
 }
 
-// pair is an uplink with the one that takes over from it.
-type pair struct {
-	*failover.Sender
-	first, second uplink
+// chain is an uplink with those that take over from it.
+type chain struct {
+	*failover.Sender // nil for one that has none
+	uplinks          []uplink
 }
 
-// Status is the first's, unless only the second is up.
-func (p pair) Status() upstream.Status {
-	if s := p.second.Status(); s.Up && !p.first.Status().Up {
-		return s
-	}
-	return p.first.Status()
-}
+// beyond reports whether a later member than the step-th carries the messages.
+func (c *chain) beyond(step int) bool { return c.Sender != nil && c.Using() > step }
+
+// Status is that of the one in use, else of the first.
+func (c *chain) Status() upstream.Status { return c.uplinks[max(c.Using(), 0)].Status() }
 
 // meter is what the forwarder of an upstream tells what crossed.
 type meter interface {
 	bridge.Meter
 	bridge.RefusalMeter
+	bridge.LossMeter
 }
 
-// byTaker meters what another upstream took, or refused, as that one's.
+// byTaker meters what another upstream took, refused, or has perhaps taken, as
+// that one's.
 type byTaker struct{ meter }
 
 // Delivered implements bridge.Meter.
@@ -96,6 +121,11 @@ func (m byTaker) Delivered(b *bridge.Batch, up string, s *bridge.Stored, o bridg
 // Refused implements bridge.RefusalMeter.
 func (m byTaker) Refused(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
 	m.meter.Refused(b, takerOf(up, o), s, o)
+}
+
+// Lost implements bridge.LossMeter.
+func (m byTaker) Lost(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
+	m.meter.Lost(b, takerOf(up, o), s, o)
 }
 
 func takerOf(up string, o bridge.Outcome) string {
