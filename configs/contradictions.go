@@ -138,9 +138,10 @@ func longID(all map[string]Upstream, name string) string {
 func (c *check) signatures() {
 	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
 		u, at := c.config.Upstreams[name], "upstreams."+name
-		region, signs := u.Signs()
+		_, signs := u.Signs()
+		signs = signs || u.Way == WayAuto
 		switch {
-		case signs && region == "" && u.AWS.Region == "":
+		case u.signsWithout():
 			c.complain(at+".aws.region", codeRegion, "is missing: the endpoint's host does not tell which region to sign for", "set it, such as eu-central-1")
 		case u.AWS.Sign == aws.SignNever && u.AWS.AccessKeyID+u.AWS.Profile != "":
 			c.complain(at+".aws.sign", codeSign, "is never, and AWS credentials are given", "remove them, or sign")

@@ -19,9 +19,11 @@ type uplink interface {
 	Status() upstream.Status
 }
 
-// openUplink makes one sender to an upstream, by its way. What comes in unasked
-// is offered as if the upstream that name means had said it.
-func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id string, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) (uplink, error) {
+// openUplink makes one sender to an upstream, by one way, or by those of MQTT
+// that it may choose among. What comes in unasked is offered as if the upstream
+// that name means had said it.
+func (g *gateway) openUplink(name string, l leg, id string, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) (uplink, error) {
+	u, o := l.Upstream, l.MQTT
 	signer := signerOf(u)
 	if h, ok := u.HTTPS(); ok {
 		up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
@@ -35,6 +37,9 @@ func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id
 	up.Share(shared)
 	if signer != nil {
 		up.Sign(signer)
+	}
+	if len(l.ways) > 1 {
+		up.Choose(l.ways, l.known)
 	}
 	up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	return up, nil
@@ -56,14 +61,27 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 			own, id = g.onBehalf(hooks, step, at), upstream.ClientID(configs.FailoverID(to, name), i)
 			log = log.With("for", name)
 		}
-		shared := shared
-		shared.Elsewhere = func() bool { return c.beyond(step) }
-		up, err := g.openUplink(name, to, to.MQTT, id, shared, log, own)
-		if err != nil {
-			return nil, err
+		legs := g.legs(at, to, shared.Gate)
+		for n, l := range legs {
+			member, hooks, shared := len(members), own, shared
+			shared.Elsewhere = func() bool { return c.beyond(member) }
+			if n > 0 {
+				hooks = marked(own, fmt.Sprintf("-way-%d", n+1))
+			}
+			up, err := g.openUplink(name, l, id, shared, log, hooks)
+			if err != nil {
+				return nil, err
+			}
+			c.uplinks = append(c.uplinks, up)
+			m := failover.Member{Name: l.name, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter}
+			if n < len(legs)-1 {
+				m.After = blocked
+			}
+			members = append(members, m)
 		}
-		c.uplinks = append(c.uplinks, up)
-		members = append(members, failover.Member{Name: at, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter})
+		if step == 0 {
+			c.own = len(members)
+		}
 	}
 	if len(members) == 1 {
 		return c.uplinks[0], nil
@@ -75,18 +93,25 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 // onBehalf are the hooks of the step-th upstream that takes over: its warnings are
 // told from those of the others, and its connections are on its own bill.
 func (g *gateway) onBehalf(h upstream.Hooks, step int, to string) upstream.Hooks {
-	raise, over, mark := h.Raise, h.Clear, "-failover"
+	mark := "-failover"
 	if step > 1 {
 		mark = fmt.Sprintf("-failover-%d", step)
 	}
+	h = marked(h, mark)
+	h.Opened = func(clientID string) upstream.Connection {
+		return g.meter.Opened(to, clientID, billing.Connection{})
+	}
+	return h
+}
+
+// marked tells a sender's warnings from those of the others of its chain.
+func marked(h upstream.Hooks, mark string) upstream.Hooks {
+	raise, over := h.Raise, h.Clear
 	h.Raise = func(w bridge.Warning) {
 		w.Code += mark
 		raise(w)
 	}
 	h.Clear = func(code string) { over(code + mark) }
-	h.Opened = func(clientID string) upstream.Connection {
-		return g.meter.Opened(to, clientID, billing.Connection{})
-	}
 	return h
 }
 
@@ -94,13 +119,31 @@ func (g *gateway) onBehalf(h upstream.Hooks, step int, to string) upstream.Hooks
 type chain struct {
 	*failover.Sender // nil for one that has none
 	uplinks          []uplink
+	own              int // of the uplinks, which are ways to the upstream itself
 }
 
 // beyond reports whether a later member than the step-th carries the messages.
 func (c *chain) beyond(step int) bool { return c.Sender != nil && c.Using() > step }
 
-// Status is that of the one in use, else of the first.
-func (c *chain) Status() upstream.Status { return c.uplinks[max(c.Using(), 0)].Status() }
+// Status is that of the one in use, else of the first, with all ways to the
+// upstream itself.
+func (c *chain) Status() upstream.Status {
+	s := c.uplinks[max(c.Using(), 0)].Status()
+	if c.own == 1 {
+		return s
+	}
+	s.Ways = nil
+	for _, u := range c.uplinks[:c.own] {
+		one := u.Status()
+		if s.Ways = append(s.Ways, one.Ways...); len(one.Ways) == 0 {
+			s.Ways = append(s.Ways, upstream.WayStatus{Way: u.(named).Endpoint(), Err: one.Err, At: one.Since})
+		}
+	}
+	return s
+}
+
+// named is an uplink by one way.
+type named interface{ Endpoint() string }
 
 // meter is what the forwarder of an upstream tells what crossed.
 type meter interface {

@@ -17,7 +17,19 @@ type Member struct {
 	Via       string        // what [bridge.Outcome.Via] says of what it took
 	Sender    bridge.Sender // whoever it is, it does not share its identity with another member
 	After     time.Duration // how long it may be away before the next takes over as well
-	BackAfter time.Duration // how long it must be reached again before it takes back
+	BackAfter time.Duration // how long it must be reached again before it takes back from another upstream
+}
+
+// backSoon is how long a member must be reached again to take back from one with
+// the same Via: they are ways to one upstream.
+const backSoon = 30 * time.Second
+
+// back is how long the i-th member must be reached to take back from the n-th.
+func (s *Sender) back(i, n int) time.Duration {
+	if s.members[i].Via == s.members[n].Via {
+		return backSoon
+	}
+	return s.members[i].BackAfter
 }
 
 // Sender is the [bridge.Sender] to the first of its members that is reached.
@@ -119,7 +131,7 @@ func (s *Sender) use(ctx context.Context, w *way, i int) *link {
 		s.hooks.Over("failed-over")
 	} else {
 		s.hooks.Warn(bridge.Warning{Code: "failed-over", Severity: bridge.Degraded,
-			Text: fmt.Sprintf("%s is not reached: %s takes its messages until it has been for %v", s.members[0].Name, s.members[i].Name, s.members[0].BackAfter)})
+			Text: fmt.Sprintf("%s is not reached: %s takes its messages until it has been for %v", s.members[0].Name, s.members[i].Name, s.back(0, i))})
 	}
 	w.keep()
 	go func() {
@@ -152,7 +164,7 @@ func (s *Sender) await(ctx context.Context, l *link, n int) int {
 			case w == nil:
 				s.tried[i] = begin(ctx, s.members[i], s.news)
 			case w.reached():
-				left := s.members[i].BackAfter - time.Since(w.since)
+				left := s.back(i, n) - time.Since(w.since)
 				if left <= 0 {
 					return i
 				}

@@ -203,6 +203,9 @@ func (l *link) do(j *job) bridge.Outcome {
 	if err != nil {
 		return bridge.Outcome{Result: bridge.ResultRefused, Reason: err.Error()}
 	}
+	for name, values := range l.u.o.Login {
+		r.Header[name] = values
+	}
 	if s := l.u.signer; s != nil {
 		if err := s.SignRequest(r, j.body); err != nil {
 			return l.lost(upstream.NoCredentials(err), 0)

@@ -65,6 +65,9 @@ func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks)
 	}, nil
 }
 
+// Endpoint is where the uplink goes.
+func (u *Uplink) Endpoint() string { return u.o.Endpoint }
+
 // Status tells how the uplink is now.
 func (u *Uplink) Status() upstream.Status {
 	u.mu.Lock()
@@ -133,7 +136,7 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 
 func (u *Uplink) up() {
 	u.mu.Lock()
-	u.status.Up, u.status.Since, u.status.Err = true, time.Now(), nil
+	u.status.Up, u.status.Since, u.status.Err, u.status.Way = true, time.Now(), nil, u.o.Endpoint
 	u.status.Connects++
 	u.mu.Unlock()
 	u.hooks.Over("uplink-down")
@@ -147,7 +150,7 @@ func (u *Uplink) down(err error) {
 	if u.status.Up {
 		u.status.Since = time.Now()
 	}
-	u.status.Up, u.status.Err = false, err
+	u.status.Up, u.status.Err, u.status.Way = false, err, ""
 	u.mu.Unlock()
 	if errors.Is(err, ErrClosed) {
 		return

@@ -1,0 +1,138 @@
+package scenario
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
+	"github.com/ebbgate/ebbgate/internal/sandbox"
+)
+
+// manyWays is a stand-in for AWS that is reached by MQTT, by a signed WebSocket and
+// by signed HTTPS, each by a link of its own.
+type manyWays struct {
+	cloud            *sandbox.Cloud
+	talk, web, posts *peers.Proxy
+	ca               string
+	ways             []string
+	mqtt, wss, post  string
+}
+
+func newManyWays(t *testing.T) *manyWays {
+	t.Helper()
+	ca := peers.CA(t)
+	cert := ca.Server("cloud")
+	c, err := sandbox.Open(sandbox.Options{Address: "127.0.0.1:0", NoGate: true, NoLimits: true, Signed: &sandbox.SignedOptions{
+		Address: "127.0.0.1:0", Cert: cert.CertFile, Key: cert.KeyFile, Keys: sandbox.Keys{AccessKeyID: "AKIATEST", SecretAccessKey: "secret"},
+	}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	m := &manyWays{cloud: c, ca: ca.File, talk: peers.NewProxy(t, c.Addr()), web: peers.NewProxy(t, c.Signed()), posts: peers.NewProxy(t, c.Signed())}
+	m.mqtt, m.wss, m.post = "mqtt://"+m.talk.Addr, "wss://"+m.web.Addr, "https://"+m.posts.Addr
+	m.ways = []string{m.mqtt, m.wss, m.post}
+	return m
+}
+
+// wayStatus is what the status says of the way to the cloud.
+type wayStatus struct {
+	Way  string `json:"way"`
+	Ways []struct {
+		Endpoint string `json:"endpoint"`
+		Error    string `json:"error"`
+	} `json:"ways"`
+	Uncertain int64 `json:"uncertain_units_today"`
+}
+
+func wayOf(t *testing.T, g *gateway) wayStatus {
+	t.Helper()
+	_, body, err := g.get("/api/v1/status")
+	var s struct{ Upstreams []wayStatus }
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &s)
+	}
+	if err != nil || len(s.Upstreams) != 1 {
+		t.Fatalf("status %s: %v", body, err)
+	}
+	return s.Upstreams[0]
+}
+
+// Way after way is closed while devices publish: MQTT, then the WebSocket too, and
+// the messages go over HTTPS. When MQTT is open again they go back to it. Nothing
+// that was acknowledged is lost, and the order of each device is kept throughout.
+func TestTheMessagesFindAWay(t *testing.T) {
+	m := newManyWays(t)
+	seen := watch(t, m.cloud.Addr())
+	g := newGateway(t, site{Endpoint: m.mqtt, Set: []string{"upstreams.cloud.backoff.max=2s"}})
+	text, err := os.ReadFile(g.configFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.write("ebbgate.yaml", strings.Replace(string(text), "    endpoint: "+m.mqtt+"\n", `    way: auto
+    ways: [`+strings.Join(m.ways, ", ")+`]
+    tls: {ca: `+m.ca+`, server_name: localhost}
+    aws: {sign: always, region: eu-central-1, access_key_id: AKIATEST, secret_access_key: "${TEST_SECRET}"}
+`, 1))
+	t.Setenv("TEST_SECRET", "secret")
+	g.start()
+	f := &fleet{devices: 5, window: 5, size: 100}
+	f.start(t, g.Listen)
+	goes := func(way, what string) {
+		t.Helper()
+		var s wayStatus
+		from, ok := int64(0), false
+		arrives := until(2*time.Minute, func() bool {
+			if s = wayOf(t, g); s.Way == way && !ok {
+				from, ok = seen.total.Load(), true
+			}
+			return ok && seen.total.Load() > from+100
+		})
+		if !arrives {
+			t.Fatalf("%s: it does not go by %s; status %+v", what, way, s)
+		}
+		for _, w := range s.Ways {
+			t.Logf("%s: %s %s", what, w.Endpoint, w.Error)
+			if w.Endpoint == way {
+				break
+			} else if w.Error == "" {
+				t.Errorf("%s: the status does not say why it does not go by %s", what, w.Endpoint)
+			}
+		}
+	}
+	goes(m.mqtt, "at the start")
+	m.talk.Cut()
+	goes(m.wss, "without MQTT")
+	m.web.Cut()
+	goes(m.post, "without MQTT and WebSocket")
+	m.talk.Restore()
+	goes(m.mqtt, "with MQTT again")
+	f.stop()
+	if d := seen.await(&f.acked, 20*time.Second); d.Lost > 0 {
+		t.Errorf("%d acknowledged messages are not there, such as %v", d.Lost, d.Sample)
+	}
+	if n := seen.late.Load(); n > 0 {
+		t.Errorf("%d messages out of order", n)
+	}
+	s := wayOf(t, g)
+	t.Logf("%d arrived twice, %d are uncertain", seen.duplicates.Load(), s.Uncertain)
+	if twice := seen.duplicates.Load(); twice > s.Uncertain || s.Uncertain > 3*uplinkWindow {
+		t.Errorf("%d arrived twice, and %d are uncertain", twice, s.Uncertain)
+	}
+	if code := g.stop(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+}
