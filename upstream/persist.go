@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -53,7 +54,7 @@ func (d *Dialer) unanswered(ctx context.Context, address string, dial func(ctx c
 	if err == nil {
 		return c, nil
 	}
-	if _, unnamed := errors.AsType[*net.DNSError](err); !unnamed && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)) {
+	if _, unnamed := errors.AsType[*net.DNSError](err); !unnamed && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)) {
 		return nil, &UnansweredError{Address: address, Err: err}
 	}
 	return nil, err

@@ -1,51 +1,71 @@
 package scenario
 
 import (
-	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
-	"log/slog"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
 	"github.com/ebbgate/ebbgate/internal/peers"
-	"github.com/ebbgate/ebbgate/internal/sandbox"
 )
 
 // manyWays is a stand-in for AWS that is reached by MQTT, by a signed WebSocket and
 // by signed HTTPS, each by a link of its own.
 type manyWays struct {
-	cloud            *sandbox.Cloud
+	addr, ca         string // of MQTT over TLS, without the link
 	talk, web, posts *peers.Proxy
-	ca               string
-	ways             []string
-	mqtt, wss, post  string
+	mqtt, wss, https string
 }
 
 func newManyWays(t *testing.T) *manyWays {
 	t.Helper()
-	ca := peers.CA(t)
-	cert := ca.Server("cloud")
-	c, err := sandbox.Open(sandbox.Options{Address: "127.0.0.1:0", NoGate: true, NoLimits: true, Signed: &sandbox.SignedOptions{
-		Address: "127.0.0.1:0", Cert: cert.CertFile, Key: cert.KeyFile, Keys: sandbox.Keys{AccessKeyID: "AKIATEST", SecretAccessKey: "secret"},
-	}}, slog.New(slog.DiscardHandler))
+	cmd := exec.Command(binary(t), "sandbox", "--anonymous", "--tls", t.TempDir(), "--listen", "127.0.0.1:0", "--sigv4", "127.0.0.1:0", "--no-limits", "--json")
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=secret", "AWS_SESSION_TOKEN=")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	m := &manyWays{cloud: c, ca: ca.File, talk: peers.NewProxy(t, c.Addr()), web: peers.NewProxy(t, c.Signed()), posts: peers.NewProxy(t, c.Signed())}
-	m.mqtt, m.wss, m.post = "mqtt://"+m.talk.Addr, "wss://"+m.web.Addr, "https://"+m.posts.Addr
-	m.ways = []string{m.mqtt, m.wss, m.post}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	var said struct{ Endpoint, Sigv4, CA string }
+	if err := json.NewDecoder(out).Decode(&said); err != nil {
+		t.Fatal(err)
+	}
+	m := &manyWays{addr: strings.TrimPrefix(said.Endpoint, "mqtts://"), ca: said.CA}
+	signed := strings.TrimPrefix(said.Sigv4, "https://")
+	m.talk, m.web, m.posts = peers.NewProxy(t, m.addr), peers.NewProxy(t, signed), peers.NewProxy(t, signed)
+	m.mqtt, m.wss, m.https = "mqtts://"+m.talk.Addr, "wss://"+m.web.Addr, "https://"+m.posts.Addr
 	return m
+}
+
+// watch hears everything that arrives at the stand-in.
+func (m *manyWays) watch(t *testing.T) *cloud {
+	t.Helper()
+	text, err := os.ReadFile(m.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	w := &cloud{}
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("ssl://" + m.addr).SetClientID("consumer").SetCleanSession(true).SetAutoReconnect(false).
+		SetTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}))
+	if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("consumer: %v", tok.Error())
+	}
+	t.Cleanup(func() { c.Disconnect(100) })
+	if tok := c.Subscribe("#", 1, w.take); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("consumer: %v", tok.Error())
+	}
+	return w
 }
 
 // wayStatus is what the status says of the way to the cloud.
@@ -76,15 +96,15 @@ func wayOf(t *testing.T, g *gateway) wayStatus {
 // that was acknowledged is lost, and the order of each device is kept throughout.
 func TestTheMessagesFindAWay(t *testing.T) {
 	m := newManyWays(t)
-	seen := watch(t, m.cloud.Addr())
+	seen := m.watch(t)
 	g := newGateway(t, site{Endpoint: m.mqtt, Set: []string{"upstreams.cloud.backoff.max=2s"}})
 	text, err := os.ReadFile(g.configFile())
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.write("ebbgate.yaml", strings.Replace(string(text), "    endpoint: "+m.mqtt+"\n", `    way: auto
-    ways: [`+strings.Join(m.ways, ", ")+`]
-    tls: {ca: `+m.ca+`, server_name: localhost}
+    ways: [`+strings.Join([]string{m.mqtt, m.wss, m.https}, ", ")+`]
+    tls: {ca: `+m.ca+`}
     aws: {sign: always, region: eu-central-1, access_key_id: AKIATEST, secret_access_key: "${TEST_SECRET}"}
 `, 1))
 	t.Setenv("TEST_SECRET", "secret")
@@ -117,7 +137,7 @@ func TestTheMessagesFindAWay(t *testing.T) {
 	m.talk.Cut()
 	goes(m.wss, "without MQTT")
 	m.web.Cut()
-	goes(m.post, "without MQTT and WebSocket")
+	goes(m.https, "without MQTT and WebSocket")
 	m.talk.Restore()
 	goes(m.mqtt, "with MQTT again")
 	f.stop()
