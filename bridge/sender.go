@@ -92,3 +92,10 @@ type RefusalMeter interface {
 	// Refused meters a delivery that was refused, for now or for good.
 	Refused(b *Batch, upstream string, s *Stored, o Outcome)
 }
+
+// LossMeter is a [Meter] that wants to know of an uncertain delivery how it was
+// sent, and to whom.
+type LossMeter interface {
+	// Lost is [Meter].Uncertain for a delivery of this process.
+	Lost(b *Batch, upstream string, s *Stored, o Outcome)
+}
