@@ -142,7 +142,7 @@ func (f *Forwarder) accountFrom(queue string, sent reach) {
 	if sent.from > 0 {
 		c.Seek(sent.from)
 	}
-	for range len(f.lines)*windowAWS + releaseBatch {
+	for range len(f.lines)*(windowAWS+leastEarly) + releaseBatch {
 		r, err := c.Next()
 		if err != nil || r == nil || r.Place >= sent.to {
 			return

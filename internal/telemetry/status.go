@@ -45,6 +45,8 @@ type Upstream struct {
 	Link        string    `json:"link"`                 // see LinkUp and its like
 	Since       time.Time `json:"since"`                // of the present link state
 	LastError   string    `json:"last_error,omitempty"` // why it is not up
+	Way         string    `json:"way,omitempty"`        // the endpoint in use, while up
+	Ways        []Way     `json:"ways,omitempty"`       // the best first, where there are several
 	Depth       int64     `json:"depth"`                // records waiting
 	Bytes       int64     `json:"bytes"`                // of their topics and payloads
 	OldestAge   float64   `json:"oldest_age_seconds"`   // 0 when empty
@@ -76,6 +78,13 @@ type Things struct {
 	Trouble    []string `json:"trouble"`           // those whose connection does not come up, sorted
 	USDMonth   string   `json:"usd_month_at_most"` // what their connections cost when all are open all month; empty: not priced
 	USDConnect string   `json:"usd_1000_connects"` // what 1000 more connects cost
+}
+
+// Way is one way to an upstream.
+type Way struct {
+	Endpoint string    `json:"endpoint"`
+	Error    string    `json:"error,omitempty"` // why it was not used when it was tried last
+	At       time.Time `json:"at,omitzero"`     // of that
 }
 
 // Devices counts the LAN side.
@@ -118,9 +127,10 @@ type SpoolState struct {
 	Depth     int64   `json:"depth"` // records in upward queues
 	Bytes     int64   `json:"bytes"`
 	OldestAge float64 `json:"oldest_age_seconds"`
-	DiskUsed  int64   `json:"disk_used"` // of the data directory, bytes on disk
-	DiskFree  int64   `json:"disk_free"` // of its file system
-	Full      bool    `json:"full"`      // back-pressure now
+	Drain     float64 `json:"drain_seconds"` // until every upstream's queues are empty; -1: one is not draining
+	DiskUsed  int64   `json:"disk_used"`     // of the data directory, bytes on disk
+	DiskFree  int64   `json:"disk_free"`     // of its file system
+	Full      bool    `json:"full"`          // back-pressure now
 }
 
 // Rates are smoothed over the last seconds, in messages a second.
