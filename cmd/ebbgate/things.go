@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ func (g *gateway) openThings(c *cloud, u configs.Upstream, q cloudQueues, hooks 
 		return
 	}
 	c.thingPrice = priceThings(c.name, g.cfg)
-	c.trouble = &thingTrouble{upstream: c.name, health: g.health, of: map[string]map[string]string{}}
+	c.trouble = &thingTrouble{upstream: c.name, health: g.health, of: map[string]map[string]map[string]string{}}
 	// The things have a gate of their own: however many are refused, their attempts
 	// take no turn of the connections that all others share.
 	shared := upstream.Shared{Account: account, Gate: upstream.NewGate()}
@@ -118,15 +119,22 @@ func (c *cloud) stats() bridge.ForwardStats {
 	return out
 }
 
-// thingTrouble gathers what keeps things' connections down, so that a cloud that is
-// away is one warning and not one for each thing.
+// thingTrouble gathers what keeps things' connections down, and which of their
+// certificates end, so that a cloud that is away is one warning and not one for each
+// thing.
 type thingTrouble struct {
 	upstream string
 	health   *bridge.Health
 
 	mu sync.Mutex
-	of map[string]map[string]string // thing → code → text
+	of map[string]map[string]map[string]string // code of the gathered warning → thing → code → text
 }
+
+// What the gathered warnings are about; the upstream's name follows.
+const (
+	thingsDown  = "things-"
+	thingsEnded = "things-certificates-"
+)
 
 // hooks are those of one thing's connection.
 func (t *thingTrouble) hooks(thing string, h upstream.Hooks) upstream.Hooks {
@@ -135,43 +143,45 @@ func (t *thingTrouble) hooks(thing string, h upstream.Hooks) upstream.Hooks {
 	return h
 }
 
+// note takes what a thing's connection warns of; no text: it is over.
 func (t *thingTrouble) note(thing, code, text string) {
+	name, what := thingsDown, "the own connections of %s to %s do not come up (%s), and only their messages wait"
+	if strings.HasSuffix(code, "-certificate") {
+		name, what = thingsEnded, "the certificates of %s for %s end soon, or have ended (%s)"
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.of[thing][code] == text {
+	if t.of[name][thing][code] == text {
 		return
 	}
-	if t.of[thing] == nil {
-		t.of[thing] = map[string]string{}
+	if t.of[name] == nil {
+		t.of[name] = map[string]map[string]string{}
 	}
-	t.of[thing][code] = text
+	if t.of[name][thing] == nil {
+		t.of[name][thing] = map[string]string{}
+	}
+	t.of[name][thing][code] = text
 	if text == "" {
-		delete(t.of[thing], code)
+		delete(t.of[name][thing], code)
 	}
-	if len(t.of[thing]) == 0 {
-		delete(t.of, thing)
+	if len(t.of[name][thing]) == 0 {
+		delete(t.of[name], thing)
 	}
-	name := "things-" + t.upstream
-	if len(t.of) == 0 {
-		t.health.Clear(name)
+	things := slices.Sorted(maps.Keys(t.of[name]))
+	if len(things) == 0 {
+		t.health.Clear(name + t.upstream)
 		return
 	}
-	things := t.things()
-	text = fmt.Sprintf("the own connections of %s to %s have trouble (%s), and only their messages wait", count(len(things), "thing"), t.upstream, someOf(things))
-	for _, why := range t.of[things[0]] {
-		text += fmt.Sprintf("; %s: %s", things[0], why)
-		break
-	}
-	t.health.Raise(bridge.Warning{Code: name, Severity: bridge.Degraded, Text: text})
+	first := t.of[name][things[0]]
+	t.health.Raise(bridge.Warning{Code: name + t.upstream, Severity: bridge.Degraded,
+		Text: fmt.Sprintf(what+"; %s: %s", count(len(things), "thing"), t.upstream, someOf(things), things[0], first[slices.Min(slices.Collect(maps.Keys(first)))])})
 }
 
-// things lists those that have trouble. t.mu is held.
-func (t *thingTrouble) things() (out []string) {
-	for thing := range t.of {
-		out = append(out, thing)
-	}
-	slices.Sort(out)
-	return out
+// down lists the things whose connection does not come up.
+func (t *thingTrouble) down() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(t.of[thingsDown]))))
 }
 
 // someOf names the first few.

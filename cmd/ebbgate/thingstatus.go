@@ -27,9 +27,7 @@ func (g *gateway) thingStates(c *cloud) *telemetry.Things {
 			out.Depth += g.spool.Depth(q.Name).Records
 		}
 	}
-	c.trouble.mu.Lock()
-	out.Trouble = append([]string{}, c.trouble.things()...)
-	c.trouble.mu.Unlock()
+	out.Trouble = c.trouble.down()
 	return out
 }
 
