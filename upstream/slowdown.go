@@ -16,11 +16,12 @@ import (
 // Without a configured rate the full one is what was sent when the cloud first
 // complained; from there on it grows to twice that, and is unlimited again.
 type slowdown struct {
-	full float64 // configured; 0: none
+	full float64   // configured; 0: none
+	made time.Time // what since counts from: no wall clock, which may be set
 
 	active atomic.Bool
 	count  atomic.Int64 // messages, when there is no configured rate
-	since  atomic.Int64 // nanoseconds of the clock when count began
+	since  atomic.Int64 // nanoseconds since made when count began
 	times  atomic.Int64
 
 	mu      sync.Mutex
@@ -59,7 +60,7 @@ func (s *slowdown) limiter(configured *rate.Limiter) *rate.Limiter {
 // measure counts a message that no configured rate holds back.
 func (s *slowdown) measure() {
 	if n := s.count.Add(1); n == 1 || n >= countEvery {
-		now := time.Now().UnixNano()
+		now := int64(time.Since(s.made))
 		if n == 1 || now-s.since.Load() > int64(time.Second) {
 			s.since.Store(now)
 			s.count.Store(1)
@@ -78,7 +79,7 @@ func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
 	if !s.active.Load() {
 		s.top, s.rate = s.full, s.full
 		if configured == nil {
-			elapsed := max(time.Duration(now.UnixNano()-s.since.Load()), time.Second)
+			elapsed := max(now.Sub(s.made)-time.Duration(s.since.Load()), time.Second)
 			s.rate = max(float64(s.count.Load())/elapsed.Seconds(), 1)
 			s.top = 2 * s.rate
 			s.limit = rate.NewLimiter(rate.Limit(s.rate), 1)

@@ -170,7 +170,7 @@ func outlast(t *testing.T, x trouble) {
 	if x.kind != poisoned { // a poison stays one
 		r.make(trouble{})
 	}
-	if !f.wait(5 * time.Minute) {
+	if !f.wait(scaled(20*time.Minute, 5*time.Minute)) {
 		t.Errorf("only %d messages were taken", f.acked.Len())
 	}
 	dead := int64(0)
