@@ -11,7 +11,10 @@ import (
 // slowdown is how a bucket answers throttling: the rate is halved, at most once
 // a second, because a burst that is thrown away tells of itself many times, and
 // grows by a twentieth of the full one with every second after that (additive
-// increase, multiplicative decrease). So it swings around what the cloud takes.
+// increase, multiplicative decrease). Up to the rate that was too much it grows
+// by no more than a tenth of that, near it ten times as slowly, and as before once
+// it is past it: so most of what the cloud takes is used, and little is thrown
+// away.
 //
 // Without a configured rate the full one is what was sent when the cloud first
 // complained; from there on it grows to twice that, and is unlimited again.
@@ -29,6 +32,7 @@ type slowdown struct {
 	top     float64       // what it grows to
 	step    float64       // a second
 	rate    float64
+	tooMuch float64 // the rate at the latest complaint
 	changed time.Time
 	halved  time.Time
 }
@@ -38,6 +42,11 @@ const (
 	growth      = 1.0 / 20 // part of the full rate that comes back a second
 	stablePause = time.Second
 	countEvery  = 1 << 12 // messages after which a rate is measured anew
+
+	near    = 0.9   // from this part of the rate that was too much
+	past    = 1.1   // to this one
+	slowly  = 0.005 // as much of it comes back a second
+	atFirst = 0.1   // and before that as much at most
 )
 
 // limiter is what paces now: configured, when there is one.
@@ -89,7 +98,7 @@ func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
 	} else {
 		s.recover(configured, now)
 	}
-	s.rate = max(s.rate/2, s.top*slowest)
+	s.tooMuch, s.rate = s.rate, max(s.rate/2, s.top*slowest)
 	s.halved, s.changed = now, now
 	s.set(configured, now)
 }
@@ -101,7 +110,16 @@ func (s *slowdown) recover(configured *rate.Limiter, now time.Time) {
 		return
 	}
 	s.changed = s.changed.Add(seconds * stablePause)
-	s.rate = min(s.rate+float64(seconds)*s.step, s.top)
+	for ; seconds > 0 && s.rate < s.top; seconds-- {
+		step := s.step
+		switch {
+		case s.rate < near*s.tooMuch:
+			step = min(step, atFirst*s.tooMuch, near*s.tooMuch-s.rate+slowly*s.tooMuch)
+		case s.rate < past*s.tooMuch:
+			step = min(step, slowly*s.tooMuch)
+		}
+		s.rate = min(s.rate+step, s.top)
+	}
 	s.set(configured, now)
 	if s.rate >= s.top {
 		s.active.Store(false)

@@ -158,6 +158,9 @@ func outlast(t *testing.T, x trouble) {
 	g.start()
 	lasts := scaled(10*time.Minute, 8*time.Second)
 	f := &fleet{devices: 12, messages: scaled(1500, 100), window: 10, size: 100, every: scaled(400*time.Millisecond, 0)}
+	if x.rate > 0 { // there is a backlog all the while
+		f.messages, f.every = scaled(4000, 100), 0
+	}
 	f.start(t, g.Listen)
 	if x.kind == linkDown { // it flaps
 		for time.Since(began) < lasts {
@@ -166,6 +169,13 @@ func outlast(t *testing.T, x trouble) {
 		}
 	} else {
 		r.hold(x, lasts)
+	}
+	if all := connections * x.rate * int(time.Since(began)/time.Second); all > 0 {
+		share := 100 * float64(r.arrived.Len()) / float64(all)
+		t.Logf("of what the cloud takes meanwhile %.0f %% are used", share)
+		if x.kind == throttles && soak() && share < 80 {
+			t.Errorf("%.0f %% of what the cloud takes are used", share)
+		}
 	}
 	if x.kind != poisoned { // a poison stays one
 		r.make(trouble{})
