@@ -39,12 +39,12 @@ func TestThrottlingHalvesTheRate(t *testing.T) {
 func TestTheRateSettlesAtWhatTheCloudTakes(t *testing.T) {
 	for _, takes := range []int{10, 20, 40, 60, 80, 90} {
 		t.Run(fmt.Sprint(takes), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { settle(t, takes) })
+			synctest.Test(t, func(t *testing.T) { findOut(t, takes) })
 		})
 	}
 }
 
-func settle(t *testing.T, takes int) {
+func findOut(t *testing.T, takes int) {
 	const lasts = 10 * time.Minute
 	b := NewBucket(Limits{MessagesPerSecond: 95, Burst: 1})
 	var taken []time.Time // the latest second's
