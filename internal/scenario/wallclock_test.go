@@ -45,7 +45,7 @@ func turnable(t testing.TB) *wallClock {
 // set sets the clock to a time, from which it goes on.
 func (c *wallClock) set(wall time.Time, synchronised bool) {
 	c.t.Helper()
-	b := wire.NativeEndian.AppendUint64(nil, uint64(int64(wall.Sub(time.Now()).Round(time.Second)/time.Second)))
+	b := wire.NativeEndian.AppendUint64(nil, uint64(int64(time.Until(wall).Round(time.Second)/time.Second)))
 	flag := uint64(0)
 	if synchronised {
 		flag = 1
