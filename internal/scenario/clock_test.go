@@ -96,6 +96,7 @@ func (s said) warns(code string) bool {
 // order, marked as stamped by a clock that was not synchronised; what is published
 // from then on is not (U7).
 func TestAClockThatStartsIn1970(t *testing.T) {
+	t.Parallel()
 	const messages = 20
 	clock := turnable(t)
 	clock.set(time.Unix(90, 0), false)
@@ -213,6 +214,7 @@ const aDay = 24 * time.Hour
 // belong to the hours that the clock showed, each to one. A session that may last
 // an hour is there when its device comes back (U7).
 func TestAClockThatJumpsADay(t *testing.T) {
+	t.Parallel()
 	clock := turnable(t)
 	clock.set(noon(), true)
 	r := record(t, sandboxed(t), 0, 0)
@@ -277,6 +279,7 @@ func TestAClockThatJumpsADay(t *testing.T) {
 // What it drops stands in the drop log at an hour with a question mark, and what it
 // sends is billed to no day (U7).
 func TestHoursThatNoClockVouchesFor(t *testing.T) {
+	t.Parallel()
 	clock := turnable(t)
 	clock.set(time.Unix(90, 0), false)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
@@ -317,6 +320,7 @@ func TestHoursThatNoClockVouchesFor(t *testing.T) {
 // days later says two days, and what may wait an hour has expired; the drop log has
 // it at the hour that the clock shows (U7).
 func TestAClockThatJumpsWhileTheGatewayIsOff(t *testing.T) {
+	t.Parallel()
 	clock := turnable(t)
 	clock.set(noon(), true)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
@@ -354,6 +358,7 @@ func TestAClockThatJumpsWhileTheGatewayIsOff(t *testing.T) {
 // A link that is open on one day of the week only goes by the wall clock, at once,
 // in both directions (U7).
 func TestAMeteredLinkGoesByTheWallClock(t *testing.T) {
+	t.Parallel()
 	clock := turnable(t)
 	clock.set(noon(), true)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
