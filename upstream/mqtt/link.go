@@ -17,6 +17,7 @@ import (
 type link struct {
 	c        *conn
 	window   *window
+	aliases  *aliases      // nil: the broker takes none
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(p *packets.Publish, size int)
 	finished func(error) // called once, when everything is reported
@@ -54,6 +55,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 		return err
 	}
 	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
+	tells := l.aliases.shorten(&p)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
 		if l.c.reason() != nil {
@@ -69,10 +71,16 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 			return err
 		}
 	}
+	if tells != nil {
+		report = tells.told(report)
+	}
 	err := l.transmit(ctx, &p, id, size, report)
 	if err != nil && id != 0 {
 		l.window.giveBack(id)
 		l.leave()
+	}
+	if err != nil && tells != nil {
+		tells.state.Store(aliasNew)
 	}
 	return err
 }
