@@ -58,7 +58,7 @@ func outgoing(s *Stored) *Message {
 	case OriginEnvelope:
 		// An empty payload deletes what is retained: wrapped, it would not.
 		if len(m.Payload) > 0 || !m.Retain {
-			m.Payload, m.ContentType, m.PayloadFormat = envelope(s), "application/json", 1
+			m.Payload, m.ContentType, m.PayloadFormat = envelope(s, nil), "application/json", 1
 		}
 	}
 	m.User = append(m.User, UserProperty{PropHops, strconv.Itoa(int(s.Hops) + 1)})
@@ -118,14 +118,15 @@ type wrapped struct {
 	Topic       string          `json:"topic"` // as the device published it
 	ContentType string          `json:"content_type,omitempty"`
 	Encoding    string          `json:"encoding,omitempty"` // "base64" or absent
+	User        UserValues      `json:"user_properties,omitempty"`
 	Payload     json.RawMessage `json:"payload"`
 }
 
-func envelope(s *Stored) []byte {
+func envelope(s *Stored, user UserValues) []byte {
 	id, accepted := s.texts()
 	w := wrapped{
 		Device: s.Device, Thing: s.Thing, ID: id, Accepted: accepted, Clock: s.Quality(),
-		Topic: s.Topic, ContentType: s.ContentType, Payload: s.Payload,
+		Topic: s.Topic, ContentType: s.ContentType, User: user, Payload: s.Payload,
 	}
 	// json.Valid looks at syntax only: JSON that is not UTF-8 is not JSON.
 	if !json.Valid(s.Payload) || !utf8.Valid(s.Payload) {

@@ -153,8 +153,9 @@ type Shaped struct {
 	Drop     bool // what a step cannot read is dropped
 }
 
-// Line makes the route's line, empty.
-func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue) }
+// Line makes the route's line, empty. One metered message of its upstream is of
+// unit bytes.
+func (s Shaped) Line(unit int) bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue, unit) }
 
 // Shaped lists the routes with such steps, in the order of the file.
 func (t *Table) Shaped() []Shaped { return slices.Clone(t.shaped) }

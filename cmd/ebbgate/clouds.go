@@ -179,7 +179,8 @@ func (g *gateway) keepLast(queue string) *bridge.KeepLast {
 func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 	for _, s := range g.table.Shaped() {
 		if s.Upstream == name {
-			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
+			unit := int(g.cfg.Upstreams[name].Billing.Unit)
+			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: func() bridge.Line { return s.Line(unit) }}
 			out = append(out, bridge.NewShaper(cfg, g.spool, g.drops, g.health, g.log))
 			raw = append(raw, bridge.RawQueue(s.Queue))
 		}

@@ -152,7 +152,7 @@ func (m *shapeModel) shape(commits int) {
 	resting := make(chan struct{}, 1)
 	sh := bridge.NewShaper(bridge.ShaperConfig{
 		Queue: shapedQueue,
-		Line:  func() bridge.Line { return &restLine{shape.New(m.options, false, shapedQueue), resting} },
+		Line:  func() bridge.Line { return &restLine{shape.New(m.options, false, shapedQueue, shape.Unit), resting} },
 	}, d, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
