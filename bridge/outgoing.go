@@ -21,7 +21,9 @@ const AcceptedLayout = "2006-01-02T15:04:05.000000000Z"
 //
 // The reserved properties ([PropDevice] and its like) are the gateway's word:
 // those that a device sent are taken away, ours are put at the end. Hops travel
-// in every mode, because a loop must be seen whatever else the route hides.
+// in every mode but [OriginBare], because a loop must be seen whatever else the route
+// hides. Bare leaves out those of a message that comes from a device itself: one that
+// a gateway has counted already keeps its count.
 // Expiry is what the giver said; the sender writes [Delivery].Remaining.
 //
 // The result shares s's bytes where it can: nobody may write to them. It is
@@ -61,7 +63,9 @@ func outgoing(s *Stored) *Message {
 			m.Payload, m.ContentType, m.PayloadFormat = envelope(s, nil), "application/json", 1
 		}
 	}
-	m.User = append(m.User, UserProperty{PropHops, strconv.Itoa(int(s.Hops) + 1)})
+	if s.Receiver.Origin != OriginBare || s.Hops > 0 {
+		m.User = append(m.User, UserProperty{PropHops, strconv.Itoa(int(s.Hops) + 1)})
+	}
 	return m
 }
 

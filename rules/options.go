@@ -30,7 +30,7 @@ type UpRoute struct {
 	TTL      time.Duration `koanf:"ttl" doc:"How long a message may wait before it is dropped and counted; 0s is for ever."`
 	KeepLast int           `koanf:"keep_last" min:"0" max:"1000" doc:"How many messages of one topic may wait, the newest ones, for states of which only the last word counts: what they replace is dropped and logged as conflated; 0 keeps all. Sparkplug (spBv1.0/…) is left alone unless from names it."`
 	Retain   string        `koanf:"retain" enum:"clear,keep" doc:"The retain flag at the upstream: clear, or keep what the device set. AWS bills a retained message twice."`
-	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all. In a batch: user_properties are those of the batch, envelope is one around each message."`
+	Origin   string        `koanf:"origin" enum:"user_properties,envelope,none,bare" doc:"How device, thing, message id and time of acceptance travel: as MQTT 5 user properties, in a JSON envelope around the payload, or not at all; bare leaves out the count of gateways passed as well, by which loops are found. In a batch: user_properties are those of the batch, envelope is one around each message."`
 
 	Where       string        `koanf:"where" doc:"Condition in CEL on topic, levels, client_id, thing, properties, content_type, payload (JSON or CBOR), size, qos and retain; the route takes a message only when it holds. Empty: always."`
 	OnError     string        `koanf:"on_error" enum:"keep,drop" doc:"When where cannot decide a message, or deadband or window cannot read it: keep sends it all the same, drop does not."`

@@ -191,6 +191,7 @@ func (q qos) of(m *bridge.Message) byte {
 
 var originModes = map[string]bridge.OriginMode{
 	"none": bridge.OriginNone, "user_properties": bridge.OriginUserProperties, "envelope": bridge.OriginEnvelope,
+	"bare": bridge.OriginBare,
 }
 
 // limitsOf are the limits of routed topics. AWS counts slashes only in what

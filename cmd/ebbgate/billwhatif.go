@@ -103,7 +103,7 @@ func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []str
 		r, how := cfg.Routes.Up[at], &p.Treatments[i]
 		how.BasicIngest = billing.IsBasicIngest(r.Topic)
 		how.ClearRetain = r.Retain == "clear"
-		how.NoOrigin = r.Origin == "none"
+		how.NoOrigin = r.Origin == "none" || r.Origin == "bare"
 		if b := r.Steps.Batch; b.Format != "none" {
 			fixed, record, ok := billing.BatchFormat(b.Format, t.MeanPayload())
 			if !ok {
