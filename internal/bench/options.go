@@ -37,11 +37,11 @@ type scale struct {
 var (
 	whole = scale{
 		Runs: 7, Intake: 3 * time.Second, Paced: 6 * time.Second, Samples: 1000, SlowSamples: 200,
-		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second, Read: 100_000, Steps: 40_000,
+		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second, Read: 40_000, Steps: 40_000,
 	}
 	quick = scale{
 		Runs: 3, Intake: 1500 * time.Millisecond, Paced: 4 * time.Second, Samples: 300, SlowSamples: 100,
-		Forwarded: 50_000, Replayed: 50_000, Spooled: 100_000, Day: 15 * time.Second, Read: 20_000, Steps: 8_000,
+		Forwarded: 50_000, Replayed: 50_000, Spooled: 100_000, Day: 15 * time.Second, Read: 10_000, Steps: 8_000,
 	}
 )
 

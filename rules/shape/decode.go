@@ -273,6 +273,9 @@ func opened(m Received, payload []byte) Decoded {
 // openEnvelope reads an envelope as [bridge.Envelope] makes it: an object with
 // every key that it always has, and no other than it can have.
 func openEnvelope(payload []byte) (d Decoded, ok bool) {
+	if !names(payload, "accepted") {
+		return d, false
+	}
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	dec.DisallowUnknownFields()
 	if dec.Decode(&d) != nil || dec.More() {
