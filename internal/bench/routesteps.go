@@ -124,11 +124,11 @@ func throughRoute(edit func(*rules.UpRoute)) func() (func(int), error) {
 			return nil, err
 		}
 		router, all, p := rules.NewRouter(table), messages(), &bridge.Principal{ClientID: clientName(0)}
-		if to, err := router.Up(p, &all[0]); err != nil || len(to) != 1 {
+		if to, _, err := router.Up(p, &all[0]); err != nil || len(to) != 1 {
 			return nil, errors.Join(err, fmt.Errorf("the first message goes to %d queues", len(to)))
 		}
 		return func(i int) {
-			_, _ = router.Up(p, &all[i%pool]) // the first one went
+			_, _, _ = router.Up(p, &all[i%pool]) // the first one went
 		}, nil
 	}
 }
