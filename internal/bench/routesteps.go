@@ -194,7 +194,13 @@ func decoding(edit func(*shape.Options)) func() (func(int), error) {
 		line.Ripe(time.Hour, out)
 		count, next, owed := 0, 0, 0
 		d := shape.Decoder{Batch: shape.Auto}
-		take := func(shape.Decoded) error { count++; owed++; return nil }
+		take := func(one shape.Decoded) error {
+			if count++; len(one.Payload) == 0 {
+				return errors.New("a message came back empty")
+			}
+			owed++
+			return nil
+		}
 		for _, m := range made {
 			if err := d.Decode(m, take); err != nil {
 				return nil, err
