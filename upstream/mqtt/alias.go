@@ -18,8 +18,8 @@ import (
 // (B95). Until then messages of the topic go with it and without the number.
 //
 // A broker takes few, AWS eight (B15, Q37). The first topics get them; every
-// ageEvery messages one that hardly comes gives way to one that comes much more
-// often. With many topics that all come as often none gives way: each change costs
+// ageEvery messages, of which the last countFor are counted, one that hardly comes
+// gives way to one that comes much more often. With many topics that all come as often none gives way: each change costs
 // bytes.
 type aliases struct {
 	most  int
@@ -28,12 +28,12 @@ type aliases struct {
 	age   int            // messages since the uses were looked at
 }
 
-// Bounds of what is remembered, and the shortest topic that is worth a number: the
-// property that carries it has three bytes.
+// Bounds, and the shortest topic that is worth a number: the property that carries
+// it has three bytes.
 const (
 	mostAliases = 1024
-	mostSeen    = 1024
 	ageEvery    = 1024
+	countFor    = 256
 	aliasSize   = 3
 	leastTopic  = 2*aliasSize + 1
 	clearlyMore = 8 // uses by which another topic must lead, besides twice as many
@@ -71,10 +71,11 @@ func (a *aliases) shorten(p *publish) (tells *alias) {
 	if a.age++; a.age >= ageEvery {
 		a.reconsider()
 	}
+	counts := a.age >= ageEvery-countFor // to count all of them would cost as much as to encode them
 	x := a.bound[p.Topic]
 	if x == nil {
 		if len(a.bound) >= a.most {
-			if _, known := a.seen[p.Topic]; known || len(a.seen) < mostSeen {
+			if counts {
 				a.seen[p.Topic]++
 			}
 			return nil
@@ -82,7 +83,9 @@ func (a *aliases) shorten(p *publish) (tells *alias) {
 		x = &alias{number: uint16(len(a.bound) + 1)}
 		a.bound[p.Topic] = x
 	}
-	x.uses++
+	if counts {
+		x.uses++
+	}
 	switch x.state.Load() {
 	case aliasKnown:
 		p.numbered(x.number, true)

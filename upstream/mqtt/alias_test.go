@@ -179,11 +179,11 @@ func TestWhichTopicsGetNumbers(t *testing.T) {
 	if !bare("dt/often/0") || !bare("dt/often/1") {
 		t.Error("a number went from one topic to another that does not come more often")
 	}
-	for i := range 2 * mostSeen {
+	for i := range 2 * ageEvery {
 		bare(fmt.Sprintf("dt/once/%d", i))
-	}
-	if len(a.seen) > mostSeen {
-		t.Errorf("%d topics are remembered", len(a.seen))
+		if len(a.seen) > countFor {
+			t.Fatalf("%d topics are remembered", len(a.seen))
+		}
 	}
 }
 
