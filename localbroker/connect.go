@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -153,6 +154,9 @@ func (c *client) form() error {
 	if err := p.topicName(h.Connect.WillTopic); err != nil {
 		return refuse("will-topic", 0x90, 0, err) // B28, B172
 	}
+	if c.broker.family(p, h.Connect.WillTopic) != nil {
+		return refuse("will-topic", 0x90, 0, errFamilyOnly)
+	}
 	if p.aws && h.Connect.WillRetain && h.Connect.WillTopic[0] == '$' {
 		return refuse("will-topic", 0x90, 0, errReserved) // B83, for the PUBLISH that it becomes
 	}
@@ -184,10 +188,11 @@ func (c *client) negotiate() {
 	if n := int(h.Properties.ReceiveMaximum); n > 0 {
 		c.window = min(n, p.window) // B39
 	}
-	c.largest = p.packetSize
-	if n := h.Properties.MaximumPacketSize; n > 0 && int64(n) < int64(c.largest) {
-		c.largest = int(n) // B41
+	c.announced = math.MaxInt
+	if n := h.Properties.MaximumPacketSize; n > 0 {
+		c.announced = int(n)
 	}
+	c.largest = min(p.packetSize, c.announced) // B41
 	c.terse = h.Properties.RequestProblemInfoFlag && h.Properties.RequestProblemInfo == 0
 	if n := c.settings.Limits.PublishesPerSec; n > 0 {
 		c.rate = rate.NewLimiter(rate.Limit(n), n)
