@@ -2,6 +2,7 @@ package upload
 
 import (
 	"encoding/json"
+	"errors"
 	"path"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ func FuzzTopic(f *testing.F) {
 	f.Fuzz(func(t *testing.T, topic string) {
 		c, err := parseTopic(topic)
 		if err != nil {
-			if _, ok := err.(*Fault); !ok {
+			if _, ok := errors.AsType[*Fault](err); !ok {
 				t.Fatalf("%T", err)
 			}
 			return
@@ -38,7 +39,7 @@ func FuzzMeta(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		m, err := parseMeta(payload)
 		if err != nil {
-			if _, ok := err.(*Fault); !ok {
+			if _, ok := errors.AsType[*Fault](err); !ok {
 				t.Fatalf("%T", err)
 			}
 			return
