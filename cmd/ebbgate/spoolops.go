@@ -137,6 +137,7 @@ func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 		return changeRecords(s.Spool, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
 			b.Put("dead", x.ID.String(), nil)
 			b.ReleaseAs(x, bridge.Dropped)
+			b.IfLive = true // it may be delivered meanwhile, and is not dropped then
 			s.drops.Note(b, x, bridge.ByOperator, "")
 		})
 	case "repair":
@@ -258,11 +259,17 @@ func changeRecords(s *spool.Spool, r spoolRequest, emit func(spoolLine) error, c
 	done := 0
 	r.Limit = max(r.Limit, 0)
 	err := eachRecord(s, r, func(x *bridge.Stored) error {
+		if s.Released(x.Receiver.Queue, x.Place) { // since it was read
+			return nil
+		}
 		var b bridge.Batch
 		change(&b, x)
 		end := make(chan error, 1)
 		s.Commit(&b, func(_ bridge.Seq, err error) { end <- err })
-		if err := <-end; err != nil {
+		switch err := <-end; {
+		case errors.Is(err, bridge.ErrReleased):
+			return nil
+		case err != nil:
 			return err
 		}
 		done++
