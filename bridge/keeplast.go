@@ -212,7 +212,7 @@ func (k *KeepLast) commit(ctx context.Context) {
 		for len(left) > 0 && !b.heavy() {
 			w := left[0]
 			left = left[1:]
-			if k.spool.Released(k.cfg.Queue, w.place) {
+			if !k.drops.Claim(k, k.cfg.Queue, w.place) {
 				continue
 			}
 			k.drops.enter(&b, &DropEntry{
@@ -220,7 +220,7 @@ func (k *KeepLast) commit(ctx context.Context) {
 			})
 			b.Releases = append(b.Releases, Release{k.cfg.Queue, w.place, w.size, Dropped})
 		}
-		done := make(chan error, 1)
+		done, given := make(chan error, 1), b.Releases
 		k.spool.Commit(&b, func(_ Seq, err error) { done <- err })
 		err := <-done
 		if err == nil {
@@ -230,12 +230,16 @@ func (k *KeepLast) commit(ctx context.Context) {
 				delete(k.doomed, w.place)
 			}
 			k.mu.Unlock()
+			for _, r := range given {
+				k.drops.Committed(k, r.Queue, r.Place)
+			}
 			if k.giving = left; len(left) == 0 {
 				k.giving = nil
 				return
 			}
 			continue
 		}
+		k.drops.Disown(k)
 		k.complain(err)
 		t := time.NewTimer(commitRetry)
 		select {

@@ -209,8 +209,9 @@ func (s *sumsSite) weather(t *testing.T, rnd *rand.Rand) {
 func (s *sumsSite) meddle(t *testing.T, rnd *rand.Rand) {
 	t.Helper()
 	args := [][]string{
-		{"drop", "raw/up/cloud/batches", "--yes"}, {"drop", "dead/up/cloud/refused", "--yes"}, {"requeue", "dead/up/cloud/refused"}, nil,
-	}[rnd.IntN(4)]
+		{"drop", "up/cloud/states", "--yes"}, {"drop", "up/cloud/refused", "--yes"}, {"drop", "raw/up/cloud/batches", "--yes"},
+		{"drop", "dead/up/cloud/refused", "--yes"}, {"requeue", "dead/up/cloud/refused"}, nil,
+	}[rnd.IntN(6)]
 	if args == nil {
 		return
 	}
