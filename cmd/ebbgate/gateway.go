@@ -22,6 +22,7 @@ import (
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
@@ -53,7 +54,8 @@ type gateway struct {
 	cfg     *configs.Config
 	table   *rules.Table
 	clouds  []*cloud
-	retired []*cloud // replaced by a reload and not closed yet: one may still run
+	ways    map[string]*upstream.Ways // by upstream: what is known of the ways there
+	retired []*cloud                  // replaced by a reload and not closed yet: one may still run
 }
 
 // openGateway opens everything that a gateway needs. On error nothing is left

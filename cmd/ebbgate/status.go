@@ -151,6 +151,14 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	if link.Err != nil {
 		u.LastError = link.Err.Error()
 	}
+	u.Way = link.Way
+	for _, w := range link.Ways {
+		one := telemetry.Way{Endpoint: w.Way}
+		if w.Err != nil {
+			one.Error, one.At = w.Err.Error(), w.At
+		}
+		u.Ways = append(u.Ways, one)
+	}
 	given := int64(0)
 	for _, q := range c.upQueues {
 		given += b.g.spool.Ledger(q.Name).Accepted
