@@ -221,3 +221,45 @@ func TestLiveFirstUnderFaultsAndKills(t *testing.T) {
 		}
 	}
 }
+
+// shutter is a gate that is opened and closed by hand.
+type shutter struct{ closed atomic.Bool }
+
+func (g *shutter) Open(int) bool         { return !g.closed.Load() }
+func (g *shutter) Account(*bridge.Batch) {}
+
+// What has waited while a window was closed is backlog, though the link was up and
+// it came when the queue was empty.
+func TestWhatWaitedForAWindowIsBacklog(t *testing.T) {
+	s := openSpool(t)
+	c, gate := &cloud{window: 1}, new(shutter)
+	var once sync.Once
+	c.answer = func(d *bridge.Delivery) bridge.Outcome {
+		if string(d.Payload) == "old0" {
+			once.Do(func() {
+				for i := range 5 {
+					put(t, s, normal, "d", fmt.Sprint("new", i))
+				}
+			})
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}
+	const short = 100 * time.Millisecond
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: liveFirst, LiveFor: short, Gate: gate},
+		s, []bridge.Sender{c}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+	stop := running(t, f.Run)
+	put(t, s, normal, "d", "first")
+	reach(t, "the first has gone", empty(s, normal))
+	gate.closed.Store(true)
+	for i := range 50 {
+		put(t, s, normal, "d", fmt.Sprint("old", i))
+	}
+	<-time.After(2 * short) // longer than anything is live
+	gate.closed.Store(false)
+	reach(t, "all has gone", empty(s, normal))
+	stop()
+	got := c.payloads()
+	if len(got) != 56 || got[1] != "old0" || slices.Index(got, "new4") > 25 {
+		t.Errorf("went as %v", got)
+	}
+}
