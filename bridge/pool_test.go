@@ -243,7 +243,7 @@ func TestPoolPassesOverAFullConnection(t *testing.T) {
 	gate := make(chan struct{})
 	senders := r.senders(3)
 	for i := range senders {
-		senders[i] = gated{senders[i], gate}
+		senders[i] = gated{senders[i], gate, "hot"}
 	}
 	putMany(t, s, normal, 6000, func(i int) string { return []string{"hot", fmt.Sprint("cold", i)}[max(0, i%10-8)] })
 	cfg := bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}
@@ -263,26 +263,27 @@ func TestPoolPassesOverAFullConnection(t *testing.T) {
 	}
 }
 
-// gated holds the device "hot" up until its gate opens.
+// gated holds one device up until its gate opens, or all.
 type gated struct {
 	bridge.Sender
-	gate chan struct{}
+	gate   chan struct{}
+	device string // empty: all
 }
 
 func (g gated) Connect(ctx context.Context) (bridge.Link, error) {
 	l, err := g.Sender.Connect(ctx)
-	return gatedLink{l, g.gate}, err
+	return gatedLink{l, g}, err
 }
 
 type gatedLink struct {
 	bridge.Link
-	gate chan struct{}
+	gated gated
 }
 
 func (l gatedLink) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
-	if d.Device == "hot" {
+	if l.gated.device == "" || l.gated.device == d.Device {
 		select {
-		case <-l.gate:
+		case <-l.gated.gate:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -358,7 +359,7 @@ func TestPoolLendsDevices(t *testing.T) {
 	r := newReceiver(t, 20)
 	gate := make(chan struct{})
 	senders := r.senders(2)
-	senders[1] = stalled{senders[1], gate}
+	senders[1] = gated{senders[1], gate, ""}
 	putMany(t, s, normal, devices*each, func(i int) string { return fmt.Sprint("d", i%devices) })
 	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, senders)
 	// Of the half that is on the second connection at most the 33 that it has
@@ -370,29 +371,4 @@ func TestPoolLendsDevices(t *testing.T) {
 	if r.sent != devices*each {
 		t.Errorf("%d sent", r.sent)
 	}
-}
-
-// stalled sends nothing until its gate opens.
-type stalled struct {
-	bridge.Sender
-	gate chan struct{}
-}
-
-func (g stalled) Connect(ctx context.Context) (bridge.Link, error) {
-	l, err := g.Sender.Connect(ctx)
-	return stalledLink{l, g.gate}, err
-}
-
-type stalledLink struct {
-	bridge.Link
-	gate chan struct{}
-}
-
-func (l stalledLink) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
-	select {
-	case <-l.gate:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return l.Link.Send(ctx, d, report)
 }
