@@ -115,6 +115,7 @@ func (l *DropLog) Keep(ctx context.Context) {
 		_ = l.book.pruneHours()
 		for saving := true; saving; {
 			_ = l.saveMissed()
+			l.endClaims()
 			select {
 			case <-ctx.Done():
 				_ = l.saveMissed() // the last

@@ -29,6 +29,7 @@ type DropLog struct {
 	refused, missed, given reasons
 	book                   *dropBook // nil keeps nothing
 	parts                  *book     // what was made a part of something else
+	claims                 claims
 }
 
 // SiteQueue stands for the queues of the site's own devices in the sums by hour.

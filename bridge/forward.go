@@ -40,6 +40,7 @@ type Forwarder struct {
 	settled chan settlement
 	batch   Batch       // releases gathered, not committed yet
 	waiting []flightKey // what batch releases
+	given   []flightKey // those of it that it gives up
 	flying  int         // commits of batches under way
 	closing int         // releases in these
 	failed  []settlement
@@ -200,6 +201,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	}
 	defer f.spool.Watch(f.wake, names...)()
 	f.accountForCrash()
+	defer f.drops.Disown(f) // what could not be written
 	defer f.drainSettlements()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

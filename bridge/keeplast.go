@@ -27,12 +27,18 @@ type KeepLast struct {
 	topics map[string]*ring
 	held   int // in all rings
 	tidied int // messages taken since the last tidying
-	batch  Batch
-	since  time.Time // when batch was begun
+	giving []replaced
+	since  time.Time // when giving was begun
 
 	mu      sync.Mutex
 	reached map[Place]Place    // by the forwarder: where it began to read → how far it is
-	doomed  map[Place]struct{} // beyond that: in batch, or being committed
+	doomed  map[Place]struct{} // beyond that: in giving, or being committed
+}
+
+// replaced is a message that is about to be given up.
+type replaced struct {
+	waiting
+	topic string
 }
 
 // KeepLastConfig says what waits in which queue.
@@ -113,7 +119,7 @@ func (k *KeepLast) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-			if !k.batch.Empty() && time.Since(k.since) >= conflateDelay {
+			if len(k.giving) > 0 && time.Since(k.since) >= conflateDelay {
 				k.commit(ctx)
 			}
 		case <-wake:
@@ -131,7 +137,7 @@ func (k *KeepLast) read(ctx context.Context, c Cursor) error {
 			return err
 		}
 		k.take(r)
-		if len(k.batch.Releases) >= conflateAtOnce || k.batch.heavy() {
+		if len(k.giving) >= conflateAtOnce {
 			k.commit(ctx)
 		}
 	}
@@ -164,13 +170,10 @@ func (k *KeepLast) take(r *Stored) {
 	t.list[t.next] = w
 	t.next = (t.next + 1) % len(t.list)
 	if k.doom(old.place) {
-		if k.batch.Empty() {
+		if len(k.giving) == 0 {
 			k.since = time.Now()
 		}
-		k.drops.enter(&k.batch, &DropEntry{
-			ID: old.id, Reason: Conflated, Queue: k.cfg.Queue, Size: old.size, Device: old.device, Topic: r.Topic, Accepted: old.accepted,
-		})
-		k.batch.Releases = append(k.batch.Releases, Release{k.cfg.Queue, old.place, old.size, Dropped})
+		k.giving = append(k.giving, replaced{old, r.Topic})
 	}
 }
 
@@ -217,23 +220,43 @@ func (k *KeepLast) tidy() bool {
 }
 
 // commit makes it durable, and tries again until the spool takes it or ctx ends:
-// what is doomed the forwarder passes over.
+// what is doomed the forwarder passes over. What an operator has taken meanwhile is not
+// given up a second time.
 func (k *KeepLast) commit(ctx context.Context) {
 	for {
-		b := k.batch // the spool owns what it is given; the slices stay to try again
-		done := make(chan error, 1)
+		left := k.giving
+		var b Batch
+		for len(left) > 0 && !b.heavy() {
+			w := left[0]
+			left = left[1:]
+			if !k.drops.Claim(k, k.cfg.Queue, w.place) {
+				continue
+			}
+			k.drops.enter(&b, &DropEntry{
+				ID: w.id, Reason: Conflated, Queue: k.cfg.Queue, Size: w.size, Device: w.device, Topic: w.topic, Accepted: w.accepted,
+			})
+			b.Releases = append(b.Releases, Release{k.cfg.Queue, w.place, w.size, Dropped})
+		}
+		done, given := make(chan error, 1), b.Releases
 		k.spool.Commit(&b, func(_ Seq, err error) { done <- err })
 		err := <-done
 		if err == nil {
 			k.health.Clear(k.code("failing"))
 			k.mu.Lock()
-			for _, r := range k.batch.Releases {
-				delete(k.doomed, r.Place)
+			for _, w := range k.giving[:len(k.giving)-len(left)] {
+				delete(k.doomed, w.place)
 			}
 			k.mu.Unlock()
-			k.batch = Batch{}
-			return
+			for _, r := range given {
+				k.drops.Committed(k, r.Queue, r.Place)
+			}
+			if k.giving = left; len(left) == 0 {
+				k.giving = nil
+				return
+			}
+			continue
 		}
+		k.drops.Disown(k)
 		k.complain(err)
 		t := time.NewTimer(commitRetry)
 		select {
@@ -250,7 +273,7 @@ func (k *KeepLast) forgive() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clear(k.doomed)
-	k.batch = Batch{}
+	k.giving = nil
 }
 
 func (k *KeepLast) complain(err error) {

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -272,5 +273,49 @@ func dropped(i int, topic string) *bridge.Stored {
 		Place:    bridge.Place(i + 1),
 		Record:   &bridge.Record{Message: bridge.Message{Topic: topic}, Origin: bridge.Origin{Device: "d", ID: idOf(i)}},
 		Receiver: &bridge.Receiver{Queue: normal},
+	}
+}
+
+// A batch for live records only changes nothing when one of them is released.
+func TestIfLive(t *testing.T) {
+	s := openSpool(t)
+	put(t, s, normal, "d", "x")
+	put(t, s, normal, "d", "y")
+	c := s.Cursor(normal)
+	defer c.Close()
+	log := openLog(t, s, bridge.DefaultDropLimits())
+	first, err := c.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	drop := func(records ...*bridge.Stored) error {
+		b := &bridge.Batch{IfLive: true}
+		for _, r := range records {
+			b.ReleaseAs(r, bridge.Dropped)
+			log.Note(b, r, bridge.ByOperator, "")
+		}
+		end := make(chan error, 1)
+		s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
+		return <-end
+	}
+	if err := drop(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := drop(second, first); !errors.Is(err, bridge.ErrReleased) {
+		t.Errorf("%v", err)
+	}
+	if all := balance(t, s); all[normal] != (bridge.Ledger{Accepted: 2, Held: 1, Dropped: 1}) {
+		t.Errorf("%+v", all)
+	}
+	b := &bridge.Batch{IfLive: true}
+	b.Append(second.Record)
+	end := make(chan error, 1)
+	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
+	if err := <-end; bridge.KindOf(err) != bridge.Internal || err == nil {
+		t.Errorf("it appends, and ends with %v", err)
 	}
 }

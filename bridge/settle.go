@@ -27,6 +27,7 @@ const maxReason = 1 << 10
 type settlement struct {
 	batch Batch
 	keys  []flightKey
+	given []flightKey // those that it gives up: they are claimed
 	marks []mark
 	err   error
 }
@@ -82,6 +83,10 @@ func (f *Forwarder) release(fl *flight) { f.releaseAs(fl, Delivered) }
 
 // giveUp gathers the release of what will not be delivered.
 func (f *Forwarder) giveUp(fl *flight, reason, detail string) {
+	if !f.drops.Claim(f, fl.source.queue, fl.Place) {
+		return // an operator is faster
+	}
+	f.given = append(f.given, flightKey{fl.source, fl.Place})
 	f.drops.Note(&f.batch, fl.Stored, reason, detail)
 	f.releaseAs(fl, Dropped)
 }
@@ -100,9 +105,9 @@ func (f *Forwarder) flush() {
 	if f.batch.Empty() {
 		return
 	}
-	s := settlement{batch: f.batch, keys: f.waiting}
+	s := settlement{batch: f.batch, keys: f.waiting, given: f.given}
 	s.marks = f.advanceMarks(&s.batch)
-	f.batch, f.waiting = Batch{}, nil
+	f.batch, f.waiting, f.given = Batch{}, nil, nil
 	f.commit(s)
 }
 
@@ -146,6 +151,9 @@ func (f *Forwarder) confirm(s settlement) {
 		return
 	}
 	f.health.Clear(code)
+	for _, k := range s.given {
+		f.drops.Committed(f, k.queue, k.place)
+	}
 	for _, k := range s.keys {
 		delete(k.done, k.place)
 	}
@@ -175,19 +183,23 @@ func (f *Forwarder) drainSettlements() {
 // not keep the other releases back.
 func (f *Forwarder) deadLetter(fl *flight, why string) {
 	why = why[:min(len(why), maxReason)]
+	delete(fl.source.tries, fl.Place)
+	f.acquit(fl.Seq)
+	if !f.drops.Claim(f, fl.source.queue, fl.Place) {
+		return // an operator is faster
+	}
 	r := *fl.Record
 	to := *fl.Receiver
 	to.Queue, to.TTL = DeadQueue(fl.Receiver.Queue), 0
 	r.Receivers = []Receiver{to}
 	r.HasExpiry = false // a dead letter waits for a person
-	s := settlement{keys: []flightKey{{fl.source, fl.Place}}}
+	key := []flightKey{{fl.source, fl.Place}}
+	s := settlement{keys: key, given: key}
 	s.batch.Append(&r)
 	s.batch.Put(nsDead, r.ID.String(), []byte(why))
 	s.batch.ReleaseAs(fl.Stored, Moved)
 	f.drops.Note(&s.batch, fl.Stored, DeadLetter, why)
 	fl.source.done[fl.Place] = true
-	delete(fl.source.tries, fl.Place)
-	f.acquit(fl.Seq)
 	f.commit(s)
 	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
 		Text: fmt.Sprintf("%s refused a message for good (%s, topic %s): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})

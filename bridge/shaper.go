@@ -61,6 +61,7 @@ func (s *Shaper) Run(ctx context.Context) error {
 	raw := RawQueue(s.cfg.Queue)
 	wake := make(chan struct{}, 1)
 	defer s.spool.Watch(wake, raw)()
+	defer s.drops.Disown(s) // what could not be written
 	if !s.catchUp(ctx) || !s.awaitOthers(ctx) {
 		return nil
 	}
@@ -187,6 +188,11 @@ func (s *Shaper) flush(ctx context.Context) bool {
 		if !s.commit(ctx, b) {
 			return false
 		}
+		for _, p := range s.pending[:n] {
+			if p.lost != nil {
+				s.drops.Committed(s, RawQueue(s.cfg.Queue), p.lost.Place)
+			}
+		}
 		s.pending = s.pending[n:]
 	}
 	s.pending, s.members, s.bytes = nil, 0, 0
@@ -207,6 +213,9 @@ func (s *Shaper) cut() (b Batch, n int) {
 		weight, size = weight+w, size+c
 		fate := Consumed
 		if p.lost != nil {
+			if !s.drops.Claim(s, raw, p.lost.Place) {
+				continue // an operator is faster
+			}
 			fate = Dropped
 			s.drops.Note(&b, p.lost, p.Reason, "")
 		}

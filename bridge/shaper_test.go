@@ -67,6 +67,12 @@ func (l *threes) Ripe(now time.Duration, out func(*bridge.Product)) (time.Durati
 func shaping(t *testing.T, s bridge.Spool, until func() bool) *bridge.DropLog {
 	t.Helper()
 	drops := new(bridge.DropLog)
+	shapingInto(t, s, drops, until)
+	return drops
+}
+
+func shapingInto(t *testing.T, s bridge.Spool, drops *bridge.DropLog, until func() bool) {
+	t.Helper()
 	sh := bridge.NewShaper(bridge.ShaperConfig{Queue: normal, Line: func() bridge.Line { return new(threes) }},
 		s, drops, new(bridge.Health), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -83,7 +89,6 @@ func shaping(t *testing.T, s bridge.Spool, until func() bool) *bridge.DropLog {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	return drops
 }
 
 // content lists the payloads of a queue.
@@ -249,5 +254,47 @@ func TestShaperDropsTheExpired(t *testing.T) {
 	drops := shaping(t, s, depth(s, raw, 0))
 	if got := balanced(t, s, 1); got.Dropped["expired"] != 1 || len(drops.All()) != 1 {
 		t.Errorf("counted %+v and %+v", got, drops.All())
+	}
+}
+
+// The log of what is in which product keeps the newest, within its bounds, across
+// starts; a member stands in it once.
+func TestPartsAreBounded(t *testing.T) {
+	s := openSpool(t)
+	raw := bridge.RawQueue(normal)
+	limits := bridge.DropLimits{Entries: 192, Size: 1 << 20, Age: bridge.DefaultDropLimits().Age, Hours: 3}
+	n := 0
+	for range 3 {
+		log := openLog(t, s, limits)
+		for range 50 {
+			var b bridge.Batch
+			for range 6 {
+				n++
+				b.Append(&bridge.Record{Origin: bridge.Origin{ID: idOf(n)}, Receivers: []bridge.Receiver{{Queue: raw}}})
+			}
+			commit(t, s, &b)
+			shapingInto(t, s, log, depth(s, raw, 0))
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		log.Keep(ctx)
+	}
+	var got []bridge.MessageID
+	if err := openLog(t, s, limits).Parts(func(p *bridge.PartOf) bool {
+		if p.Queue != normal || p.When.IsZero() || p.Age == 0 {
+			t.Errorf("%+v", p)
+		}
+		got = append(got, p.Member)
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) < 192 || len(got) > 204 {
+		t.Fatalf("%d members are kept, want the last 192 and a chapter at most", len(got))
+	}
+	for i, id := range got {
+		if want := idOf(n - len(got) + 1 + i); id != want {
+			t.Fatalf("member %d is %s, want %s", i, id, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
@@ -105,8 +106,17 @@ type Batch struct {
 	Puts     []Put
 	Adds     []Add
 
+	// IfLive makes it a batch for records that somebody else may release: it
+	// changes nothing, and ends with ErrReleased, when one of its Releases is of a
+	// record that is released already. Such a batch neither appends nor changes the
+	// shelf.
+	IfLive bool
+
 	notes *notes // what it notes in the drop log: a part of Puts and Adds
 }
+
+// ErrReleased is the end of a batch that was [Batch.IfLive].
+var ErrReleased = errors.New("the record is released already")
 
 // Release says that one queue is done with one record, and why. The spool
 // counts the fate of a record that was live, so that a record which is released

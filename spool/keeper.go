@@ -16,6 +16,7 @@ type change struct {
 	*bridge.Batch
 	logged bridge.Seq // the commit that holds them, 0 for none
 	lost   []Missing  // places to give up
+	late   bool       // it was for live records only, and one is not
 	done   func(bridge.Seq, error)
 }
 
@@ -100,7 +101,11 @@ func (s *Spool) applyChanges(batch []*change) {
 	}
 	s.settled.add(int64(len(batch)))
 	for _, c := range batch {
-		if c.done != nil {
+		switch {
+		case c.done == nil:
+		case err == nil && c.late:
+			c.done(0, bridge.ErrReleased)
+		default:
 			c.done(0, err)
 		}
 	}
@@ -135,6 +140,9 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 	adds := map[string]int64{}
 	err := s.state.Update(func(txn *badger.Txn) error {
 		for _, c := range batch {
+			if c.late = c.IfLive && !s.live(touched, c.Releases); c.late {
+				continue
+			}
 			s.releaseInto(touched, c)
 			for _, p := range c.Puts {
 				k := userKey(p.Namespace, p.Key)
@@ -176,6 +184,18 @@ func putValue(txn *badger.Txn, k, v []byte) error {
 		return txn.Delete(k)
 	}
 	return txn.Set(k, v)
+}
+
+// live reports whether none of the records is released, as touched and the queues
+// have it.
+func (s *Spool) live(touched map[string]releases, list []bridge.Release) bool {
+	for _, r := range list {
+		t, ok := touched[r.Queue]
+		if gone := ok && t.has(r.Place) || !ok && s.Released(r.Queue, r.Place); gone {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Spool) releaseInto(touched map[string]releases, c *change) {

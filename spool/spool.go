@@ -154,6 +154,10 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		done = func(bridge.Seq, error) {}
 	}
 	shelved := shelves(b)
+	if b.IfLive && (shelved || len(b.Appends) > 0) {
+		done(0, bridge.Errorf("commit", bridge.Internal, "a batch for live records only must neither append nor change the shelf"))
+		return
+	}
 	if shelved && s.shelf.overfull() {
 		done(0, bridge.Errorf("commit", bridge.Full, "the disk does not take what is kept for devices"))
 		return

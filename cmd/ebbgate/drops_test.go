@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"strings"
@@ -135,6 +136,19 @@ func TestWhyAndDropsOfARunningGateway(t *testing.T) {
 		if q.Accepted != q.Held+q.Delivered+q.Dropped+q.Consumed+q.Moved+q.Lost || q.Accepted == 0 {
 			t.Errorf("%+v", q)
 		}
+		if waits := q.Held > 0; waits != (q.OldestAge > 0) || waits != (q.Drain == -1) { // the link is down
+			t.Errorf("%+v", q)
+		}
+	}
+	if s.Spool.Drain != -1 || s.Spool.OldestAge <= 0 {
+		t.Errorf("%+v", s.Spool)
+	}
+	g.drops.Missed("session-queue-full", "fan", "cmd/x")
+	keeping, stop := context.WithCancel(t.Context())
+	stop()
+	g.drops.Keep(keeping)
+	if got := ask(spoolRequest{Op: "drops", Queue: bridge.SiteQueue}); len(got) != 1 || got[0].Drops == nil || got[0].Drops.Reason != "session-queue-full" {
+		t.Errorf("%+v", got)
 	}
 	if len(s.Queues) != 2 || len(s.Drops) != 2 || s.Drops[0].Logged == s.Drops[1].Logged {
 		t.Errorf("%+v, %+v", s.Queues, s.Drops)

@@ -125,7 +125,7 @@ func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 	case "list":
 		return eachRecord(s.Spool, r, func(x *bridge.Stored) error { return emit(spoolLine{Record: describe(s.Spool, x, r.Full)}) })
 	case "requeue":
-		return changeRecords(s.Spool, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
+		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
 			moved, to := *x.Record, *x.Receiver
 			to.Queue = r.To
 			moved.Receivers = []bridge.Receiver{to}
@@ -134,9 +134,10 @@ func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 			b.ReleaseAs(x, bridge.Moved)
 		})
 	case "drop":
-		return changeRecords(s.Spool, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
+		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
 			b.Put("dead", x.ID.String(), nil)
 			b.ReleaseAs(x, bridge.Dropped)
+			b.IfLive = true // it may be delivered meanwhile, and is not dropped then
 			s.drops.Note(b, x, bridge.ByOperator, "")
 		})
 	case "repair":
@@ -248,7 +249,7 @@ func eachInQueue(s *spool.Spool, queue string, r spoolRequest, n *int, fn func(*
 
 // changeRecords makes a batch of each record that the request means, and
 // reports how many. A batch that is refused ends it; what was done stays done.
-func changeRecords(s *spool.Spool, r spoolRequest, emit func(spoolLine) error, change func(*bridge.Batch, *bridge.Stored)) error {
+func changeRecords(s *desk, r spoolRequest, emit func(spoolLine) error, change func(*bridge.Batch, *bridge.Stored)) error {
 	if r.Queue == "" || r.Op == "requeue" && r.To == "" {
 		return fmt.Errorf("%s needs a queue to take from, and requeue one to move to", r.Op)
 	}
@@ -257,14 +258,22 @@ func changeRecords(s *spool.Spool, r spoolRequest, emit func(spoolLine) error, c
 	}
 	done := 0
 	r.Limit = max(r.Limit, 0)
-	err := eachRecord(s, r, func(x *bridge.Stored) error {
+	err := eachRecord(s.Spool, r, func(x *bridge.Stored) error {
+		if !s.drops.Claim(s, x.Receiver.Queue, x.Place) { // it has gone since it was read, or is about to
+			return nil
+		}
+		defer s.drops.Disown(s) // when it comes to nothing
 		var b bridge.Batch
 		change(&b, x)
 		end := make(chan error, 1)
 		s.Commit(&b, func(_ bridge.Seq, err error) { end <- err })
-		if err := <-end; err != nil {
+		switch err := <-end; {
+		case errors.Is(err, bridge.ErrReleased):
+			return nil
+		case err != nil:
 			return err
 		}
+		s.drops.Committed(s, x.Receiver.Queue, x.Place)
 		done++
 		return nil
 	})
