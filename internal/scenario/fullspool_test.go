@@ -50,7 +50,10 @@ func TestFullSpoolOfOpenBatches(t *testing.T) {
 	t.Logf("full: %v, raw: %v", before.total(), raw)
 
 	g.kill()
-	g.start()
+	g.launch() // it is not ready while it is full, but it lives
+	if !until(time.Minute, func() bool { code, _, err := g.get("/livez"); return err == nil && code == 200 }) {
+		t.Fatalf("it does not come up; the log:\n%s", tail(g.log(), 20))
+	}
 	refused("full, after a kill")
 	if after := sumsOf(t, g); after["raw/up/cloud/telemetry"].Accepted < f.acked.Len() {
 		t.Errorf("%d are acknowledged, %+v", f.acked.Len(), after)
