@@ -172,7 +172,7 @@ func needsRestart(old, new *configs.Config) string {
 		return "admin"
 	case old.Log != new.Log:
 		return "log"
-	case old.Gateway != new.Gateway:
+	case !reflect.DeepEqual(old.Gateway, new.Gateway):
 		return "gateway"
 	case !reflect.DeepEqual(billingOf(old), billingOf(new)):
 		return "which upstreams there are, or how one bills,"
