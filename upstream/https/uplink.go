@@ -166,17 +166,3 @@ func (u *Uplink) down(err error) {
 	u.hooks.Over(over)
 	u.hooks.Warn(w)
 }
-
-// Check opens one connection as the uplink would, and closes it. Nothing is
-// published, so whether AWS takes the login is not seen where a signature is it.
-func Check(ctx context.Context, o Options) error {
-	u, err := NewUplink(o, nil, slog.New(slog.DiscardHandler), upstream.Hooks{})
-	if err != nil {
-		return err
-	}
-	c, err := u.dial(ctx)
-	if err != nil {
-		return err
-	}
-	return c.Close()
-}
