@@ -148,6 +148,9 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		g.warnOrphans()
 		g.stats.changeClouds()
 	}
+	for _, c := range g.clouds { // those that go on, too
+		c.refresh()
+	}
 	return staged, nil
 }
 

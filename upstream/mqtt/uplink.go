@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -24,6 +25,8 @@ type Uplink struct {
 	health *health
 
 	unasked func(m *bridge.Message, wire int) bool
+
+	live atomic.Pointer[conn] // the latest connection; for Refresh
 
 	mu      sync.Mutex // held while connecting: one connection per client id
 	backoff *upstream.Backoff
@@ -87,6 +90,10 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 // Endpoint is the first of the ways where the uplink goes.
 func (u *Uplink) Endpoint() string { return u.dialer.ways[0].Options.Endpoint }
 
+// Refresh takes a new client certificate up now, if its files are others. Else that
+// is noticed within ten seconds.
+func (u *Uplink) Refresh() { refresh(u.live.Load()) }
+
 // Status tells how the uplink is now.
 func (u *Uplink) Status() upstream.Status {
 	s := u.health.status()
@@ -122,6 +129,7 @@ func (u *Uplink) begin(c *conn) *link {
 		u.health.down(err)
 	}
 	u.health.up(c.endpoint)
+	u.live.Store(c)
 	c.start(l, o.AckTimeout/4, u.health)
 	return l
 }
