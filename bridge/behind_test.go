@@ -12,8 +12,8 @@ import (
 // everywhere routes all to one queue.
 type everywhere struct{}
 
-func (everywhere) Up(_ *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
-	return []bridge.Receiver{{Queue: "up/aws/all", Topic: m.Topic, QoS: 1, Origin: bridge.OriginUserProperties}}, nil
+func (everywhere) Up(_ *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
+	return []bridge.Receiver{{Queue: "up/aws/all", Topic: m.Topic, QoS: 1, Origin: bridge.OriginUserProperties}}, nil, nil
 }
 func (everywhere) Down(string, *bridge.Message) ([]bridge.Receiver, error) { return nil, nil }
 

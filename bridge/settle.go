@@ -110,7 +110,7 @@ func (f *Forwarder) keepReleasesFew() {
 	if len(f.waiting) >= releaseGroup {
 		f.flush()
 	}
-	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch {
+	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch-earlyRoom {
 		f.confirm(<-f.settled)
 	}
 }

@@ -92,7 +92,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
-	g.budgets = &budgets{Router: g.router, drops: g.drops, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
+	g.budgets = &budgets{Router: g.router, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
 		return g.ledger.Totals(now, g.meter.Pace)
 	}}
 	g.budgets.judge(time.Now())
@@ -149,7 +149,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	front.Go(func() error { g.budgets.run(ctx); return nil })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
-	front.Go(func() error { g.drops.Keep(ctx); return nil })
+	front.Go(func() error { g.drops.Keep(sending); return nil }) // what stopping gives up as well
 	front.Go(func() error { g.stats.observe(ctx); return nil })
 	g.announce()
 	<-ctx.Done()

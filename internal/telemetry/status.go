@@ -114,9 +114,10 @@ type SpoolState struct {
 	Depth     int64   `json:"depth"` // records in upward queues
 	Bytes     int64   `json:"bytes"`
 	OldestAge float64 `json:"oldest_age_seconds"`
-	DiskUsed  int64   `json:"disk_used"` // of the data directory, bytes on disk
-	DiskFree  int64   `json:"disk_free"` // of its file system
-	Full      bool    `json:"full"`      // back-pressure now
+	Drain     float64 `json:"drain_seconds"` // until every upstream's queues are empty; -1: one is not draining
+	DiskUsed  int64   `json:"disk_used"`     // of the data directory, bytes on disk
+	DiskFree  int64   `json:"disk_free"`     // of its file system
+	Full      bool    `json:"full"`          // back-pressure now
 }
 
 // Rates are smoothed over the last seconds, in messages a second.
