@@ -14,12 +14,17 @@ type Ingest struct {
 	meter  Meter
 	drops  *DropLog
 	door   *door
+	behind Behind
 }
 
 // NewIngest wires the walk's first half.
 func NewIngest(spool Spool, router Router, clock *Clock, meter Meter, drops *DropLog) *Ingest {
 	return &Ingest{spool: spool, router: router, clock: clock, meter: meter, drops: drops, door: &door{spool: spool, drops: drops}}
 }
+
+// Trust makes the word of gateways behind this one about a message's origin count.
+// Call it before the first message.
+func (in *Ingest) Trust(b Behind) { in.behind = b }
 
 // Up takes a message that p published. It asks g, routes, appends, and calls
 // done exactly once: nil means that the message is ours to deliver (synced,
@@ -56,6 +61,9 @@ func (in *Ingest) Authorized(p *Principal, m *Message, extend func(*Batch), done
 	var from Origin
 	if len(to)+len(turned) > 0 {
 		from = Origin{Device: p.Name(), Thing: p.Thing.Name, ID: in.clock.NewID(), Instant: in.clock.Now(), Hops: Hops(m)}
+		if len(in.behind.Gateways) > 0 && in.behind.trusts(p) {
+			from.adopt(m)
+		}
 	}
 	if len(to) > 0 {
 		b.Append(&Record{Message: *m, Origin: from, Receivers: to})

@@ -40,6 +40,8 @@ type Config struct {
 // Gateway is what this gateway calls itself.
 type Gateway struct {
 	ID string `koanf:"id" doc:"Name of this gateway, 1 to 64 of letters, digits, '.', '-' and '_', unique per cloud account; empty: the host's name."`
+
+	Behind []string `koanf:"behind" doc:"Gateways behind this one, by the names of their things or the fingerprints of their certificates: the origin that they give a message as user properties (device, thing, message id, time of acceptance) is kept. Nobody else's is. Only logins by certificate count."`
 }
 
 // The values of Upstream.Type.

@@ -55,7 +55,8 @@ func Race[T io.Closer](ctx context.Context, w *Ways, order []int, open func(ctx 
 		select {
 		case <-next.C:
 			if won.place >= 0 {
-				return settle(w, order, errs, won.t, won.place)
+				t, way := settle(w, order, errs, won.t, won.place)
+				return t, way, nil
 			}
 			go run(begun)
 			if begun++; begun < len(order) {
@@ -76,7 +77,8 @@ func Race[T io.Closer](ctx context.Context, w *Ways, order []int, open func(ctx 
 			}
 			switch {
 			case won.place >= 0 && better(errs, won.place) == 0:
-				return settle(w, order, errs, won.t, won.place)
+				t, way := settle(w, order, errs, won.t, won.place)
+				return t, way, nil
 			case won.place >= 0 && won.place == e.place:
 				next.Reset(askAgain)
 			case won.place < 0 && failed == len(order):
@@ -111,13 +113,14 @@ func better(errs []error, place int) (n int) {
 	return n
 }
 
-func settle[T io.Closer](w *Ways, order []int, errs []error, t T, place int) (T, int, error) {
+// settle notes that the ways before the one that was first were slower.
+func settle[T io.Closer](w *Ways, order []int, errs []error, t T, place int) (T, int) {
 	for i, err := range errs[:place] {
 		if err == nil {
 			w.Unreached(order[i], errSlow, time.Now())
 		}
 	}
-	return t, order[place], nil
+	return t, order[place]
 }
 
 func allFailed(w *Ways, order []int, errs []error) error {

@@ -162,7 +162,7 @@ func (w *Ways) moved(now time.Time) bool {
 }
 
 // GoBack makes a better way that is open again the one to try first.
-func (w *Ways) GoBack(i int, now time.Time) {
+func (w *Ways) GoBack(i int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = i

@@ -125,7 +125,7 @@ func TestWaysRemember(t *testing.T) {
 	order(0, 1, 2) // it costs nothing to look
 	w.Up(1, now)
 	order(1, 0, 2)
-	if s := w.Status(); s[0].Err != io.EOF || s[1].Err != nil || s[2].Way != "c" {
+	if s := w.Status(); !errors.Is(s[0].Err, io.EOF) || s[1].Err != nil || s[2].Way != "c" {
 		t.Errorf("status %+v", s)
 	}
 	w.Lived(1, 10*time.Second, io.EOF, now)
@@ -146,7 +146,7 @@ func TestWaysRemember(t *testing.T) {
 	if w.Left(2, now) {
 		t.Error("others follow before anybody went")
 	}
-	w.GoBack(0, now)
+	w.GoBack(0)
 	order(0, 1, 2)
 	w.Up(0, now)
 	if w.Left(2, now.Add(29*time.Second)) || !w.Left(2, now.Add(30*time.Second)) || w.Left(0, now.Add(time.Hour)) {

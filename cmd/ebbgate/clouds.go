@@ -48,6 +48,16 @@ func (c *cloud) close() error {
 	return c.stop()
 }
 
+// refresh takes new client certificates up now.
+func (c *cloud) refresh() {
+	for _, u := range c.uplinks {
+		u.Refresh()
+	}
+	if c.downlink != nil {
+		c.downlink.Refresh()
+	}
+}
+
 // elsewhere reports whether another way, or another upstream, carries what goes
 // up: there is no hurry then for what comes down.
 func (c *cloud) elsewhere() bool {

@@ -8,7 +8,9 @@ import (
 	"maps"
 	"net"
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/ebbgate/ebbgate/configs"
@@ -22,7 +24,7 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 		if u.Type == configs.TypeSandbox {
 			continue // it is on this machine and takes everybody
 		}
-		if err := checkWays(ctx, w, name, u); err != nil {
+		if err := checkWays(ctx, w, name, u, topicTo(name, cfg)); err != nil {
 			return err
 		}
 		takes := func(id string) { _, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, id) }
@@ -35,11 +37,11 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 
 // checkWays logs in by every way that there is, and fails when none of them leads
 // there.
-func checkWays(ctx context.Context, w io.Writer, name string, u configs.Upstream) error {
+func checkWays(ctx context.Context, w io.Writer, name string, u configs.Upstream, topic string) error {
 	var first error
 	open := 0
 	for _, l := range u.Legs() {
-		err := checkLogin(ctx, l)
+		err := checkLogin(ctx, l, topic)
 		if err == nil {
 			open++
 			_, _ = fmt.Fprintf(w, "upstream %s takes us as %s by %s\n", name, u.MQTT.ClientID, l.MQTT.Endpoint)
@@ -58,6 +60,21 @@ func checkWays(ctx context.Context, w io.Writer, name string, u configs.Upstream
 	}
 	return nil
 }
+
+// topicTo is a filter of topics that the routes send to an upstream, of which its
+// policy will allow some: what the templates fill in is a wildcard.
+func topicTo(name string, cfg *configs.Config) string {
+	for _, r := range cfg.Routes.Up {
+		if r.Upstream == name {
+			filled := strings.ReplaceAll(r.Topic, "${topic}", strings.TrimSuffix(r.From, "/#"))
+			return placeholder.ReplaceAllString(filled, "+")
+		}
+	}
+	return "ebbgate/check"
+}
+
+// placeholder is what a template fills in.
+var placeholder = regexp.MustCompile(`\$\{[^}]*\}`)
 
 // wayOut is the remedy when there was nobody to refuse us.
 func wayOut(upstream string, err error) string {

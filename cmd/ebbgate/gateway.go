@@ -99,6 +99,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}}
 	g.budgets.judge(time.Now())
 	g.ingest = bridge.NewIngest(g.spool, g.budgets, g.clock, g.meter, g.drops)
+	g.ingest.Trust(bridge.Behind{Gateways: cfg.Gateway.Behind})
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
 	if g.files, err = g.openFiles(); err != nil {

@@ -148,6 +148,9 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		g.warnOrphans()
 		g.stats.changeClouds()
 	}
+	for _, c := range g.clouds { // those that go on, too
+		c.refresh()
+	}
 	return staged, nil
 }
 
@@ -174,7 +177,7 @@ func needsRestart(old, new *configs.Config) string {
 		return "admin"
 	case old.Log != new.Log:
 		return "log"
-	case old.Gateway != new.Gateway:
+	case !reflect.DeepEqual(old.Gateway, new.Gateway):
 		return "gateway"
 	case !reflect.DeepEqual(billingOf(old), billingOf(new)):
 		return "which upstreams there are, or how one bills,"

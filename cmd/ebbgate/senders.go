@@ -114,10 +114,11 @@ func requestSigner(s *aws.Signer) https.Signer {
 	return s
 }
 
-// checkLogin logs in to an upstream once, as the gateway would, by one way.
-func checkLogin(ctx context.Context, u configs.Upstream) error {
+// checkLogin logs in to an upstream once, as the gateway would, by one way. topic
+// is one that it may publish to, or a filter of such.
+func checkLogin(ctx context.Context, u configs.Upstream, topic string) error {
 	if o, ok := u.HTTPS(); ok {
-		return https.Check(ctx, o)
+		return https.Check(ctx, o, requestSigner(signerOf(u)), topic)
 	}
 	if s := signerOf(u); s != nil {
 		return mqtt.Check(ctx, u.MQTT, u.MQTT.ClientID, s)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/internal/sandbox"
+	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/https"
@@ -149,9 +151,44 @@ func TestB09_SignedWebSocket(t *testing.T) {
 		u := u
 		change(&u)
 		u.MQTT.ClientID = "plant7-check"
-		err := checkLogin(ctx, u)
+		err := checkLogin(ctx, u, "dt/#")
 		if err == nil || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "AWS credentials") || strings.Contains(err.Error(), "wrong") {
 			t.Errorf("%s: %v, want a refusal with 403", name, err)
+		}
+	}
+}
+
+// What config check --connect asks of an HTTPS way is answered by a server that has
+// verified the login, and publishes nothing.
+func TestCheckOverHTTPS(t *testing.T) {
+	cloud, files := signedCloud(t)
+	u := signedUpstream("https://"+cloud.Signed(), files)
+	for _, topic := range []string{"dt/#", "dt/press", ""} {
+		if err := checkLogin(t.Context(), u, topic); err != nil {
+			t.Errorf("topic %q: %v", topic, err)
+		}
+	}
+	for name, change := range map[string]func(*configs.Upstream){
+		"another secret":  func(u *configs.Upstream) { u.AWS.SecretAccessKey = "wrong" },
+		"without a token": func(u *configs.Upstream) { u.AWS.SessionToken = "" },
+	} {
+		u := u
+		change(&u)
+		err := checkLogin(t.Context(), u, "dt/#")
+		if e, ok := errors.AsType[*upstream.RefusedError](err); !ok || !strings.Contains(e.Reason, "403") || !strings.Contains(e.Remedy, "AWS credentials") || strings.Contains(err.Error(), "wrong") {
+			t.Errorf("%s: %v, want a refusal with 403", name, err)
+		}
+	}
+	if n := cloud.Arrivals().Counts().Messages; n != 0 {
+		t.Errorf("%d messages were published", n)
+	}
+	for want, routes := range map[string][]rules.UpRoute{
+		"dt":            {{Upstream: "other", Topic: "x"}, {Upstream: "aws", From: "dt/#", Topic: "${topic}"}},
+		"site/+/+":      {{Upstream: "aws", From: "dt/#", Topic: "site/${thing}/${topic[2]}"}},
+		"ebbgate/check": nil,
+	} {
+		if got := topicTo("aws", &configs.Config{Routes: rules.Options{Up: routes}}); got != want {
+			t.Errorf("topic %q, want %q", got, want)
 		}
 	}
 }

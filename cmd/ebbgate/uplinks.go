@@ -17,6 +17,7 @@ import (
 type uplink interface {
 	bridge.Sender
 	Status() upstream.Status
+	Refresh() // takes a new client certificate up now
 }
 
 // openUplink makes one sender to an upstream, by one way, or by those of MQTT
@@ -140,6 +141,13 @@ func (c *chain) Status() upstream.Status {
 		}
 	}
 	return s
+}
+
+// Refresh implements uplink.
+func (c *chain) Refresh() {
+	for _, u := range c.uplinks {
+		u.Refresh()
+	}
 }
 
 // named is an uplink by one way.

@@ -203,13 +203,8 @@ func (l *link) do(j *job) bridge.Outcome {
 	if err != nil {
 		return bridge.Outcome{Result: bridge.ResultRefused, Reason: err.Error()}
 	}
-	for name, values := range l.u.o.Login {
-		r.Header[name] = values
-	}
-	if s := l.u.signer; s != nil {
-		if err := s.SignRequest(r, j.body); err != nil {
-			return l.lost(upstream.NoCredentials(err), 0)
-		}
+	if err := l.u.authorize(r, j.body); err != nil {
+		return l.lost(err, 0)
 	}
 	sent := requestSize(r)
 	res, err := l.client.Do(r)
@@ -231,7 +226,7 @@ func (l *link) do(j *job) bridge.Outcome {
 		}
 		return l.lost(&upstream.RefusedError{Reason: a.String(), Remedy: "renew the AWS credentials, or correct tls.cert, the region, or the clock of this machine"}, sent)
 	}
-	return l.lost(&upstream.RefusedError{Reason: a.String(), Remedy: "correct endpoint: this is not AWS's HTTP API, which has POST /topics/TOPIC"}, sent)
+	return l.lost(notTheAPI(a), sent)
 }
 
 // lost ends the link.

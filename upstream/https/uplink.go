@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -38,6 +39,8 @@ type Uplink struct {
 	reach  *upstream.Dialer
 	bucket *upstream.Bucket
 
+	live atomic.Pointer[link] // the latest link; for Refresh
+
 	connecting sync.Mutex // one link at a time
 	backoff    *upstream.Backoff
 	link       *link
@@ -63,6 +66,14 @@ func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks)
 		o: o, at: at, signer: signer, log: log, hooks: hooks, reach: upstream.NewDialer(o.Proxy), bucket: upstream.NewBucket(o.Limits),
 		backoff: upstream.NewBackoff(b, nil), status: upstream.Status{Since: time.Now()},
 	}, nil
+}
+
+// Refresh takes a new client certificate up now: connections that nothing is under
+// way on are ended, and the next ones have it.
+func (u *Uplink) Refresh() {
+	if l := u.live.Load(); l != nil {
+		l.client.CloseIdleConnections()
+	}
 }
 
 // Endpoint is where the uplink goes.
@@ -101,6 +112,7 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 		first, err := u.dial(ctx)
 		if err == nil {
 			u.link = newLink(u, first)
+			u.live.Store(u.link)
 			u.up()
 			return u.link, nil
 		}
@@ -165,18 +177,4 @@ func (u *Uplink) down(err error) {
 	}
 	u.hooks.Over(over)
 	u.hooks.Warn(w)
-}
-
-// Check opens one connection as the uplink would, and closes it. Nothing is
-// published, so whether AWS takes the login is not seen where a signature is it.
-func Check(ctx context.Context, o Options) error {
-	u, err := NewUplink(o, nil, slog.New(slog.DiscardHandler), upstream.Hooks{})
-	if err != nil {
-		return err
-	}
-	c, err := u.dial(ctx)
-	if err != nil {
-		return err
-	}
-	return c.Close()
 }

@@ -75,6 +75,7 @@ type conn struct {
 	lease     lease
 	way       int               // by which it was opened
 	endpoint  string            // of that way
+	refresh   chan struct{}     // a token when the certificate is to be looked at now
 	lookout   func()            // looks for a better way until the connection ends; nil: nobody does
 	cert      *x509.Certificate // ours, nil without
 	bucket    *upstream.Bucket
@@ -115,7 +116,7 @@ const (
 func newConn(nc net.Conn, raw *socket, bucket *upstream.Bucket, log *slog.Logger) *conn {
 	c := &conn{
 		net: nc, raw: raw, bucket: bucket, log: log, epoch: time.Now(),
-		room: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
+		room: make(chan struct{}, 1), refresh: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.in.r = bufio.NewReaderSize(heard{c}, 16<<10)
 	raw.drained = func(err error) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -43,7 +44,8 @@ type Downlink struct {
 	handler Handler
 	health  *health
 	backoff *upstream.Backoff
-	renew   bool // the next session must be subscribed to, present or not
+	live    atomic.Pointer[conn] // the latest connection; for Refresh
+	renew   bool                 // the next session must be subscribed to, present or not
 }
 
 // NewDownlink makes a receiver from valid options. clientID is the one to use,
@@ -69,6 +71,9 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 // Share makes the downlink one of several connections to an upstream. Call it
 // before Run.
 func (d *Downlink) Share(s upstream.Shared) { d.dialer.share(s, d.backoff) }
+
+// Refresh takes a new client certificate up now, if its files are others.
+func (d *Downlink) Refresh() { refresh(d.live.Load()) }
 
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
@@ -110,6 +115,7 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	defer r.counted.Closed()
 	c.start(r, d.dialer.o.AckTimeout/4, d.health)
 	d.health.up(c.endpoint)
+	d.live.Store(c)
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
 	}

@@ -44,6 +44,17 @@ func newLease(now, ends time.Time, o TLSOptions, files []stamp) lease {
 	return l
 }
 
+// refresh makes a connection look at its certificate's files; c may be nil.
+func refresh(c *conn) {
+	if c == nil {
+		return
+	}
+	select {
+	case c.refresh <- struct{}{}:
+	default: // it is about to
+	}
+}
+
 // over says why the connection is to be renewed, nil while it is not.
 func (l *lease) over(now time.Time) error {
 	if !l.renew.IsZero() && !now.Before(l.renew) {

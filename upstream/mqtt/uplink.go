@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -26,6 +27,8 @@ type Uplink struct {
 	unasked func(m *bridge.Message, wire int) bool
 	demand  func(context.Context) error // waits until there is something to send; nil: connects at once
 	idle    time.Duration               // a link is closed after so long without a message; 0: never
+
+	live atomic.Pointer[conn] // the latest connection; for Refresh
 
 	mu      sync.Mutex // held while connecting: one connection per client id
 	backoff *upstream.Backoff
@@ -105,6 +108,10 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 // Endpoint is the first of the ways where the uplink goes.
 func (u *Uplink) Endpoint() string { return u.dialer.ways[0].Options.Endpoint }
 
+// Refresh takes a new client certificate up now, if its files are others. Else that
+// is noticed within ten seconds.
+func (u *Uplink) Refresh() { refresh(u.live.Load()) }
+
 // Status tells how the uplink is now.
 func (u *Uplink) Status() upstream.Status {
 	s := u.health.status()
@@ -148,6 +155,7 @@ func (u *Uplink) begin(c *conn) *link {
 	}
 	u.health.up(c.endpoint)
 	l.used.Store(int64(time.Since(c.epoch)))
+	u.live.Store(c)
 	c.start(l, o.AckTimeout/4, u.health)
 	return l
 }

@@ -40,10 +40,9 @@ func (c *conn) watch(probe time.Duration, h *health) {
 		case <-lived.C:
 			h.stable()
 		case now := <-check.C:
-			if why := c.lease.over(now); why != nil {
-				c.role.retire(why)
-			}
-			h.certificate(c.cert, c.lease.told, now)
+			c.checkLease(now, h)
+		case <-c.refresh:
+			c.checkLease(time.Now(), h)
 		case now := <-tick.C:
 			if err := c.role.due(now); err != nil {
 				c.fail(err)
@@ -52,6 +51,14 @@ func (c *conn) watch(probe time.Duration, h *health) {
 			}
 		}
 	}
+}
+
+// checkLease asks for an end once the connection has to be another one.
+func (c *conn) checkLease(now time.Time, h *health) {
+	if why := c.lease.over(now); why != nil {
+		c.role.retire(why)
+	}
+	h.certificate(c.cert, c.lease.told, now)
 }
 
 func (c *conn) ping(now time.Duration, pinged *time.Duration, taken *uint64) error {

@@ -45,7 +45,7 @@ func (d *dialer) lookForBetter(c *conn) {
 		for _, way := range d.known.Due(c.way, now) {
 			err := d.look(c, way)
 			if err == nil {
-				d.known.GoBack(way, time.Now())
+				d.known.GoBack(way)
 				better = true
 				break
 			}
