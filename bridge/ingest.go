@@ -72,7 +72,7 @@ func (in *Ingest) Down(upstream string, m *Message, wire int, done func(error)) 
 	to, err := in.router.Down(upstream, m)
 	if err != nil {
 		in.drops.CountError(err, upstream, m.Topic)
-		done(err)
+		in.Passed(upstream, m, wire, func(error) { done(err) }) // it is billed all the same
 		return
 	}
 	var b Batch

@@ -114,7 +114,7 @@ func (f *Forwarder) accountForCrash() {
 			if err != nil || r == nil || uint64(r.Place) >= mark {
 				break
 			}
-			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
+			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{})
 		}
 		f.batch.Put(nsSent, s.queue, nil)
 	})

@@ -60,6 +60,7 @@ type Outcome struct {
 	Code   byte   // MQTT reason code, 0 when there is none
 	Reason string // reason string or error text
 	Wire   int    // bytes of the packet on the wire, both directions, without TLS
+	MQTT3  bool   // it went over MQTT 3.1.1, in which no property travels
 	HTTP   bool   // it went over HTTP, which is metered in its own way
 	Body   int    // bytes of the HTTP answer's body
 	Via    string // the upstream that took it in place of the one that it was for; empty: that one
@@ -70,8 +71,9 @@ type Meter interface {
 	// Delivered meters an acknowledged delivery.
 	Delivered(b *Batch, upstream string, s *Stored, o Outcome)
 	// Uncertain meters a delivery that was sent and whose fate is unknown: the
-	// cloud may have billed it, and will bill it again when it is resent.
-	Uncertain(b *Batch, upstream string, s *Stored)
+	// cloud may have billed it, and will bill it again when it is resent. After a
+	// crash nobody knows how it was sent: o is the zero Outcome then.
+	Uncertain(b *Batch, upstream string, s *Stored, o Outcome)
 	// Received meters a message that came down, with its acknowledgement.
 	Received(b *Batch, upstream string, m *Message, wire int)
 }

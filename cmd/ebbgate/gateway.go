@@ -129,6 +129,9 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	// Senders outlive the listeners: they let what they can go to the cloud.
 	sending, endSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer endSending()
+	// The meter outlives the senders: it bills their last words.
+	metering, endMetering := context.WithCancel(context.WithoutCancel(ctx))
+	defer endMetering()
 
 	var senders, front errgroup.Group
 	fail := func(err error) error {
@@ -142,7 +145,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
-	front.Go(func() error { return g.meter.Run(sending) })
+	front.Go(func() error { return g.meter.Run(metering) })
 	front.Go(func() error { g.budgets.run(ctx); return nil })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
@@ -153,7 +156,9 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)
 	g.drain(g.cfg.ShutdownTimeout)
 	endSending()
-	err := errors.Join(senders.Wait(), front.Wait(), g.close())
+	sent := senders.Wait()
+	endMetering()
+	err := errors.Join(sent, front.Wait(), g.close())
 	g.log.Info("stopped")
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/failover"
 	"github.com/ebbgate/ebbgate/upstream/https"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -39,9 +40,28 @@ func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id
 	return up, nil
 }
 
+// counting meters a connection's life and bytes as those of an upstream. gate is
+// told of the bytes too, unless it is nil: its budget is the link's, whoever is
+// reached over it.
+func (g *gateway) counting(h upstream.Hooks, name string, gate *metered.Gate) upstream.Hooks {
+	h.Connecting = func(clientID string) { g.meter.Connecting(name, clientID, billing.Connection{}) }
+	h.Opened = func(clientID string) upstream.Connection {
+		return g.meter.Opened(name, clientID, billing.Connection{})
+	}
+	carried := g.meter.Carrier(name)
+	h.Carried = carried
+	if gate != nil {
+		h.Carried = func(bytes int) {
+			carried(bytes)
+			gate.Carried(bytes)
+		}
+	}
+	return h
+}
+
 // withFailover puts the upstream that takes over beside the i-th sender, if there
 // is one.
-func (g *gateway) withFailover(name string, u configs.Upstream, up uplink, i int, shared upstream.Shared, hooks upstream.Hooks) (uplink, error) {
+func (g *gateway) withFailover(name string, u configs.Upstream, up uplink, i int, shared upstream.Shared, hooks upstream.Hooks, gate *metered.Gate) (uplink, error) {
 	to := u.Failover.To
 	if to == "" {
 		return up, nil
@@ -53,9 +73,7 @@ func (g *gateway) withFailover(name string, u configs.Upstream, up uplink, i int
 		raise(w)
 	}
 	own.Clear = func(code string) { over(code + "-failover") }
-	own.Opened = func(clientID string) upstream.Connection {
-		return g.meter.Opened(to, clientID, billing.Connection{})
-	}
+	own = g.counting(own, to, gate)
 	log := g.log.With("upstream", to, "for", name)
 	second, err := g.openUplink(name, other, other.MQTT, upstream.ClientID(configs.FailoverID(other, name), i), shared, log, own)
 	if err != nil {
@@ -91,6 +109,11 @@ type byTaker struct{ meter }
 // Delivered implements bridge.Meter.
 func (m byTaker) Delivered(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
 	m.meter.Delivered(b, takerOf(up, o), s, o)
+}
+
+// Uncertain implements bridge.Meter.
+func (m byTaker) Uncertain(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
+	m.meter.Uncertain(b, takerOf(up, o), s, o)
 }
 
 // Refused implements bridge.RefusalMeter.

@@ -40,7 +40,7 @@ type Total struct {
 	USDUncertain   string `json:"usd_uncertain,omitempty"` // more, if every uncertain unit was billed
 	Estimated      string `json:"estimated_usd,omitempty"` // of what was declared: rules, actions, subscribers; and shadow operations
 	EstimatedRange string `json:"estimated_range,omitempty"`
-	LinkUSD        string `json:"link_usd,omitempty"` // of Wire, by the link's price
+	LinkUSD        string `json:"link_usd,omitempty"` // of LinkBytes, by the link's price
 	PricesAsOf     string `json:"prices_as_of,omitempty"`
 	PriceStatus    string `json:"price_status,omitempty"` // sourced | inferred | unverified: the least well known of those used
 	EstimateStatus string `json:"estimate_status,omitempty"`
@@ -144,7 +144,7 @@ func (l *Ledger) empty() map[string]*Total {
 func (l *Ledger) price(t *Total, before Usage) {
 	list, o := l.prices[t.Upstream], l.options(t.Upstream)
 	if p, _ := linkPrice(o.LinkPrice); p != nil {
-		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.Wire, 1_000_000)))
+		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.LinkBytes(), 1_000_000)))
 	}
 	if list == nil {
 		return

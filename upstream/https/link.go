@@ -183,7 +183,7 @@ func (l *link) run(device string) {
 		var o bridge.Outcome
 		switch {
 		case err != nil:
-			o = bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error()}
+			o = bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), HTTP: true} // not sent
 		case held != "":
 			o = bridge.Outcome{Result: bridge.ResultRetry, Reason: held}
 		default:
@@ -234,5 +234,5 @@ func (l *link) do(j *job) bridge.Outcome {
 // lost ends the link.
 func (l *link) lost(err error, wire int) bridge.Outcome {
 	l.fail(err)
-	return bridge.Outcome{Result: bridge.ResultLost, Reason: l.Err().Error(), Wire: wire}
+	return bridge.Outcome{Result: bridge.ResultLost, Reason: l.Err().Error(), Wire: wire, HTTP: true}
 }

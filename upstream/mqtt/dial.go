@@ -24,7 +24,7 @@ type dialer struct {
 	log      *slog.Logger
 	older    bool                                                        // the next attempt speaks MQTT 3.1.1
 	signer   Signer                                                      // nil: nothing is signed
-	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
+	hooks    upstream.Hooks                                              // Carried and Connecting
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 }
 
@@ -68,7 +68,7 @@ func (d *dialer) attempt(ctx context.Context) (*conn, error) {
 		return nil, upstream.Explain(err)
 	}
 	raw := newSocket(dialled)
-	raw.carried = d.carried
+	raw.carried = d.hooks.Carried
 	// From here on the connection itself is what ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
@@ -119,6 +119,7 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 	if c.server.v3 = d.older; d.older {
 		hello, answer = d.connect3(), connack3
 	}
+	d.hooks.Hello(d.clientID)
 	if _, err := nc.Write(hello); err != nil {
 		return nil, closedEarly(err, e.secure())
 	}

@@ -53,7 +53,7 @@ type Downlink struct {
 func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, true, log)
-	reach.carried = hooks.Carried
+	reach.hooks = hooks
 	return &Downlink{
 		dialer:  reach,
 		filters: slices.Clone(filters),

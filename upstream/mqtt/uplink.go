@@ -37,7 +37,7 @@ var _ bridge.Sender = (*Uplink)(nil)
 func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hooks) *Uplink {
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, false, log)
-	reach.carried = hooks.Carried
+	reach.hooks = hooks
 	return &Uplink{
 		dialer:  reach,
 		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
