@@ -92,7 +92,7 @@ func Compile(o Options) (*Table, error) {
 		}
 		if u.Steps.Any() {
 			r.raw = bridge.RawQueue(r.queue)
-			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop"})
+			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop", ttl: u.TTL})
 		}
 		t.up.add(u.From, r)
 	}
@@ -151,10 +151,19 @@ type Shaped struct {
 	Upstream string
 	Steps    shape.Options
 	Drop     bool // what a step cannot read is dropped
+
+	ttl time.Duration // 0: none
 }
 
-// Line makes the route's line, empty.
-func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue) }
+// Line makes the route's line, empty. patience says how long a message may wait
+// for others in a batch, where that is longer than the route's own age; half of
+// the route's time to live bounds it. Nil leaves the age as it is.
+func (s Shaped) Line(patience func() time.Duration) bridge.Line {
+	if patience == nil || s.ttl == 0 {
+		return shape.NewPatient(s.Steps, s.Drop, s.Queue, patience)
+	}
+	return shape.NewPatient(s.Steps, s.Drop, s.Queue, func() time.Duration { return min(patience(), s.ttl/2) })
+}
 
 // Shaped lists the routes with such steps, in the order of the file.
 func (t *Table) Shaped() []Shaped { return slices.Clone(t.shaped) }

@@ -179,7 +179,9 @@ func (g *gateway) keepLast(queue string) *bridge.KeepLast {
 func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 	for _, s := range g.table.Shaped() {
 		if s.Upstream == name {
-			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
+			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: func() bridge.Line {
+				return s.Line(func() time.Duration { return g.budgets.patience(name) })
+			}}
 			out = append(out, bridge.NewShaper(cfg, g.spool, g.drops, g.health, g.log))
 			raw = append(raw, bridge.RawQueue(s.Queue))
 		}

@@ -90,10 +90,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
-	g.budgets = &budgets{Router: g.router, drops: g.drops, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
+	g.budgets = &budgets{Router: g.router, spool: g.spool, drops: g.drops, health: g.health, of: bills, now: g.clock.Now, totals: func(now time.Time) (map[string]billing.Totals, error) {
 		return g.ledger.Totals(now, g.meter.Pace)
 	}}
-	g.budgets.judge(time.Now())
+	if err = g.budgets.open(); err != nil {
+		return nil, err
+	}
 	g.ingest = bridge.NewIngest(g.spool, g.budgets, g.clock, g.meter, g.drops)
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)

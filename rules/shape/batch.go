@@ -29,7 +29,7 @@ type batcher struct {
 	codec   *codec
 	limit   int // metered bytes
 	count   int
-	age     time.Duration
+	age     func() time.Duration
 
 	groups  map[groupKey]*group
 	oldest  []*group      // by the age of their first message
@@ -62,15 +62,23 @@ type element struct {
 	it   *item
 }
 
-func newBatcher(o Batch, c *codec) *batcher {
+func newBatcher(o Batch, c *codec, patience func() time.Duration) *batcher {
 	b := &batcher{
-		framing: framings[o.Format], codec: c, limit: o.limit(), count: o.Count, age: o.Age,
+		framing: framings[o.Format], codec: c, limit: o.limit(), count: o.Count, age: o.waits(patience),
 		groups: map[groupKey]*group{}, next: never,
 	}
 	if b.count == 0 {
 		b.count = bridge.MaxMembers
 	}
 	return b
+}
+
+// waits is how long a message may wait for others, asked anew for each.
+func (o Batch) waits(patience func() time.Duration) func() time.Duration {
+	if patience == nil {
+		return func() time.Duration { return o.Age }
+	}
+	return func() time.Duration { return max(o.Age, patience()) }
 }
 
 func (b *batcher) take(it *item, next func(*item)) {
@@ -136,7 +144,7 @@ func (b *batcher) add(g *group, e element) {
 	g.plain += len(e.data)
 	g.members += len(e.it.members)
 	b.waiting += len(e.data)
-	g.due = min(g.due, e.it.rec.Age+b.age, endOf(e.it.rec))
+	g.due = min(g.due, e.it.rec.Age+b.age(), endOf(e.it.rec))
 	b.next = min(b.next, g.due)
 	if g.head.add(e.it) {
 		g.head.overhead = b.overhead(g)

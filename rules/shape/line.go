@@ -15,7 +15,12 @@ type line struct {
 
 // New makes the line of a route, empty. Products go to queue. With drop, messages
 // that a step would have to read and cannot are dropped.
-func New(o Options, drop bool, queue string) bridge.Line {
+func New(o Options, drop bool, queue string) bridge.Line { return NewPatient(o, drop, queue, nil) }
+
+// NewPatient is [New] with a batch whose age may change while it is used:
+// patience is asked for each message how long it may wait for others, and counts
+// where that is longer than what o says. It must not block; nil is New.
+func NewPatient(o Options, drop bool, queue string, patience func() time.Duration) bridge.Line {
 	l := &line{queue: queue, split: int(o.Split)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
@@ -25,7 +30,7 @@ func New(o Options, drop bool, queue string) bridge.Line {
 	}
 	switch {
 	case o.Batch.on():
-		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress)))
+		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), patience))
 	case o.Compress != None:
 		l.steps = append(l.steps, &compressor{newCodec(o.Compress)})
 	}
