@@ -267,6 +267,10 @@ func aMonth(n int64) int64 {
 func TestADayThroughThePipelineIsTheMonthByBilling(t *testing.T) {
 	const perBatch = (5120 - 32) / 240                            // 21
 	const batches = int64((monthOfG08 + perBatch - 1) / perBatch) // 4,937,143
+	// G10 has 1.48 with 21 in a batch. "$aws/rules/store/" before the topic leaves no
+	// room for one of them, since batches keep their limit with all that is metered.
+	const perBasic = 20
+	const basics = int64(monthOfG08 / perBasic)
 	batch := func(r *rules.UpRoute) { r.Steps.Batch.Format, r.Steps.Batch.Age = "json", 24*time.Hour }
 	basic := func(r *rules.UpRoute) { r.BasicIngest, r.Retain = "store", "clear" }
 	for _, c := range []struct {
@@ -280,7 +284,7 @@ func TestADayThroughThePipelineIsTheMonthByBilling(t *testing.T) {
 		{"G08 plain", func(*rules.UpRoute) {}, 1, billing.Usage{Messages: monthOfG08, Rules: monthOfG08, Actions: monthOfG08}, "103.68", "134.78"},
 		{"G09 batched", batch, perBatch, billing.Usage{Messages: batches, Rules: batches, Actions: batches}, "4.94", "6.42"},
 		{"G10 Basic Ingest", basic, 1, billing.Usage{Rules: monthOfG08, Actions: monthOfG08}, "0.00", "31.10"},
-		{"G10 batched and Basic Ingest", func(r *rules.UpRoute) { batch(r); basic(r) }, perBatch, billing.Usage{Rules: batches, Actions: batches}, "0.00", "1.48"},
+		{"G10 batched and Basic Ingest", func(r *rules.UpRoute) { batch(r); basic(r) }, perBasic, billing.Usage{Rules: basics, Actions: basics}, "0.00", "1.56"},
 	} {
 		t.Run(c.id, func(t *testing.T) {
 			cents := func(u billing.Usage) string {
