@@ -108,8 +108,11 @@ func (t *billTable) known(total billing.Total) {
 
 // link says what the link costs, and for which bytes.
 func link(total billing.Total) string {
-	text := fmt.Sprintf("link: $%s for %s bytes at the socket, TLS included, TCP and IP not", total.LinkUSD, thousands(total.LinkBytes()))
-	if total.Wire != total.LinkBytes() {
+	if total.Socket < total.Wire {
+		return fmt.Sprintf("link: $%s for %s bytes of packets; what else the sockets carry is written once a minute", total.LinkUSD, thousands(total.Wire))
+	}
+	text := fmt.Sprintf("link: $%s for %s bytes at the socket, TLS included, TCP and IP not", total.LinkUSD, thousands(total.Socket))
+	if total.Wire != total.Socket {
 		text += fmt.Sprintf("; %s of them are packets of messages", thousands(total.Wire))
 	}
 	return text
