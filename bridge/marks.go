@@ -109,12 +109,12 @@ func (f *Forwarder) accountForCrash() {
 		}
 		c := f.spool.Cursor(s.queue)
 		defer c.Close()
-		for range len(f.lines)*windowAWS + releaseBatch {
+		for range len(f.lines)*(windowAWS+leastEarly) + releaseBatch {
 			r, err := c.Next()
 			if err != nil || r == nil || uint64(r.Place) >= mark {
 				break
 			}
-			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{})
+			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
 		}
 		f.batch.Put(nsSent, s.queue, nil)
 	})

@@ -128,7 +128,7 @@ func (s *session) sendLocked(c *client, q *fifo) bool {
 // dropLocked drops the front of a queue; reason is empty when that is counted.
 func (s *session) dropLocked(q *fifo, d *delivery, reason string, r bridge.Result) {
 	if reason != "" {
-		s.broker.drops.Count(reason, s.id, d.msg.Topic)
+		s.broker.drops.Missed(reason, s.id, d.msg.Topic)
 	}
 	s.out.pop(q, false)
 	s.doneLocked(d, r)

@@ -24,7 +24,6 @@ const judgeEvery = 10 * time.Second
 type budgets struct {
 	*rules.Router
 	spool  bridge.Spool
-	drops  *bridge.DropLog
 	health *bridge.Health
 	now    func() bridge.Instant
 	totals func(time.Time) (map[string]billing.Totals, error)
@@ -50,28 +49,31 @@ func (b *budgets) open() error {
 	return nil
 }
 
+// overBudget is the reason of what no budget is left for.
+const overBudget = "over-budget"
+
 // Up routes what a device published, but for what no budget is left for.
-func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
-	to, err := b.Router.Up(p, m)
+func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
+	to, turned, err := b.Router.Up(p, m)
 	acts := b.acts.Load()
 	if acts == nil || len(to) == 0 || err != nil {
-		return to, err
+		return to, turned, err
 	}
 	queues := b.Table().Queues()
 	kept := make([]bridge.Receiver, 0, len(to))
 	for _, r := range to {
 		name := r.Queue
-		if products, raw := bridge.IsRaw(name); raw { // it waits for the route's steps
+		if products, raw := bridge.IsRaw(name); raw {
 			name = products
 		}
 		i := slices.IndexFunc(queues, func(q rules.Queue) bool { return q.Name == name })
 		if i >= 0 && queues[i].Priority < (*acts)[queues[i].Upstream].below {
-			b.drops.Count("over-budget", p.Name(), m.Topic)
+			turned = append(turned, bridge.Turned{Queue: r.Queue, Fate: bridge.Dropped, Why: overBudget})
 			continue
 		}
 		kept = append(kept, r)
 	}
-	return kept, nil
+	return kept, turned, nil
 }
 
 // patience is how long messages to an upstream may wait for others in batches, 0

@@ -40,6 +40,8 @@ type budgeted struct {
 	at    bridge.Instant
 	spent billing.Totals
 	fails error // of the ledger
+
+	dropped []bridge.Turned
 }
 
 func newBudgeted(t *testing.T, disk *oneKey, all ...billing.Budget) *budgeted {
@@ -63,7 +65,7 @@ func newBudgeted(t *testing.T, disk *oneKey, all ...billing.Budget) *budgeted {
 	}
 	b := &budgeted{t: t, at: bridge.Instant{Wall: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Synced: true}}
 	b.budgets = &budgets{
-		Router: rules.NewRouter(table), spool: disk, drops: new(bridge.DropLog), health: new(bridge.Health),
+		Router: rules.NewRouter(table), spool: disk, health: new(bridge.Health),
 		now: func() bridge.Instant { return b.at },
 		totals: func(time.Time) (map[string]billing.Totals, error) {
 			return map[string]billing.Totals{"aws": b.spent}, b.fails
@@ -76,10 +78,11 @@ func newBudgeted(t *testing.T, disk *oneKey, all ...billing.Budget) *budgeted {
 // routed is how many routes take a message.
 func (b *budgeted) routed() int {
 	b.t.Helper()
-	to, err := b.Up(&bridge.Principal{ClientID: "pump"}, &bridge.Message{Topic: "dt/a"})
+	to, turned, err := b.Up(&bridge.Principal{ClientID: "pump"}, &bridge.Message{Topic: "dt/a"})
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.dropped = append(b.dropped, turned...)
 	return len(to)
 }
 
@@ -126,8 +129,9 @@ func TestBudgetsWarnThenDropTheLowest(t *testing.T) {
 			t.Errorf("$%d, %d today: severity %v, %d warnings, %d receivers", c.usd, c.today, severity, len(warnings), n)
 		}
 	}
-	if all := b.drops.All(); len(all) != 1 || all[0].Reason != "over-budget" || all[0].Count != 2 || all[0].Device != "pump" {
-		t.Errorf("%+v", all)
+	want := bridge.Turned{Queue: "raw/up/aws/telemetry", Fate: bridge.Dropped, Why: "over-budget"}
+	if !slices.Equal(b.dropped, []bridge.Turned{want, want}) {
+		t.Errorf("%+v", b.dropped)
 	}
 }
 

@@ -43,7 +43,6 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		return nil, errors.Join(err, c.close())
 	}
 	hooks = g.counting(hooks, name, c.gate)
-	signer := signerOf(u)
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
@@ -51,10 +50,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up, err := g.openUplink(name, u, o, upstream.ClientID(o.ClientID, i), shared, log, own)
-		if err == nil {
-			up, err = g.withFailover(name, u, up, i, shared, own, c.gate)
-		}
+		up, err := g.withFailover(name, o, i, shared, own, c.gate)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -76,10 +72,16 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		filters = append(filters, s.Filter)
 	}
 	if len(filters) > 0 {
-		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		u.MQTT = o
+		first := g.legs(name, u, shared.Gate)[0]
+		c.downlink = mqtt.NewDownlink(first.MQTT, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		shared.Elsewhere = c.elsewhere
 		c.downlink.Share(shared)
-		if signer != nil {
+		if signer := signerOf(first.Upstream); signer != nil {
 			c.downlink.Sign(signer)
+		}
+		if len(first.ways) > 1 {
+			c.downlink.Choose(first.ways, first.known)
 		}
 	}
 	if len(c.downQueues) > 0 {
@@ -107,7 +109,7 @@ func requestSigner(s *aws.Signer) https.Signer {
 	return s
 }
 
-// checkLogin logs in to an upstream once, as the gateway would.
+// checkLogin logs in to an upstream once, as the gateway would, by one way.
 func checkLogin(ctx context.Context, u configs.Upstream) error {
 	if o, ok := u.HTTPS(); ok {
 		return https.Check(ctx, o)

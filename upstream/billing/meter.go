@@ -111,9 +111,13 @@ func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, uni
 
 // Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
 // throttled one costs nothing, a re-send is billed; which it was, nobody says).
-// Of a request over HTTP the answer may have had a body, of less than a unit
-// (M18).
-func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
+func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
+	m.Lost(b, upstream, s, bridge.Outcome{})
+}
+
+// Lost is Uncertain by what was sent, and how. Of a request over HTTP the answer
+// may have had a body, of less than a unit (M18).
+func (m *Meter) Lost(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	if o.HTTP && o.Wire == 0 {
 		return // it was never sent

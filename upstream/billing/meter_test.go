@@ -33,7 +33,7 @@ func TestMeterCountsWhatCrossed(t *testing.T) {
 		m.Delivered(&b, "aws", stored("pump", "dt/line/a", 100), bridge.Outcome{Wire: 160})
 	}
 	m.Delivered(&b, "aws", stored("pump", "dt/line/b", 6000), bridge.Outcome{Wire: 6060})
-	m.Uncertain(&b, "aws", stored("pump", "dt/line/b", 6000), bridge.Outcome{})
+	m.Uncertain(&b, "aws", stored("pump", "dt/line/b", 6000))
 	if len(b.Adds) != 5 {
 		t.Errorf("%d changes for one series, want its 5 counters", len(b.Adds))
 	}

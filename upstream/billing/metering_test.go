@@ -116,7 +116,7 @@ func TestM26ResendsAndThrottledApart(t *testing.T) {
 	clock.set("2026-11-20 13:00")
 	m := newMeter(t, spool, frankfurt(), clock)
 	var b bridge.Batch
-	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
+	m.Uncertain(&b, "aws", to("dt/a", 6000))
 	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97})
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
