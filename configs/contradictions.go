@@ -24,6 +24,7 @@ func (c *check) contradictions() {
 	c.signatures()
 	c.failovers()
 	c.budgets()
+	c.thingConnections()
 	c.admin()
 	c.listenerPolicies()
 	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {

@@ -81,6 +81,8 @@ type gateway struct {
 	dir  string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
+
+	clock *wallClock // nil: the machine's
 }
 
 // uplinkWindow is how many messages the configured gateway has in flight.
@@ -142,6 +144,9 @@ func (g *gateway) launch() {
 		args = append(args, "--set", s)
 	}
 	cmd := exec.Command(binary(g.tb), args...)
+	if g.clock != nil {
+		g.clock.rule(cmd)
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		g.tb.Fatal(err)
