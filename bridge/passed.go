@@ -1,8 +1,8 @@
 package bridge
 
-// Passed meters a message that an upstream sent and that has been delivered
-// already: an answer to a device that waits for it. It is not stored. done is
-// called exactly once, and then the cloud may be acknowledged.
+// Passed meters a message that an upstream sent and that is not stored: it has
+// been delivered already, as the answer to a device that waits for it, or is
+// dropped. done is called exactly once, and then the cloud may be acknowledged.
 func (in *Ingest) Passed(upstream string, m *Message, wire int, done func(error)) {
 	var b Batch
 	in.meter.Received(&b, upstream, m, wire)

@@ -18,6 +18,26 @@ func (m *receivedMeter) Received(b *bridge.Batch, _ string, msg *bridge.Message,
 	b.Add("test", "received", 1)
 }
 
+// nowhere is a router that knows no topic.
+type nowhere struct{ bridge.Router }
+
+func (nowhere) Down(string, *bridge.Message) ([]bridge.Receiver, error) {
+	return nil, bridge.Errorf("route", bridge.TopicInvalid, "no topic")
+}
+
+// TestRefusedForGoodIsMetered: what the cloud has sent it bills, whether we have
+// a use for it or not (M07).
+func TestRefusedForGoodIsMetered(t *testing.T) {
+	s := openSpool(t)
+	meter := &receivedMeter{}
+	in := bridge.NewIngest(s, nowhere{}, bridge.NewClock(s.Age, func() bool { return true }), meter, &bridge.DropLog{})
+	done := make(chan error, 1)
+	in.Down("aws", &bridge.Message{Topic: "cmd/a"}, 50, func(err error) { done <- err })
+	if err := <-done; bridge.KindOf(err) != bridge.TopicInvalid || len(meter.topics) != 1 || meter.wire != 50 {
+		t.Errorf("%v, metered %q, %d bytes", err, meter.topics, meter.wire)
+	}
+}
+
 // TestPassed: what has been delivered already is metered, durably, and kept in
 // no queue.
 func TestPassed(t *testing.T) {

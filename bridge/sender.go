@@ -69,6 +69,7 @@ type Outcome struct {
 	Code   byte   // MQTT reason code, 0 when there is none
 	Reason string // reason string or error text
 	Wire   int    // bytes of the packet on the wire, both directions, without TLS
+	MQTT3  bool   // it went over MQTT 3.1.1, in which no property travels
 	HTTP   bool   // it went over HTTP, which is metered in its own way
 	Body   int    // bytes of the HTTP answer's body
 	Via    string // the upstream that took it in place of the one that it was for; empty: that one

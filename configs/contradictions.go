@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 )
 
@@ -22,6 +23,7 @@ func (c *check) contradictions() {
 	c.sandboxes()
 	c.signatures()
 	c.failovers()
+	c.budgets()
 	c.thingConnections()
 	c.admin()
 	c.listenerPolicies()
@@ -168,6 +170,21 @@ func (c *check) admin() {
 	for _, l := range c.config.Broker.Listeners {
 		if l.Address == a && !strings.HasSuffix(a, ":0") {
 			c.complain("admin.address", codeAddress, a+" is also the address of listener "+l.Name, "use another port")
+		}
+	}
+}
+
+// budgets finds budgets that are to make batches fuller where no route makes any.
+func (c *check) budgets() {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
+		batches := slices.ContainsFunc(c.config.Routes.Up, func(r rules.UpRoute) bool {
+			return r.Upstream == name && r.Steps.Batch.Format != "none"
+		})
+		for i, b := range c.config.Upstreams[name].Billing.Budgets {
+			if b.BatchAge > 0 && !batches {
+				c.complain(indexed("upstreams."+name+".billing.budgets", i)+".batch_age", codeBatch,
+					"does nothing: no route to "+quote(name)+" makes batches", "give a route batch: {format: json}, or take batch_age out")
+			}
 		}
 	}
 }

@@ -87,6 +87,7 @@ const (
 	codeFailover    = "failover"      // an upstream fails over to what cannot take over
 	codeOneWay      = "one-way"       // a way down from an upstream that has none
 	codeProperties  = "no-properties" // user properties to a broker that has none
+	codeBatch       = "no-batch"      // a budget is to fill batches, and no route makes any
 	codeRegion      = "no-region"     // a signature for nobody knows which region
 	codeSign        = "sign"          // a signature where there can be none
 	codePolicy      = "no-policy"     // a listener names a policy that is not there

@@ -100,7 +100,7 @@ func Compile(o Options) (*Table, error) {
 		}
 		if u.Steps.Any() {
 			r.raw = bridge.RawQueue(r.queue)
-			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop"})
+			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop", ttl: u.TTL})
 		}
 		t.up.add(u.From, r)
 	}
@@ -185,11 +185,18 @@ type Shaped struct {
 	Upstream string
 	Steps    shape.Options
 	Drop     bool // what a step cannot read is dropped
+
+	ttl time.Duration // 0: none
 }
 
-// Line makes the route's line, empty. One metered message of its upstream is of
-// unit bytes.
-func (s Shaped) Line(unit int) bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue, unit) }
+// Line makes the route's line, empty, on the terms of its upstream. Half of the
+// route's time to live bounds the patience.
+func (s Shaped) Line(terms shape.Terms) bridge.Line {
+	if patience := terms.Patience; patience != nil && s.ttl > 0 {
+		terms.Patience = func() time.Duration { return min(patience(), s.ttl/2) }
+	}
+	return shape.New(s.Steps, s.Drop, s.Queue, terms)
+}
 
 // Shaped lists the routes with such steps, in the order of the file, and then the
 // same for each thing with a connection of its own.

@@ -20,6 +20,9 @@ type Hooks struct {
 	// It is called for each piece of them.
 	Carried func(bytes int)
 
+	// Connecting tells of a CONNECT that is about to be written.
+	Connecting func(clientID string)
+
 	// Opened tells of a connection whose CONNECT was answered with success.
 	// What it returns is told the rest.
 	Opened func(clientID string) Connection
@@ -38,6 +41,13 @@ func (h Hooks) Open(clientID string) Connection {
 		return h.Opened(clientID)
 	}
 	return uncounted{}
+}
+
+// Hello calls Connecting.
+func (h Hooks) Hello(clientID string) {
+	if h.Connecting != nil {
+		h.Connecting(clientID)
+	}
 }
 
 type uncounted struct{}

@@ -17,7 +17,7 @@ func writeCSV(w io.Writer, b *billing.Bill) error {
 	rows := [][]string{{
 		"from", "to", "start", "upstream", "region", "account", "direction", "device", "thing", "topic", "route",
 		"metered_messages", "uncertain", "messages", "wire_bytes", "metered_bytes", "retained", "acks", "other_reading",
-		"basic_ingest", "shadow_ops", "throttled", "minutes", "usd", "estimated_usd", "not_visible",
+		"basic_ingest", "shadow_ops", "throttled", "minutes", "socket_bytes", "usd", "estimated_usd", "not_visible",
 	}}
 	totals := map[string]billing.Total{}
 	for _, t := range b.Totals {
@@ -34,7 +34,7 @@ func writeCSV(w io.Writer, b *billing.Bill) error {
 		}
 		row := []string{b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), start, n.Upstream, t.Region, t.Account, n.Direction, n.Device, n.Thing, n.Topic, n.Route}
 		for _, v := range []int64{
-			n.Units, n.Uncertain, n.Messages, n.Wire, n.Bytes, n.Retained, n.Acks, n.Other, n.Basic, n.Shadow, n.Throttled, n.Minutes,
+			n.Units, n.Uncertain, n.Messages, n.Wire, n.Bytes, n.Retained, n.Acks, n.Other, n.Basic, n.Shadow, n.Throttled, n.Minutes, n.Socket,
 		} {
 			row = append(row, strconv.FormatInt(v, 10))
 		}

@@ -73,6 +73,7 @@ func billingOf(cfg *configs.Config) map[string]billing.Options {
 	for name, u := range cfg.Upstreams {
 		o := u.Billing
 		o.MQTT3 = u.MQTT.Protocol == "3.1.1"
+		_, o.HTTP = u.HTTPS()
 		o.Region = cmp.Or(o.Region, billing.RegionOf(u.MQTT.Endpoint))
 		out[name] = o
 	}

@@ -99,11 +99,23 @@ func (t *billTable) known(total billing.Total) {
 		t.paragraph("  ", fmt.Sprintf("%s minutes of connectivity%s", thousands(total.Minutes), dollars(": $", total.USDMinutes)))
 	}
 	if total.LinkUSD != "" {
-		t.paragraph("  ", fmt.Sprintf("link: $%s for %s bytes of packets, without TLS and TCP", total.LinkUSD, thousands(total.Wire)))
+		t.paragraph("  ", link(total))
 	}
 	if total.Unsynchronised > 0 {
 		t.paragraph("  ", fmt.Sprintf("%s of them in hours that an unsynchronised clock told", thousands(total.Unsynchronised)))
 	}
+}
+
+// link says what the link costs, and for which bytes.
+func link(total billing.Total) string {
+	if total.Socket < total.Wire {
+		return fmt.Sprintf("link: $%s for %s bytes of packets; what else the sockets carry is written once a minute", total.LinkUSD, thousands(total.Wire))
+	}
+	text := fmt.Sprintf("link: $%s for %s bytes at the socket, TLS included, TCP and IP not", total.LinkUSD, thousands(total.Socket))
+	if total.Wire != total.Socket {
+		text += fmt.Sprintf("; %s of them are packets of messages", thousands(total.Wire))
+	}
+	return text
 }
 
 // fill prints the dearest topics, and how full their metered messages were.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,16 +17,36 @@ import (
 // judgeEvery is how often budgets are looked at.
 const judgeEvery = 10 * time.Second
 
-// budgets warn before an upstream costs more than it may, and then act: while
-// one is used up, what routes of low priority would send is dropped where it
-// comes in. It is the gateway's router, with that in front.
+// budgets warn before an upstream costs more than it may, and then act: batches
+// wait longer, and while a budget is used up, what routes of low priority would
+// send is dropped where it comes in. It is the gateway's router, with that in
+// front.
 type budgets struct {
 	*rules.Router
+	spool  bridge.Spool
 	health *bridge.Health
+	now    func() bridge.Instant
 	totals func(time.Time) (map[string]billing.Totals, error)
 	of     map[string]billing.Options
 
-	below atomic.Pointer[map[string]int] // upstream → priorities below are dropped; nil: none
+	kept      map[string]standing               // by key: those that act
+	unwritten atomic.Bool                       // the spool does not have them
+	acts      atomic.Pointer[map[string]action] // by upstream; nil: none
+}
+
+// action is what the budgets of one upstream do now.
+type action struct {
+	below int           // messages of routes with a priority below this are dropped
+	age   time.Duration // that messages may wait for others in batches
+}
+
+// open finds how the budgets stood when the gateway ended, and judges them.
+func (b *budgets) open() error {
+	if err := b.load(); err != nil {
+		return err
+	}
+	b.judge()
+	return nil
 }
 
 // overBudget is the reason of what no budget is left for.
@@ -34,8 +55,8 @@ const overBudget = "over-budget"
 // Up routes what a device published, but for what no budget is left for.
 func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
 	to, turned, err := b.Router.Up(p, m)
-	below := b.below.Load()
-	if below == nil || len(to) == 0 || err != nil {
+	acts := b.acts.Load()
+	if acts == nil || len(to) == 0 || err != nil {
 		return to, turned, err
 	}
 	queues := b.Table().Queues()
@@ -46,7 +67,7 @@ func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver,
 			name = products
 		}
 		i := slices.IndexFunc(queues, func(q rules.Queue) bool { return q.Name == name })
-		if i >= 0 && queues[i].Priority < (*below)[queues[i].Upstream] {
+		if i >= 0 && queues[i].Priority < (*acts)[queues[i].Upstream].below {
 			turned = append(turned, bridge.Turned{Queue: r.Queue, Fate: bridge.Dropped, Why: overBudget})
 			continue
 		}
@@ -55,51 +76,109 @@ func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver,
 	return kept, turned, nil
 }
 
+// patience is how long messages to an upstream may wait for others in batches, 0
+// when no budget says so.
+func (b *budgets) patience(upstream string) time.Duration {
+	if acts := b.acts.Load(); acts != nil {
+		return (*acts)[upstream].age
+	}
+	return 0
+}
+
 // run judges the budgets now and then, until ctx ends.
 func (b *budgets) run(ctx context.Context) {
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case now := <-tick.C:
-			b.judge(now)
+		case <-tick.C:
+			b.judge()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// judge raises and clears the warnings, and says what is dropped from now on.
-// When the ledger cannot be read, what was judged last stays.
-func (b *budgets) judge(now time.Time) {
-	totals, err := b.totals(now)
+// judge raises and clears the warnings, and says what is done from now on. When
+// the ledger cannot be read, what was judged last stays; so it does while the
+// clock, which nobody vouches for, is behind the period in which that was.
+func (b *budgets) judge() {
+	at := b.now()
+	totals, err := b.totals(at.Wall)
 	if err != nil {
+		b.act(b.kept)
 		return
 	}
-	below := map[string]int{}
+	stand := map[string]standing{}
+	for _, name := range slices.Sorted(maps.Keys(b.of)) {
+		for _, v := range b.of[name].Judge(totals[name]) {
+			id := budgetKey(name, v.Name)
+			s := standing{Period: v.At(at.Wall), Batch: v.Batch, Over: v.Over}
+			if was, ok := b.kept[id]; ok && !at.Synced && s.Period < was.Period {
+				s = was
+				v.Batch, v.Over = was.Batch && v.BatchAge > 0, was.Over
+				v.Text = "as it was in " + was.Period + ", which the clock is behind"
+			}
+			if s.Batch || s.Over {
+				stand[id] = s
+			}
+			b.tell(name, v)
+		}
+	}
+	b.act(stand)
+	b.keep(stand)
+}
+
+// tell raises, or clears, the warning of a budget.
+func (b *budgets) tell(name string, v billing.Verdict) {
+	code := strings.ToLower("budget-" + name + "-" + v.Name)
+	var done []string
+	if v.Batch {
+		done = append(done, fmt.Sprintf("batches of its routes wait up to %v until the %s ends", v.BatchAge, v.Period))
+	}
+	if v.Over && v.DropBelow > 0 {
+		done = append(done, fmt.Sprintf("messages of routes with a priority below %d are dropped until the %s ends", v.DropBelow, v.Period))
+	}
+	severity, text := bridge.Degraded, ""
+	switch {
+	case v.Over:
+		severity, text = bridge.Critical, fmt.Sprintf("budget %s of %s is used up (%s)", v.Name, name, v.Text)
+		if v.DropBelow == 0 {
+			done = append(done, "nothing is dropped")
+		}
+	case v.Batch:
+		text = fmt.Sprintf("budget %s of %s has reached %d %% (%s)", v.Name, name, v.BatchAt, v.Text)
+	case v.Warn:
+		text = fmt.Sprintf("budget %s of %s has reached %d %% (%s)", v.Name, name, v.WarnAt, v.Text)
+		done = append(done, "nothing is changed")
+	default:
+		b.health.Clear(code)
+		return
+	}
+	text += ": " + strings.Join(done, ", ") + "; raise the budget, or see ebbgate bill --forecast and ebbgate bill advise"
+	b.health.Raise(bridge.Warning{Code: code, Severity: severity, Text: text})
+}
+
+// act does what the budgets that stand so say.
+func (b *budgets) act(stand map[string]standing) {
+	acts := map[string]action{}
 	for name, o := range b.of {
-		for _, v := range o.Judge(totals[name]) {
-			code := "budget-" + name + "-" + v.Name
-			switch {
-			case v.Over && v.DropBelow > 0:
-				below[name] = max(below[name], v.DropBelow)
-				b.warn(code, bridge.Critical, fmt.Sprintf("budget %s of %s is used up (%s): messages of routes with a priority below %d are dropped until the %s ends; raise the budget, or see ebbgate bill advise", v.Name, name, v.Text, v.DropBelow, v.Period))
-			case v.Over:
-				b.warn(code, bridge.Critical, fmt.Sprintf("budget %s of %s is used up (%s): nothing is dropped; see ebbgate bill advise", v.Name, name, v.Text))
-			case v.Warn:
-				b.warn(code, bridge.Degraded, fmt.Sprintf("budget %s of %s has reached %d %% (%s); see ebbgate bill --forecast", v.Name, name, v.WarnAt, v.Text))
-			default:
-				b.health.Clear(code)
+		for _, v := range o.Budgets {
+			s, a := stand[budgetKey(name, v.Name)], acts[name]
+			if s.Batch {
+				a.age = max(a.age, v.BatchAge)
+			}
+			if s.Over {
+				a.below = max(a.below, v.DropBelow)
+			}
+			if a != (action{}) {
+				acts[name] = a
 			}
 		}
 	}
-	if len(below) == 0 {
-		b.below.Store(nil)
+	if len(acts) == 0 {
+		b.acts.Store(nil)
 		return
 	}
-	b.below.Store(&below)
-}
-
-func (b *budgets) warn(code string, severity bridge.Severity, text string) {
-	b.health.Raise(bridge.Warning{Code: strings.ToLower(code), Severity: severity, Text: text})
+	b.acts.Store(&acts)
 }

@@ -4,62 +4,106 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/rules/shape"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
-func TestBudgetsWarnThenDropTheLowest(t *testing.T) {
+// oneKey is a spool that keeps one value.
+type oneKey struct {
+	bridge.Spool
+	value  []byte
+	writes int
+	fails  error
+}
+
+func (s *oneKey) Get(string, string) ([]byte, error) { return s.value, nil }
+
+func (s *oneKey) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	s.writes++
+	if s.fails == nil {
+		s.value = b.Puts[0].Value
+	}
+	done(0, s.fails)
+}
+
+// budgeted is budgets of three routes: two to aws, of which telemetry batches,
+// and one elsewhere.
+type budgeted struct {
+	*budgets
+	t     *testing.T
+	at    bridge.Instant
+	spent billing.Totals
+	fails error // of the ledger
+
+	dropped []bridge.Turned
+}
+
+func newBudgeted(t *testing.T, disk *oneKey, all ...billing.Budget) *budgeted {
+	t.Helper()
 	o := rules.DefaultOptions()
 	o.Match = "all"
-	for name, priority := range map[string]int{"telemetry": 2, "alarms": 7} {
-		r := rules.DefaultUpRoute()
-		r.Name, r.Upstream, r.From, r.Priority = name, "aws", "dt/#", priority
-		if name == "telemetry" { // its messages wait for a step first
-			r.Steps.Compress = "gzip"
+	for _, r := range []struct {
+		name, upstream string
+		priority       int
+	}{{"telemetry", "aws", 2}, {"alarms", "aws", 7}, {"site", "lan", 0}} {
+		u := rules.DefaultUpRoute()
+		u.Name, u.Upstream, u.From, u.Priority = r.name, r.upstream, "dt/#", r.priority
+		if r.name == "telemetry" {
+			u.Steps.Batch.Format = shape.JSON
 		}
-		o.Up = append(o.Up, r)
+		o.Up = append(o.Up, u)
 	}
-	elsewhere := rules.DefaultUpRoute()
-	elsewhere.Name, elsewhere.Upstream, elsewhere.From, elsewhere.Priority = "site", "lan", "dt/#", 0
-	o.Up = append(o.Up, elsewhere)
 	table, err := rules.Compile(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var spent billing.Totals
-	var failed error
-	b := &budgets{
-		Router: rules.NewRouter(table), health: new(bridge.Health),
+	b := &budgeted{t: t, at: bridge.Instant{Wall: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Synced: true}}
+	b.budgets = &budgets{
+		Router: rules.NewRouter(table), spool: disk, health: new(bridge.Health),
+		now: func() bridge.Instant { return b.at },
 		totals: func(time.Time) (map[string]billing.Totals, error) {
-			return map[string]billing.Totals{"aws": spent}, failed
+			return map[string]billing.Totals{"aws": b.spent}, b.fails
 		},
-		of: map[string]billing.Options{"aws": {Budgets: []billing.Budget{
-			{Name: "monthly", Period: billing.PerMonth, USD: "10", WarnAt: 80, DropBelow: 5},
-			{Name: "daily", Period: billing.PerDay, Messages: 1000, WarnAt: 100},
-		}}},
+		of: map[string]billing.Options{"aws": {Budgets: all}},
 	}
-	var dropped []bridge.Turned
-	routed := func() int {
-		t.Helper()
-		to, turned, err := b.Up(&bridge.Principal{ClientID: "pump"}, &bridge.Message{Topic: "dt/a"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		dropped = append(dropped, turned...)
-		return len(to)
+	return b
+}
+
+// routed is how many routes take a message.
+func (b *budgeted) routed() int {
+	b.t.Helper()
+	to, turned, err := b.Up(&bridge.Principal{ClientID: "pump"}, &bridge.Message{Topic: "dt/a"})
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	state := func() (severity bridge.Severity, warnings int) {
-		b.judge(time.Now())
-		for _, w := range b.health.Warnings() {
-			severity = max(severity, w.Severity)
-			warnings++
-		}
-		return severity, warnings
+	b.dropped = append(b.dropped, turned...)
+	return len(to)
+}
+
+func (b *budgeted) start() *budgeted {
+	b.t.Helper()
+	if err := b.open(); err != nil {
+		b.t.Fatal(err)
 	}
+	return b
+}
+
+func (b *budgeted) said(words string) bool {
+	return slices.ContainsFunc(b.health.Warnings(), func(w bridge.Warning) bool { return strings.Contains(w.Text, words) })
+}
+
+var monthly = billing.Budget{Name: "monthly", Period: billing.PerMonth, USD: "10", WarnAt: 80, BatchAt: 90, BatchAge: 5 * time.Minute, DropBelow: 5}
+
+func TestBudgetsWarnThenDropTheLowest(t *testing.T) {
+	plain := monthly
+	plain.BatchAge = 0
+	b := newBudgeted(t, new(oneKey), plain, billing.Budget{Name: "daily", Period: billing.PerDay, Messages: 1000, WarnAt: 100, BatchAt: 90}).start()
 	for _, c := range []struct {
 		usd      int64
 		today    int64
@@ -69,25 +113,97 @@ func TestBudgetsWarnThenDropTheLowest(t *testing.T) {
 	}{
 		{7, 0, 0, bridge.Notice, 3},
 		{8, 0, 1, bridge.Degraded, 3},
-		{10, 0, 1, bridge.Critical, 2}, // telemetry is dropped; alarms and the other upstream are not
+		{9, 0, 1, bridge.Degraded, 3},
+		{10, 0, 1, bridge.Critical, 2}, // telemetry is dropped, though it waits for its batch; alarms and the other upstream are not
 		{10, 1000, 2, bridge.Critical, 2},
 		{0, 1000, 1, bridge.Critical, 3}, // a new month; the day's budget only warns
 		{0, 0, 0, bridge.Notice, 3},
 	} {
-		spent = billing.Totals{USDMonth: big.NewRat(c.usd, 1), UnitsToday: c.today}
-		severity, warnings := state()
-		if n := routed(); severity != c.severity || warnings != c.warnings || n != c.routed {
-			t.Errorf("$%d, %d today: severity %v, %d warnings, %d receivers", c.usd, c.today, severity, warnings, n)
+		b.spent = billing.Totals{USDMonth: big.NewRat(c.usd, 1), UnitsToday: c.today}
+		b.judge()
+		severity, warnings := bridge.Notice, b.health.Warnings()
+		for _, w := range warnings {
+			severity = max(severity, w.Severity)
+		}
+		if n := b.routed(); severity != c.severity || len(warnings) != c.warnings || n != c.routed || b.patience("aws") != 0 {
+			t.Errorf("$%d, %d today: severity %v, %d warnings, %d receivers", c.usd, c.today, severity, len(warnings), n)
 		}
 	}
 	want := bridge.Turned{Queue: "raw/up/aws/telemetry", Fate: bridge.Dropped, Why: "over-budget"}
-	if !slices.Equal(dropped, []bridge.Turned{want, want}) {
-		t.Errorf("%+v", dropped)
+	if !slices.Equal(b.dropped, []bridge.Turned{want, want}) {
+		t.Errorf("%+v", b.dropped)
 	}
-	spent = billing.Totals{USDMonth: big.NewRat(10, 1)}
-	state()
-	spent, failed = billing.Totals{}, errors.New("damaged")
-	if state(); routed() != 2 {
-		t.Error("a ledger that cannot be read ended a budget")
+}
+
+// A budget that nears its end makes batches wait longer, until the next period.
+func TestBudgetsBatchHarderBeforeTheyDrop(t *testing.T) {
+	disk := new(oneKey)
+	b := newBudgeted(t, disk, monthly).start()
+	stands := func(what string, usd int64, age time.Duration, routed int, words string) {
+		t.Helper()
+		b.spent = billing.Totals{USDMonth: big.NewRat(usd, 1)}
+		b.judge()
+		if got, n := b.patience("aws"), b.routed(); got != age || n != routed || b.patience("lan") != 0 || words != "" && !b.said(words) {
+			t.Errorf("%s: batches wait %v, %d receivers, warnings %+v", what, got, n, b.health.Warnings())
+		}
 	}
+	stands("before", 8, 0, 3, "nothing is changed")
+	stands("near its end", 9, 5*time.Minute, 3, "wait up to 5m0s until the month ends")
+	stands("used up", 10, 5*time.Minute, 2, "below 5 are dropped")
+	writes := disk.writes
+	stands("used up still", 11, 5*time.Minute, 2, "")
+	if disk.writes != writes {
+		t.Error("what has not changed was written again")
+	}
+	b.at.Wall = b.at.Wall.AddDate(0, 1, 0)
+	stands("the next month", 0, 0, 3, "")
+	if len(b.health.Warnings()) != 0 || strings.Contains(string(disk.value), "2026") {
+		t.Errorf("a new month still has %+v, and the spool %s", b.health.Warnings(), disk.value)
+	}
+}
+
+// How a budget stands outlives the process, a ledger that cannot be read, and a
+// clock that is behind (U7).
+func TestBudgetsStandAfterARestart(t *testing.T) {
+	disk := new(oneKey)
+	b := newBudgeted(t, disk, monthly)
+	b.spent = billing.Totals{USDMonth: big.NewRat(10, 1)}
+	disk.fails = errors.New("full")
+	b.start()
+	if disk.fails = nil; disk.value != nil {
+		t.Fatal("written to a full disk")
+	}
+	b.judge() // and written now
+	check := func(what string, routed int, age time.Duration) {
+		t.Helper()
+		if n := b.routed(); n != routed || b.patience("aws") != age {
+			t.Errorf("%s: %d receivers, batches wait %v", what, n, b.patience("aws"))
+		}
+	}
+	b = newBudgeted(t, disk, monthly)
+	b.fails = errors.New("damaged")
+	b.start()
+	check("a ledger that cannot be read", 2, 5*time.Minute)
+
+	b = newBudgeted(t, disk, monthly)
+	b.at = bridge.Instant{Wall: time.Date(1970, 1, 1, 0, 5, 0, 0, time.UTC)}
+	b.start()
+	check("a clock of 1970", 2, 5*time.Minute)
+	if !b.said("as it was in 2026-11") {
+		t.Errorf("%+v", b.health.Warnings())
+	}
+	b.at.Wall = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	b.judge()
+	check("a later month, unsynchronised", 3, 0)
+
+	b = newBudgeted(t, disk, monthly)
+	b.at.Wall = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	b.start()
+	check("a synchronised clock", 3, 0)
+
+	disk.value = []byte("damaged")
+	b = newBudgeted(t, disk, monthly)
+	b.spent = billing.Totals{USDMonth: big.NewRat(9, 1)}
+	b.start()
+	check("what is kept is damaged", 3, 5*time.Minute)
 }

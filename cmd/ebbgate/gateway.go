@@ -94,10 +94,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
-	g.budgets = &budgets{Router: g.router, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
+	g.budgets = &budgets{Router: g.router, spool: g.spool, health: g.health, of: bills, now: g.clock.Now, totals: func(now time.Time) (map[string]billing.Totals, error) {
 		return g.ledger.Totals(now, g.meter.Pace)
 	}}
-	g.budgets.judge(time.Now())
+	if err = g.budgets.open(); err != nil {
+		return nil, err
+	}
 	g.ingest = bridge.NewIngest(g.spool, g.budgets, g.clock, g.meter, g.drops)
 	g.ingest.Trust(bridge.Behind{Gateways: cfg.Gateway.Behind})
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
@@ -137,6 +139,9 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	// Senders outlive the listeners: they let what they can go to the cloud.
 	sending, endSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer endSending()
+	// The meter outlives the senders: it bills their last words.
+	metering, endMetering := context.WithCancel(context.WithoutCancel(ctx))
+	defer endMetering()
 
 	var senders, front errgroup.Group
 	fail := func(err error) error {
@@ -151,7 +156,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
-	front.Go(func() error { return g.meter.Run(sending) })
+	front.Go(func() error { return g.meter.Run(metering) })
 	front.Go(func() error { g.budgets.run(ctx); return nil })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
@@ -162,7 +167,9 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)
 	g.drain(g.cfg.ShutdownTimeout)
 	endSending()
-	err := errors.Join(senders.Wait(), front.Wait(), g.close())
+	sent := senders.Wait()
+	endMetering()
+	err := errors.Join(sent, front.Wait(), g.close())
 	g.log.Info("stopped")
 	return err
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // cloudQueues are the queues of one upstream.
@@ -127,10 +129,11 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 		out = append(out, bridge.NewShaper(c, g.spool, g.drops, g.health, g.log))
 		raw = append(raw, bridge.RawQueue(c.Queue))
 	}
-	unit := int(g.cfg.Upstreams[name].Billing.Unit)
-	line := func(s rules.Shaped) func() bridge.Line {
-		return func() bridge.Line { return s.Line(unit) }
+	terms := shape.Terms{
+		Unit:     int(g.cfg.Upstreams[name].Billing.Unit),
+		Patience: func() time.Duration { return g.budgets.patience(name) },
 	}
+	line := func(s rules.Shaped) func() bridge.Line { return func() bridge.Line { return s.Line(terms) } }
 	for _, s := range table {
 		if s.Upstream != name {
 			continue

@@ -8,7 +8,6 @@ import (
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
-	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/https"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
@@ -35,18 +34,16 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.health.Raise(w)
 		},
 		Clear: func(code string) { g.health.Clear(code + "-" + name) },
-		Drop:  func(reason string, m *bridge.Message) { g.drops.Count(reason, name, m.Topic) },
-		Opened: func(clientID string) upstream.Connection {
-			return g.meter.Opened(name, clientID, billing.Connection{})
+		Drop: func(reason string, m *bridge.Message) {
+			g.drops.Count(reason, name, m.Topic)
+			g.ingest.Passed(name, m, 0, func(error) {}) // it was billed; its bytes are the socket's
 		},
 	}
 	metered, err := g.openGate(c, u.Metered)
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
-	if metered != nil {
-		hooks.Carried = c.gate.Carried
-	}
+	hooks = g.counting(hooks, name, c.gate)
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
@@ -54,7 +51,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up, err := g.withFailover(name, o, i, shared, own)
+		up, err := g.withFailover(name, o, i, shared, own, c.gate)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}

@@ -153,7 +153,9 @@ func (m *shapeModel) shape(commits int) {
 	resting := make(chan struct{}, 1)
 	sh := bridge.NewShaper(bridge.ShaperConfig{
 		Queue: shapedQueue,
-		Line:  func() bridge.Line { return &restLine{shape.New(m.options, false, shapedQueue, shape.Unit), resting} },
+		Line: func() bridge.Line {
+			return &restLine{shape.New(m.options, false, shapedQueue, shape.Terms{Unit: shape.Unit}), resting}
+		},
 	}, d, m.drops(d), new(bridge.Health), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

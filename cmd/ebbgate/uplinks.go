@@ -10,6 +10,7 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/failover"
 	"github.com/ebbgate/ebbgate/upstream/https"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -46,10 +47,29 @@ func (g *gateway) openUplink(name string, l leg, id string, shared upstream.Shar
 	return up, nil
 }
 
+// counting meters a connection's life and bytes as those of an upstream. gate is
+// told of the bytes too, unless it is nil: its budget is the link's, whoever is
+// reached over it.
+func (g *gateway) counting(h upstream.Hooks, name string, gate *metered.Gate) upstream.Hooks {
+	h.Connecting = func(clientID string) { g.meter.Connecting(name, clientID, billing.Connection{}) }
+	h.Opened = func(clientID string) upstream.Connection {
+		return g.meter.Opened(name, clientID, billing.Connection{})
+	}
+	carried := g.meter.Carrier(name)
+	h.Carried = carried
+	if gate != nil {
+		h.Carried = func(bytes int) {
+			carried(bytes)
+			gate.Carried(bytes)
+		}
+	}
+	return h
+}
+
 // withFailover puts those that take over behind the i-th sender to an upstream, if
 // there are any: the upstream that its failover names, the one that that one's
 // names, and so on.
-func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks) (uplink, error) {
+func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks, gate *metered.Gate) (uplink, error) {
 	c := &chain{}
 	var members []failover.Member
 	for step, at := range configs.Chain(g.cfg.Upstreams, name) {
@@ -59,7 +79,7 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 		}
 		log := g.log.With("upstream", at)
 		if step > 0 {
-			own, id = g.onBehalf(hooks, step, at), upstream.ClientID(configs.FailoverID(to, name), i)
+			own, id = g.onBehalf(hooks, step, at, gate), upstream.ClientID(configs.FailoverID(to, name), i)
 			log = log.With("for", name)
 		}
 		legs := g.legs(at, to, shared.Gate)
@@ -93,16 +113,12 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 
 // onBehalf are the hooks of the step-th upstream that takes over: its warnings are
 // told from those of the others, and its connections are on its own bill.
-func (g *gateway) onBehalf(h upstream.Hooks, step int, to string) upstream.Hooks {
+func (g *gateway) onBehalf(h upstream.Hooks, step int, to string, gate *metered.Gate) upstream.Hooks {
 	mark := "-failover"
 	if step > 1 {
 		mark = fmt.Sprintf("-failover-%d", step)
 	}
-	h = marked(h, mark)
-	h.Opened = func(clientID string) upstream.Connection {
-		return g.meter.Opened(to, clientID, billing.Connection{})
-	}
-	return h
+	return g.counting(marked(h, mark), to, gate)
 }
 
 // marked tells a sender's warnings from those of the others of its chain.

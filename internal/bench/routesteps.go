@@ -138,7 +138,7 @@ func throughLine(edit func(*shape.Options)) func(i int) {
 	o := shape.DefaultOptions()
 	edit(&o)
 	const queue = "up/cloud/telemetry"
-	line, all := shape.New(o, false, queue, shape.Unit), messages()
+	line, all := shape.New(o, false, queue, shape.Terms{Unit: shape.Unit}), messages()
 	out := func(*bridge.Product) {}
 	return func(i int) {
 		age := time.Duration(i) * time.Second / manySensors
@@ -163,7 +163,7 @@ func splitting() (func(int), error) {
 	o := shape.DefaultOptions()
 	o.Split = 128 << 10
 	const queue = "up/cloud/telemetry"
-	line, payload, parts := shape.New(o, false, queue, shape.Unit), make([]byte, largePayload), 0
+	line, payload, parts := shape.New(o, false, queue, shape.Terms{Unit: shape.Unit}), make([]byte, largePayload), 0
 	out := func(p *bridge.Product) { parts = len(p.Records) }
 	handle := func(i int) {
 		line.Take(stored(bridge.Message{Topic: "dt/large", Payload: payload}, queue, i, 0), out)
@@ -180,7 +180,7 @@ func decoding(edit func(*shape.Options)) func() (func(int), error) {
 		o := shape.DefaultOptions()
 		edit(&o)
 		const queue = "up/cloud/telemetry"
-		line, all := shape.New(o, false, queue, shape.Unit), messages()
+		line, all := shape.New(o, false, queue, shape.Terms{Unit: shape.Unit}), messages()
 		var made []shape.Received
 		out := func(p *bridge.Product) {
 			for _, r := range p.Records {

@@ -58,15 +58,15 @@ func Mosquitto(tb testing.TB, o MosquittoOptions) *Broker {
 	// binds it, so a few pairs are tried.
 	var err error
 	for range 5 {
-		b.Addr = freeAddr(tb)
+		b.Addr = FreeAddr(tb)
 		if o.TLS {
-			b.TLSAddr = freeAddr(tb)
+			b.TLSAddr = FreeAddr(tb)
 		}
 		if o.WebSocket {
-			b.WSAddr = freeAddr(tb)
+			b.WSAddr = FreeAddr(tb)
 		}
 		if o.WebSocket && o.TLS {
-			b.WSSAddr = freeAddr(tb)
+			b.WSSAddr = FreeAddr(tb)
 		}
 		b.configure(o)
 		if err = b.start(); err == nil {
@@ -192,7 +192,7 @@ func (b *Broker) configure(o MosquittoOptions) {
 	if len(o.ACL) > 0 {
 		global("acl_file", b.file("acl", strings.Join(o.ACL, "\n")+"\n"))
 	}
-	_, port, _ := net.SplitHostPort(b.Addr) // freeAddr made it
+	_, port, _ := net.SplitHostPort(b.Addr) // FreeAddr made it
 	lines = append(lines, "listener "+port+" 127.0.0.1")
 	if o.TLS {
 		cert := b.CA.Server("mosquitto")
@@ -233,14 +233,4 @@ func (b *Broker) file(name, text string) string {
 		b.tb.Fatalf("write %s: %v", path, err)
 	}
 	return path
-}
-
-func freeAddr(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatalf("find a free port: %v", err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -21,6 +21,8 @@ type billRecorder struct {
 
 	mu     sync.Mutex
 	units  map[string]int64 // by what was metered
+	bytes  int64            // that were handed on
+	passes int              // directions of connections that are open
 	conns  map[net.Conn]bool
 	closed bool
 }
@@ -69,6 +71,44 @@ func (r *billRecorder) accept() {
 	}
 }
 
+// noted counts the bytes that are handed on.
+type noted struct {
+	net.Conn
+	r *billRecorder
+}
+
+func (n noted) Write(p []byte) (int, error) {
+	n.r.note(len(p), 0)
+	return n.Conn.Write(p)
+}
+
+func (r *billRecorder) note(bytes, passes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bytes += int64(bytes)
+	r.passes += passes
+}
+
+// carried is the bytes that were handed on, both ways.
+func (r *billRecorder) carried() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
+}
+
+// settled waits until all connections are over.
+func (r *billRecorder) settled(t *testing.T) {
+	t.Helper()
+	over := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.passes == 0
+	}
+	if !until(30*time.Second, over) {
+		t.Fatal("a connection of the gateway is still open")
+	}
+}
+
 // cut ends all connections, wherever they are.
 func (r *billRecorder) cut() {
 	r.mu.Lock()
@@ -81,10 +121,12 @@ func (r *billRecorder) cut() {
 
 // pass hands the bytes on, and counts the packets that passed whole.
 func (r *billRecorder) pass(from, to net.Conn, up bool) {
+	r.note(0, 1)
+	defer r.note(0, -1)
 	defer from.Close()
 	defer to.Close()
 	aliases := map[uint16]string{}
-	whole := io.TeeReader(from, to)
+	whole := io.TeeReader(from, noted{to, r})
 	for {
 		p, err := packets.ReadPacket(whole)
 		if err != nil {

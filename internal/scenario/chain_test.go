@@ -125,7 +125,7 @@ func TestUncertainWhenItFailsOverDownAChain(t *testing.T) {
 	atThird.hears(t, third.Addr, "counter")
 	g := newGateway(t, site{Endpoint: "mqtt://" + link.Addr, Set: []string{
 		"upstreams.cloud.failover.to=second", "upstreams.cloud.failover.after=1s",
-		"upstreams.second.endpoint=mqtt://" + freeAddr(t),
+		"upstreams.second.endpoint=mqtt://" + peers.FreeAddr(t),
 		"upstreams.second.failover.to=third", "upstreams.second.failover.after=1s",
 		"upstreams.third.endpoint=mqtt://" + third.Addr,
 		"upstreams.third.limits.messages_per_second=0", "upstreams.third.limits.bytes_per_second=0",

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"testing"
 	"text/template"
 	"time"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // site is what a scenario chooses of a gateway's configuration.
@@ -91,7 +92,7 @@ const uplinkWindow = 100
 func newGateway(tb testing.TB, s site) *gateway {
 	tb.Helper()
 	g := &gateway{site: s, tb: tb, dir: tb.TempDir()}
-	g.Listen, g.Admin = freeAddr(tb), freeAddr(tb)
+	g.Listen, g.Admin = peers.FreeAddr(tb), peers.FreeAddr(tb)
 	if g.Data == "" {
 		g.Data = filepath.Join(g.dir, "data")
 	}
@@ -251,16 +252,6 @@ func cli(tb testing.TB, dir string, args ...string) (code int, stdout, stderr st
 	defer timer.Stop()
 	_ = cmd.Wait() // the exit code says it
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
-}
-
-func freeAddr(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func tail(s string, n int) string {

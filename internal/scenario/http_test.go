@@ -68,7 +68,7 @@ type webGateway struct {
 
 func newWebGateway(t *testing.T, endpoint string) *webGateway {
 	t.Helper()
-	g := &webGateway{policyGateway: newPolicyGateway(t, endpoint), web: freeAddr(t), press: map[string]*peers.Cert{}}
+	g := &webGateway{policyGateway: newPolicyGateway(t, endpoint), web: peers.FreeAddr(t), press: map[string]*peers.Cert{}}
 	var text strings.Builder
 	if err := webConfig.Execute(&text, struct {
 		site

@@ -15,6 +15,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/internal/tally"
 )
 
@@ -55,7 +56,7 @@ func TestLimits(t *testing.T) {
 	messages := scaled(100_000, 5_000)
 	devices := scaled(400, 50) // the more, the more even their shares
 	r := record(t, sandboxed(t), 200*time.Millisecond, inbound)
-	away := freeAddr(t)
+	away := peers.FreeAddr(t)
 	g := newGateway(t, site{Endpoint: "mqtt://" + away, Set: []string{
 		fmt.Sprintf("upstreams.cloud.connections=%d", connections),
 		fmt.Sprintf("upstreams.cloud.limits.messages_per_second=%d", rate),

@@ -28,7 +28,7 @@ func commanded(may ...string) []string {
 // changing is a gateway with a device and somebody who may do everything.
 func changing(t *testing.T, extra ...string) (g *policyGateway, dev, admin *peers.Cert) {
 	t.Helper()
-	g = newPolicyGateway(t, "mqtt://"+freeAddr(t), extra...)
+	g = newPolicyGateway(t, "mqtt://"+peers.FreeAddr(t), extra...)
 	dev, admin = g.ca.Client("dev", peers.Validity{}), g.ca.Client("admin", peers.Validity{})
 	g.policy("device", commanded("a", "b")...)
 	g.policy("admin", `{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}`)

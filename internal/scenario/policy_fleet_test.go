@@ -165,7 +165,7 @@ func TestPolicyChangeOfAFleet(t *testing.T) {
 	n := scaled(10_000, 1_000)
 	ctx, cancel := context.WithTimeout(t.Context(), scaled(8*time.Minute, 2*time.Minute))
 	defer cancel()
-	g := newPolicyGateway(t, "mqtt://"+freeAddr(t))
+	g := newPolicyGateway(t, "mqtt://"+peers.FreeAddr(t))
 	var things strings.Builder
 	var certs []*peers.Cert
 	things.WriteString("things:\n")

@@ -31,7 +31,7 @@ type batcher struct {
 	codec   *codec
 	limit   int // metered bytes
 	count   int
-	age     time.Duration
+	age     func() time.Duration
 
 	groups  map[groupKey]*group
 	oldest  []*group      // by the age of their first message
@@ -65,15 +65,23 @@ type element struct {
 	it   *item
 }
 
-func newBatcher(o Batch, c *codec, unit int) *batcher {
+func newBatcher(o Batch, c *codec, terms Terms) *batcher {
 	b := &batcher{
-		framing: framings[o.Format], codec: c, limit: o.Limit(unit), count: o.Count, age: o.Age,
+		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience),
 		groups: map[groupKey]*group{}, next: never,
 	}
 	if b.count == 0 {
 		b.count = bridge.MaxMembers
 	}
 	return b
+}
+
+// waits is how long a message may wait for others, asked anew for each.
+func (o Batch) waits(patience func() time.Duration) func() time.Duration {
+	if patience == nil {
+		return func() time.Duration { return o.Age }
+	}
+	return func() time.Duration { return max(o.Age, patience()) }
 }
 
 func (b *batcher) take(it *item, next func(*item)) {
@@ -154,7 +162,7 @@ func (b *batcher) add(g *group, e element) {
 	g.plain += len(e.data)
 	g.members += len(e.it.members)
 	b.waiting += heldBytes + len(e.data)
-	g.due = min(g.due, e.it.rec.Age+b.age, endOf(e.it.rec))
+	g.due = min(g.due, e.it.rec.Age+b.age(), endOf(e.it.rec))
 	b.next = min(b.next, g.due)
 	if g.head.add(e.it) {
 		g.head.overhead = b.overhead(g)

@@ -29,7 +29,7 @@ func FuzzReading(f *testing.F) {
 			if len(o.Validate(Around{})) > 0 {
 				return
 			}
-			b := &bench{t: t, line: New(o, drop, queue, Unit), size: map[bridge.Place]int{}}
+			b := &bench{t: t, line: New(o, drop, queue, Terms{Unit: Unit}), size: map[bridge.Place]int{}}
 			for i, p := range [][]byte{first, second, first, second, []byte(`{"v":2}`)} {
 				b.give(reading("dt/a", string(p), time.Duration(i)*time.Second))
 			}

@@ -13,10 +13,18 @@ type line struct {
 	split int // payloads above go in parts, 0: none
 }
 
+// Terms are what a route's upstream says for its batches.
+type Terms struct {
+	Unit int // bytes of one metered message; 0 is [Unit]
+	// Patience is asked for each message how long it may wait for others, and
+	// counts where that is longer than what the route says: the age of a batch may
+	// change while it is used. It must not block; nil is what the route says.
+	Patience func() time.Duration
+}
+
 // New makes the line of a route, empty. Products go to queue. With drop, messages
-// that a step would have to read and cannot are dropped. One metered message is of
-// unit bytes; 0 is [Unit].
-func New(o Options, drop bool, queue string, unit int) bridge.Line {
+// that a step would have to read and cannot are dropped.
+func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
 	l := &line{queue: queue, split: int(o.Split)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
@@ -26,7 +34,7 @@ func New(o Options, drop bool, queue string, unit int) bridge.Line {
 	}
 	switch {
 	case o.Batch.on():
-		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), unit))
+		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), terms))
 	case o.Compress != None:
 		l.steps = append(l.steps, &compressor{newCodec(o.Compress)})
 	}

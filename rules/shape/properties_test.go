@@ -101,7 +101,7 @@ func TestBatchFollowsTheUnit(t *testing.T) {
 	}
 	o := DefaultOptions()
 	o.Batch.Format = JSON
-	b := &bench{t: t, line: New(o, false, queue, 5000), size: map[bridge.Place]int{}}
+	b := &bench{t: t, line: New(o, false, queue, Terms{Unit: 5000}), size: map[bridge.Place]int{}}
 	for i := range 400 {
 		b.give(reading("dt/a", sensor(i, 60), 0))
 	}

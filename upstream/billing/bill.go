@@ -40,7 +40,7 @@ type Total struct {
 	USDUncertain   string `json:"usd_uncertain,omitempty"` // more, if every uncertain unit was billed
 	Estimated      string `json:"estimated_usd,omitempty"` // of what was declared: rules, actions, subscribers; and shadow operations
 	EstimatedRange string `json:"estimated_range,omitempty"`
-	LinkUSD        string `json:"link_usd,omitempty"` // of Wire, by the link's price
+	LinkUSD        string `json:"link_usd,omitempty"` // of LinkBytes, by the link's price
 	PricesAsOf     string `json:"prices_as_of,omitempty"`
 	PriceStatus    string `json:"price_status,omitempty"` // sourced | inferred | unverified: the least well known of those used
 	EstimateStatus string `json:"estimate_status,omitempty"`
@@ -86,11 +86,11 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 		return nil, fmt.Errorf("billing: %s to %s is not a span within one month", from.Format(time.DateTime), to.Format(time.DateTime))
 	}
 	bill := &Bill{From: from.UTC(), To: to.UTC(), Totals: []Total{}, NotVisible: NotVisible()}
-	totals, before := l.empty(), map[string]Usage{}
+	totals, before := l.empty(), shared{}
 	lines := map[Line]*Counts{}
 	err := l.scan(monthStart.Format(monthLayout), func(start time.Time, synced bool, s series, c Counts) {
 		if start.Before(from) {
-			before[s.upstream] = before[s.upstream].Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
+			before.add(l.accountOf(s.upstream), Usage{Messages: c.Units, Minutes: c.Minutes})
 			return
 		}
 		if !start.Before(to) {
@@ -123,7 +123,8 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 	bill.Lines = sorted(lines)
 	l.estimate(bill.Lines, totals)
 	for _, name := range slices.Sorted(maps.Keys(totals)) {
-		l.price(totals[name], before[name])
+		l.price(totals[name], before[l.accountOf(name)])
+		before.add(l.accountOf(name), Usage{Messages: totals[name].Units, Minutes: totals[name].Minutes})
 		bill.Totals = append(bill.Totals, *totals[name])
 	}
 	for i := range bill.Lines {
@@ -140,19 +141,21 @@ func (l *Ledger) empty() map[string]*Total {
 	return out
 }
 
-// price sets the total's costs, after what was used before in the same month.
+// price sets the total's costs, after what its account has used before in the same
+// month.
 func (l *Ledger) price(t *Total, before Usage) {
 	list, o := l.prices[t.Upstream], l.options(t.Upstream)
 	if p, _ := linkPrice(o.LinkPrice); p != nil {
-		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.Wire, 1_000_000)))
+		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.LinkBytes(), 1_000_000)))
 	}
 	if list == nil {
 		return
 	}
-	before = before.Plus(o.OtherUsage.usage())
+	before = before.Plus(l.otherUsage(t.Upstream))
+	free := l.freeTier(t.Upstream)
 	used := Usage{Messages: t.Units, Minutes: t.Minutes}
 	added := func(after, u Usage) Amount {
-		a, _ := list.Added(t.Region, before.Plus(after), u, o.FreeTier)
+		a, _ := list.Added(t.Region, before.Plus(after), u, free)
 		return a
 	}
 	if _, ok := list.Cost(t.Region, used, false); !ok {

@@ -3,6 +3,7 @@ package billing
 import (
 	"math/big"
 	"testing"
+	"time"
 )
 
 func TestJudge(t *testing.T) {
@@ -24,6 +25,18 @@ func TestJudge(t *testing.T) {
 		if v.Warn != c.warn || v.Over != c.over || v.Text != c.text {
 			t.Errorf("%s: %+v", c.name, v)
 		}
+	}
+	full := Budget{Period: PerMonth, USD: "10", WarnAt: 100, BatchAt: 80, BatchAge: time.Minute}
+	if v := (Options{Budgets: []Budget{full}}).Judge(totals)[0]; v.Warn || !v.Batch {
+		t.Errorf("batches are to fill up before the warning: %+v", v)
+	}
+	full.BatchAge = 0
+	if v := (Options{Budgets: []Budget{full}}).Judge(totals)[0]; v.Batch {
+		t.Errorf("batches are to fill up, and nobody said for how long: %+v", v)
+	}
+	moment := time.Date(2026, 11, 30, 20, 0, 0, 0, time.FixedZone("UTC-5", -5*3600)) // December in UTC
+	if day, month := (Budget{Period: PerDay}).At(moment), full.At(moment); day != "2026-12-01" || month != "2026-12" {
+		t.Errorf("%s, %s", day, month)
 	}
 	if v := (Options{Budgets: []Budget{{Period: PerMonth, USD: "1", WarnAt: 1}}}).Judge(Totals{})[0]; v.Warn || v.Over {
 		t.Errorf("nothing spent, no prices: %+v", v)

@@ -14,6 +14,7 @@ type Counts struct {
 	Shadow    int64 `json:"shadow_ops"`      // shadow operations (M21)
 	Throttled int64 `json:"throttled"`       // messages that the cloud refused, and were not metered (M26)
 	Minutes   int64 `json:"minutes"`         // of connectivity (M01)
+	Socket    int64 `json:"socket_bytes"`    // at the sockets: TLS, frames, pings and attempts besides; not of one device or topic
 }
 
 func (c *Counts) add(o Counts) {
@@ -29,6 +30,7 @@ func (c *Counts) add(o Counts) {
 	c.Shadow += o.Shadow
 	c.Throttled += o.Throttled
 	c.Minutes += o.Minutes
+	c.Socket += o.Socket
 }
 
 // set puts a counter of the ledger into its field.
@@ -58,6 +60,8 @@ func (c *Counts) set(kind byte, n int64) {
 		c.Throttled = n
 	case kindMinutes:
 		c.Minutes = n
+	case kindSocket:
+		c.Socket = n
 	}
 }
 

@@ -53,13 +53,14 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 		}
 	}
 	var out []Forecast
+	before := shared{}
 	for _, t := range bill.Totals {
-		out = append(out, l.forecast(t, perDay[t.Upstream], now, monthEnd))
+		out = append(out, l.forecast(t, perDay[t.Upstream], before, now, monthEnd))
 	}
 	return out, nil
 }
 
-func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, now, monthEnd time.Time) Forecast {
+func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, before shared, now, monthEnd time.Time) Forecast {
 	f := Forecast{Upstream: t.Upstream, Now: t.Units}
 	var units, minutes []int64
 	today, _ := Today(now)
@@ -86,14 +87,15 @@ func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, now, monthEnd tim
 	}
 	f.Reasons = append(f.Reasons, fmt.Sprintf("%.1f days are left", float64(left)/float64(24*time.Hour)))
 	f.Low, f.Likely, f.Top = t.Units+rest(low), t.Units+rest(likely), t.Units+rest(top)
-	list, o := l.prices[t.Upstream], l.options(t.Upstream)
+	list, mine := l.prices[t.Upstream], l.accountOf(t.Upstream)
 	if list == nil || t.USD == "" {
 		return f
 	}
 	cost := func(messages int64) Amount {
-		a, _ := list.Added(t.Region, o.OtherUsage.usage(), Usage{Messages: messages, Minutes: t.Minutes + rest(connected)}, o.FreeTier)
+		a, _ := list.Added(t.Region, l.otherUsage(t.Upstream).Plus(before[mine]), Usage{Messages: messages, Minutes: t.Minutes + rest(connected)}, l.freeTier(t.Upstream))
 		return a
 	}
+	defer before.add(mine, Usage{Messages: f.Likely, Minutes: t.Minutes + rest(connected)})
 	f.USD, f.From, f.To = cost(f.Likely).String(), Dollars(known(cost(f.Low).Low)), Dollars(known(cost(f.Top).High))
 	f.Reasons = append(f.Reasons, fmt.Sprintf("priced by %s's list of %s, tiers over the whole month; what was estimated from declared rules is not in it", t.Region, list.AsOf))
 	return f

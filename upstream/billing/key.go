@@ -23,6 +23,7 @@ const (
 	kindShadow    = 'o' // shadow operations (M21)
 	kindThrottled = 'q' // messages that the cloud refused for now (M26)
 	kindMinutes   = 't' // minutes of connectivity (M01)
+	kindSocket    = 's' // bytes that the sockets of an upstream have carried
 )
 
 // Directions: from devices to the cloud, back, and what the connection itself

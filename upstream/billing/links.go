@@ -17,6 +17,23 @@ type Connected struct {
 	closed  bool          // guarded by meter.mu
 }
 
+// Connecting meters a CONNECT that is about to be sent: until it is answered
+// with success nobody knows whether the cloud has counted it, and a crash or a
+// cut leaves it so. A client id has one connection at a time: what an earlier
+// attempt left stays uncertain.
+func (m *Meter) Connecting(upstream, clientID string, packet Connection) {
+	s := series{upstream: upstream, direction: Link, device: clientID, prefix: ConnectPacket}
+	units := Connect(packet, int64(m.options(upstream).Unit))
+	key := m.count(s, m.options(upstream), 0, nil).key(kindUncertain)
+	m.mu.Lock()
+	m.hello[linkName{upstream, clientID}] = change{key, units}
+	m.mu.Unlock()
+	m.write([]change{{key, units}})
+}
+
+// linkName names a connection.
+type linkName struct{ upstream, clientID string }
+
 // Opened meters a CONNECT that was answered with success (M04; its answer is
 // free, M09), and begins to count the minutes of the connection (M01), which is
 // named by its client id.
@@ -33,11 +50,16 @@ func (m *Meter) OpenedAs(upstream, thing string, packet Connection) *Connected {
 func (m *Meter) opened(s series, packet Connection) *Connected {
 	at, upstream := m.now(), s.upstream
 	c := &Connected{meter: m, since: at.Mono, series: s}
+	all := m.packet(c, ConnectPacket, Connect(packet, int64(m.options(upstream).Unit)), packet.size())
 	m.mu.Lock()
 	m.links[c] = true
+	name := linkName{upstream, s.device}
+	if was, ok := m.hello[name]; ok { // it is not uncertain any more
+		delete(m.hello, name)
+		all = append(all, change{was.key, -was.n})
+	}
 	m.mu.Unlock()
-	m.packet(c, ConnectPacket, Connect(packet, int64(m.options(upstream).Unit)), packet.size())
-	m.countMinutes()
+	m.write(append(all, m.begun()...))
 	return c
 }
 
@@ -48,33 +70,38 @@ func (c *Connected) Subscribed(filters []string, user []bridge.UserProperty) {
 	for _, f := range filters {
 		size += len(f)
 	}
-	c.meter.packet(c, SubscribePacket, units, size)
+	c.meter.write(c.meter.packet(c, SubscribePacket, units, size))
 }
 
 // Closed ends the count of minutes. A minute that was begun stays counted.
 func (c *Connected) Closed() {
-	c.meter.countMinutes()
+	c.meter.write(c.meter.begun())
 	c.meter.mu.Lock()
 	defer c.meter.mu.Unlock()
 	c.closed = true
 	delete(c.meter.links, c)
 }
 
-// packet commits what one packet of a connection costs.
-func (m *Meter) packet(c *Connected, name string, units int64, bytes int) {
-	s := c.series
-	s.prefix = name
-	var b bridge.Batch
-	addMessage(&b, m.count(s, m.options(s.upstream), units, nil), units, 0, int64(bytes))
-	m.spool.Commit(&b, nil) // a spool that takes nothing has said so in the health
+// change is a counter of the ledger and what is added to it.
+type change struct {
+	key string
+	n   int64
 }
 
-// countMinutes commits the minutes that have begun since the last time. Each is
-// counted when it begins, so that a crash loses none.
-func (m *Meter) countMinutes() {
+// packet is what one packet of a connection adds.
+func (m *Meter) packet(c *Connected, name string, units int64, bytes int) []change {
+	s := c.series
+	s.prefix = name
+	k := m.count(s, m.options(s.upstream), units, nil)
+	return []change{{k.units, units}, {k.messages, 1}, {k.bytes, int64(bytes)}}
+}
+
+// begun is the minutes that have begun since the last time. Each is counted when
+// it begins, so that a crash loses none.
+func (m *Meter) begun() (out []change) {
 	at := m.now()
 	type due struct {
-		c *Connected
+		s series
 		n int64
 	}
 	var all []due
@@ -82,16 +109,42 @@ func (m *Meter) countMinutes() {
 	for c := range m.links {
 		if n := int64((at.Mono-c.since)/time.Minute) + 1 - c.counted; n > 0 && !c.closed {
 			c.counted += n
-			all = append(all, due{c, n})
+			all = append(all, due{c.series, n})
 		}
 	}
+	m.mu.Unlock()
+	for _, d := range all {
+		out = append(out, change{m.count(d.s, m.options(d.s.upstream), 0, nil).key(kindMinutes), d.n})
+	}
+	return out
+}
+
+// countMinutes commits the minutes that have begun, and what the sockets have
+// carried: along with them, or when it is much.
+func (m *Meter) countMinutes() {
+	all, least := m.begun(), int64(1)
+	if len(all) == 0 {
+		least = muchCarried
+	}
+	m.write(append(all, m.takeCarried(least)...))
+}
+
+// write commits changes, and those that could not be committed before. What
+// cannot be committed now goes with the next: a disk that is full must not make
+// the bill too small.
+func (m *Meter) write(all []change) {
+	m.mu.Lock()
+	for key, n := range m.late {
+		all = append(all, change{key, n})
+	}
+	clear(m.late)
 	m.mu.Unlock()
 	if len(all) == 0 {
 		return
 	}
 	var b bridge.Batch
-	for _, d := range all {
-		add(&b, m.count(d.c.series, m.options(d.c.series.upstream), 0, nil).key(kindMinutes), d.n)
+	for _, c := range all {
+		add(&b, c.key, c.n)
 	}
 	m.spool.Commit(&b, func(_ bridge.Seq, err error) {
 		if err == nil {
@@ -99,8 +152,8 @@ func (m *Meter) countMinutes() {
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		for _, d := range all {
-			d.c.counted -= d.n // with the next
+		for _, c := range all {
+			m.late[c.key] += c.n
 		}
 	})
 }
@@ -126,6 +179,7 @@ func (m *Meter) Run(ctx context.Context) error {
 		case <-write.C:
 			m.writeSizes(nil)
 		case <-ctx.Done():
+			m.write(m.takeCarried(1))
 			done := make(chan struct{})
 			m.writeSizes(func() { close(done) })
 			<-done

@@ -21,6 +21,10 @@ type Meter struct {
 	mark  hourMark         // when book was last found to be of the present hour
 	pace  map[string]*pace // by upstream
 	links map[*Connected]bool
+	hello map[linkName]change // CONNECTs that are not answered yet
+	late  map[string]int64    // changes that could not be committed, by key
+
+	carried sync.Map // upstream → *atomic.Int64: bytes of its sockets that no batch has
 }
 
 // NewMeter makes a meter for the named upstreams, on the ledger in spool; an
@@ -29,7 +33,7 @@ func NewMeter(spool bridge.Spool, upstreams map[string]Options, now func() bridg
 	at := now()
 	m := &Meter{
 		now: now, spool: spool, upstreams: map[string]*Options{}, book: newHourBook(hourOf(at.Wall, at.Synced)), sizes: newSizeBook(spool),
-		pace: map[string]*pace{}, links: map[*Connected]bool{},
+		pace: map[string]*pace{}, links: map[*Connected]bool{}, hello: map[linkName]change{}, late: map[string]int64{},
 	}
 	for name, o := range upstreams {
 		m.upstreams[name] = &o
@@ -56,13 +60,14 @@ var _ interface {
 // cloud's PUBACK is free (M09).
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
-	size := op.size(out, o.HTTP)
+	size := op.size(out, o)
 	units := op.publish(out, size, o, int64(op.Unit))
 	c := m.count(upSeries(upstream, s, out), op, units, func(d *daySizes) {
 		d.histogram.Add(len(out.Payload), len(out.Topic), size-len(out.Payload)-len(out.Topic), out.Retain)
 		d.dirty = true
 	})
 	addMessage(b, c, units, int64(o.Wire), int64(size+o.Body))
+	m.addCarried(b, upstream)
 	if units == 0 || o.HTTP && IsBasicIngest(out.Topic) {
 		if IsBasicIngest(out.Topic) {
 			add(b, c.key(kindBasic), Units(size, int64(op.Unit)))
@@ -80,10 +85,11 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 	}
 }
 
-// size is what is metered of a message on its way up: over MQTT 3.1.1 topic and
-// payload are all there is of it (M06).
-func (o *Options) size(out *bridge.Message, overHTTP bool) int {
-	if o.MQTT3 && !overHTTP {
+// size is what is metered of a message on its way up: over MQTT 3.1.1, which an
+// upstream speaks as configured or as found out, topic and payload are all there
+// is of it (M06).
+func (o *Options) size(out *bridge.Message, how bridge.Outcome) int {
+	if (o.MQTT3 || how.MQTT3) && !how.HTTP {
 		return len(out.Topic) + len(out.Payload)
 	}
 	return out.MeteredSize()
@@ -109,16 +115,21 @@ func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
 	m.Lost(b, upstream, s, bridge.Outcome{})
 }
 
-// Lost is Uncertain by what was sent: over HTTP the request is in question, and
-// an answer that never came is not metered.
+// Lost is Uncertain by what was sent, and how. Of a request over HTTP the answer
+// may have had a body, of less than a unit (M18).
 func (m *Meter) Lost(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
-	c := m.count(upSeries(upstream, s, out), op, 0, nil)
-	units := op.publish(out, op.size(out, false), o, int64(op.Unit))
-	if o.HTTP {
-		units = HTTPRequest(out, int64(op.Unit))
+	if o.HTTP && o.Wire == 0 {
+		return // it was never sent
 	}
-	add(b, c.key(kindUncertain), units)
+	o.HTTP = o.HTTP || op.HTTP
+	if o.HTTP {
+		o.Body = 1
+	}
+	units := op.publish(out, op.size(out, o), o, int64(op.Unit))
+	if units > 0 {
+		add(b, m.count(upSeries(upstream, s, out), op, 0, nil).key(kindUncertain), units)
+	}
 }
 
 // Refused meters a delivery that the cloud answered and did not take. What it

@@ -63,6 +63,7 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		{"M10 retained is metered twice", frankfurt(), retained, bridge.Outcome{}, Counts{Units: 6, Retained: 3}},
 		{"M11 so is the deletion of what is retained", frankfurt(), deleted, bridge.Outcome{}, Counts{Units: 2, Retained: 1}},
 		{"M06 over MQTT 3.1.1 topic and payload are all", old, typed, bridge.Outcome{}, Counts{Units: 1, Other: 1}},
+		{"M06 so over one that speaks it, as was found out", frankfurt(), typed, bridge.Outcome{MQTT3: true}, Counts{Units: 1, Other: 1}},
 		{"M16 Basic Ingest is free, its rule is not", frankfurt(), to("$aws/rules/store/dt/a", 6000), bridge.Outcome{}, Counts{Basic: 2}},
 		{"M18 HTTP with an answer", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true, Body: 20}, Counts{Units: 2}},
 		{"M18 HTTP without one", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true}, Counts{Units: 1}},

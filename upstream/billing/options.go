@@ -25,7 +25,7 @@ type Options struct {
 	MaxDevices   int         `koanf:"max_devices" doc:"Devices told apart per hour, 1 to 100000; further ones are counted together as (other)."`
 	MaxPrefixes  int         `koanf:"max_prefixes" doc:"Topic prefixes and routes told apart per device and hour, 1 to 1000; further ones are counted together as (other)."`
 	PriceList    string      `koanf:"price_list" doc:"File with prices in the form of the built-in list, to replace it; empty: the built-in one."`
-	LinkPrice    string      `koanf:"link_price_per_mb" doc:"What a megabyte (1,000,000 bytes) of the link costs in dollars, such as 0.05, for a plan that is paid by volume; empty: nothing."`
+	LinkPrice    string      `koanf:"link_price_per_mb" doc:"What a megabyte (1,000,000 bytes) of the link costs in dollars, such as 0.05, for a plan that is paid by volume; empty: nothing. Bytes are counted at the socket, TLS included, TCP and IP not."`
 
 	OtherUsage    OtherUsage     `koanf:"other_usage" doc:"What the rest of the cloud account uses in a month in this region: it uses up the free tier and the cheaper tiers are reached sooner. One gateway cannot know it."`
 	DeclaredRules []DeclaredRule `koanf:"declared_rules" doc:"What happens in the cloud to messages of a topic, for the bill's estimated column: the gateway cannot see it."`
@@ -34,6 +34,10 @@ type Options struct {
 	// MQTT3 says that the upstream speaks MQTT 3.1.1, in which no property
 	// travels and none is metered. It comes from the upstream's protocol.
 	MQTT3 bool
+
+	// HTTP says that the upstream is reached over HTTPS, so that what a crash left
+	// on the way went so. It comes from the upstream's way.
+	HTTP bool
 }
 
 // OtherUsage is what the rest of an account uses in a month.

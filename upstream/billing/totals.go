@@ -1,7 +1,9 @@
 package billing
 
 import (
+	"maps"
 	"math/big"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,18 +36,27 @@ func (l *Ledger) Totals(now time.Time, pace func(upstream string) int64) (map[st
 		return nil, err
 	}
 	out := map[string]Totals{}
-	for name, o := range l.upstreams {
-		c := closed[name]
+	before, earlier, ahead := shared{}, shared{}, shared{} // in the month by those of the account before it; before today by all of them; projected
+	for name := range l.upstreams {
+		c, live := closed[name], open[name]
+		earlier.add(l.accountOf(name), Usage{Messages: c.month + live.month - c.day - live.day, Minutes: c.minutes + live.minutes - c.dayMinutes - live.dayMinutes})
+	}
+	today := shared{}
+	for _, name := range slices.Sorted(maps.Keys(l.upstreams)) {
+		o, mine, c := l.upstreams[name], l.accountOf(name), closed[name]
 		live := open[name]
 		t := Totals{UnitsToday: c.day + live.day, UncertainToday: c.dayUncertain + live.dayUncertain, UnitsMonth: c.month + live.month}
-		cost := func(u Usage) *big.Rat {
-			a, _ := l.prices[name].Added(o.Region, o.OtherUsage.usage(), u, o.FreeTier)
+		cost := func(after shared, u Usage) *big.Rat {
+			a, _ := l.prices[name].Added(o.Region, l.otherUsage(name).Plus(after[mine]), u, l.freeTier(name))
+			after.add(mine, u)
 			return a.Rat()
 		}
-		earlier := Usage{Messages: t.UnitsMonth - t.UnitsToday, Minutes: c.minutes + live.minutes - c.dayMinutes - live.dayMinutes}
-		t.USDMonth = cost(Usage{Messages: t.UnitsMonth, Minutes: c.minutes + live.minutes})
-		t.USDToday = new(big.Rat).Sub(t.USDMonth, cost(earlier))
-		t.USDProjected = cost(Usage{Messages: pace(name) * 24 * 30, Minutes: projected(c.dayMinutes+live.dayMinutes, now)})
+		if _, begun := today[mine]; !begun {
+			today[mine] = earlier[mine]
+		}
+		t.USDMonth = cost(before, Usage{Messages: t.UnitsMonth, Minutes: c.minutes + live.minutes})
+		t.USDToday = cost(today, Usage{Messages: t.UnitsToday, Minutes: c.dayMinutes + live.dayMinutes})
+		t.USDProjected = cost(ahead, Usage{Messages: pace(name) * 24 * 30, Minutes: projected(c.dayMinutes+live.dayMinutes, now)})
 		out[name] = t
 	}
 	return out, nil

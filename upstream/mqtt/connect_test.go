@@ -72,6 +72,24 @@ func TestConnectSaysWhoWeAre(t *testing.T) {
 	}
 }
 
+// M04: each CONNECT is told of before it is written, whether it is answered or
+// not; one that is answered is told of again.
+func TestEachConnectIsToldOf(t *testing.T) {
+	told := make(chan string, 10)
+	s := serve(t,
+		func(b *broker) { expect[*packets.Connect](b); told <- "cut" },
+		func(b *broker) { b.accept(packets.Properties{}); b.drain() })
+	connect(t, quick(s.addr), upstream.Hooks{
+		Connecting: func(id string) { told <- "connecting " + id },
+		Opened:     func(id string) upstream.Connection { told <- "opened " + id; return upstream.Hooks{}.Open(id) },
+	})
+	for _, want := range []string{"connecting gateway", "cut", "connecting gateway", "opened gateway"} {
+		if got := receive(t, told, want); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestRefusalsAreWarnedOfAndTriedAgain(t *testing.T) {
 	raised := make(chan bridge.Warning, 100)
 	var health bridge.Health

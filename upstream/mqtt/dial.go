@@ -26,7 +26,7 @@ type dialer struct {
 	ways     []Way                                                       // the best first; at least one
 	known    *upstream.Ways                                              // of ways; nil: there is one only
 	tried    int                                                         // the way of the latest login that failed
-	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
+	hooks    upstream.Hooks                                              // Carried and Connecting
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
 	net      *upstream.Dialer                                            // what reach asks
 	ready    func(ctx context.Context) error                             // asked before CONNECT; nil: go on
@@ -149,7 +149,7 @@ func (d *dialer) transport(ctx context.Context, way int) (*transport, error) {
 		return nil, upstream.Explain(err)
 	}
 	raw := newSocket(dialled)
-	raw.carried = d.carried
+	raw.carried = d.hooks.Carried
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	t := &transport{way: way, e: e, raw: raw}
 	if err = d.secure(ctx, t, w); err == nil && !stop() {
@@ -206,6 +206,7 @@ func (d *dialer) login(ctx context.Context, t *transport) (*conn, error) {
 	if c.server.v3 = d.older; d.older {
 		hello, answer = d.connect3(w.Options), connack3
 	}
+	d.hooks.Hello(d.clientID)
 	if _, err := t.nc.Write(hello); err != nil {
 		return nil, closedEarly(err, t.e.secure())
 	}

@@ -55,7 +55,7 @@ type Downlink struct {
 func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, true, log)
-	reach.carried = hooks.Carried
+	reach.hooks = hooks
 	backoff := upstream.NewBackoff(o.backoff(), nil)
 	reach.ready = backoff.Reached
 	return &Downlink{

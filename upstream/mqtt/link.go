@@ -224,7 +224,7 @@ func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcom
 	if id != 0 {
 		l.window.send(id, report, size, l.begun)
 	} else {
-		c.after = append(c.after, func(err error) { report(written(size, err)) })
+		c.after = append(c.after, func(err error) { report(l.way(written(size, err))) })
 	}
 	return len(c.out) >= writeSize, nil
 }
@@ -237,6 +237,12 @@ func written(size int, err error) bridge.Outcome {
 	return bridge.Outcome{Result: bridge.ResultAcked, Wire: size}
 }
 
+// way notes in an outcome how the message went.
+func (l *link) way(o bridge.Outcome) bridge.Outcome {
+	o.MQTT3 = l.c.server.v3
+	return o
+}
+
 func (l *link) down() error { return fmt.Errorf("send: link is down: %w", l.c.reason()) }
 
 func (l *link) acked(a puback, size int) error {
@@ -247,7 +253,7 @@ func (l *link) acked(a puback, size int) error {
 	if a.code == packets.PubackQuotaExceeded {
 		l.c.bucket.Throttled()
 	}
-	o := outcomeOf(a, s.wire+size)
+	o := l.way(outcomeOf(a, s.wire+size))
 	o.More = l.c.in.ackFollows()
 	s.report(o)
 	l.leave()
@@ -300,7 +306,7 @@ func (l *link) ended(err error) {
 		if !ok {
 			break
 		}
-		s.report(bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: s.wire})
+		s.report(l.way(bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: s.wire}))
 	}
 	l.finished(err)
 }

@@ -43,7 +43,7 @@ var _ bridge.Sender = (*Uplink)(nil)
 func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hooks) *Uplink {
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, false, log)
-	reach.carried = hooks.Carried
+	reach.hooks = hooks
 	backoff := upstream.NewBackoff(o.backoff(), nil)
 	reach.ready = backoff.Reached
 	return &Uplink{
