@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,13 +27,15 @@ type images struct {
 	most int
 
 	step  sync.Mutex
+	begun bool // something delivered has been released: there is something to add up
 	taken []string
 }
 
 func (s *images) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	s.step.Lock()
+	s.begun = s.begun || slices.ContainsFunc(b.Releases, func(r bridge.Release) bool { return r.Fate == bridge.Delivered })
 	s.Spool.Commit(b, func(seq bridge.Seq, err error) {
-		if len(s.taken) < s.most && s.dice.IntN(3) == 0 {
+		if s.begun && len(s.taken) < s.most && s.dice.IntN(3) == 0 {
 			to := s.t.TempDir()
 			if err := os.CopyFS(to, os.DirFS(s.dir)); err != nil {
 				s.t.Error(err)

@@ -26,6 +26,10 @@ var samples = map[string]string{
 	"upstreams.aws.tls.key":        "certs/gateway.key",
 	"upstreams.aws.billing.region": "eu-central-1",
 
+	"upstreams.aws.as_things.things.name": "pump-7",
+	"upstreams.aws.as_things.things.cert": "certs/pump-7.crt",
+	"upstreams.aws.as_things.things.key":  "certs/pump-7.key",
+
 	"upstreams.aws.billing.budgets.name":           "monthly",
 	"upstreams.aws.billing.budgets.usd":            `"25"`,
 	"upstreams.aws.billing.declared_rules.topic":   "dt/#",
@@ -180,6 +184,8 @@ func completed(t *testing.T, dir string) *Config {
 	plain := Default()
 	plain.Gateway = cfg.Gateway
 	plain.Spool.Dir = filepath.Join(dir, plain.Spool.Dir)
+	plain.FileTransfer.Dir = filepath.Join(plain.Spool.Dir, "files")
+	plain.FileTransfer.Export.Dir = filepath.Join(plain.FileTransfer.Dir, "exports")
 	plain.Policy.Things, plain.Policy.Policies = filepath.Join(dir, plain.Policy.Things), filepath.Join(dir, plain.Policy.Policies)
 	if !reflect.DeepEqual(cfg, plain) {
 		t.Errorf("an empty file makes\n%s\nthe defaults are\n%s", Print(cfg), Print(plain))

@@ -69,11 +69,28 @@ func (c *check) files(dir string) {
 		c.file(dir, fileKey{path: at + "tls.cert", value: &u.MQTT.TLS.Cert})
 		c.file(dir, fileKey{path: at + "tls.key", value: &u.MQTT.TLS.Key})
 		c.file(dir, fileKey{path: at + "billing.price_list", value: &u.Billing.PriceList})
+		u.AsThings = resolved(dir, u.AsThings)
 		cfg.Upstreams[name] = u
 	}
+	c.own()
 	c.file(dir, fileKey{path: "spool.dir", value: &cfg.Spool.Dir, folder: true, made: true})
+	c.transferFolders(dir)
 	c.file(dir, fileKey{path: "policy.things", value: &cfg.Policy.Things})
 	c.file(dir, fileKey{path: "policy.policies", value: &cfg.Policy.Policies, folder: true})
+}
+
+// transferFolders are those of file transfer. What is not said is below the
+// spool's folder, about which everything has been said.
+func (c *check) transferFolders(dir string) {
+	f := &c.config.FileTransfer
+	c.file(dir, fileKey{path: "file_transfer.dir", value: &f.Dir, folder: true, made: true})
+	if f.Dir == "" {
+		f.Dir = filepath.Join(c.config.Spool.Dir, "files")
+	}
+	c.file(dir, fileKey{path: "file_transfer.export.dir", value: &f.Export.Dir, folder: true, made: true})
+	if f.Export.Dir == "" {
+		f.Export.Dir = filepath.Join(f.Dir, "exports")
+	}
 }
 
 func (c *check) file(dir string, k fileKey) {
@@ -99,6 +116,7 @@ func (c *check) packages() {
 	c.under("spool", "spool", cfg.Spool.Validate())
 	c.under("policy", "policy", cfg.Policy.Validate())
 	c.under("", "broker", cfg.Broker.Validate())
+	c.under("file_transfer", "file-transfer", cfg.FileTransfer.Validate())
 	c.under("routes", "routes", cfg.Routes.Validate())
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		u, at := cfg.Upstreams[name], "upstreams."+name
@@ -107,6 +125,7 @@ func (c *check) packages() {
 		}
 		c.under(at, "upstream", u.validateWays())
 		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
+		c.under(at+".as_things", "upstream", u.AsThings.Validate(u.MQTT.TLS))
 		c.under(at+".aws", "upstream", u.AWS.Validate())
 		c.under(at+".failover", "upstream", u.Failover.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())

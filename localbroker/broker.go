@@ -24,8 +24,8 @@ type Ingester interface {
 	Authorized(p *bridge.Principal, m *bridge.Message, extend func(*bridge.Batch), done func(error))
 }
 
-// Deps are what the broker works with. All but Shelf, Now, Events, Cloud and Health
-// are required.
+// Deps are what the broker works with. All but Shelf, Now, Events, Cloud, Families and
+// Health are required.
 type Deps struct {
 	Ingest     Ingester
 	Shelf      Shelf // where Ingest commits; nil: sessions end with the process
@@ -40,6 +40,9 @@ type Deps struct {
 	// Cloud says whether a route takes a topic to an upstream, and whether
 	// that is connected now. It must not block. nil: there is no cloud.
 	Cloud func(topic string) (routed, connected bool)
+
+	// Families have topics of their own; where two own one, the first has it.
+	Families []Family
 
 	// Version is what $SYS/broker/version tells; empty: "dev".
 	Version string
@@ -78,6 +81,7 @@ type Broker struct {
 	cloud       func(topic string) (routed, connected bool)
 	hasCloud    bool
 	passThrough *passThrough
+	families    []Family
 	announcer   *announcer
 	lifecycle   *lifecycle
 
@@ -124,7 +128,7 @@ func New(opts Options, deps Deps) (*Broker, error) {
 	b := &Broker{
 		identities: deps.Identities, authorizer: deps.Authorizer,
 		drops: deps.DropLog, log: deps.Log, quiet: newQuietLog(deps.Log), now: deps.Now, events: deps.Events,
-		memory: opts.Broker, health: deps.Health, willCheck: cmp.Or(deps.WillCheck, willBoth),
+		memory: opts.Broker, health: deps.Health, families: deps.Families, willCheck: cmp.Or(deps.WillCheck, willBoth),
 	}
 	if b.now == nil {
 		b.now = time.Now

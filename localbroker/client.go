@@ -49,7 +49,8 @@ type client struct {
 	expiry      time.Duration // of the session once this connection has ended
 	adjusted    bool          // expiry is not what was asked: CONNACK says it
 	window      int           // unacknowledged deliveries
-	largest     int           // largest packet that the device takes
+	largest     int           // largest packet that the device is sent
+	announced   int           // its own Maximum Packet Size
 	terse       bool          // Request Problem Information is 0
 	will        *will
 	testament   *testament // the will on the shelf

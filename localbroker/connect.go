@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -92,7 +93,7 @@ func (c *client) introduce() error {
 	c.decidedIn = c.broker.generation.Load()
 	c.settings = c.listener.settings.Load()
 	c.profile = c.settings.profile
-	c.inbound.largest = c.profile.packetSize
+	c.inbound.largest, c.inbound.publish = c.profile.packetSize, c.broker.largestPacket(c.profile)
 	p, err := c.identify()
 	if err != nil {
 		return err
@@ -153,6 +154,9 @@ func (c *client) form() error {
 	if err := p.topicName(h.Connect.WillTopic); err != nil {
 		return refuse("will-topic", 0x90, 0, err) // B28, B172
 	}
+	if c.broker.family(p, h.Connect.WillTopic) != nil {
+		return refuse("will-topic", 0x90, 0, errFamilyOnly)
+	}
 	if p.aws && h.Connect.WillRetain && h.Connect.WillTopic[0] == '$' {
 		return refuse("will-topic", 0x90, 0, errReserved) // B83, for the PUBLISH that it becomes
 	}
@@ -184,10 +188,11 @@ func (c *client) negotiate() {
 	if n := int(h.Properties.ReceiveMaximum); n > 0 {
 		c.window = min(n, p.window) // B39
 	}
-	c.largest = p.packetSize
-	if n := h.Properties.MaximumPacketSize; n > 0 && int64(n) < int64(c.largest) {
-		c.largest = int(n) // B41
+	c.announced = math.MaxInt
+	if n := h.Properties.MaximumPacketSize; n > 0 {
+		c.announced = int(n)
 	}
+	c.largest = min(p.packetSize, c.announced) // B41
 	c.terse = h.Properties.RequestProblemInfoFlag && h.Properties.RequestProblemInfo == 0
 	if n := c.settings.Limits.PublishesPerSec; n > 0 {
 		c.rate = rate.NewLimiter(rate.Limit(n), n)
@@ -242,7 +247,7 @@ func (c *client) connack() packets.Properties {
 	p := c.profile
 	out := packets.Properties{
 		ReceiveMaximum:    uint16(p.receiveMaximum),
-		MaximumPacketSize: uint32(p.packetSize),
+		MaximumPacketSize: uint32(c.broker.largestPacket(p)),
 		TopicAliasMaximum: p.aliasMaximum,
 	}
 	if p.maximumQoS() < 2 {

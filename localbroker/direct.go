@@ -85,6 +85,7 @@ type directWait struct {
 // settle implements awaiter.
 func (w *directWait) settle(r bridge.Result) {
 	switch {
+	case r == bridge.ResultAcked && w.d.qos == 0: // nobody can confirm it
 	case r == bridge.ResultAcked && w.d.id == 0: // never sent: the policy has changed
 		w.result <- errReceiver
 	case r == bridge.ResultAcked:

@@ -30,6 +30,8 @@
 //   - Services: requests to AWS's shadows, jobs and provisioning are noted
 //     before the walk (passthrough.go, openrequests.go), so that [Broker.Answer]
 //     finds who asked; what cannot be reached is answered here (rejection.go).
+//   - Families: a service that has topics for itself, such as file transfer, takes
+//     what is published there instead of the walk, and answers (family.go).
 //   - $SYS: what the broker does, in Mosquitto's topics (sys.go), from counters at
 //     the sockets (traffic.go).
 //   - Events: who comes, goes and subscribes is told to subscribers

@@ -48,5 +48,5 @@ func (in *intake) retry() {
 	if first {
 		in.client.broker.quiet.warn("hold", "a message cannot be stored, its device waits", slog.String("client", in.client.id))
 	}
-	r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.extend, r.done)
+	r.walk()
 }

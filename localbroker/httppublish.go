@@ -46,7 +46,7 @@ func (c *httpClient) Publish(m *bridge.Message) error {
 
 // mayPublish applies the broker's own rules. What it refuses has been counted.
 func (c *httpClient) mayPublish(who *bridge.Principal, m *bridge.Message) error {
-	err := c.profile.admits(m)
+	err := c.broker.admitsFrom(c.profile, m)
 	if err != nil {
 		c.broker.drops.CountError(err, who.Name(), m.Topic)
 		return err

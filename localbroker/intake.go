@@ -18,6 +18,8 @@ type receipt struct {
 	client *client
 	id     uint16 // packet id; 0 for QoS 0
 	parcel parcel
+	family Family // that has its topic; nil: the walk
+	left   func() // called when it has been answered; may be nil
 
 	settled bool // the walk, or our own rules, have decided; guarded by intake.mu
 	err     error
@@ -135,7 +137,7 @@ func (in *intake) submit(r *receipt, err error) {
 	}
 	in.mu.Unlock()
 	if err == nil {
-		r.client.broker.ingest.Up(r.client.principal, r.client.may.now(), &r.Message, r.extend, r.done)
+		r.walk()
 	}
 	in.mu.Lock()
 	in.submitting = false

@@ -20,6 +20,8 @@ type delivery struct {
 	size            int
 	firstAt, sentAt time.Duration // when this connection sent it first and last, on the shelf's clock
 
+	large bool // a service's own: only the device bounds its size
+
 	share     string // ShareName of a subscription that it goes through, or empty
 	shared    bool   // and through no ordinary one
 	decidedIn uint64 // the policy's generation that allowed it, or undecided

@@ -30,7 +30,16 @@ func (c *client) publish(pk *packets.Packet) *cause {
 		return &cause{reason: "protocol-error", code: 0x82} // B101
 	}
 	r := &receipt{client: c, id: pk.PacketID}
-	r.Topic, r.Payload, r.QoS, r.Retain = pk.TopicName, pk.Payload, qos, pk.FixedHeader.Retain
+	r.family = c.broker.family(c.profile, pk.TopicName)
+	r.Topic, r.Payload, r.QoS, r.Retain = pk.TopicName, pk.Payload, qos, pk.FixedHeader.Retain && r.family == nil
+	if r.again(pk.FixedHeader.Dup) {
+		return nil
+	}
+	if r.family == nil {
+		if why := c.oversize(pk); why != nil {
+			return why
+		}
+	}
 	if c.version == 5 {
 		r.Properties = properties(&pk.Properties)
 		c.profile.clampExpiry(&r.Message)
@@ -95,7 +104,7 @@ func (c *client) refuseQoS2(pk *packets.Packet) *cause {
 // check applies the broker's own rules. Its errors are answered like those of
 // the walk, in order; they have been counted.
 func (c *client) check(r *receipt) error {
-	if err := c.profile.admits(&r.Message); err != nil {
+	if err := r.admits(); err != nil {
 		c.broker.drops.CountError(err, c.id, r.Topic)
 		return err
 	}
@@ -156,7 +165,10 @@ func (c *client) respond(answers []answer, acks []byte) []byte {
 		c.wire.writeNow(acks) // fails only when the connection has ended
 	}
 	for i := range answers {
-		if answers[i].action == actAccept && !c.handedOver(&answers[i].Message) {
+		if answers[i].left != nil {
+			answers[i].left()
+		}
+		if answers[i].action == actAccept && answers[i].family == nil && !c.handedOver(&answers[i].Message) {
 			answers[i].parcel.deliver(offer)
 		}
 	}

@@ -113,7 +113,7 @@ func (s *session) sendLocked(c *client, q *fifo) bool {
 		return false
 	}
 	packet, err := encodePublish(d, c.version, again && !s.profile.aws, uint32(left/time.Second)) // B112, B117
-	if err != nil || len(packet) > c.largest {                                                    // B41
+	if most := c.most(d); err != nil || len(packet) > most {                                      // B41
 		return s.giveUpLocked(c, q, d, again, "client-packet-size", bridge.ResultRefused)
 	}
 	if _, err := c.wire.Write(packet); err != nil {
@@ -121,8 +121,18 @@ func (s *session) sendLocked(c *client, q *fifo) bool {
 	}
 	s.broker.traffic.delivered(len(d.msg.Payload))
 	d.firstAt, d.sentAt = now, now
-	s.out.pop(q, d.qos > 0)
+	if s.out.pop(q, d.qos > 0); d.qos == 0 {
+		d.done(bridge.ResultAcked)
+	}
 	return true
+}
+
+// most is the largest packet that a delivery may make.
+func (c *client) most(d *delivery) int {
+	if d.large {
+		return c.announced
+	}
+	return c.largest
 }
 
 // dropLocked drops the front of a queue; reason is empty when that is counted.

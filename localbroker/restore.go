@@ -134,7 +134,7 @@ func (b *Broker) restored(r *sessionRecord) *session {
 	s.pacer = newPacer(s.profile)
 	s.may = b.authorityFor(r.owner, s.who)
 	for _, sub := range r.subs {
-		parsed, err := s.profile.parseFilter(sub.filter.text)
+		parsed, err := b.filterFor(s.profile, s.who, sub.filter.text)
 		if err != nil { // its listener has another profile, or other quotas, now
 			b.drops.Count("subscription-not-restored", s.id, sub.filter.text)
 			b.quiet.warn("subscription-not-restored", "a subscription of an earlier start is gone: its listener does not take the filter any more",

@@ -168,7 +168,7 @@ func (q *stash) empty() (whole, shared []*delivery) {
 }
 
 // tied reports whether somebody beside the queue refers to the delivery.
-func (d *delivery) tied() bool { return d.held() || d.await != nil }
+func (d *delivery) tied() bool { return d.held() || d.await != nil || d.large }
 
 // held reports whether the delivery has a place on the shelf.
 func (d *delivery) held() bool { return d.kept.ordinal > 0 || d.from != nil }

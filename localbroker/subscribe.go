@@ -88,7 +88,7 @@ func granted(plan []grant) []string {
 
 // grant decides on one filter; a denied one never enters the index (M14).
 func (c *client) grant(f packets.Subscription) (grant, *cause) {
-	parsed, err := c.profile.parseFilter(f.Filter)
+	parsed, err := c.broker.filterFor(c.profile, c.principal, f.Filter)
 	if errors.Is(err, errReserved) && c.version < 5 && c.profile.aws {
 		return grant{}, &cause{reason: "reserved-filter", code: 0x8F} // B132
 	}

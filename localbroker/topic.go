@@ -73,18 +73,23 @@ func (p *profile) parseFilter(text string) (filter, error) {
 	if f.topic[0] == '$' && !p.maySubscribe(f.topic) {
 		return f, errReserved
 	}
+	return f, p.filterForm(f)
+}
+
+// filterForm checks wildcards and sizes.
+func (p *profile) filterForm(f filter) error {
 	for level := range strings.SplitSeq(f.topic, "/") {
 		if len(level) > 1 && strings.ContainsAny(level, "+#") {
-			return f, errors.New("a wildcard shares its level")
+			return errors.New("a wildcard shares its level")
 		}
 	}
 	if i := strings.IndexByte(f.topic, '#'); i >= 0 && i != len(f.topic)-1 {
-		return f, errors.New("# is not last")
+		return errors.New("# is not last")
 	}
 	if f.group != "" && len(f.topic) > p.shareFilter {
-		return f, fmt.Errorf("shared filter of %d bytes, at most %d", len(f.topic), p.shareFilter) // Q36
+		return fmt.Errorf("shared filter of %d bytes, at most %d", len(f.topic), p.shareFilter) // Q36
 	}
-	return f, p.size(f.topic)
+	return p.size(f.topic)
 }
 
 var errReserved = errors.New("reserved filter")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type gateway struct {
 	budgets *budgets // between ingest and router
 	ingest  *bridge.Ingest
 	broker  *localbroker.Broker
+	files   *files // nil: devices cannot send any
 	admin   *telemetry.Server
 	stats   *statusBuilder
 	links   atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
@@ -99,9 +101,12 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.ingest = bridge.NewIngest(g.spool, g.budgets, g.clock, g.meter, g.drops)
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
+	if g.files, err = g.openFiles(); err != nil {
+		return nil, err
+	}
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
 		Ingest: counted{g.ingest, &g.stats.accepted}, Shelf: g.spool, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
-		WillCheck: cfg.Policy.WillCheck, Version: version, Cloud: g.cloudOf, Health: g.health,
+		WillCheck: cfg.Policy.WillCheck, Version: version, Cloud: g.cloudOf, Health: g.health, Families: g.files.families(),
 		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
 	if err != nil {
@@ -141,6 +146,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	}
 	senders.Go(func() error { return fail(g.runClouds(sending)) })
 	front.Go(func() error { return fail(g.broker.Run(ctx)) })
+	front.Go(func() error { return fail(g.files.run(sending)) })
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
@@ -222,7 +228,7 @@ func (g *gateway) ackedByClouds() (n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.clouds {
-		n += c.up.Stats().Acked
+		n += c.stats().Acked
 	}
 	return n
 }
@@ -232,16 +238,21 @@ func (g *gateway) draining() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.clouds {
-		if !c.up.Stats().Connected {
-			continue
+		if c.up.Stats().Connected && g.holds(c.upQueues) {
+			return true
 		}
-		for _, q := range c.upQueues {
-			if g.spool.Depth(q.Name).Records > 0 {
+		for _, t := range c.things {
+			if t.up.Stats().Connected && g.holds(t.queues) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// holds reports whether something waits in one of the queues.
+func (g *gateway) holds(queues []bridge.QueueRef) bool {
+	return slices.ContainsFunc(queues, func(q bridge.QueueRef) bool { return g.spool.Depth(q.Name).Records > 0 })
 }
 
 // close closes what is open, in reverse. It is safe on a gateway that is open
@@ -252,6 +263,7 @@ func (g *gateway) close() error {
 		errs = append(errs, g.admin.Close())
 	}
 	errs = append(errs, closeClouds(g.retired, nil), closeClouds(g.clouds, nil))
+	errs = append(errs, g.files.close())
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
 	}
@@ -262,7 +274,7 @@ func (g *gateway) close() error {
 func (g *gateway) warnOrphans() {
 	sent := map[string]bool{}
 	for _, c := range g.clouds {
-		for _, q := range append(c.upQueues, c.downQueues...) {
+		for _, q := range append(c.allUpQueues(), c.downQueues...) {
 			sent[q.Name] = true
 		}
 		for _, q := range c.rawQueues {
