@@ -180,6 +180,7 @@ func completed(t *testing.T, dir string) *Config {
 	plain := Default()
 	plain.Gateway = cfg.Gateway
 	plain.Spool.Dir = filepath.Join(dir, plain.Spool.Dir)
+	plain.Streams.Dir = filepath.Join(dir, plain.Streams.Dir)
 	plain.Policy.Things, plain.Policy.Policies = filepath.Join(dir, plain.Policy.Things), filepath.Join(dir, plain.Policy.Policies)
 	if !reflect.DeepEqual(cfg, plain) {
 		t.Errorf("an empty file makes\n%s\nthe defaults are\n%s", Print(cfg), Print(plain))

@@ -32,6 +32,7 @@ type cloud struct {
 	shapers    []*bridge.Shaper
 	rawQueues  []string       // what waits for the shapers
 	downlink   *mqtt.Downlink // nil without routes down
+	talk       *mqtt.Talk     // about streams; nil for none
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
 	gate       *metered.Gate // nil for a link that may carry anything at any time
@@ -192,6 +193,7 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 // send twice on a live connection.
 func (g *gateway) fromCloud(name string) mqtt.Handler {
 	return func(m *bridge.Message, wire int, ack func()) {
+		g.overhear(m)
 		if g.answered(name, m, wire, func(error) { ack() }) {
 			return
 		}
@@ -259,6 +261,9 @@ func (g *gateway) runClouds(ctx context.Context) error {
 			}
 			if c.down != nil {
 				group.Go(func() error { return c.down.Run(round) })
+			}
+			if c.talk != nil {
+				group.Go(func() error { return c.talk.Run(round) })
 			}
 		}
 		select {

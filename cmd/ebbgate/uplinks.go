@@ -35,7 +35,10 @@ func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id
 	if signer != nil {
 		up.Sign(signer)
 	}
-	up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
+	up.Unasked(func(m *bridge.Message, wire int) bool {
+		g.overhear(m)
+		return g.answered(name, m, wire, func(error) {})
+	})
 	return up, nil
 }
 

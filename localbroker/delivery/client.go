@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -99,6 +100,20 @@ func (c *Client) Blocks(ctx context.Context, g Get) (map[int][]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return k.got, err
+}
+
+// await waits until there is a connection.
+func (c *Client) await(ctx context.Context) error {
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !c.via.Up() {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // do sends one request and waits for its answer.

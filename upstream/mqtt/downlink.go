@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -44,6 +45,8 @@ type Downlink struct {
 	health  *health
 	backoff *upstream.Backoff
 	renew   bool // the next session must be subscribed to, present or not
+
+	live atomic.Pointer[conn] // while a connection is there and subscribed, for Talk
 }
 
 // NewDownlink makes a receiver from valid options. clientID is the one to use,
@@ -107,6 +110,8 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
 	}
+	d.live.Store(c)
+	defer d.live.Store(nil)
 	retry := time.NewTicker(refusedRetry)
 	defer retry.Stop()
 	for {
