@@ -136,8 +136,8 @@ func (d *Download) describe(ctx context.Context) (*Stream, error) {
 		}
 		wait, cancel := context.WithTimeout(ctx, d.Wait)
 		s, err := d.Client.Describe(wait, d.Stream)
-		<-pauseAfter(wait, err)
 		cancel()
+		pause(ctx, err)
 		_, refused := errors.AsType[*Fault](err)
 		switch {
 		case err == nil:
@@ -150,15 +150,18 @@ func (d *Download) describe(ctx context.Context) (*Stream, error) {
 	}
 }
 
-// pauseAfter is done when it is time to ask again: at once after an answer, else
-// at the end of the wait for one.
-func pauseAfter(wait context.Context, err error) <-chan struct{} {
-	if _, refused := errors.AsType[*Fault](err); err != nil && !refused {
-		return wait.Done()
+// pause waits a moment after an answer that did not come, so that a connection that
+// is just ending is not asked again and again.
+func pause(ctx context.Context, err error) {
+	if _, refused := errors.AsType[*Fault](err); err == nil || refused {
+		return
 	}
-	now := make(chan struct{})
-	close(now)
-	return now
+	moment := time.NewTimer(200 * time.Millisecond)
+	defer moment.Stop()
+	select {
+	case <-moment.C:
+	case <-ctx.Done():
+	}
 }
 
 // ask asks for blocks and keeps those that come.
@@ -181,7 +184,7 @@ func (d *Download) ask(ctx context.Context, want []int) error {
 	if _, refused := errors.AsType[*Fault](err); refused {
 		return fmt.Errorf("stream %s: %w", d.Stream, err)
 	}
-	<-pauseAfter(wait, err)
+	pause(ctx, err)
 	return ctx.Err()
 }
 
