@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -118,11 +119,15 @@ func TestF84_SlowSubscriber(t *testing.T) {
 	}
 	text := func(s string) []byte { return append([]byte{byte(len(s) >> 8), byte(len(s))}, s...) }
 	send(packets.CONNECT, 0, append(append(text("MQTT"), 4, 2, 0, 60), text("slow")...))
-	send(packets.SUBSCRIBE, 2, append(append([]byte{0, 1}, text("$aws/things/slow/streams/#")...), 0))
-	ack := make([]byte, 9)
-	if _, err := conn.Read(ack); err != nil {
-		t.Fatal(err)
+	answered := func(n int) {
+		t.Helper()
+		if _, err := io.ReadFull(conn, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	answered(4) // CONNACK
+	send(packets.SUBSCRIBE, 2, append(append([]byte{0, 1}, text("$aws/things/slow/streams/#")...), 0))
+	answered(5) // SUBACK
 	for i := range 200 {
 		send(packets.PUBLISH, 0, append(text("$aws/things/slow/streams/S1/get/json"), fmt.Sprintf(`{"c":"%d","f":5,"l":65536,"n":2}`, i)...))
 	}
@@ -214,7 +219,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	d.get(`"f":1,"l":256,"n":1`)
 	d.rejected(InternalError)
-	if len(s.health.All()) == 0 {
+	if len(s.health.Warnings()) == 0 {
 		t.Error("no warning")
 	}
 }
