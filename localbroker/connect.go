@@ -93,7 +93,7 @@ func (c *client) introduce() error {
 	c.decidedIn = c.broker.generation.Load()
 	c.settings = c.listener.settings.Load()
 	c.profile = c.settings.profile
-	c.inbound.largest = c.profile.packetSize
+	c.inbound.largest, c.inbound.publish = c.profile.packetSize, c.broker.largestPacket(c.profile)
 	p, err := c.identify()
 	if err != nil {
 		return err
@@ -247,7 +247,7 @@ func (c *client) connack() packets.Properties {
 	p := c.profile
 	out := packets.Properties{
 		ReceiveMaximum:    uint16(p.receiveMaximum),
-		MaximumPacketSize: uint32(p.packetSize),
+		MaximumPacketSize: uint32(c.broker.largestPacket(p)),
 		TopicAliasMaximum: p.aliasMaximum,
 	}
 	if p.maximumQoS() < 2 {

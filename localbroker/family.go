@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
@@ -28,9 +30,19 @@ type Family interface {
 
 	// Take takes what a device has published and may publish. done is called
 	// once, from any goroutine, and then the device has its answer: an error is
-	// answered by the table of verdicts, or as [Refusal] says. When the answer is
-	// to hold the message, Take is called again with the same.
+	// answered by the table of verdicts, or as [Refusal] and [Answered] say. When
+	// the answer is to hold the message, Take is called again with the same. It is
+	// called by the device's own goroutine, so that one which writes to a file
+	// keeps nobody else waiting.
 	Take(r FamilyRequest, done func(error))
+}
+
+// LargeFamily is a Family that takes larger packets than the profile does.
+type LargeFamily interface {
+	Family
+
+	// LargestPacket is the largest PUBLISH on listeners of a profile.
+	LargestPacket(profile string) int
 }
 
 // FamilyRequest is one PUBLISH to a family.
@@ -40,11 +52,50 @@ type FamilyRequest struct {
 	Message  *bridge.Message   // Retain is never set
 	PacketID uint16            // 0 for QoS 0
 	Largest  int               // largest packet that the device takes, by its own word
+
+	// After has fn called when the PUBLISH has been answered. It is for Take,
+	// before it calls done.
+	After func(fn func())
 }
 
 // Refusal answers a PUBLISH of QoS 1 or 2 with a reason code of MQTT 5; a device
 // of 3.1.1, which has none, gets no answer. Nothing of it is held.
-func Refusal(reason string, code byte) error { return &refusal{reason, code} }
+func Refusal(reason string, code byte) error { return &refusal{reason: reason, code: code} }
+
+// Answered is Refusal for a service that tells its devices more in a message: one
+// of 3.1.1 gets its acknowledgement, and reads there what became of it.
+func Answered(reason string, code byte) error {
+	return &refusal{reason: reason, code: code, acked: true}
+}
+
+// largestPacket is the largest PUBLISH that a listener of this profile takes.
+func (b *Broker) largestPacket(p *profile) int {
+	n := p.packetSize
+	for _, f := range b.families {
+		if l, ok := f.(LargeFamily); ok {
+			n = max(n, l.LargestPacket(p.name))
+		}
+	}
+	return n
+}
+
+// oversize refuses a PUBLISH that was read because a service might take it.
+func (c *client) oversize(pk *packets.Packet) *cause {
+	size, limit := 2+pk.FixedHeader.Remaining, c.profile.packetSize // one byte of type, and those of the length
+	for n := pk.FixedHeader.Remaining >> 7; n > 0; n >>= 7 {
+		size++
+	}
+	if size <= limit {
+		return nil
+	}
+	return &cause{reason: "too-large", code: c.profile.tooLargeCode, err: &tooLargeError{size, limit}} // B84
+}
+
+// again reports whether a PUBLISH comes again while the family still works on it:
+// its answer is on the way.
+func (r *receipt) again(dup bool) bool {
+	return r.family != nil && dup && r.QoS > 0 && r.client.intake.inUse(r.id)
+}
 
 // family finds the service that has a topic, or nil.
 func (b *Broker) family(p *profile, topic string) Family {
@@ -58,6 +109,10 @@ func (b *Broker) family(p *profile, topic string) Family {
 	}
 	return nil
 }
+
+// errForeign refuses a filter that the service does not let the client have.
+// Unlike other reserved ones it never ends the connection of a 3.1.1 device.
+var errForeign = errors.New("its topics belong to a service, which does not let this client have them")
 
 // errFamilyOnly is for wills and HTTP, which have no connection to be answered on.
 var errFamilyOnly = errors.New("its topic belongs to a service that answers on MQTT connections: publish there")
@@ -97,7 +152,7 @@ func (r *receipt) walk() {
 		r.done(err)
 		return
 	}
-	r.family.Take(FamilyRequest{From: c.principal, May: may, Message: &r.Message, PacketID: r.id, Largest: c.announced}, r.done)
+	r.family.Take(FamilyRequest{From: c.principal, May: may, Message: &r.Message, PacketID: r.id, Largest: c.announced, After: func(fn func()) { r.left = fn }}, r.done)
 }
 
 // filterFor checks a filter that a client subscribes to.
@@ -108,7 +163,7 @@ func (b *Broker) filterFor(p *profile, who *bridge.Principal, text string) (filt
 		return parsed, err
 	}
 	if !f.Subscribes(who, parsed.topic) {
-		return parsed, errReserved
+		return parsed, errForeign
 	}
 	return parsed, p.filterForm(parsed)
 }

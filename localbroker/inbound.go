@@ -17,6 +17,7 @@ import (
 type inbound struct {
 	src     io.Reader
 	largest int            // bytes of a packet, fixed header included
+	publish int            // bytes of a PUBLISH, if that is more
 	first   func(int) bool // whether a first packet of this size may come now
 	started bool           // the header of the first packet is through
 	version byte           // of MQTT, once it is known
@@ -123,9 +124,12 @@ func (in *inbound) header() (first byte, remaining int, err error) {
 		remaining |= int(b&0x7f) << (7 * digits)
 		more = b&0x80 != 0
 	}
-	size := 1 + digits + remaining
-	if size > in.largest {
-		return 0, 0, &tooLargeError{size, in.largest}
+	size, limit := 1+digits+remaining, in.largest
+	if first>>4 == packets.Publish {
+		limit = max(limit, in.publish)
+	}
+	if size > limit {
+		return 0, 0, &tooLargeError{size, limit}
 	}
 	if !in.started && !in.first(size) {
 		return 0, 0, errGreetings
@@ -152,6 +156,9 @@ func (in *inbound) body(n int, kept bool) ([]byte, error) {
 		in.at += n
 		return have[:n], nil
 	}
+	if n > in.largest {
+		return in.gradually(n)
+	}
 	b := make([]byte, n)
 	held := copy(b, in.buf[in.at:in.end])
 	in.at += held
@@ -170,6 +177,26 @@ func (in *inbound) body(n int, kept bool) ([]byte, error) {
 		}
 		k := copy(b[held:], in.buf[:in.end])
 		in.at, held = k, held+k
+	}
+	return b, nil
+}
+
+// gradually reads n bytes that only a service takes. Who has announced them and
+// does not send them costs no more memory than what has come.
+func (in *inbound) gradually(n int) ([]byte, error) {
+	b := append(make([]byte, 0, min(n, in.largest)), in.buf[in.at:min(in.end, in.at+n)]...)
+	in.at += len(b)
+	for len(b) < n {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, min(n, 2*cap(b))), b...)
+		}
+		held := len(b)
+		b = b[:cap(b)]
+		if _, err := io.ReadFull(in.src, b[held:]); errors.Is(err, io.EOF) {
+			return nil, io.ErrUnexpectedEOF
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }

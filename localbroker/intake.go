@@ -19,6 +19,7 @@ type receipt struct {
 	id     uint16 // packet id; 0 for QoS 0
 	parcel parcel
 	family Family // that has its topic; nil: the walk
+	left   func() // called when it has been answered; may be nil
 
 	settled bool // the walk, or our own rules, have decided; guarded by intake.mu
 	err     error

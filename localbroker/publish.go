@@ -32,6 +32,14 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	r := &receipt{client: c, id: pk.PacketID}
 	r.family = c.broker.family(c.profile, pk.TopicName)
 	r.Topic, r.Payload, r.QoS, r.Retain = pk.TopicName, pk.Payload, qos, pk.FixedHeader.Retain && r.family == nil
+	if r.again(pk.FixedHeader.Dup) {
+		return nil
+	}
+	if r.family == nil {
+		if why := c.oversize(pk); why != nil {
+			return why
+		}
+	}
 	if c.version == 5 {
 		r.Properties = properties(&pk.Properties)
 		c.profile.clampExpiry(&r.Message)
@@ -157,6 +165,9 @@ func (c *client) respond(answers []answer, acks []byte) []byte {
 		c.wire.writeNow(acks) // fails only when the connection has ended
 	}
 	for i := range answers {
+		if answers[i].left != nil {
+			answers[i].left()
+		}
 		if answers[i].action == actAccept && answers[i].family == nil && !c.handedOver(&answers[i].Message) {
 			answers[i].parcel.deliver(offer)
 		}

@@ -30,18 +30,19 @@ type verdict struct {
 type refusal struct {
 	reason string // drop log
 	code   byte   // v5 PUBACK
+	acked  bool   // 3.1.1 is acknowledged
 }
 
 func (r *refusal) Error() string { return r.reason }
 
 // The broker's own refusals.
 var (
-	errIDInUse      = &refusal{"packet-id-in-use", 0x91}     // B87, B138
-	errRate         = &refusal{"publish-rate", 0x97}         // B90, B91
-	errAccountRate  = &refusal{"account-publish-rate", 0x97} // Q20
-	errRetainedRate = &refusal{"retained-rate", 0x97}        // B155
-	errRetainedFull = &refusal{"retained-full", 0x97}        // B154
-	errQoS2         = &refusal{"qos2", 0x9B}                 // B75
+	errIDInUse      = &refusal{reason: "packet-id-in-use", code: 0x91}     // B87, B138
+	errRate         = &refusal{reason: "publish-rate", code: 0x97}         // B90, B91
+	errAccountRate  = &refusal{reason: "account-publish-rate", code: 0x97} // Q20
+	errRetainedRate = &refusal{reason: "retained-rate", code: 0x97}        // B155
+	errRetainedFull = &refusal{reason: "retained-full", code: 0x97}        // B154
+	errQoS2         = &refusal{reason: "qos2", code: 0x9B}                 // B75
 )
 
 // errRepeated marks a QoS 2 PUBLISH that was accepted before.
@@ -58,8 +59,11 @@ func judge(err error, version, qos byte, p *profile, o *ListenerOptions) verdict
 		return verdict{action: actRepeat}
 	}
 	if r, ok := errors.AsType[*refusal](err); ok {
-		if qos > 0 && version == 5 {
+		switch {
+		case qos > 0 && version == 5:
 			return verdict{action: actAck, code: r.code}
+		case qos > 0 && r.acked:
+			return verdict{action: actPretend}
 		}
 		return verdict{action: actSilence}
 	}

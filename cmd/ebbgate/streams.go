@@ -58,6 +58,8 @@ func (f *streamsFlags) create() *cobra.Command {
 	var description string
 	cmd := &cobra.Command{
 		Use: "create STREAM PATH...", Short: "Define a new stream of files, or of the files of a folder", Args: cobra.MinimumNArgs(2),
+		Long: `Define a new stream of files, or of the files of a folder. Files are numbered from
+0, in the order given and in a folder by name; 7=PATH is file 7.`,
 		Example: "  ebbgate streams create pump-2_4 firmware.bin\n  ebbgate streams create sounds ./sounds --description 'announcements, German'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := f.library()

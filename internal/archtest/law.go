@@ -58,7 +58,7 @@ func Ebbgate() *Law {
 			{Folder: "cmd/...", May: []string{anywhere}},
 			{Folder: "bridge/..."},
 			// The proof that the broker does as AWS does runs it with all that stands behind it.
-			{Folder: "localbroker/conformance", May: []string{"bridge", "localbroker", "policy", "rules", "spool"}},
+			{Folder: "localbroker/conformance", May: []string{"bridge", "localbroker", "localbroker/upload", "localbroker/delivery", "internal/sandbox", "policy", "rules", "spool"}},
 			// A family of topics is a broker's idea.
 			{Folder: "localbroker/delivery", May: []string{"bridge", "localbroker"}},
 			{Folder: "localbroker/...", May: []string{"bridge"}},
@@ -97,7 +97,7 @@ func Ebbgate() *Law {
 			{Module: "github.com/aws/aws-sdk-go-v2", Folders: []string{"policy/account", "upstream/aws"}},
 			{Module: "github.com/aws/smithy-go", Folders: []string{"policy/account", "upstream/aws"}},
 			{Module: "cel.dev/cel-go", Folders: []string{"rules/where"}},
-			{Module: "github.com/fxamacker/cbor", Folders: []string{"rules/payload", "localbroker/delivery", "internal/sandbox"}, Tests: []string{"internal/scenario"}},
+			{Module: "github.com/fxamacker/cbor", Folders: []string{"rules/payload", "localbroker/delivery", "internal/sandbox"}, Tests: []string{"localbroker/conformance"}},
 			{Module: "github.com/klauspost/compress", Folders: []string{"rules/shape"}},
 			{Module: "github.com/spf13/cobra", Folders: []string{"cmd/..."}},
 			{Module: "github.com/google/uuid", Folders: []string{"localbroker/...", "policy", "internal/..."}},

@@ -7,6 +7,10 @@
 // it, and speak to it over sockets, packet by packet, in both versions of MQTT.
 // What takes minutes or hours runs on a clock that the test moves.
 //
+// The tests of file transfer run in profile aws-edge, unless they say otherwise.
+// TestFileCases runs the cases of a file (cases_test.go): each protocol has a bed
+// that carries out its steps.
+//
 // The tables of rows (rows_*_test.go) say of each statement what it rests on,
 // what the broker makes of it, and which switch there is where nobody knows.
 // docs/reference/aws-conformance.md is made from them; TestRows fails when a

@@ -42,6 +42,9 @@ type setup struct {
 	routes rules.Options
 	policy policy.Options
 	router func(bridge.Router) bridge.Router // put between walk and routes; nil: nothing
+
+	families func(*gate, localbroker.Shelf) []localbroker.Family // services with topics of their own; nil: none
+	clock    *clock                                              // of an earlier gate on the same spool; nil: a new one
 }
 
 // lan is the listener that tests speak to.
@@ -79,7 +82,10 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	for _, change := range changes {
 		change(s)
 	}
-	g := &gate{tb: tb, options: s.broker, drops: &bridge.DropLog{}, clock: &clock{}, ended: make(chan string, 1000), refused: make(chan string, 1000)}
+	if s.clock == nil {
+		s.clock = &clock{began: time.Now()}
+	}
+	g := &gate{tb: tb, options: s.broker, drops: &bridge.DropLog{}, clock: s.clock, ended: make(chan string, 1000), refused: make(chan string, 1000)}
 	log := slog.New(slog.DiscardHandler)
 	store, err := spool.Open(s.spool, spool.Deps{Log: log, Health: &bridge.Health{}})
 	if err != nil {
@@ -97,9 +103,14 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	if s.router != nil {
 		router = s.router(router)
 	}
+	var families []localbroker.Family
+	shelf := aging{store, g.clock}
+	if s.families != nil {
+		families = s.families(g, shelf)
+	}
 	ingest := bridge.NewIngest(store, router, bridge.NewClock(store.Age, nil), nil, g.drops) // no cloud, no bill
 	g.Broker, err = localbroker.New(s.broker, localbroker.Deps{
-		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: aging{store, g.clock, time.Now()},
+		Ingest: ingest, Identities: engine, Authorizer: engine, DropLog: g.drops, Log: log, Now: g.clock.now, Shelf: shelf, Families: families,
 		Cloud: func(topic string) (routed, connected bool) {
 			_, routed = routes.Takes(topic)
 			return routed, g.cloud.Load()
@@ -166,6 +177,8 @@ func (l *loaded) load(tb testing.TB, o policy.Options) *policy.Engine {
 
 // clock is real time, moved by the test, until the test stops it.
 type clock struct {
+	began time.Time
+
 	mu    sync.Mutex
 	shift time.Duration
 	at    time.Time // of real time, when it was stopped; zero while it runs
@@ -198,10 +211,9 @@ func (c *clock) advance(d time.Duration) {
 type aging struct {
 	*spool.Spool
 	clock *clock
-	began time.Time
 }
 
-func (a aging) Age() time.Duration { return a.clock.now().Sub(a.began) }
+func (a aging) Age() time.Duration { return a.clock.now().Sub(a.clock.began) }
 
 // dropped is the drop log's count of a reason.
 func (g *gate) dropped(reason string) int64 {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -185,7 +184,7 @@ func (l *Library) chunk(_ context.Context, s *Stream, f *File, n int64) ([]byte,
 // Change is what a stream is to become.
 type Change struct {
 	Description *string  // nil: as it is
-	Paths       []string // files, and folders whose files are meant, numbered from 0; nil: as they are
+	Paths       []string // files, and folders whose files are meant, numbered from 0, or as "7=PATH" says; nil: as they are
 }
 
 // Create defines a new stream: its files are hashed and copied. They have to be
@@ -336,27 +335,4 @@ func (l *Library) lock(ctx context.Context) (unlock func(), err error) {
 		break
 	}
 	return nil, errors.Join(fmt.Errorf("lock %s: %w", l.dir, err), f.Close())
-}
-
-// sorted lists the files of the paths: of a folder those directly in it, by name.
-func sorted(paths []string) (out []string, err error) {
-	for _, p := range paths {
-		info, err := os.Stat(p)
-		if err != nil {
-			return nil, err
-		}
-		if !info.IsDir() {
-			out = append(out, p)
-			continue
-		}
-		entries, err := os.ReadDir(p) // sorted
-		if err != nil {
-			return nil, err
-		}
-		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.Type().IsRegular() })
-		for _, e := range entries {
-			out = append(out, filepath.Join(p, e.Name()))
-		}
-	}
-	return out, nil
 }

@@ -23,7 +23,7 @@ func TestF57_Describe(t *testing.T) {
 			got, _ := m.fields["c"].(string)
 			files, _ := m.fields["r"].([]any)
 			if _, there := m.fields["c"]; m.verb != verbDescription || m.format != format || got != token || there != (token != "") ||
-				m.number("s") != 1 || m.fields["d"] != "test stream" || len(files) != 8 {
+				m.number("s") != 1 || m.fields["d"] != "test stream" || len(files) != 7 {
 				t.Errorf("%s: %v", format, m.fields)
 			}
 		}

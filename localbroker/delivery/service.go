@@ -68,6 +68,18 @@ func (s *Service) Close() {
 	s.workers.Wait()
 }
 
+// Idle reports whether no request waits and nothing is on its way to a device.
+func (s *Service) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.devices {
+		if d.serving || d.bytes > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Owns implements localbroker.Family. In profile mqtt these topics are like any
 // other.
 func (s *Service) Owns(profile, topic string) bool { return profile != "mqtt" && ours(topic) }

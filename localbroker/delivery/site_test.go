@@ -118,7 +118,9 @@ func (s *site) defined() *site {
 	s.t.Helper()
 	var paths []string
 	for i := range 8 {
-		paths = append(paths, s.write(strconv.Itoa(i), content(i, fixture[i])))
+		if size, there := fixture[i]; there {
+			paths = append(paths, strconv.Itoa(i)+"="+s.write(strconv.Itoa(i), content(i, size)))
+		}
 	}
 	description := "test stream"
 	if _, err := s.library.Create(context.Background(), "S1", Change{Description: &description, Paths: paths}); err != nil {

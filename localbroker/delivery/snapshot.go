@@ -29,7 +29,7 @@ func sumsPath(folder string, id int) string { return filePath(folder, id) + ".su
 
 // snapshot copies files into the folder of a version, all or none.
 func (l *Library) snapshot(ctx context.Context, s *Stream, paths []string) ([]File, error) {
-	all, err := sorted(paths)
+	all, err := number(paths)
 	switch {
 	case err != nil:
 		return nil, err
@@ -48,10 +48,10 @@ func (l *Library) snapshot(ctx context.Context, s *Stream, paths []string) ([]Fi
 	}
 	defer os.RemoveAll(work) // there is nothing when it got its name
 	var files []File
-	for i, p := range all {
-		f, err := copyIn(ctx, p, work, i)
+	for _, n := range all {
+		f, err := copyIn(ctx, n.path, work, n.id)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p, err)
+			return nil, fmt.Errorf("%s: %w", n.path, err)
 		}
 		files = append(files, f)
 	}

@@ -1,0 +1,119 @@
+package conformance
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
+	"github.com/ebbgate/ebbgate/localbroker/upload"
+)
+
+// depot is a gate that takes files, to a folder.
+type depot struct {
+	*gate
+	service *upload.Service
+	exports string
+	health  *bridge.Health
+	dir     string // of the spool
+	changes []func(*depotSetup)
+	end     func()
+}
+
+// depotSetup is what a test may change of a depot before it opens.
+type depotSetup struct {
+	upload.Options
+	profile string
+	target  func(upload.Target) upload.Target // put before the folder; nil: nothing
+	gate    []func(*setup)
+}
+
+// openDepot starts one in profile aws-edge; the test's end stops it.
+func openDepot(tb testing.TB, changes ...func(*depotSetup)) *depot {
+	tb.Helper()
+	return startDepot(tb, &depot{dir: tb.TempDir(), changes: changes}, nil)
+}
+
+// startDepot opens a depot on its folder.
+func startDepot(tb testing.TB, d *depot, at *clock) *depot {
+	tb.Helper()
+	s := &depotSetup{Options: upload.DefaultOptions(), profile: "aws-edge"}
+	s.Enabled, s.Dir, s.Export.Dir = true, filepath.Join(d.dir, "files"), filepath.Join(d.dir, "exports")
+	s.Headroom = 1 << 20
+	for _, change := range d.changes {
+		change(s)
+	}
+	d.exports, d.health = s.Export.Dir, &bridge.Health{}
+	folder, err := upload.OpenDirectory(s.Export)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var target upload.Target = folder
+	if s.target != nil {
+		target = s.target(folder)
+	}
+	d.gate = open(tb, append([]func(*setup){func(o *setup) {
+		o.spool.Dir, o.clock = filepath.Join(d.dir, "spool"), at
+		lan := localbroker.DefaultListenerOf(s.profile)
+		lan.Address, lan.Policies = "127.0.0.1:0", []string{"device"}
+		o.broker.Listeners[0] = lan
+		o.families = func(g *gate, shelf localbroker.Shelf) []localbroker.Family {
+			d.service, err = upload.Open(s.Options, upload.Deps{
+				Shelf: shelf, Target: target, Tell: func(m *bridge.Message) { g.Tell(m) }, Drops: g.drops, Health: d.health, Log: slog.New(slog.DiscardHandler),
+				Wall: func() (time.Time, bool) { return g.clock.now(), true },
+			})
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return []localbroker.Family{localbroker.Uploads(d.service)}
+		}
+	}}, s.gate...)...)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.service.Run(ctx) }()
+	ended := false
+	d.end = func() {
+		if ended {
+			return
+		}
+		ended = true
+		d.stop()
+		cancel()
+		if err := <-done; err != nil {
+			tb.Errorf("stop: %v", err)
+		}
+		closes(tb, d.store)
+		closes(tb, folder)
+	}
+	tb.Cleanup(d.end)
+	return d
+}
+
+// restart stops the depot and starts it again on the same folder.
+func (d *depot) restart() {
+	d.tb.Helper()
+	tb, at := d.tb, d.clock
+	d.end()
+	startDepot(tb, d, at)
+}
+
+// exported lists the files below the folder of exports, manifests aside.
+func (d *depot) exported() (files []string) {
+	d.tb.Helper()
+	err := filepath.WalkDir(d.exports, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() || filepath.Ext(path) == ".json" && len(path) > len(".MANIFEST.json") && path[len(path)-len(".MANIFEST.json"):] == ".MANIFEST.json" {
+			return err
+		}
+		rel, err := filepath.Rel(d.exports, path)
+		files = append(files, filepath.ToSlash(rel))
+		return err
+	})
+	if err != nil && !os.IsNotExist(err) { // a file may be renamed meanwhile
+		d.tb.Fatal(err)
+	}
+	return files
+}

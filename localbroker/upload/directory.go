@@ -1,0 +1,198 @@
+package upload
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"syscall"
+)
+
+// Directory is a Target on this machine. A file appears under its name whole or
+// not at all, after its manifest. All names are resolved below the folder: a
+// symbolic link cannot lead out of it.
+type Directory struct {
+	dir    string
+	root   *os.Root
+	layout layout
+}
+
+// leftovers is where a copy grows; what is there at a start is removed.
+const leftovers = "tmp"
+
+// OpenDirectory makes the folder when it is not there.
+func OpenDirectory(o ExportOptions) (*Directory, error) {
+	l, err := parseLayout(o.Layout)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("folder of exported files: %w", err)
+	}
+	root, err := os.OpenRoot(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("folder of exported files: %w", err)
+	}
+	if err := root.RemoveAll(leftovers); err != nil {
+		_ = root.Close()
+		return nil, fmt.Errorf("folder of exported files: %w", err)
+	}
+	return &Directory{dir: o.Dir, root: root, layout: l}, nil
+}
+
+// Close gives the folder back.
+func (d *Directory) Close() error { return d.root.Close() }
+
+// Put implements Target.
+func (d *Directory) Put(ctx context.Context, f *File) (string, error) {
+	place := d.layout(f)
+	folder := path.Dir(place)
+	if err := d.root.MkdirAll(folder, 0o750); err != nil {
+		return "", fmt.Errorf("export: %w", err)
+	}
+	if err := d.write(place+manifestSuffix, f.Manifest); err != nil {
+		return "", fmt.Errorf("export the manifest: %w", err)
+	}
+	if err := d.move(ctx, f, place); err != nil {
+		return "", errors.Join(fmt.Errorf("export: %w", err), d.root.Remove(place+manifestSuffix))
+	}
+	return place, d.syncUp(folder)
+}
+
+// move gets the file into its place: by its name where that is possible.
+func (d *Directory) move(ctx context.Context, f *File, place string) error {
+	if f.Path == "" {
+		return d.copy(ctx, f, place)
+	}
+	err := os.Rename(f.Path, filepath.Join(d.dir, filepath.FromSlash(place)))
+	switch {
+	case errors.Is(err, os.ErrNotExist): // an earlier attempt has come so far
+		if again := d.holds(f, place); again == nil {
+			return nil
+		}
+		return err
+	case errors.Is(err, syscall.EXDEV):
+		return d.copy(ctx, f, place)
+	}
+	return err
+}
+
+// holds reports whether the file is in its place already.
+func (d *Directory) holds(f *File, place string) error {
+	in, err := d.root.Open(place)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // only read
+	h := sha256.New()
+	if _, err := io.Copy(h, in); err != nil {
+		return err
+	}
+	if checksum(h.Sum(nil)) != f.SHA256 {
+		return errMismatch
+	}
+	return nil
+}
+
+// copy writes the file beside its place, and checks what it has written.
+func (d *Directory) copy(ctx context.Context, f *File, place string) error {
+	h := sha256.New()
+	return d.create(place, func(out *os.File) error {
+		n, err := io.Copy(io.MultiWriter(out, h), until{ctx, f.Content()})
+		switch {
+		case err != nil:
+			return err
+		case n != f.Size || checksum(h.Sum(nil)) != f.SHA256:
+			return errReadSegment
+		}
+		return nil
+	})
+}
+
+// until is a reader that ends with its context.
+type until struct {
+	context.Context
+	io.Reader
+}
+
+// Read implements io.Reader.
+func (u until) Read(b []byte) (int, error) {
+	if err := u.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(b)
+}
+
+func (d *Directory) write(place string, content []byte) error {
+	return d.create(place, func(out *os.File) error {
+		_, err := out.Write(content)
+		return err
+	})
+}
+
+// create makes a file that is there whole and synced, or not at all.
+func (d *Directory) create(place string, fill func(*os.File) error) (err error) {
+	if err := d.root.MkdirAll(leftovers, 0o750); err != nil {
+		return err
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	name := path.Join(leftovers, hex.EncodeToString(b[:]))
+	out, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.root.Remove(name))
+		}
+	}()
+	if err := fill(out); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	if err := errors.Join(out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	return d.root.Rename(name, place)
+}
+
+// syncUp makes the names of a folder and of those above it durable.
+func (d *Directory) syncUp(folder string) error {
+	for {
+		f, err := d.root.Open(folder)
+		if err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return fmt.Errorf("export: sync %s: %w", folder, err)
+		}
+		if folder == "." {
+			return nil
+		}
+		folder = path.Dir(folder)
+	}
+}
+
+// Remove implements Target. Folders that are empty then go too.
+func (d *Directory) Remove(place string) error {
+	for _, name := range []string{place, place + manifestSuffix} {
+		if err := d.root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove an exported file: %w", err)
+		}
+	}
+	for folder := path.Dir(place); folder != "."; folder = path.Dir(folder) {
+		if d.root.Remove(folder) != nil {
+			break // others are in it
+		}
+	}
+	return nil
+}
+
+// Open implements Target.
+func (d *Directory) Open(place string) (io.ReadCloser, error) { return d.root.Open(place) }

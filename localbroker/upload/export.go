@@ -1,0 +1,142 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// enqueue hands a verified transfer to the exporter.
+func (s *Service) enqueue(t *transfer) {
+	s.mu.Lock()
+	s.queue = append(s.queue, t)
+	s.mu.Unlock()
+	select {
+	case s.exporter <- struct{}{}:
+	default:
+	}
+}
+
+// export works on the queue until ctx ends. While the target takes nothing it
+// tries again and again, later and later, in the order of the fins.
+func (s *Service) export(ctx context.Context) {
+	wait := exportFirst
+	for ctx.Err() == nil {
+		err := s.exportQueue(ctx)
+		var retry <-chan time.Time
+		if err != nil && ctx.Err() == nil {
+			s.deps.Health.Raise(bridge.Warning{Code: warningExport, Severity: bridge.Degraded, Text: fmt.Sprintf(
+				"finished files cannot be exported: %v; they are kept, and it is tried again every %v at most", err, exportLast)})
+			retry = time.After(wait)
+			wait = min(2*wait, exportLast)
+		} else if err == nil {
+			wait = exportFirst
+			s.deps.Health.Clear(warningExport)
+		}
+		select {
+		case <-s.exporter:
+		case <-retry:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// exportQueue exports what waits; an error is of the first that holds it up.
+func (s *Service) exportQueue(ctx context.Context) (held error) {
+	for at := 0; ctx.Err() == nil; {
+		s.mu.Lock()
+		if at >= len(s.queue) {
+			s.mu.Unlock()
+			return held
+		}
+		t := s.queue[at]
+		s.mu.Unlock()
+		err := s.exportOne(ctx, t)
+		s.mu.Lock()
+		if err == nil {
+			s.queue = slices.Delete(s.queue, at, at+1)
+			s.mu.Unlock()
+			continue
+		}
+		t.attempts++
+		pass := t.attempts >= passOver
+		s.mu.Unlock()
+		if held == nil {
+			held = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err)
+		}
+		if !pass {
+			return held
+		}
+		at++
+	}
+	return held
+}
+
+// exportNow exports a file whose fin waits for it.
+func (s *Service) exportNow(t *transfer) error {
+	return s.exportOne(context.Background(), t)
+}
+
+// exportOne exports one file, remembers it, and forgets its transfer.
+func (s *Service) exportOne(ctx context.Context, t *transfer) error {
+	s.mu.Lock()
+	f, e, err := s.fileLocked(t)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer s.leave(t)
+	if e.Place, err = s.deps.Target.Put(ctx, f); err != nil {
+		return err
+	}
+	if err := s.durable(bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.removeLocked(t)
+	s.mu.Unlock()
+	return nil
+}
+
+// fileLocked makes the target's view of a verified transfer, whose file is held
+// open until leave.
+func (s *Service) fileLocked(t *transfer) (*File, *exported, error) {
+	v := t.verified
+	plan, whole := cover(t.segments, v.Size)
+	if !whole || len(v.Sum) != len(checksum{}) || t.meta == nil {
+		return nil, nil, errReadSegment
+	}
+	sum := checksum(v.Sum)
+	manifest, err := t.meta.manifest(&sum)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.data == nil {
+		// A file that has been renamed by an attempt before is not there.
+		if t.data, err = os.OpenFile(s.path(t), os.O_RDWR, 0o640); err != nil && !os.IsNotExist(err) {
+			return nil, nil, err
+		}
+	}
+	f := &File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Manifest: manifest}
+	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 {
+		f.Path = s.path(t)
+	}
+	data := t.data
+	f.Content = func() io.Reader {
+		var parts []io.Reader
+		for _, p := range plan {
+			if data == nil {
+				break // the target has it already, or it is lost
+			}
+			parts = append(parts, io.NewSectionReader(data, p.at, p.length))
+		}
+		return io.MultiReader(parts...)
+	}
+	t.users++
+	return f, &exported{ClientID: t.client, FileID: t.file, Size: v.Size, Sum: v.Sum, At: s.now(), Meta: t.meta}, nil
+}

@@ -1,0 +1,324 @@
+package upload
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// job is the work on a fin. Service.mu guards it.
+type job struct {
+	command
+	waiting []*waiter
+}
+
+// waiter is a fin that waits for the job.
+type waiter struct {
+	answer func(error)
+	timer  *time.Timer
+	told   bool
+}
+
+// fin asks for the assembly of a file. One that is under way is joined, whatever
+// this one says.
+func (s *Service) fin(p pair, cmd command, answer func(error)) {
+	if cmd.size > int64(s.opts.MaxFile) {
+		answer(errTooBig)
+		return
+	}
+	s.mu.Lock()
+	t := s.open[p]
+	switch {
+	case s.ended:
+		s.mu.Unlock()
+		answer(errBusy)
+		return
+	case t == nil:
+		before, err := s.priorLocked(p)
+		s.mu.Unlock()
+		answer(cmp.Or(err, before.same(cmd.size, cmd.sum)))
+		return
+	case t.job == nil:
+		t.job = &job{command: cmd}
+		s.jobs.Add(1)
+		s.sync.add(step{puts: []bridge.Put{t.record()}, done: func(err error) { // behind all that came before
+			go func() {
+				defer s.jobs.Done()
+				if err == nil {
+					err = s.assemble(t)
+				}
+				s.finished(t, err)
+			}()
+		}})
+	}
+	s.waitLocked(t, answer)
+	s.mu.Unlock()
+}
+
+// waitLocked answers when the job is done, or when it takes too long.
+func (s *Service) waitLocked(t *transfer, answer func(error)) {
+	w := &waiter{answer: answer}
+	w.timer = time.AfterFunc(s.opts.AssembleTimeout, func() {
+		s.mu.Lock()
+		late := !w.told
+		w.told = true
+		s.mu.Unlock()
+		if late {
+			answer(errTimeout)
+		}
+	})
+	t.job.waiting = append(t.job.waiting, w)
+}
+
+// finished answers all that wait for a transfer's job.
+func (s *Service) finished(t *transfer, err error) {
+	s.mu.Lock()
+	var tell []func(error)
+	for _, w := range t.job.waiting {
+		if w.timer.Stop() || !w.told {
+			tell = append(tell, w.answer)
+		}
+		w.told = true
+	}
+	t.job = nil
+	s.mu.Unlock()
+	for _, answer := range tell {
+		answer(err)
+	}
+}
+
+// prior is a file of the same client and id that was finished before.
+type prior struct {
+	size int64
+	sum  checksum
+	open func() (io.ReadCloser, error)
+}
+
+// same answers a fin that has no segments of its own: success only if it is
+// about that very file.
+func (p *prior) same(size int64, sum *checksum) error {
+	switch {
+	case p == nil:
+		return errIncomplete
+	case p.size != size || sum != nil && *sum != p.sum:
+		return errConflict
+	}
+	return nil
+}
+
+// priorLocked finds it, nil when there is none.
+func (s *Service) priorLocked(p pair) (*prior, error) {
+	if t := s.leaving[p]; t != nil {
+		return &prior{t.verified.Size, checksum(t.verified.Sum), func() (io.ReadCloser, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if t.gone {
+				return nil, errReadSegment
+			}
+			f, _, err := s.fileLocked(t)
+			if err != nil {
+				return nil, err
+			}
+			return leaver{f.Content(), func() { s.leave(t) }}, nil
+		}}, nil
+	}
+	value, err := s.deps.Shelf.Get(shelfFile, p.key())
+	if err != nil || value == nil {
+		return nil, err
+	}
+	var e exported
+	if err := decodeJSON(value, &e); err != nil || len(e.Sum) != len(checksum{}) {
+		return nil, fmt.Errorf("the record of an exported file: %w", cmp.Or(err, error(errReadSegment)))
+	}
+	return &prior{e.Size, checksum(e.Sum), func() (io.ReadCloser, error) { return s.deps.Target.Open(e.Place) }}, nil
+}
+
+// leaver gives a transfer's file back when it is closed.
+type leaver struct {
+	io.Reader
+	leave func()
+}
+
+// Close implements io.Closer.
+func (l leaver) Close() error {
+	l.leave()
+	return nil
+}
+
+func (s *Service) leave(t *transfer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaveLocked(t)
+}
+
+// assemble finds out whether the file is whole and right, and sends it on.
+func (s *Service) assemble(t *transfer) error {
+	s.mu.Lock()
+	j, m := t.job, t.meta
+	plan, whole := cover(t.segments, j.size)
+	before, err := s.priorLocked(t.pair)
+	if err == nil && len(plan) > 0 {
+		err = s.openLocked(t)
+	}
+	t.users++
+	s.mu.Unlock()
+	defer s.leave(t)
+	switch {
+	case err != nil:
+		return err
+	case before != nil:
+		return s.again(t, j, before, plan, whole)
+	case m == nil || !whole:
+		return errIncomplete
+	}
+	want := j.sum
+	if want == nil {
+		want = m.sum()
+	}
+	if want == nil && s.opts.Checksum == checksumRequired {
+		return errNoChecksum
+	}
+	sum, err := t.hash(plan)
+	if err != nil {
+		return err
+	}
+	if want != nil && *want != *sum {
+		return errMismatch
+	}
+	return s.verified(t, j.size, sum)
+}
+
+// again is a fin about a file that was finished before, whose id some segments
+// use anew: a device that has lost an answer, or another file.
+func (s *Service) again(t *transfer, j *job, before *prior, plan []piece, whole bool) error {
+	if err := before.same(j.size, j.sum); err != nil {
+		return err
+	}
+	switch {
+	case whole:
+		sum, err := t.hash(plan)
+		if err != nil {
+			return err
+		}
+		if *sum != before.sum {
+			return errConflict
+		}
+	case !s.partOf(t, before):
+		return errIncomplete
+	}
+	s.mu.Lock()
+	if !t.gone {
+		s.removeLocked(t)
+	}
+	s.mu.Unlock()
+	return s.durable(t.forgotten())
+}
+
+// partOf reports whether all segments are pieces of the file before.
+func (s *Service) partOf(t *transfer, before *prior) bool {
+	s.mu.Lock()
+	var pieces []piece
+	for at, where := range t.segments {
+		pieces = append(pieces, piece{at, where})
+	}
+	s.mu.Unlock()
+	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.offset, b.offset) })
+	in, err := before.open()
+	if err != nil {
+		return false
+	}
+	defer func() { _ = in.Close() }() // only read
+	h, at := crc32.New(castagnoli), int64(0)
+	for _, p := range pieces {
+		if p.offset < at {
+			return false // they overlap: nothing is as simple as sending again
+		}
+		h.Reset()
+		if _, err := io.CopyN(io.Discard, in, p.offset-at); err != nil {
+			return false
+		}
+		if _, err := io.CopyN(h, in, p.length); err != nil || h.Sum32() != p.crc {
+			return false
+		}
+		at = p.end()
+	}
+	return true
+}
+
+// hash reads the pieces in order, and checks each.
+func (t *transfer) hash(plan []piece) (*checksum, error) {
+	h := sha256.New()
+	var buf []byte
+	for _, p := range plan {
+		if int64(cap(buf)) < p.length {
+			buf = make([]byte, p.length)
+		}
+		b := buf[:p.length]
+		if _, err := t.data.ReadAt(b, p.at); err != nil {
+			return nil, errors.Join(errReadSegment, err)
+		}
+		if crc32.Checksum(b, castagnoli) != p.crc {
+			return nil, errReadSegment
+		}
+		_, _ = h.Write(b) // never fails
+	}
+	return (*checksum)(h.Sum(nil)), nil
+}
+
+// verified makes a transfer wait for its export, durably; with mode direct it is
+// exported at once, or takes segments again.
+func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
+	s.mu.Lock()
+	if t.gone {
+		s.mu.Unlock()
+		return errGone
+	}
+	t.verified = &verdict{Size: size, Sum: sum[:], Since: s.now()}
+	delete(s.open, t.pair)
+	s.leaving[t.pair] = t
+	record := t.record()
+	s.mu.Unlock()
+	err := s.durable(record)
+	if err == nil && s.opts.Export.Mode == modeDirect {
+		err = s.exportNow(t)
+	}
+	if err != nil {
+		return errors.Join(err, s.reopen(t))
+	}
+	if s.opts.Export.Mode == modeSpooled {
+		s.enqueue(t)
+	}
+	return nil
+}
+
+// reopen makes a transfer that could not be exported take segments again.
+func (s *Service) reopen(t *transfer) error {
+	s.mu.Lock()
+	if t.gone || s.open[t.pair] != nil { // its device has begun anew
+		if !t.gone {
+			s.removeLocked(t)
+		}
+		s.mu.Unlock()
+		return s.durable(t.forgotten())
+	}
+	t.verified = nil
+	delete(s.leaving, t.pair)
+	s.open[t.pair] = t
+	record := t.record()
+	s.mu.Unlock()
+	return s.durable(record)
+}
+
+// durable puts something on the shelf and waits for it.
+func (s *Service) durable(puts ...bridge.Put) error {
+	result := make(chan error, 1)
+	s.sync.add(step{puts: puts, done: func(err error) { result <- err }})
+	return <-result
+}

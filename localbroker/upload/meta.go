@@ -1,0 +1,140 @@
+package upload
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"math"
+	"reflect"
+	"strings"
+)
+
+// maxMeta bounds the payload of init.
+const maxMeta = 16 << 10
+
+// meta is what init says of a file.
+type meta struct {
+	Name        string          `json:"name"`
+	Size        *int64          `json:"size,omitempty"`
+	Checksum    string          `json:"checksum,omitempty"` // upper-case hex, as EMQX writes it
+	ExpireAt    *int64          `json:"expire_at,omitempty"`
+	SegmentsTTL *int64          `json:"segments_ttl,omitempty"`
+	UserData    json.RawMessage `json:"user_data,omitempty"`
+}
+
+// parseMeta takes the payload of init, which is hostile until then.
+func parseMeta(payload []byte) (*meta, error) {
+	if len(payload) > maxMeta {
+		return nil, errMetaForGood
+	}
+	var fields map[string]json.RawMessage
+	d := json.NewDecoder(bytes.NewReader(payload))
+	if err := d.Decode(&fields); err != nil || fields == nil {
+		if err == nil || isTypeError(err) {
+			return nil, errMeta // valid JSON, but no object
+		}
+		return nil, errJSON
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errJSON // something follows
+	}
+	m := &meta{}
+	name, ok := present(fields, "name")
+	if !ok || json.Unmarshal(name, &m.Name) != nil || !validName(m.Name) {
+		return nil, errMeta
+	}
+	if strings.HasSuffix(strings.ToLower(m.Name), strings.ToLower(manifestSuffix)) {
+		return nil, errMetaForGood // it would stand where another file's manifest is
+	}
+	for _, f := range []struct {
+		key   string
+		least int64
+		into  **int64
+	}{{"size", 0, &m.Size}, {"expire_at", 0, &m.ExpireAt}, {"segments_ttl", 1, &m.SegmentsTTL}} {
+		raw, ok := present(fields, f.key)
+		if !ok {
+			continue
+		}
+		n, ok := wholeNumber(raw)
+		if !ok || n < f.least {
+			return nil, errMeta
+		}
+		*f.into = &n
+	}
+	if raw, ok := present(fields, "checksum"); ok {
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			return nil, errMeta
+		}
+		if _, ok := parseChecksum(text); !ok {
+			return nil, errMeta
+		}
+		m.Checksum = strings.ToUpper(text)
+	}
+	if raw, ok := present(fields, "user_data"); ok {
+		m.UserData = append(json.RawMessage(nil), raw...)
+	}
+	return m, nil
+}
+
+func isTypeError(err error) bool {
+	_, ok := err.(*json.UnmarshalTypeError)
+	return ok
+}
+
+// present finds a field; null counts as absent.
+func present(fields map[string]json.RawMessage, key string) (json.RawMessage, bool) {
+	raw, ok := fields[key]
+	return raw, ok && string(bytes.TrimSpace(raw)) != "null"
+}
+
+// wholeNumber takes an integer, in quotes too: EMQX coerces those.
+func wholeNumber(raw json.RawMessage) (int64, bool) {
+	text := strings.TrimSpace(string(raw))
+	if strings.HasPrefix(text, `"`) {
+		if json.Unmarshal(raw, &text) != nil {
+			return 0, false
+		}
+	}
+	n, ok := parseNumber(text)
+	return n, ok && n < math.MaxInt64
+}
+
+// equal compares decoded values: the order of keys does not matter, nor the case
+// of the checksum.
+func (m *meta) equal(o *meta) bool {
+	return m.Name == o.Name && m.Checksum == o.Checksum && same(m.Size, o.Size) && same(m.ExpireAt, o.ExpireAt) &&
+		same(m.SegmentsTTL, o.SegmentsTTL) && sameJSON(m.UserData, o.UserData)
+}
+
+func same(a, b *int64) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+
+func sameJSON(a, b json.RawMessage) bool {
+	if a == nil || b == nil {
+		return (a == nil) == (b == nil)
+	}
+	var x, y any
+	return decodeNumbers(a, &x) == nil && decodeNumbers(b, &y) == nil && reflect.DeepEqual(x, y)
+}
+
+func decodeNumbers(raw json.RawMessage, into *any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	return d.Decode(into)
+}
+
+// sum is the checksum that init gave, or nil.
+func (m *meta) sum() *checksum {
+	sum, _ := parseChecksum(m.Checksum)
+	return sum
+}
+
+// manifest is the body of the file beside an exported one: EMQX's, with the
+// checksum that was computed when the device gave none.
+func (m *meta) manifest(computed *checksum) ([]byte, error) {
+	out := *m
+	if out.Checksum == "" {
+		out.Checksum = strings.ToUpper(computed.String())
+	}
+	return json.Marshal([]any{"filemeta", 1, out})
+}

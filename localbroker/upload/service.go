@@ -1,0 +1,291 @@
+package upload
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Shelf is where the state of transfers is kept: the part of [bridge.Spool]
+// that is used, with its promises.
+type Shelf interface {
+	Commit(b *bridge.Batch, done func(bridge.Seq, error))
+	Get(namespace, key string) ([]byte, error)
+	Scan(namespace, prefix string, fn func(key string, value []byte) bool) error
+	Forget(namespace string, keys ...string)
+	Age() time.Duration
+}
+
+// Deps are what the service works with. All are required.
+type Deps struct {
+	Shelf  Shelf
+	Target Target
+	Tell   func(*bridge.Message) // publishes a response
+	Drops  *bridge.DropLog
+	Health *bridge.Health
+	Log    *slog.Logger
+
+	// Wall is the wall clock and whether it is to be believed: for expire_at.
+	Wall func() (now time.Time, synced bool)
+}
+
+// Service takes files from devices. Its methods may be called concurrently.
+type Service struct {
+	opts Options
+	deps Deps
+	sync *syncer
+	now  func() time.Duration
+
+	mu       sync.Mutex
+	open     map[pair]*transfer // that take segments
+	leaving  map[pair]*transfer // verified, the newest of a pair
+	queue    []*transfer        // verified, in the order of their fins
+	usage    map[string]*usage  // of the clients that have any
+	all      usage
+	ended    bool
+	jobs     sync.WaitGroup
+	exporter chan struct{} // capacity 1: the queue has changed
+}
+
+// usage is what transfers hold, of a client or of all.
+type usage struct {
+	transfers, segments int
+	bytes               int64
+}
+
+// transfer is one file on its way in. Service.mu guards it.
+type transfer struct {
+	pair
+	number  uint64
+	begun   time.Duration
+	meta    *meta
+	metaAge uint32
+
+	data     *os.File // nil: not open
+	end      int64    // of it, of what is written now too
+	charged  int64    // bytes that count
+	segments map[span]stored
+	users    int // of data
+	writers  int // those of them that append to it
+	saved    bool
+
+	job      *job // the fin that is being worked on
+	verified *verdict
+	attempts int  // of exporting, that have failed
+	gone     bool // data is closed and removed when it has no user
+}
+
+// Open makes the service, with what an earlier start has left.
+func Open(o Options, deps Deps) (*Service, error) {
+	s := &Service{
+		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit), now: deps.Shelf.Age,
+		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
+	}
+	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("folder of unfinished files: %w", err)
+	}
+	if err := s.restore(); err != nil {
+		return nil, fmt.Errorf("unfinished files: %w", err)
+	}
+	return s, nil
+}
+
+// sweepEvery is how often what is too old is looked for.
+const sweepEvery = time.Minute
+
+// Run works until ctx ends. What was acknowledged by then is durable, and what
+// is under way goes on at the next start.
+func (s *Service) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx)) // the syncer ends last: others wait for it
+	defer stop()
+	var syncing, rest errgroup.Group
+	syncing.Go(func() error { s.sync.run(work); return nil })
+	rest.Go(func() error { s.export(ctx); return nil })
+	rest.Go(func() error { s.sweeps(ctx); return nil })
+	<-ctx.Done()
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	err := rest.Wait()
+	s.jobs.Wait()
+	stop()
+	err = errors.Join(err, syncing.Wait())
+	s.closeFiles()
+	return err
+}
+
+func (s *Service) sweeps(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.Sweep()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Service) closeFiles() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
+		for _, t := range list {
+			t.closeLocked()
+		}
+	}
+}
+
+// openLocked opens the transfer's file.
+func (s *Service) openLocked(t *transfer) (err error) {
+	if t.data == nil {
+		t.data, err = os.OpenFile(s.path(t), os.O_CREATE|os.O_RDWR, 0o640)
+	}
+	return err
+}
+
+func (t *transfer) closeLocked() {
+	if t.data != nil {
+		_ = t.data.Close() // what counts has been synced
+		t.data = nil
+	}
+}
+
+// Owns reports whether a topic or filter is of file transfer. Profile aws has
+// none of it.
+func Owns(profile, topic string) bool {
+	return profile != "aws" && (strings.HasPrefix(topic, rootSync) || strings.HasPrefix(topic, rootAsync) || strings.HasPrefix(topic, rootResponse))
+}
+
+// MaySubscribe reports whether a client may subscribe to a filter of file
+// transfer: nobody sees commands, and only a client its own responses.
+func MaySubscribe(clientID, filter string) bool { return filter == rootResponse+clientID }
+
+// LargestPacket is the largest PUBLISH that devices may send.
+func (s *Service) LargestPacket() int { return int(s.opts.MaxSegment) + packetHead }
+
+// packetHead is what a PUBLISH has beside its payload: a topic, and properties as
+// AWS bounds them.
+const packetHead = 64 << 10
+
+// Admits checks a PUBLISH before the policy is asked.
+func (s *Service) Admits(m *bridge.Message) error {
+	switch {
+	case strings.HasPrefix(m.Topic, rootResponse):
+		return bridge.Errorf(bridge.OpPublish, bridge.NotAuthorized, "only the gateway publishes to %s…", rootResponse)
+	case len(m.Payload) > int(s.opts.MaxSegment):
+		return bridge.Errorf(bridge.OpPublish, bridge.TooLarge, "segment of %d bytes, at most %v (max_segment)", len(m.Payload), s.opts.MaxSegment)
+	}
+	return nil
+}
+
+// usageLocked finds or makes the usage of a client.
+func (s *Service) usageLocked(client string) *usage {
+	u := s.usage[client]
+	if u == nil {
+		u = &usage{}
+		s.usage[client] = u
+	}
+	return u
+}
+
+// chargeLocked counts bytes and segments, which may be negative. Of a transfer
+// that is gone nothing counts any more.
+func (s *Service) chargeLocked(t *transfer, segments int, bytes int64) {
+	if t.gone {
+		return
+	}
+	t.charged += bytes
+	for _, u := range []*usage{&s.all, s.usageLocked(t.client)} {
+		u.segments += segments
+		u.bytes += bytes
+	}
+}
+
+// beginLocked finds the transfer of a pair that takes segments, or makes it.
+func (s *Service) beginLocked(p pair) (*transfer, error) {
+	if t := s.open[p]; t != nil {
+		return t, nil
+	}
+	switch u := s.usage[p.client]; {
+	case s.all.transfers >= s.opts.Transfers:
+		return nil, errNoSpace
+	case u != nil && u.transfers >= s.opts.ClientTransfers:
+		return nil, errQuota
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	t := &transfer{pair: p, number: binary.BigEndian.Uint64(b[:]), begun: s.now(), segments: map[span]stored{}}
+	s.open[p] = t
+	s.countLocked(t, 1)
+	return t, nil
+}
+
+// countLocked counts a transfer in or out.
+func (s *Service) countLocked(t *transfer, n int) {
+	s.all.transfers += n
+	u := s.usageLocked(t.client)
+	if u.transfers += n; u.transfers == 0 {
+		delete(s.usage, t.client)
+	}
+}
+
+func (s *Service) path(t *transfer) string {
+	return filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", t.number, segmentsSuffix))
+}
+
+// segmentsSuffix ends the name of a transfer's file.
+const segmentsSuffix = ".segments"
+
+// record is the durable state.
+func (t *transfer) record() bridge.Put {
+	return bridge.Put{Namespace: shelfTransfer, Key: transferKey(t.number), Value: encodeJSON(transferRecord{
+		ClientID: t.client, FileID: t.file, Begun: t.begun, Meta: t.meta, MetaAge: t.metaAge, Verified: t.verified,
+	})}
+}
+
+// saveLocked is the durable state unless it is there as it is.
+func (t *transfer) saveLocked(changed bool) []bridge.Put {
+	if t.saved && !changed {
+		return nil
+	}
+	t.saved = true
+	return []bridge.Put{t.record()}
+}
+
+// room says whether the disk has room for n more bytes.
+func (s *Service) room(n int64) error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.opts.Dir, &st); err != nil {
+		return err
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < int64(s.opts.Headroom)+n { //nolint:gosec // counts of blocks
+		s.deps.Health.Raise(bridge.Warning{Code: warningFull, Severity: bridge.Degraded, Text: fmt.Sprintf(
+			"the disk of %s has %v left: segments of files are refused until there is %v (file_transfer.headroom)", s.opts.Dir, bridge.Size(free), s.opts.Headroom)})
+		return errNoSpace
+	}
+	s.deps.Health.Clear(warningFull)
+	return nil
+}
+
+// The codes of warnings.
+const (
+	warningFull   = "files-full"
+	warningExport = "files-export"
+)
+
+func seconds(age time.Duration) uint32 { return uint32(min(max(age/time.Second, 0), 1<<32-1)) } //nolint:gosec // bounded

@@ -1,0 +1,121 @@
+package upload
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// What is remembered of exported files: long enough for any device that has lost
+// an answer.
+const (
+	rememberFor  = 30 * 24 * time.Hour
+	rememberMost = 100_000
+)
+
+// Sweep gives up what is too old: segments and metadata by their own ages, as
+// EMQX does, and transfers that have lasted too long. What is being
+// assembled or exported stays (F43). Of the exported files it forgets the oldest,
+// and with expire_at: remove it removes those that have expired.
+func (s *Service) Sweep() {
+	now := s.now()
+	s.mu.Lock()
+	var puts []bridge.Put
+	for _, t := range s.open {
+		if t.job == nil && t.users == 0 {
+			puts = append(puts, s.ageLocked(t, now)...)
+		}
+	}
+	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
+		for _, t := range list {
+			if t.users == 0 {
+				t.closeLocked() // it is opened again when it is needed
+			}
+		}
+	}
+	s.mu.Unlock()
+	for chunk := range slices.Chunk(puts, groupSteps) {
+		s.sync.add(step{puts: chunk, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
+	}
+	if err := s.sweepExported(now); err != nil {
+		s.deps.Log.Warn("exported files could not be looked through", "error", err)
+	}
+}
+
+// ageLocked gives up what is too old of a transfer.
+func (s *Service) ageLocked(t *transfer, now time.Duration) []bridge.Put {
+	ttl := s.opts.MaxTTL
+	if t.meta != nil && t.meta.SegmentsTTL != nil {
+		asked := time.Duration(min(*t.meta.SegmentsTTL, int64(s.opts.MaxTTL/time.Second))) * time.Second
+		ttl = max(asked, s.opts.MinTTL)
+	}
+	old := func(age uint32) bool { return time.Duration(age)*time.Second+ttl <= now }
+	changed := t.meta != nil && old(t.metaAge)
+	if changed {
+		t.meta = nil
+	}
+	var keys []string
+	for at, where := range t.segments {
+		if old(where.age) {
+			delete(t.segments, at)
+			s.chargeLocked(t, -1, 0)
+			keys = append(keys, segmentKey(t.number, at))
+		}
+	}
+	if len(keys) > 0 {
+		s.deps.Shelf.Forget(shelfSegment, keys...)
+	}
+	switch {
+	case t.begun+s.opts.Lifetime <= now || t.meta == nil && len(t.segments) == 0:
+		s.deps.Drops.Count("file-expired", t.client, rootSync+t.file)
+		s.removeLocked(t)
+		return []bridge.Put{t.forgotten()}
+	case changed:
+		return []bridge.Put{t.record()}
+	}
+	return nil
+}
+
+// sweepExported looks through what is remembered of exported files.
+func (s *Service) sweepExported(now time.Duration) error {
+	type entry struct {
+		key string
+		at  time.Duration
+	}
+	var left []entry
+	var forget []string
+	var expired []exported
+	wall, synced := s.deps.Wall()
+	err := s.deps.Shelf.Scan(shelfFile, "", func(key string, value []byte) bool {
+		var e exported
+		switch err := decodeJSON(value, &e); {
+		case err != nil || e.Meta == nil || e.At+rememberFor <= now && (s.opts.Export.ExpireAt == expireKeep || e.Meta.ExpireAt == nil):
+			forget = append(forget, strings.Clone(key))
+		case s.opts.Export.ExpireAt == expireRemove && synced && e.Meta.ExpireAt != nil && *e.Meta.ExpireAt <= wall.Unix():
+			expired = append(expired, e)
+		default:
+			left = append(left, entry{strings.Clone(key), e.At})
+		}
+		return true
+	})
+	if len(left) > rememberMost {
+		slices.SortFunc(left, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
+		for _, e := range left[:len(left)-rememberMost] {
+			forget = append(forget, e.key)
+		}
+	}
+	for _, e := range expired { // F55
+		if err := s.deps.Target.Remove(e.Place); err != nil {
+			s.deps.Log.Warn("an exported file that has expired could not be removed", "client", e.ClientID, "file", e.FileID, "error", err)
+			continue
+		}
+		forget = append(forget, pair{e.ClientID, e.FileID}.key())
+	}
+	if len(forget) > 0 {
+		s.deps.Shelf.Forget(shelfFile, forget...)
+	}
+	return err
+}

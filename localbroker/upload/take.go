@@ -1,0 +1,298 @@
+package upload
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"hash/crc32"
+	"os"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Request is one PUBLISH to a topic of commands, which its sender may publish.
+type Request struct {
+	ClientID string
+	May      bridge.Grants
+	Message  *bridge.Message // its payload is taken away: it does not wait in memory
+	PacketID uint16
+
+	// After has fn called once the PUBACK has left. It is called at most once,
+	// before done.
+	After func(fn func())
+}
+
+// castagnoli is the polynomial of the segments' checksums.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Take carries a command out. done is called once, with nil, a [*Fault] or an
+// error of the policy; the response message follows the PUBACK. A segment is
+// written before Take returns, so that its device waits for the disk and no one
+// else.
+func (s *Service) Take(r Request, done func(error)) {
+	switch r.Message.QoS {
+	case 0: // F45: nobody would hear of it
+		done(errQoS0)
+		return
+	case 2: // F45: as EMQX answers it; PUBREL finds nothing to do
+		done(errTwice)
+		return
+	}
+	if err := mayRespond(&r); err != nil {
+		s.deps.Drops.CountError(err, r.ClientID, r.Message.ResponseTopic)
+		done(err)
+		return
+	}
+	answer := s.answerer(r, done)
+	cmd, err := parseTopic(r.Message.Topic)
+	if err == nil && !fits(r.ClientID) {
+		err = errNameTooLong
+	}
+	if err != nil {
+		answer(err)
+		return
+	}
+	p := pair{r.ClientID, strings.Clone(cmd.fileID)} // the packet's bytes must not live on
+	payload := r.Message.Payload
+	r.Message.Payload = nil
+	switch cmd.verb {
+	case verbInit:
+		s.init(p, payload, answer)
+	case verbSegment:
+		s.segment(p, cmd, payload, answer)
+	case verbFin:
+		if cmd.async {
+			answer = s.deferred(r, done)
+		}
+		s.fin(p, cmd, answer)
+	default:
+		s.abort(p, answer)
+	}
+}
+
+// init takes what a device says of a file.
+func (s *Service) init(p pair, payload []byte, answer func(error)) {
+	m, err := parseMeta(payload)
+	if err == nil && m.Size != nil && *m.Size > int64(s.opts.MaxFile) {
+		err = errTooBig
+	}
+	if err != nil {
+		answer(err)
+		return
+	}
+	if err := s.describe(p, m, answer); err != nil {
+		answer(err)
+	}
+}
+
+// describe notes what init says, and answers when it is durable.
+func (s *Service) describe(p pair, m *meta, answer func(error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err := s.beginLocked(p)
+	if err != nil {
+		return err
+	}
+	if t.meta != nil && !t.meta.equal(m) {
+		return errConflict
+	}
+	t.meta, t.metaAge = m, seconds(s.now())
+	s.sync.add(step{puts: t.saveLocked(true), done: answer})
+	return nil
+}
+
+// segment takes a piece of a file.
+func (s *Service) segment(p pair, cmd command, payload []byte, answer func(error)) {
+	at := span{cmd.offset, int64(len(payload))}
+	switch {
+	case at.end() > int64(s.opts.MaxFile):
+		answer(errTooBig)
+		return
+	case cmd.sum != nil && sha256.Sum256(payload) != *cmd.sum:
+		answer(errMismatch)
+		return
+	case at.length == 0:
+		answer(nil) // it says nothing about the file
+		return
+	}
+	sum := crc32.Checksum(payload, castagnoli)
+	t, had, err := s.reserve(p, at, sum)
+	if err != nil {
+		answer(err)
+		return
+	}
+	next := stored{at: had.at, crc: sum, age: seconds(s.now())}
+	if !had.durable || !sameBytes(t.data, had, payload) {
+		next.at, err = s.write(t, at, payload)
+	} else {
+		s.mu.Lock()
+		s.chargeLocked(t, 0, -at.length) // what was reserved is not needed
+		s.mu.Unlock()
+	}
+	if err := s.land(t, at, next, err, answer); err != nil {
+		answer(err)
+	}
+}
+
+// reserve makes room for a segment, and holds the transfer's file open. had is
+// the same segment if it came before with the same checksum.
+func (s *Service) reserve(p pair, at span, sum uint32) (t *transfer, had stored, err error) {
+	if err := s.room(at.length); err != nil {
+		return nil, had, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err = s.beginLocked(p)
+	if err != nil {
+		return nil, had, err
+	}
+	had, known := t.segments[at]
+	mine := s.usageLocked(p.client)
+	switch {
+	case s.opts.MaxSize > 0 && s.all.bytes+at.length > int64(s.opts.MaxSize):
+		err = errNoSpace
+	case mine.bytes+at.length > int64(s.opts.MaxClientSize):
+		err = errQuota
+	case !known && (len(t.segments) >= s.opts.Segments || s.all.segments >= s.opts.AllSegments):
+		err = errQuota
+	default:
+		err = s.openLocked(t)
+	}
+	if err != nil {
+		s.forsakeLocked(t)
+		return nil, had, err
+	}
+	if had.crc != sum {
+		had = stored{}
+	}
+	t.users++
+	t.writers++
+	s.chargeLocked(t, 0, at.length)
+	return t, had, nil
+}
+
+// forsakeLocked takes a transfer back that was begun for nothing.
+func (s *Service) forsakeLocked(t *transfer) {
+	if t.saved || t.meta != nil || len(t.segments) > 0 || t.users > 0 || t.job != nil {
+		return
+	}
+	s.removeLocked(t)
+}
+
+// sameBytes reports whether a segment that came before has these bytes.
+func sameBytes(f *os.File, had stored, payload []byte) bool {
+	b := make([]byte, len(payload))
+	_, err := f.ReadAt(b, had.at)
+	return err == nil && bytes.Equal(b, payload)
+}
+
+// write appends a segment to the transfer's file. In a file that comes in order
+// each stands where it belongs, so that the file is the result.
+func (s *Service) write(t *transfer, at span, payload []byte) (int64, error) {
+	s.mu.Lock()
+	place := t.end
+	t.end += at.length
+	s.mu.Unlock()
+	_, err := t.data.WriteAt(payload, place)
+	return place, err
+}
+
+// land notes a segment that was written, and answers when it is durable.
+func (s *Service) land(t *transfer, at span, next stored, err error, answer func(error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.writers--
+	if err != nil || t.gone {
+		s.chargeLocked(t, 0, -at.length)
+		s.leaveLocked(t)
+		return cmp.Or(err, error(errGone)) // aborted meanwhile
+	}
+	was, known := t.segments[at]
+	if !known {
+		s.chargeLocked(t, 1, 0)
+	}
+	if !known || was.at != next.at {
+		t.segments[at] = next // not durable yet
+	}
+	puts := append(t.saveLocked(false), bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
+	s.sync.add(step{file: t.data, puts: puts, done: func(err error) {
+		s.mu.Lock()
+		s.settleLocked(t, at, next, err)
+		s.leaveLocked(t)
+		s.mu.Unlock()
+		answer(err)
+	}})
+	return nil
+}
+
+// settleLocked notes that a segment is durable, or that it could not be made so.
+func (s *Service) settleLocked(t *transfer, at span, next stored, err error) {
+	now, known := t.segments[at]
+	if !known || now.at != next.at {
+		return // another has taken its place
+	}
+	if err == nil {
+		next.durable = true
+		t.segments[at] = next
+		return
+	}
+	if !now.durable {
+		delete(t.segments, at)
+		s.chargeLocked(t, -1, 0)
+	}
+}
+
+// leaveLocked gives the transfer's file back.
+func (s *Service) leaveLocked(t *transfer) {
+	if t.users--; t.users == 0 && t.gone {
+		t.closeLocked()
+		_ = os.Remove(s.path(t)) // the next start removes what stays
+	}
+}
+
+// abort gives up a transfer; one that is being assembled is not.
+func (s *Service) abort(p pair, answer func(error)) {
+	s.mu.Lock()
+	t := s.open[p]
+	known := t != nil && t.job == nil
+	if known {
+		s.removeLocked(t)
+		s.sync.add(step{puts: []bridge.Put{t.forgotten()}, done: answer})
+	}
+	s.mu.Unlock()
+	if !known {
+		answer(nil)
+	}
+}
+
+// forgotten takes the durable state away.
+func (t *transfer) forgotten() bridge.Put {
+	return bridge.Put{Namespace: shelfTransfer, Key: transferKey(t.number)}
+}
+
+// removeLocked forgets a transfer: its file goes, and what the shelf has of its
+// segments. The caller puts its end on the shelf.
+func (s *Service) removeLocked(t *transfer) {
+	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
+		if list[t.pair] == t {
+			delete(list, t.pair)
+		}
+	}
+	if t.gone {
+		return
+	}
+	t.gone = true
+	keys := make([]string, 0, len(t.segments))
+	for at := range t.segments {
+		keys = append(keys, segmentKey(t.number, at))
+	}
+	if len(keys) > 0 {
+		s.deps.Shelf.Forget(shelfSegment, keys...)
+	}
+	s.chargeLocked(t, -len(t.segments), -t.charged)
+	t.segments = nil
+	s.countLocked(t, -1)
+	t.users++
+	s.leaveLocked(t)
+}
