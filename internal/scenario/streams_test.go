@@ -69,6 +69,7 @@ func TestF80_FleetCostsOneDownload(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	g.expectBilled(t, size)
 	times := make([]int, (size+cloudChunk-1)/cloudChunk)
 	crossed := 0
 	for _, a := range cloud.Streams().Asked() {
@@ -89,6 +90,64 @@ func TestF80_FleetCostsOneDownload(t *testing.T) {
 		t.Errorf("%d bytes crossed for a file of %d", crossed, size)
 	}
 	t.Logf("%d devices, %d bytes each, %v; %d bytes crossed the link, %d chunks twice", fleet, size, time.Since(began).Round(time.Millisecond), crossed, again)
+}
+
+// expectBilled looks at what the gateway's own bill says of a file that came down
+// once: in units of 5 KB, with what a description and a cut cost.
+func (g *gateway) expectBilled(t *testing.T, size int) {
+	t.Helper()
+	const unit = 5 << 10
+	var down int64
+	if !until(30*time.Second, func() bool {
+		units, _ := g.bill(t)
+		down = units["down"]
+		return down >= int64(size/unit)
+	}) || down > int64(size/unit)*5/4+100 {
+		t.Errorf("%d units came down for a file of %d", down, size/unit)
+	}
+	t.Logf("%d units came down, of %d that the file has", down, size/unit)
+}
+
+// TestPrefetch: what a person asks for, and what a job document names, is here
+// before a device asks.
+func TestPrefetch(t *testing.T) {
+	files := map[string][]byte{"asked": firmware(5*cloudChunk+7, 1), "of-a-job": firmware(3*cloudChunk, 2)}
+	cloud := streamCloud(t)
+	for id, file := range files {
+		cloud.Streams().Put(id, "", map[int][]byte{0: file})
+	}
+	g := streaming(t, cloud, "routes.pass_through.upstream=cloud")
+	g.start()
+	if code, _, errs := cli(t, g.dir, "streams", "prefetch", "asked", "--config", g.configFile(), "--set", "streams.cloud.upstream=cloud"); code != 0 {
+		t.Fatalf("%d %s", code, errs)
+	}
+	jobs := talker(t, cloud.Addr(), "jobs")
+	notify := func() {
+		must(t, "notify", jobs.Publish("$aws/things/pump/jobs/notify-next", 1, false,
+			`{"execution":{"jobId":"1","jobDocument":{"afr_ota":{"protocols":["MQTT"],"streamname":"of-a-job"}}}}`))
+	}
+	notify()
+	fetched := map[string]int{}
+	if !until(60*time.Second, func() bool {
+		clear(fetched)
+		for _, a := range cloud.Streams().Asked() {
+			fetched[a.Stream] += a.To - a.From
+		}
+		return fetched["asked"] == len(files["asked"]) && fetched["of-a-job"] == len(files["of-a-job"])
+	}) {
+		t.Fatalf("fetched: %v", fetched)
+	}
+	if !until(30*time.Second, func() bool { return strings.Count(g.log(), "a stream of the cloud is here") == 2 }) {
+		t.Fatal("the log does not say so")
+	}
+	cloud.Gate().Set(sandbox.Fault{Refuse: true})
+	cloud.Gate().Cut()
+	d := joinStreams(t, g, "pump")
+	for id, file := range files {
+		if sum, err := d.download(id, len(file), 4096, 8, nil); err != nil || sum != sha256.Sum256(file) {
+			t.Errorf("%s: another file, %v", id, err)
+		}
+	}
 }
 
 // TestF81_CloudAway: what is kept is served while the cloud is away, after a kill
