@@ -159,7 +159,7 @@ func (r *blockReader) entry() DropEntry {
 func (r *blockReader) word() string {
 	n := r.uvarint()
 	if n == 0 {
-		text := string(r.take(int(min(r.uvarint(), uint64(len(r.b))+1))))
+		text := string(r.take(r.length()))
 		r.words = append(r.words, text)
 		return text
 	}

@@ -59,7 +59,7 @@ func TestDropBlock(t *testing.T) {
 
 // A batch that notes more than a transaction of the state takes keeps the ids.
 func TestDropBlockIsBounded(t *testing.T) {
-	d := &dropBook{spool: ageless{}, limits: DefaultDropLimits()}
+	d := &dropBook{book: book{spool: ageless{}, limits: DefaultDropLimits()}}
 	var b Batch
 	for i := range 1 << 10 {
 		d.note(&b, &DropEntry{ID: MessageID{15: byte(i)}, Reason: "expired", Device: fmt.Sprintf("%0128d", i), Topic: fmt.Sprintf("%0256d", i)})

@@ -12,19 +12,27 @@ import (
 
 // DropLog knows of every message that did not go where it should.
 //
-// What was refused, and so never accepted, and what the local broker drops for
-// one of its subscribers, is counted by reason since the start, with one of the
-// latest as an example (Count). Counting is cheap: a device that reads nothing
-// has thousands of messages a second dropped, and who sends them must not wait
-// for each other.
+// What was refused, and so never accepted, is counted by reason since the start,
+// with one of the latest as an example (Count). Counting is cheap.
+//
+// What the local broker owed one of its subscribers and gives up is counted in
+// the same way (Missed), and written by reason and hour within a second. It is not
+// written one by one, nor before the message's giver is acknowledged: one device
+// that reads nothing has thousands of messages a second dropped, for which their
+// givers must not wait nor the flash wear, and which would push out of the log
+// what was accepted for an upstream. A crash forgets the last second of it.
 //
 // What was accepted for an upstream and is given up is logged (Note): durable,
 // in the transaction that releases it, by reason and hour and one by one. A log
-// of [OpenDropLog] keeps that; the zero DropLog counts only.
+// of [OpenDropLog] keeps all that; the zero DropLog counts only.
 type DropLog struct {
-	refused, given reasons
-	book           *dropBook // nil keeps nothing
+	refused, missed, given reasons
+	book                   *dropBook // nil keeps nothing
+	parts                  *book     // what was made a part of something else
 }
+
+// SiteQueue stands for the queues of the site's own devices in the sums by hour.
+const SiteQueue = "site"
 
 // The reasons of what was accepted and given up; [Expired] is one as well.
 const (
@@ -42,6 +50,7 @@ type reasons struct {
 // dropped is one reason.
 type dropped struct {
 	count atomic.Int64
+	saved int64 // of it, in the sums by hour: of those missed, and Keep's alone
 
 	mu   sync.Mutex
 	last Drops // but its count
@@ -55,12 +64,24 @@ type Drops struct {
 	Device string // of the example
 	Topic  string // of the example
 	Detail string // of the example, for a person: which statement denied it
-	Logged bool   // they were accepted, and each stands in the log
+	Logged bool   // they were accepted, and stand in the log or, as missed, in its sums
 }
 
 // Count records one drop. Reasons are a small fixed set of kebab-case words;
 // names and topics are examples, not labels.
 func (l *DropLog) Count(reason, device, topic string) { l.refused.count(reason, device, topic, "") }
+
+// Missed records that a message which was accepted does not go to a device of the
+// site that was to have it. Reasons are as with Count.
+func (l *DropLog) Missed(reason, device, topic string) { l.missed.count(reason, device, topic, "") }
+
+// MissedAll is Missed for n messages of one device.
+func (l *DropLog) MissedAll(reason string, n int, device, topic string) {
+	if n > 0 {
+		l.missed.count(reason, device, topic, "")
+		l.missed.reason(reason).count.Add(int64(n) - 1)
+	}
+}
 
 // CountError records one drop for err: its kind is the reason, its text the
 // detail.
@@ -136,12 +157,12 @@ func (l *reasons) known() map[string]*dropped {
 // All lists the drops since the start by falling count.
 func (l *DropLog) All() []Drops {
 	var out []Drops
-	for i, r := range []*reasons{&l.refused, &l.given} {
+	for i, r := range []*reasons{&l.refused, &l.missed, &l.given} {
 		for _, d := range r.known() {
 			d.mu.Lock()
 			one := d.last
 			d.mu.Unlock()
-			one.Count, one.Logged = d.count.Load(), i == 1
+			one.Count, one.Logged = d.count.Load(), i > 0
 			out = append(out, one)
 		}
 	}

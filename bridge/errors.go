@@ -63,3 +63,6 @@ func KindOf(err error) Kind {
 func Errorf(op string, k Kind, format string, args ...any) *Error {
 	return &Error{Op: op, Kind: k, Err: fmt.Errorf(format, args...)}
 }
+
+// ErrWouldWait is what [PromptLink.SendNow] fails with where it would wait.
+var ErrWouldWait = errors.New("the link would have to wait")

@@ -34,7 +34,7 @@ type Forwarder struct {
 
 	lanes   []*lane // by falling priority
 	wake    chan struct{}
-	inbox   *inbox
+	bell    bell // outcomes have come
 	events  chan lineEvent
 	settled chan settlement
 	batch   Batch       // releases gathered, not committed yet
@@ -100,13 +100,13 @@ type QueueRef struct {
 
 // Releases are gathered until there are as many as releaseGroup or the oldest is
 // releaseDelay old. What is acknowledged by the cloud and not yet released is
-// sent again after a crash, so what is gathered and what is being committed are
-// never more than releaseBatch together. At AWS's 95 a second a release has five;
-// at full speed the difference of the two is what goes on being acknowledged
-// during a sync, for 2 ms.
+// sent again after a crash, so what is gathered, what is being committed and what
+// is not settled yet (earlyRoom) are never more than releaseBatch together. At
+// AWS's 95 a second a release has five; at full speed the difference to
+// releaseGroup is what goes on being acknowledged during a sync, for 5 ms.
 const (
 	releaseBatch = 1024
-	releaseGroup = 768
+	releaseGroup = 512
 	releaseDelay = 50 * time.Millisecond
 	defaultGrace = 24 * time.Hour
 	commitRetry  = time.Second
@@ -131,7 +131,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 		lanes:    newLanes(cfg.Queues, cfg.Weight),
 		takes:    true,
 		wake:     make(chan struct{}, 1),
-		inbox:    newInbox(),
+		bell:     make(bell, 1),
 		events:   make(chan lineEvent),
 		settled:  make(chan settlement, 1), // one commit is under way while the next is gathered
 		slots:    make([]slot, slotCount),
@@ -217,7 +217,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			f.refill()
 		}
 		select {
-		case <-f.inbox.some:
+		case <-f.bell:
 		case <-f.wake:
 		case <-tick.C:
 			onTick()
@@ -279,12 +279,14 @@ func (f *Forwarder) wakeUp() {
 // windows are given back last: what is acknowledged and not released has its
 // bound, and so has what is sent beside it.
 func (f *Forwarder) settleAll() {
-	for _, r := range f.inbox.take() {
-		r.line.settled++
-		if r.unsent {
-			f.unsent(r.flight)
-		} else {
-			f.settle(r)
+	for _, l := range f.lines {
+		for _, r := range l.outcomes() {
+			l.settled++
+			if r.unsent {
+				f.unsent(r.flight)
+			} else {
+				f.settle(r)
+			}
 		}
 	}
 	f.keepReleasesFew()

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,8 +47,11 @@ type line struct {
 	fullSince []time.Time // by lane: the front has met it full, and it was not half empty since
 	filled    []bool      // by lane: it had as much
 
+	live live
+
 	mu     sync.Mutex
 	queues []queue // by lane
+	inbox  inbox
 	room   int     // places of the window that are free
 	out    int     // sent and not settled
 	vtime  float64 // of the latest that was sent, see queue
@@ -84,7 +88,7 @@ const (
 
 func newLine(n, of int, f *Forwarder, s Sender) *line {
 	l := &line{
-		n: n, f: f, sender: s, mostBytes: max(lookAheadBytes/of, leastBytes),
+		n: n, f: f, sender: s, inbox: inbox{most: max(earlyRoom/of, leastEarly)}, mostBytes: max(lookAheadBytes/of, leastBytes),
 		resume: make(chan struct{}), wake: make(chan struct{}, 1),
 		passed: make([]*reader, len(f.lanes)), held: make([]int, len(f.lanes)), bytes: make([]int, len(f.lanes)),
 		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), fullSince: make([]time.Time, len(f.lanes)), queues: make([]queue, len(f.lanes)),
@@ -137,28 +141,22 @@ func (l *line) run(ctx context.Context) {
 
 // session sends over one link until it is down or ctx ends.
 func (l *line) session(ctx context.Context, link Link) error {
+	l.live.set(ctx, link)
+	defer l.live.clear()
 	for {
-		if ctx.Err() != nil {
+		err := l.live.send(l)
+		switch {
+		case ctx.Err() != nil && link.Err() == nil: // what was sent before may still land
 			l.land(link)
 			return ctx.Err()
-		}
-		fl := l.next()
-		if fl == nil {
-			link.Flush()
-			select {
-			case <-l.wake:
-			case <-link.Done():
-				return link.Err()
-			case <-ctx.Done():
-			}
-			continue
-		}
-		if err := l.send(ctx, link, fl); err != nil {
-			if ctx.Err() != nil && link.Err() == nil { // what was sent before may still land
-				l.land(link)
-				return ctx.Err()
-			}
+		case err != nil:
 			return errors.Join(err, link.Err())
+		}
+		select {
+		case <-l.wake:
+		case <-link.Done():
+			return link.Err()
+		case <-ctx.Done():
 		}
 	}
 }
@@ -198,17 +196,56 @@ func (l *line) next() *flight {
 	return fl
 }
 
+// unnext puts back what next has just returned.
+func (l *line) unnext(fl *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := &l.queues[fl.lane.n]
+	if q.first > 0 {
+		q.first--
+		q.flights[q.first] = fl
+	} else {
+		q.flights = slices.Insert(q.flights, 0, fl)
+	}
+	q.bytes += fl.Size()
+	q.turn -= q.cost
+	l.room++
+	l.out--
+}
+
 // send transmits one flight. What it could not transmit comes back as unsent.
 func (l *line) send(ctx context.Context, link Link, fl *flight) error {
+	return l.sent(fl, link.Send(ctx, l.delivery(fl), l.reporter(fl)))
+}
+
+// sendNow is send on a link that does not wait; it reports false when that would
+// have to, and the flight waits as before.
+func (l *line) sendNow(link PromptLink, fl *flight) (ok bool, err error) {
+	err = link.SendNow(l.delivery(fl), l.reporter(fl))
+	if errors.Is(err, ErrWouldWait) {
+		l.unnext(fl)
+		return false, nil
+	}
+	return true, l.sent(fl, err)
+}
+
+func (l *line) delivery(fl *flight) *Delivery {
 	d := &fl.delivery
 	*d = Delivery{Stored: fl.Stored, Attempt: fl.attempt}
 	if fl.HasExpiry {
 		left := time.Duration(fl.Expiry)*time.Second - (l.f.spool.Age() - fl.Age)
 		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))
 	}
-	in := l.f.inbox
-	if err := link.Send(ctx, d, func(o Outcome) { in.put(report{fl, o, false}) }); err != nil {
-		in.put(report{flight: fl, unsent: true})
+	return d
+}
+
+func (l *line) reporter(fl *flight) func(Outcome) {
+	return func(o Outcome) { l.put(report{fl, o, false}) }
+}
+
+func (l *line) sent(fl *flight, err error) error {
+	if err != nil {
+		l.put(report{flight: fl, unsent: true})
 		return err
 	}
 	l.f.stats.sent.Add(1)
@@ -241,7 +278,7 @@ func (l *line) flying() int {
 // open gives the line a window of a new link. [the forwarder's]
 func (l *line) open(window int) {
 	l.mu.Lock()
-	l.room, l.window = window-l.out, window
+	l.room, l.window = window-l.out+l.inbox.early, window
 	l.mu.Unlock()
 	l.tell()
 }
@@ -332,20 +369,6 @@ func (l *line) recall(match func(*flight) bool) (out []*flight) {
 		q.flights, q.first = kept, 0
 	}
 	return out
-}
-
-// giveBack returns the window's places whose outcomes are settled. [the
-// forwarder's]
-func (l *line) giveBack() {
-	if l.settled == 0 {
-		return
-	}
-	l.mu.Lock()
-	l.room += l.settled
-	l.out -= l.settled
-	l.mu.Unlock()
-	l.settled = 0
-	l.tell()
 }
 
 func (l *line) tell() {

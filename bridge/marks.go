@@ -109,7 +109,7 @@ func (f *Forwarder) accountForCrash() {
 		}
 		c := f.spool.Cursor(s.queue)
 		defer c.Close()
-		for range len(f.lines)*windowAWS + releaseBatch {
+		for range len(f.lines)*(windowAWS+leastEarly) + releaseBatch {
 			r, err := c.Next()
 			if err != nil || r == nil || uint64(r.Place) >= mark {
 				break

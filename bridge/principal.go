@@ -112,8 +112,9 @@ type Authorizer interface {
 // Router decides where a message goes, and as what. No receivers: the message
 // stays local. The error is an *Error of kind TopicInvalid or PayloadInvalid.
 type Router interface {
-	// Up routes what a device published.
-	Up(p *Principal, m *Message) ([]Receiver, error)
+	// Up routes what a device published, and tells of the routes that would have
+	// taken it but for a step or a budget.
+	Up(p *Principal, m *Message) ([]Receiver, []Turned, error)
 	// Down routes what an upstream sent.
 	Down(upstream string, m *Message) ([]Receiver, error)
 }

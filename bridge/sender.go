@@ -10,7 +10,8 @@ type Sender interface {
 	Connect(ctx context.Context) (Link, error)
 }
 
-// Link is one live connection of a Sender. Send is for one goroutine.
+// Link is one live connection of a Sender. Send and Flush are for one goroutine
+// at a time.
 type Link interface {
 	// Window is how many sends may await their outcome: the receiver's
 	// Receive Maximum, at most.
@@ -32,6 +33,14 @@ type Link interface {
 
 	// Close ends the link at once. Outstanding sends report ResultLost.
 	Close() error
+}
+
+// PromptLink is a Link on which the goroutine that reports may send as well.
+type PromptLink interface {
+	Link
+	// SendNow is Send for a goroutine that must not wait: it fails with
+	// [ErrWouldWait], and has done nothing, where Send would.
+	SendNow(d *Delivery, report func(Outcome)) error
 }
 
 // Delivery is one record on its way to one receiver.
@@ -63,6 +72,7 @@ type Outcome struct {
 	HTTP   bool   // it went over HTTP, which is metered in its own way
 	Body   int    // bytes of the HTTP answer's body
 	Via    string // the upstream that took it in place of the one that it was for; empty: that one
+	More   bool   // the next outcome follows without a wait: it need not be acted on before
 }
 
 // Meter adds what crossed to the batch that releases it.
@@ -81,4 +91,11 @@ type Meter interface {
 type RefusalMeter interface {
 	// Refused meters a delivery that was refused, for now or for good.
 	Refused(b *Batch, upstream string, s *Stored, o Outcome)
+}
+
+// LossMeter is a [Meter] that wants to know of an uncertain delivery how it was
+// sent, and to whom.
+type LossMeter interface {
+	// Lost is [Meter].Uncertain for a delivery of this process.
+	Lost(b *Batch, upstream string, s *Stored, o Outcome)
 }

@@ -65,7 +65,11 @@ func (f *Forwarder) settle(r report) {
 		if l := fl.line; l.oldest == nil || fl.Seq < l.oldest.Seq {
 			l.oldest = fl
 		}
-		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored)
+		if m, ok := f.meter.(LossMeter); ok {
+			m.Lost(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
+		} else {
+			f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored)
+		}
 		f.hold(fl)
 	default: // ResultRetry, ResultAbsent
 		f.hold(fl)
@@ -106,7 +110,7 @@ func (f *Forwarder) keepReleasesFew() {
 	if len(f.waiting) >= releaseGroup {
 		f.flush()
 	}
-	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch {
+	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch-earlyRoom {
 		f.confirm(<-f.settled)
 	}
 }

@@ -36,6 +36,7 @@ type Line interface {
 type Product struct {
 	Records []*Record // what is sent; none when nothing is
 	Members []Member  // the raw records that it is made of
+	Into    MessageID // the message that the members will be in, when it is not the first of Records
 
 	// Step is the step that kept the members from being sent, when there are no
 	// Records: what a person wanted.
@@ -50,7 +51,8 @@ type Product struct {
 // Member is one record of a raw queue.
 type Member struct {
 	Place Place
-	Size  int // see Record.Size
+	Size  int       // see Record.Size
+	ID    MessageID // zero when nobody will ask for it
 }
 
 // MaxMembers is how many members a product may have. They are released in one

@@ -116,7 +116,7 @@ func (s *Shaper) read(c Cursor) (end bool, err error) {
 			return true, err
 		}
 		if r.Mortal() && r.Expired(s.spool.Age()) {
-			s.gather(&Product{Members: []Member{{r.Place, r.Size()}}, Reason: Expired.String(), lost: r})
+			s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: r})
 			continue
 		}
 		s.line.Take(r, func(p *Product) {
@@ -156,6 +156,7 @@ func (s *Shaper) flush(ctx context.Context) bool {
 // cut makes a batch of the first n products that wait.
 func (s *Shaper) cut() (b Batch, n int) {
 	raw, tally := RawQueue(s.cfg.Queue), map[string]int64{}
+	var parts []into
 	weight, size := 0, 0
 	for ; n < len(s.pending); n++ {
 		p := s.pending[n]
@@ -174,7 +175,9 @@ func (s *Shaper) cut() (b Batch, n int) {
 		}
 		b.Appends = append(b.Appends, p.Records...)
 		p.count(tally)
+		parts = notePart(parts, p)
 	}
+	s.drops.noteParts(&b, s.cfg.Queue, parts)
 	for what, count := range tally {
 		if count != 0 {
 			b.Add(nsShape, s.cfg.Queue+"|"+what, count)
@@ -187,6 +190,11 @@ func (s *Shaper) cut() (b Batch, n int) {
 // that it appends.
 func (p *Product) weight() (changes, appended int) {
 	changes = changeBytes * len(p.Members)
+	var prev MessageID
+	for _, m := range p.Members {
+		changes += idBytes(m.ID, prev)
+		prev = m.ID
+	}
 	for _, r := range p.Records {
 		appended += r.Size()
 	}

@@ -21,7 +21,7 @@ type threes struct {
 }
 
 func (l *threes) Take(s *bridge.Stored, out func(*bridge.Product)) {
-	members := []bridge.Member{{Place: s.Place, Size: s.Size()}}
+	members := []bridge.Member{{Place: s.Place, Size: s.Size(), ID: s.ID}}
 	switch string(s.Payload) {
 	case "unwanted":
 		out(&bridge.Product{Members: members, Step: "deadband"})
@@ -43,7 +43,7 @@ func (l *threes) close(out func(*bridge.Product)) {
 	var words []string
 	for _, s := range l.open {
 		words = append(words, string(s.Payload))
-		p.Members = append(p.Members, bridge.Member{Place: s.Place, Size: s.Size()})
+		p.Members = append(p.Members, bridge.Member{Place: s.Place, Size: s.Size(), ID: s.ID})
 	}
 	r := *l.open[0].Record
 	r.Payload = []byte(strings.Join(words, "+"))

@@ -31,10 +31,13 @@ func (c *check) identity(hostname func() (string, error)) {
 		c.complain("gateway.id", codeGatewayID, quote(g.ID)+" is not a name", "use 1 to 64 letters, digits, '.', '-' and '_'")
 	}
 	for name, u := range c.config.Upstreams {
+		if u.MQTT.Endpoint == "" && u.Way == WayAuto && len(u.Ways) > 0 {
+			u.MQTT.Endpoint = u.Ways[0]
+		}
 		if u.MQTT.ClientID == "" {
 			u.MQTT.ClientID = g.ID + "-" + name
-			c.config.Upstreams[name] = u
 		}
+		c.config.Upstreams[name] = u
 	}
 	if s := &c.config.Streams.Cloud; s.Upstream != "" && s.Thing == "" {
 		s.Thing = strings.ReplaceAll(g.ID, ".", "-") // no thing's name has a dot
@@ -107,7 +110,7 @@ func (c *check) packages() {
 		if u.Type == TypeSandbox && u.MQTT.Endpoint == "" {
 			u.MQTT.Endpoint = "mqtt://localhost" // it chooses its own
 		}
-		c.under(at, "upstream", u.validate())
+		c.under(at, "upstream", u.validateWays())
 		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
 		c.under(at+".aws", "upstream", u.AWS.Validate())
 		c.under(at+".failover", "upstream", u.Failover.Validate())

@@ -3,6 +3,7 @@ package configs
 import (
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,8 @@ const (
 type Upstream struct {
 	Type     string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
 	MQTT     mqtt.Options         `koanf:",squash"`
+	Way      string               `koanf:"way" enum:"endpoint,auto" doc:"endpoint goes by the way that the endpoint names. auto begins with mqtts://HOST and goes by whichever way is open, the best first: MQTT on 8883, MQTT on 443, a secure WebSocket, HTTPS publish, of those that the given logins (certificate, AWS credentials, authorizer) make possible."`
+	Ways     []string             `koanf:"ways" doc:"Endpoints that way: auto chooses among, the best first and https:// last; empty: those of AWS IoT Core at the endpoint's host."`
 	Pool     upstream.PoolOptions `koanf:",squash"`
 	AWS      aws.Options          `koanf:"aws"`
 	Failover failover.Options     `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
@@ -73,7 +76,7 @@ func (u Upstream) Signs() (region string, signs bool) {
 		return host.Region, false
 	}
 	if e.Scheme == "https" {
-		return host.Region, known && u.MQTT.TLS.Cert == ""
+		return host.Region, known && u.MQTT.TLS.Cert == "" && !u.MQTT.Authorizer.Used()
 	}
 	return host.Region, known && u.MQTT.Username == "" && !u.MQTT.Authorizer.Used()
 }
@@ -82,12 +85,29 @@ func (u Upstream) Signs() (region string, signs bool) {
 // from the one of that name: its own may be in use.
 func FailoverID(u Upstream, from string) string { return u.MQTT.ClientID + "-for-" + from }
 
+// maxChain bounds how many upstreams may stand behind one.
+const maxChain = 8
+
+// Chain is an upstream with those that take over from it, one after the other.
+// Names that are not there end it, and so does one that comes again.
+func Chain(all map[string]Upstream, name string) []string {
+	var out []string
+	for len(out) <= maxChain && !slices.Contains(out, name) {
+		u, ok := all[name]
+		if !ok {
+			break
+		}
+		out, name = append(out, name), u.Failover.To
+	}
+	return out
+}
+
 // HTTPS are the options of an upstream that is published to over HTTPS; ok is
 // false for those that speak MQTT.
 func (u Upstream) HTTPS() (o https.Options, ok bool) {
 	m := u.MQTT
 	return https.Options{
-		Endpoint: m.Endpoint, TLS: m.TLS, Proxy: m.Proxy, Limits: m.Limits,
+		Endpoint: m.Endpoint, TLS: m.TLS, Login: m.Authorizer.Header(), Proxy: m.Proxy, Limits: m.Limits,
 		ConnectTimeout: m.ConnectTimeout, AckTimeout: m.AckTimeout, Backoff: m.Backoff,
 	}, strings.HasPrefix(m.Endpoint, "https:")
 }
@@ -101,10 +121,10 @@ func (u Upstream) validate() []bridge.Problem {
 	_, signs := u.Signs()
 	out := o.Validate(signs)
 	m := u.MQTT // what both ways have
-	if m.Username != "" || m.Password != "" || m.Authorizer.Used() {
-		out = append(out, bridge.Problem{Path: "username", Text: "over HTTPS a client certificate or AWS credentials are the login", Remedy: "remove username, password and authorizer, or use wss://"})
+	if m.Username != "" || m.Password != "" {
+		out = append(out, bridge.Problem{Path: "username", Text: "over HTTPS a client certificate, AWS credentials or an authorizer's token are the login", Remedy: "remove username and password, or use wss://"})
 	}
-	m.Endpoint, m.TLS, m.Proxy, m.Username, m.Password, m.Authorizer = "mqtts://localhost", upstream.TLSOptions{}, upstream.ProxyOptions{}, "", "", mqtt.AuthorizerOptions{}
+	m.Endpoint, m.TLS, m.Proxy, m.Username, m.Password = "mqtts://localhost", upstream.TLSOptions{}, upstream.ProxyOptions{}, "", ""
 	return append(out, m.Validate()...)
 }
 
@@ -137,7 +157,7 @@ func Default() *Config {
 
 // DefaultUpstream is an upstream that says nothing: its endpoint is missing.
 func DefaultUpstream() Upstream {
-	return Upstream{Type: TypeMQTT, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Failover: failover.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
+	return Upstream{Type: TypeMQTT, Way: WayEndpoint, MQTT: mqtt.DefaultOptions(), Pool: upstream.DefaultPool(), AWS: aws.DefaultOptions(), Failover: failover.DefaultOptions(), Billing: billing.DefaultOptions(), Metered: metered.DefaultOptions()}
 }
 
 // fresh is an addressable entry of a list or map, with its defaults.

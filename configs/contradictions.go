@@ -102,7 +102,8 @@ func (c *check) sandboxes() {
 	}
 }
 
-// failovers finds upstreams that fail over to nobody, to themselves, or in a chain.
+// failovers finds upstreams that fail over to nobody, to themselves, in a circle,
+// or in too long a chain.
 func (c *check) failovers() {
 	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
 		u, at := c.config.Upstreams[name], "upstreams."+name+".failover.to"
@@ -112,23 +113,38 @@ func (c *check) failovers() {
 			c.complain(at, codeFailover, "is the upstream itself", "name another one")
 		case ok && (u.Type == TypeSandbox || other.Type == TypeSandbox):
 			c.complain(at, codeFailover, "a sandbox is on this machine and is always reached", "leave it out")
-		case ok && other.Failover.To != "":
-			c.complain(at, codeFailover, quote(u.Failover.To)+" fails over itself, and messages go over once only", "remove its failover, or name another upstream")
-		case ok && len(FailoverID(other, name)) > 120: // the pool adds its numbers
-			c.complain(at, codeFailover, "makes the client id "+quote(FailoverID(other, name))+", which is too long", "give "+quote(u.Failover.To)+" a shorter client_id")
+		case slices.Contains(Chain(c.config.Upstreams, u.Failover.To), name):
+			c.complain(at, codeFailover, "ends in a circle: "+strings.Join(append(Chain(c.config.Upstreams, name), name), " → "), "let the last of them have no failover")
+		case len(Chain(c.config.Upstreams, name)) > maxChain:
+			c.complain(at, codeFailover, fmt.Sprintf("is one of a chain of more than %d upstreams", maxChain), "make it shorter")
+		case ok && longID(c.config.Upstreams, name) != "":
+			long := longID(c.config.Upstreams, name)
+			c.complain(at, codeFailover, "makes the client id "+quote(FailoverID(c.config.Upstreams[long], name))+", which is too long", "give "+quote(long)+" a shorter client_id")
 		case u.Failover.To != "" && !ok:
 			c.complain(at, codeUpstream, quote(u.Failover.To)+" is not an upstream", "add it under upstreams:")
 		}
 	}
 }
 
+// longID is an upstream of a chain whose client id on behalf of the first is too
+// long; the pool adds its numbers.
+func longID(all map[string]Upstream, name string) string {
+	for _, to := range Chain(all, name)[1:] {
+		if len(FailoverID(all[to], name)) > 120 {
+			return to
+		}
+	}
+	return ""
+}
+
 // signatures finds logins by a signature that nobody could make, or would make.
 func (c *check) signatures() {
 	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
 		u, at := c.config.Upstreams[name], "upstreams."+name
-		region, signs := u.Signs()
+		_, signs := u.Signs()
+		signs = signs || u.Way == WayAuto
 		switch {
-		case signs && region == "" && u.AWS.Region == "":
+		case u.signsWithout():
 			c.complain(at+".aws.region", codeRegion, "is missing: the endpoint's host does not tell which region to sign for", "set it, such as eu-central-1")
 		case u.AWS.Sign == aws.SignNever && u.AWS.AccessKeyID+u.AWS.Profile != "":
 			c.complain(at+".aws.sign", codeSign, "is never, and AWS credentials are given", "remove them, or sign")

@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -25,11 +26,32 @@ func (b *Broker) handedOver(p *profile, from string, m *bridge.Message) bool {
 	if !b.forCloud(p, m.Topic) {
 		return false
 	}
-	if routed, _ := b.cloud(m.Topic); !routed && b.hasCloud && strings.HasPrefix(m.Topic, basicIngest) {
-		b.noRuleRoute(from, m.Topic)
+	if b.hasNoRoute(m.Topic) {
+		b.warnNoRuleRoute(from, m.Topic)
 	}
 	return true
 }
+
+// hasNoRoute reports whether a message for the cloud alone is for a rule that no
+// route takes.
+func (b *Broker) hasNoRoute(topic string) bool {
+	if !b.hasCloud || !strings.HasPrefix(topic, basicIngest) {
+		return false
+	}
+	routed, _ := b.cloud(topic)
+	return !routed
+}
+
+// giveUp puts a message for a rule that no route takes into the drop log, with the
+// batch that its PUBACK waits for.
+func (p *parcel) giveUp(batch *bridge.Batch) {
+	if p.broker.hasNoRoute(p.msg.Topic) {
+		p.broker.drops.NoteTurned(batch, bridge.Turned{Queue: basicIngestQueue, Fate: bridge.Dropped, Why: WarningNoRuleRoute}, cmp.Or(p.from, p.giver), p.msg)
+	}
+}
+
+// basicIngestQueue stands for a queue in the drop log and the ledger.
+const basicIngestQueue = "$aws/rules"
 
 // forCloud reports whether what is published to a topic is for the cloud alone:
 // of Basic Ingest, or a request to a service that is not reached by way of the
@@ -41,8 +63,7 @@ func (b *Broker) forCloud(p *profile, topic string) bool {
 	return p.aws && strings.HasPrefix(topic, basicIngest)
 }
 
-func (b *Broker) noRuleRoute(client, topic string) {
-	b.drops.Count(WarningNoRuleRoute, client, topic)
+func (b *Broker) warnNoRuleRoute(client, topic string) {
 	if b.health == nil {
 		return
 	}

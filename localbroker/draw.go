@@ -69,7 +69,7 @@ const (
 // hand offers a message to the members in random order (B173).
 func (g *group) hand(d *delivery) (answer drawn, wait time.Duration) {
 	if d.expires != 0 && d.expires <= g.broker.age() { // B118
-		g.broker.drops.Count("expired", g.filter.text, d.msg.Topic)
+		g.broker.drops.Missed("expired", g.filter.text, d.msg.Topic)
 		return drawnDropped, 0
 	}
 	members := g.broker.index.members(g.filter)

@@ -58,9 +58,7 @@ func (k *backlog) lookLocked(b *Broker, name string, now time.Duration, mu sync.
 		b.reading <- struct{}{}
 		defer func() { <-b.reading }()
 		n, err := l.run(mu)
-		for range n {
-			b.drops.Count("expired", name, "")
-		}
+		b.drops.MissedAll("expired", n, name, "")
 		if err != nil {
 			b.quiet.warn("shelf", "a queue cannot be looked through for what has expired, it is tried again", slog.String("queue", name), slog.String("error", err.Error()))
 		}

@@ -261,13 +261,13 @@ func openOptions(tb testing.TB, known people, change func(*Deps), tune func(*Opt
 func (h *house) addr() string { return h.listeners[0].addr().String() }
 
 // dropped is the drop log's count of a reason.
-func (h *house) dropped(reason string) int64 {
+func (h *house) dropped(reason string) (n int64) {
 	for _, d := range h.drops.All() {
-		if d.Reason == reason {
-			return d.Count
+		if d.Reason == reason { // refused, or missed by a device
+			n += d.Count
 		}
 	}
-	return 0
+	return n
 }
 
 // patience is for a machine that has much else to do.

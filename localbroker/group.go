@@ -102,6 +102,7 @@ func (g *group) end() {
 	if g.timer != nil {
 		g.timer.Stop()
 	}
+	g.broker.drops.MissedAll("share-group-ended", g.keep.count, g.filter.text, "")
 	g.broker.erase(g.keep)
 }
 
@@ -120,7 +121,7 @@ func (g *group) reserve(d *delivery) taken {
 	case g.ended:
 		return takenGone
 	case !g.keep.fits(d.size, bounds, int64(m.QueueSize)):
-		g.broker.drops.Count("group-queue-full", g.filter.text, d.msg.Topic)
+		g.broker.drops.Missed("group-queue-full", g.filter.text, d.msg.Topic)
 		return takenFull
 	}
 	g.keep.reserve(d)
@@ -226,7 +227,7 @@ func (b *Broker) redirect(d *delivery) {
 			return
 		}
 	}
-	b.drops.Count("share-group-absent", d.share, d.msg.Topic)
+	b.drops.Missed("share-group-absent", d.share, d.msg.Topic)
 }
 
 // commitOne commits a parcel of a single delivery.
@@ -237,7 +238,7 @@ func (p *parcel) commitOne(to planned, batch *bridge.Batch) {
 	p.broker.store.Commit(batch, func(_ bridge.Seq, err error) {
 		p.settle(err)
 		if err != nil {
-			p.broker.drops.CountError(err, "", d.msg.Topic)
+			p.broker.drops.Missed(bridge.KindOf(err).String(), d.share, d.msg.Topic)
 			return
 		}
 		p.broker.courier.do(func() { to.group.offer(d) })

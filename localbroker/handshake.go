@@ -108,7 +108,7 @@ func (s *session) giveUpLocked(c *client, q *fifo, d *delivery, begun bool, reas
 		return true
 	}
 	if reason != "" {
-		s.broker.drops.Count(reason, s.id, d.msg.Topic)
+		s.broker.drops.Missed(reason, s.id, d.msg.Topic)
 	}
 	return s.finishLocked(c, q, d)
 }
@@ -183,7 +183,7 @@ func (s *session) completed(id uint16) {
 func (s *session) shelveLocked(d *delivery) taken {
 	k := s.keep
 	if !k.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)) {
-		s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+		s.broker.drops.Missed("session-queue-full", s.id, d.msg.Topic)
 		return takenFull
 	}
 	k.reserve(d)
@@ -194,7 +194,7 @@ func (s *session) shelveLocked(d *delivery) taken {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if err != nil {
-				s.broker.drops.CountError(err, s.id, d.msg.Topic)
+				s.broker.drops.Missed(bridge.KindOf(err).String(), s.id, d.msg.Topic)
 				k.undo(d)
 				s.readAheadLocked()
 				return

@@ -22,7 +22,7 @@ func (c *httpClient) Publish(m *bridge.Message) error {
 		return err
 	}
 	c.profile.clampExpiry(m)
-	p := &parcel{broker: b, msg: m, expires: b.expiry(m), away: b.forCloud(c.profile, m.Topic)}
+	p := &parcel{broker: b, giver: who.Name(), msg: m, expires: b.expiry(m), away: b.forCloud(c.profile, m.Topic)}
 	done := make(chan error, 1)
 	b.ingest.Up(who, may, m, p.extend, func(err error) {
 		p.settle(err)

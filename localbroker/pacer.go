@@ -164,7 +164,7 @@ func (s *session) mayLeaveLocked(d *delivery, account quota) bool {
 // gateway has promised.
 func (s *session) throttledLocked(d *delivery, reason string) taken {
 	if d.await == nil {
-		s.broker.drops.Count(reason, s.id, d.msg.Topic)
+		s.broker.drops.Missed(reason, s.id, d.msg.Topic)
 	}
 	return takenFull
 }

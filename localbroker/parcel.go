@@ -14,6 +14,7 @@ import (
 type parcel struct {
 	broker   *Broker
 	from     string // client id of the giver, empty for others
+	giver    string // its name when it has no client id
 	msg      *bridge.Message
 	expires  time.Duration
 	promised bool // somebody has been told that it will be delivered
@@ -55,6 +56,7 @@ const (
 // It is called again when the message is tried again.
 func (p *parcel) extend(batch *bridge.Batch) {
 	if p.away {
+		p.giveUp(batch)
 		return
 	}
 	b := p.broker
@@ -107,7 +109,7 @@ func (p *parcel) vain(s *subscription) bool {
 	if s.filter.group != "" || s.session.keep != nil || p.promised || !s.session.out.brimful(p.msg.MeteredSize()+deliveryOverhead) {
 		return false
 	}
-	p.broker.drops.Count("session-queue-full", s.session.id, p.msg.Topic)
+	p.broker.drops.Missed("session-queue-full", s.session.id, p.msg.Topic)
 	p.refused = append(p.refused, s.session)
 	return true
 }
@@ -157,7 +159,7 @@ func (p *parcel) place(to *planned, queue bool, batch *bridge.Batch) placed {
 func (p *parcel) enqueue(to *planned, batch *bridge.Batch) placed {
 	b, d := p.broker, to.delivery
 	if d.qos = min(p.msg.QoS, 1); d.qos == 0 || b.memory.SharedQueue == sharedQueueOff { // B175, B177
-		b.drops.Count("share-group-absent", d.share, p.msg.Topic)
+		b.drops.Missed("share-group-absent", d.share, p.msg.Topic)
 		return placedNowhere
 	}
 	if life := b.age() + d.via.session.profileNow().sessionExpiry; d.expires == 0 || life < d.expires { // B178
@@ -176,7 +178,7 @@ func (p *parcel) enqueue(to *planned, batch *bridge.Batch) placed {
 			return placedFull
 		} // its last member has left: somebody may have begun it anew
 	}
-	b.drops.Count("share-group-absent", d.share, p.msg.Topic)
+	b.drops.Missed("share-group-absent", d.share, p.msg.Topic)
 	return placedNowhere
 }
 

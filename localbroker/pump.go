@@ -138,7 +138,7 @@ func (c *client) most(d *delivery) int {
 // dropLocked drops the front of a queue; reason is empty when that is counted.
 func (s *session) dropLocked(q *fifo, d *delivery, reason string, r bridge.Result) {
 	if reason != "" {
-		s.broker.drops.Count(reason, s.id, d.msg.Topic)
+		s.broker.drops.Missed(reason, s.id, d.msg.Topic)
 	}
 	s.out.pop(q, false)
 	s.doneLocked(d, r)

@@ -22,7 +22,7 @@ func (s *session) due(c *client, plan []grant) []*delivery {
 		switch sub := plan[i].sub; {
 		case sub == nil || plan[i].silent:
 		case l.full:
-			s.broker.drops.Count("session-queue-full", s.id, sub.filter.text)
+			s.broker.drops.Missed("session-queue-full", s.id, sub.filter.text)
 		default:
 			l.list(sub, c.profile.aws)
 		}
@@ -56,7 +56,7 @@ func (l *listing) list(sub *subscription, exact bool) {
 func (l *listing) add(sub *subscription, m *bridge.Message, qos byte, expires time.Duration) {
 	d := newDelivery(m, qos)
 	if l.full = l.full || l.room < 1 || l.bytes < int64(d.size); l.full {
-		l.session.broker.drops.Count("session-queue-full", l.session.id, m.Topic)
+		l.session.broker.drops.Missed("session-queue-full", l.session.id, m.Topic)
 		return
 	}
 	d.retain, d.expires = true, expires

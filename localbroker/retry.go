@@ -42,7 +42,7 @@ func (s *session) retryLocked(now time.Duration) {
 		d := s.out.flight[i]
 		if d.qos < 2 && now-d.firstAt >= r.window { // what is begun with QoS 2 is ended so [MQTT-4.4.0-1]
 			s.out.land(i)
-			s.broker.drops.Count("retry-window", s.id, d.topic())
+			s.broker.drops.Missed("retry-window", s.id, d.topic())
 			s.doneLocked(d, bridge.ResultRetry)
 			dropped = true
 			continue

@@ -84,7 +84,7 @@ func (s *session) mayReceive(d *delivery) bool {
 		return true
 	}
 	s.broker.authErrors.count(authPublishOut)
-	s.broker.drops.Count("receive-denied", s.id, d.msg.Topic)
+	s.broker.drops.Missed("receive-denied", s.id, d.msg.Topic)
 	return false
 }
 
@@ -115,10 +115,11 @@ func (s *session) detachLocked() {
 }
 
 // releaseLocked gives up what memory alone had: the giver keeps it, or it goes
-// back to its share group (B176).
+// back to its share group (B176). What was never sent is missed.
 func (s *session) releaseLocked(all []*delivery) {
 	returned := map[*group][]*delivery{}
 	var others []*delivery
+	missed := 0
 	for _, d := range all {
 		switch {
 		case d.from != nil:
@@ -127,8 +128,11 @@ func (s *session) releaseLocked(all []*delivery) {
 			d.done(bridge.ResultLost)
 		case d.kept.ordinal == 0 && d.via != nil && (d.qos == 1 || d.qos == 2 && d.id == 0): // [MQTT-4.8.2-5]
 			others = append(others, d)
+		case d.kept.ordinal == 0 && d.sentAt == 0:
+			missed++
 		}
 	}
+	s.broker.drops.MissedAll(reasonEnded, missed, s.id, "")
 	if len(others) > 0 {
 		go func() {
 			for _, d := range others {
@@ -163,7 +167,7 @@ func (s *session) reserve(d *delivery, promised bool) taken {
 	case !s.mayReceive(d):
 		return takenNo
 	case !s.keep.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)): // B63
-		s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+		s.broker.drops.Missed("session-queue-full", s.id, d.msg.Topic)
 		return takenFull
 	case promised:
 	case s.client == nil && !s.mayStoreLocked(d): // Q23
@@ -219,7 +223,7 @@ func (s *session) offerLocked(d *delivery) taken {
 		return s.shelveLocked(d)
 	case !s.out.fits(d, s.limits):
 		if d.await == nil {
-			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+			s.broker.drops.Missed("session-queue-full", s.id, d.msg.Topic)
 		}
 		return takenFull
 	case !d.counted && !s.mayDeliverLocked(d): // Q06, Q21
@@ -258,9 +262,13 @@ func (s *session) discard() {
 		s.broker.groups.left(f)
 	}
 	if s.keep != nil {
+		s.broker.drops.MissedAll(reasonEnded, s.keep.count, s.id, "")
 		s.broker.erase(s.keep)
 	}
 }
+
+// reasonEnded is the reason of what waited for a device whose session has ended.
+const reasonEnded = "session-ended"
 
 // filters lists the subscriptions, sorted.
 func (s *session) filtersLocked() []string {

@@ -103,7 +103,7 @@ func (s *session) trim(level int64) bool {
 			return false
 		}
 		if d.await == nil {
-			s.broker.drops.Count("session-queue-full", s.id, d.msg.Topic)
+			s.broker.drops.Missed("session-queue-full", s.id, d.msg.Topic)
 		}
 		d.done(bridge.ResultRetry)
 	}

@@ -84,7 +84,7 @@ func (p *parcel) loosen() {
 		p.undo(to)
 		p.broker.store.drop(to.kept)
 		to.kept = entry{}
-		p.broker.drops.Count("shelf-failed", p.from, p.msg.Topic)
+		p.broker.drops.Missed("shelf-failed", p.from, p.msg.Topic)
 	}
 }
 

@@ -33,8 +33,9 @@ func (r *Router) Swap(t *Table) { r.table.Store(t) }
 // It is called from every goroutine that routes, and must not block.
 func (r *Router) OnUndecided(tell Undecided) { r.undecided.Store(&tell) }
 
-// Up routes what a device published, see [Table.Up].
-func (r *Router) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
+// Up routes what a device published, see [Table.Up], and tells what the steps of
+// the routes have left out.
+func (r *Router) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
 	var tell Undecided
 	if t := r.undecided.Load(); t != nil {
 		tell = *t
@@ -70,7 +71,8 @@ func (t *Table) Takes(topic string) (upstream string, ok bool) {
 // one route cannot make its topic or the message has passed bridge.MaxHops
 // gateways.
 func (t *Table) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
-	return t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all, nil)
+	to, _, err := t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all, nil)
+	return to, err
 }
 
 // Down lists the receivers of what an upstream sent: none when no route takes
@@ -80,28 +82,37 @@ func (t *Table) Down(upstream string, m *bridge.Message) ([]bridge.Receiver, err
 	if x == nil {
 		return nil, nil
 	}
-	return x.route(m, source{topic: m.Topic}, t.all, nil)
+	to, _, err := x.route(m, source{topic: m.Topic}, t.all, nil)
+	return to, err
 }
 
-func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) ([]bridge.Receiver, error) {
+// route finds the receivers, and which routes have left the message out. One that
+// its condition makes no route's at all is left out by the first that asked.
+func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) (out []bridge.Receiver, turned []bridge.Turned, err error) {
 	var hit idSet
 	x.trie.match(m.Topic, &hit)
 	first := hit.next(1)
 	if first < 0 || hit.has(localOnly) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if n := bridge.Hops(m); n >= bridge.MaxHops {
-		return nil, bridge.Errorf("route", bridge.TopicInvalid, "loop: the message has passed %d gateways", n)
+		return nil, nil, bridge.Errorf("route", bridge.TopicInvalid, "loop: the message has passed %d gateways", n)
 	}
-	var out []bridge.Receiver
+	var passed *bridge.Turned
 	for id := first; id >= 0; id = hit.next(id + 1) {
 		r := &x.routes[id-1]
-		mine, taken := r.takes(m, s, tell)
-		if taken {
-			queue, template := r.path(m)
+		verdict := r.takes(m, s, tell)
+		switch queue, template := r.path(m); {
+		case verdict == sampledOut:
+			turned = append(turned, bridge.Turned{Queue: queue, Fate: bridge.Consumed, Why: stepSample})
+		case verdict == elsewhere && passed == nil:
+			passed = &bridge.Turned{Queue: queue, Fate: bridge.Consumed, Why: stepWhere}
+		case verdict == undecided && passed == nil:
+			passed = &bridge.Turned{Queue: queue, Fate: bridge.Dropped, Why: reasonUndecided}
+		case verdict == taken:
 			topic, err := template.expand(s, r.limits)
 			if err != nil {
-				return nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
+				return nil, nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
 			}
 			if out == nil {
 				out = make([]bridge.Receiver, 0, sizeOf(all, &hit))
@@ -110,11 +121,14 @@ func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) ([]
 				Queue: queue, Topic: topic, QoS: r.qos.of(m), Retain: r.keep && m.Retain, TTL: r.ttl, Origin: r.origin,
 			})
 		}
-		if mine && !all {
+		if !all && (verdict == taken || verdict == sampledOut) {
 			break
 		}
 	}
-	return out, nil
+	if passed != nil && len(out)+len(turned) == 0 {
+		turned = append(turned, *passed)
+	}
+	return out, turned, nil
 }
 
 // sizeOf is how many receivers there can be.

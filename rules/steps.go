@@ -24,26 +24,44 @@ type entry struct {
 // Undecided is told of messages whose condition could not be decided.
 type Undecided func(route string, err error)
 
-// takes reports whether the route takes a message that matches its filter, and
-// whether it is its to take: one that its sample leaves out goes to no other
-// route either.
-func (r *route) takes(m *bridge.Message, s source, tell Undecided) (mine, taken bool) {
+// verdict is what a route says to a message that matches its filter.
+type verdict byte
+
+const (
+	taken      verdict = iota
+	sampledOut         // it is the route's, but not one of its sample: it goes to no other route either
+	elsewhere          // its condition does not hold
+	undecided          // its condition cannot tell, and the route takes no such messages
+)
+
+// What left a message out: the steps, in the ledger, and the reason in the drop
+// log.
+const (
+	stepSample      = "sample"
+	stepWhere       = "where"
+	reasonUndecided = "undecided"
+)
+
+func (r *route) takes(m *bridge.Message, s source, tell Undecided) verdict {
 	if r.exempt && shape.Sparkplug(m.Topic) {
-		return true, true
+		return taken
 	}
 	if r.where != nil {
 		holds, err := r.where.Holds(where.Message{Message: m, ClientID: s.client, Thing: s.thing})
-		if err != nil {
-			if tell != nil {
-				tell(r.name, err)
-			}
-			holds = !r.skip
+		if err != nil && tell != nil {
+			tell(r.name, err)
 		}
-		if !holds {
-			return false, false
+		switch {
+		case err != nil && r.skip:
+			return undecided
+		case err == nil && !holds:
+			return elsewhere
 		}
 	}
-	return true, !shape.Combines(m) || r.sampler.take(m.Topic)
+	if shape.Combines(m) && !r.sampler.take(m.Topic) {
+		return sampledOut
+	}
+	return taken
 }
 
 // path is where a message goes of the route: to which queue, under which topic.

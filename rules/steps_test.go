@@ -40,7 +40,7 @@ func TestStepsTakeTheRawQueue(t *testing.T) {
 // queues lists where a message goes.
 func queues(t *testing.T, router bridge.Router, m *bridge.Message) string {
 	t.Helper()
-	to, err := router.Up(device("press-7", "press"), m)
+	to, _, err := router.Up(device("press-7", "press"), m)
 	if err != nil {
 		t.Fatal(err)
 	}

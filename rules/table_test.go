@@ -178,7 +178,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 2000 {
-				got, err := r.Up(device("c", ""), message("dt/1"))
+				got, _, err := r.Up(device("c", ""), message("dt/1"))
 				if err != nil || len(got) != 1 || got[0].Queue != "up/aws/a" && got[0].Queue != "up/aws/b" {
 					t.Errorf("got %v, %v", got, err)
 					return

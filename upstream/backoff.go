@@ -69,19 +69,28 @@ type Backoff struct {
 	attempts int
 	last     time.Time // of the latest attempt
 	before   time.Time // of the one before that
+	began    time.Time // as last, and never taken back
 	renewed  bool      // the next one follows a link that was ended to be renewed
-	offline  bool      // the latest attempt never left this machine
+	offline  bool      // the latest attempt reached nobody
+
+	elsewhere func() bool // see [Shared]; nil: no
 }
 
 // Gate spaces the attempts of all connections to one upstream: however many
-// there are, their CONNECTs come one by one. It is safe for concurrent use.
-type Gate struct{ turns *rate.Limiter }
+// there are, their CONNECTs come one by one. It also knows, for all of them, when
+// this machine is on another network. It is safe for concurrent use.
+type Gate struct {
+	turns   *rate.Limiter
+	network network
+}
 
 // connectSpacing is the least time between two CONNECTs of one upstream.
 const connectSpacing = 250 * time.Millisecond
 
 // NewGate makes the gate of one upstream.
-func NewGate() *Gate { return &Gate{rate.NewLimiter(rate.Every(connectSpacing), 1)} }
+func NewGate() *Gate {
+	return &Gate{turns: rate.NewLimiter(rate.Every(connectSpacing), 1), network: network{look: networkNow}}
+}
 
 // NewBackoff makes a back-off. random gives a duration from 0 to below its
 // argument; nil takes one that no other process shares.
@@ -99,12 +108,8 @@ func (b *Backoff) Through(g *Gate) { b.gate = g }
 // Wait blocks until the next attempt may start, and counts it. It fails only
 // when ctx ends.
 func (b *Backoff) Wait(ctx context.Context) error {
-	t := time.NewTimer(b.delay(time.Now()))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
+	if err := b.pause(ctx); err != nil {
+		return err
 	}
 	if b.gate != nil {
 		if err := b.gate.turns.Wait(ctx); err != nil {
@@ -115,23 +120,80 @@ func (b *Backoff) Wait(ctx context.Context) error {
 		return ctx.Err()
 	}
 	b.attempts++
-	b.before, b.last, b.offline, b.renewed = b.last, time.Now(), false, false
+	now := time.Now()
+	b.before, b.last, b.began, b.offline, b.renewed = b.last, now, now, false, false
 	return nil
 }
 
-// Failed tells of an attempt that failed. One that never left this machine,
-// because there is no route or no name server, does not count: it has cost
+// Reached is called when an attempt has its connection and is about to say who we
+// are. One that hung until the link came back did so with those of the other
+// connections, and of other gateways: it waits for its turn and up to the spread,
+// as after a start.
+func (b *Backoff) Reached(ctx context.Context) error {
+	if time.Since(b.began) >= askAgain {
+		t := time.NewTimer(b.random(b.o.Spread + 1))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if b.gate != nil {
+			if err := b.gate.turns.Wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	b.last = time.Now()
+	return nil
+}
+
+// pause awaits the delay. A machine that comes onto another network meanwhile
+// begins anew: what failed there may work here.
+func (b *Backoff) pause(ctx context.Context) error {
+	t := time.NewTimer(b.delay(time.Now()))
+	defer t.Stop()
+	var look <-chan time.Time
+	var here string
+	if b.gate != nil && b.attempts > 1 {
+		tick := time.NewTicker(networkEvery)
+		defer tick.Stop()
+		look, here = tick.C, b.gate.network.state(time.Now())
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			return nil
+		case now := <-look:
+			if there := b.gate.network.state(now); there != here {
+				here, b.attempts = there, 1
+				t.Reset(b.delay(now))
+			}
+		}
+	}
+}
+
+// Failed tells of an attempt that failed. One that reached nobody, because there
+// is no route, no name server, or no answer at all, does not count: it has cost
 // nobody anything, and whoever waits two minutes after it keeps his messages two
-// minutes longer than the link is away.
+// minutes longer than the link is away. It does count while the messages go
+// another way.
 func (b *Backoff) Failed(err error) {
+	if b.elsewhere != nil && b.elsewhere() {
+		return
+	}
 	_, unnamed := errors.AsType[*net.DNSError](err)
-	if unnamed || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETDOWN) {
+	_, unanswered := errors.AsType[*UnansweredError](err)
+	if unnamed || unanswered || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETDOWN) {
 		b.attempts--
 		b.last, b.offline = b.before, true // the floor is about CONNECTs
 	}
 }
 
-// offlineWait bounds the wait after an attempt that never left this machine.
+// offlineWait bounds the time between the beginnings of two attempts that reach
+// nobody.
 const offlineWait = 1500 * time.Millisecond
 
 // Lived tells how long the link of the latest attempt was up. From
@@ -154,7 +216,7 @@ func (b *Backoff) delay(now time.Time) time.Duration {
 	case b.renewed:
 		return 0
 	case b.offline:
-		return max(b.o.Floor-now.Sub(b.last), offlineWait/2+b.random(offlineWait/2))
+		return max(b.o.Floor-now.Sub(b.last), offlineWait/2+b.random(offlineWait/2)-now.Sub(b.began), 0)
 	case b.attempts == 0:
 		return b.random(b.o.Spread + 1)
 	}

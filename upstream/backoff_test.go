@@ -131,7 +131,11 @@ func TestAttemptsThatNeverLeftDoNotCount(t *testing.T) {
 		if d := waits(t, b, 1)[0]; d != 14*time.Second {
 			t.Errorf("waited %v after a refusal, want the floor and the back-off", d)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // one that took its time is followed at once
+		b.Failed(syscall.ENETUNREACH)
+		if d := waits(t, b, 1)[0]; d != 0 {
+			t.Errorf("waited %v after an attempt of 10 seconds", d)
+		}
 		for _, err := range []error{syscall.ENETUNREACH, &net.DNSError{Err: "no such host"}, syscall.EHOSTUNREACH} {
 			b.Failed(fmt.Errorf("connect: %w", err))
 			if d := waits(t, b, 1)[0]; d > 1500*time.Millisecond || d < 700*time.Millisecond {

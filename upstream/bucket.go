@@ -77,6 +77,11 @@ func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int, idle 
 	return nil
 }
 
+// Free reports whether a Wait for one message would not wait, and counts it then.
+func (b *Bucket) Free() bool {
+	return b.bytes == nil && b.slow.limiter(b.messages) == nil && (b.within == nil || b.within.Free())
+}
+
 // Take counts a message of size bytes that came in. It never waits: what is
 // missing becomes debt that later waits pay, one second's worth at most, since
 // the cloud counts by the second too.

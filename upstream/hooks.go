@@ -73,4 +73,7 @@ type Status struct {
 	Connects int64     // links that came up since the start
 	Err      error     // why it is down; nil while up and before the first attempt
 	Pace     Pace      // what it may send
+
+	Way  string      // the endpoint of the way in use, while up
+	Ways []WayStatus // all ways, the best first, where there are several
 }

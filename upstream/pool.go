@@ -82,6 +82,10 @@ func (o AccountLimits) Bucket() *Bucket {
 type Shared struct {
 	Account *Bucket // nil: no limit
 	Gate    *Gate
+
+	// Elsewhere reports whether another way or another upstream carries the
+	// messages: then there is no hurry. Nil: none does.
+	Elsewhere func() bool
 }
 
 // Join makes a connection's bucket and back-off some of those that share.
@@ -90,6 +94,7 @@ func (s Shared) Join(b *Bucket, back *Backoff) {
 		b.Within(s.Account)
 	}
 	back.Through(s.Gate)
+	back.elsewhere = s.Elsewhere
 }
 
 // Connections is a number of connections, or Auto.

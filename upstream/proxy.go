@@ -87,29 +87,38 @@ func (e *ProxyError) Remedy() string {
 // Dialer opens TCP connections, through a proxy where there is one.
 type Dialer struct {
 	o           ProxyOptions
+	patient     func() bool // another way carries the messages; nil: none does
 	dial        func(ctx context.Context, network, address string) (net.Conn, error)
 	environment func(*http.Request) (*url.URL, error)
 }
 
 // NewDialer makes a dialer from valid options.
 func NewDialer(o ProxyOptions) *Dialer {
-	return &Dialer{o: o, dial: (&net.Dialer{}).DialContext, environment: http.ProxyFromEnvironment}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		return newNetDialer().DialContext(ctx, network, address)
+	}
+	return &Dialer{o: o, dial: dial, environment: http.ProxyFromEnvironment}
 }
 
-// Dial reaches host:port. What a proxy refuses is a [ProxyError].
+// Share makes the dialer one of those to one upstream. Call it before the first
+// Dial.
+func (d *Dialer) Share(s Shared) { d.patient = s.Elsewhere }
+
+// Dial reaches host:port. What a proxy refuses is a [ProxyError], and an address
+// where nobody answers an [UnansweredError].
 func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 	proxy, login, err := d.proxyFor(address)
 	if err != nil {
 		return nil, err
 	}
 	if proxy == "" {
-		c, err := d.dial(ctx, "tcp", address)
+		c, err := d.persist(ctx, address)
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", address, err)
 		}
 		return c, nil
 	}
-	c, err := d.dial(ctx, "tcp", proxy)
+	c, err := d.persist(ctx, proxy)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the proxy %s: %w", proxy, err)
 	}

@@ -21,7 +21,6 @@ const judgeEvery = 10 * time.Second
 // comes in. It is the gateway's router, with that in front.
 type budgets struct {
 	*rules.Router
-	drops  *bridge.DropLog
 	health *bridge.Health
 	totals func(time.Time) (map[string]billing.Totals, error)
 	of     map[string]billing.Options
@@ -29,24 +28,31 @@ type budgets struct {
 	below atomic.Pointer[map[string]int] // upstream → priorities below are dropped; nil: none
 }
 
+// overBudget is the reason of what no budget is left for.
+const overBudget = "over-budget"
+
 // Up routes what a device published, but for what no budget is left for.
-func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
-	to, err := b.Router.Up(p, m)
+func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
+	to, turned, err := b.Router.Up(p, m)
 	below := b.below.Load()
 	if below == nil || len(to) == 0 || err != nil {
-		return to, err
+		return to, turned, err
 	}
 	queues := b.Table().Queues()
 	kept := make([]bridge.Receiver, 0, len(to))
 	for _, r := range to {
-		i := slices.IndexFunc(queues, func(q rules.Queue) bool { return q.Name == r.Queue })
+		name := r.Queue
+		if products, raw := bridge.IsRaw(name); raw {
+			name = products
+		}
+		i := slices.IndexFunc(queues, func(q rules.Queue) bool { return q.Name == name })
 		if i >= 0 && queues[i].Priority < (*below)[queues[i].Upstream] {
-			b.drops.Count("over-budget", p.Name(), m.Topic)
+			turned = append(turned, bridge.Turned{Queue: r.Queue, Fate: bridge.Dropped, Why: overBudget})
 			continue
 		}
 		kept = append(kept, r)
 	}
-	return kept, nil
+	return kept, turned, nil
 }
 
 // run judges the budgets now and then, until ctx ends.

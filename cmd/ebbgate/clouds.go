@@ -47,6 +47,17 @@ func (c *cloud) close() error {
 	return c.stop()
 }
 
+// elsewhere reports whether another way, or another upstream, carries what goes
+// up: there is no hurry then for what comes down.
+func (c *cloud) elsewhere() bool {
+	for _, u := range c.uplinks {
+		if ch, ok := u.(*chain); ok && ch.beyond(0) {
+			return true
+		}
+	}
+	return false
+}
+
 // numbered tells the warnings of a pool's further connections from those of the
 // first.
 func numbered(h upstream.Hooks, n int) upstream.Hooks {
@@ -103,6 +114,9 @@ func (c *cloud) status() linkStatus {
 		}
 		if i < max(out.wanted, 1) {
 			pace.Rate += s.Pace.Rate
+		}
+		if out.Ways == nil {
+			out.Ways = s.Ways // of another connection that is up
 		}
 		pace.Slowed, pace.Throttled = pace.Slowed || s.Pace.Slowed, pace.Throttled+s.Pace.Throttled
 		out.Pace = pace
@@ -193,7 +207,6 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 // send twice on a live connection.
 func (g *gateway) fromCloud(name string) mqtt.Handler {
 	return func(m *bridge.Message, wire int, ack func()) {
-		g.overhear(m)
 		if g.answered(name, m, wire, func(error) { ack() }) {
 			return
 		}

@@ -22,10 +22,35 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 		if u.Type == configs.TypeSandbox {
 			continue // it is on this machine and takes everybody
 		}
-		if err := checkLogin(ctx, u); err != nil {
-			return fmt.Errorf("upstream %s at %s: %w%s", name, u.MQTT.Endpoint, err, wayOut(name, err))
+		if err := checkWays(ctx, w, name, u); err != nil {
+			return err
 		}
-		_, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, u.MQTT.ClientID)
+	}
+	return nil
+}
+
+// checkWays logs in by every way that there is, and fails when none of them leads
+// there.
+func checkWays(ctx context.Context, w io.Writer, name string, u configs.Upstream) error {
+	var first error
+	open := 0
+	for _, l := range u.Legs() {
+		err := checkLogin(ctx, l)
+		if err == nil {
+			open++
+			_, _ = fmt.Fprintf(w, "upstream %s takes us as %s by %s\n", name, u.MQTT.ClientID, l.MQTT.Endpoint)
+			continue
+		}
+		err = fmt.Errorf("upstream %s at %s: %w%s", name, l.MQTT.Endpoint, err, wayOut(name, err))
+		if u.Way == configs.WayAuto {
+			_, _ = fmt.Fprintln(w, err)
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if open == 0 {
+		return first
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type dropsLine struct {
 
 // dropLine is one message that was given up.
 type dropLine struct {
-	ID       string    `json:"id"`
+	ID       string    `json:"id,omitempty"` // none of what no queue was to have
 	Reason   string    `json:"reason"`
 	Queue    string    `json:"queue"`
 	Device   string    `json:"device,omitempty"`
@@ -48,7 +48,11 @@ type refusedLine struct {
 }
 
 func describeDrop(e *bridge.DropEntry) *dropLine {
-	return &dropLine{e.ID.String(), e.Reason, e.Queue, e.Device, e.Topic, e.Detail, e.Size, e.Accepted, e.Dropped, bridge.Instant{Synced: e.Synced}.Quality()}
+	id := ""
+	if e.ID != (bridge.MessageID{}) {
+		id = e.ID.String()
+	}
+	return &dropLine{id, e.Reason, e.Queue, e.Device, e.Topic, e.Detail, e.Size, e.Accepted, e.Dropped, bridge.Instant{Synced: e.Synced}.Quality()}
 }
 
 // when is the time of the drop, marked when the clock was not synchronised.

@@ -22,6 +22,7 @@ import (
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
@@ -54,7 +55,8 @@ type gateway struct {
 	cfg     *configs.Config
 	table   *rules.Table
 	clouds  []*cloud
-	retired []*cloud // replaced by a reload and not closed yet: one may still run
+	ways    map[string]*upstream.Ways // by upstream: what is known of the ways there
+	retired []*cloud                  // replaced by a reload and not closed yet: one may still run
 }
 
 // openGateway opens everything that a gateway needs. On error nothing is left
@@ -91,7 +93,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	}
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
-	g.budgets = &budgets{Router: g.router, drops: g.drops, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
+	g.budgets = &budgets{Router: g.router, health: g.health, of: bills, totals: func(now time.Time) (map[string]billing.Totals, error) {
 		return g.ledger.Totals(now, g.meter.Pace)
 	}}
 	g.budgets.judge(time.Now())
@@ -152,7 +154,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	front.Go(func() error { g.budgets.run(ctx); return nil })
 	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
-	front.Go(func() error { g.drops.Keep(ctx); return nil })
+	front.Go(func() error { g.drops.Keep(sending); return nil }) // what stopping gives up as well
 	front.Go(func() error { g.stats.observe(ctx); return nil })
 	g.announce()
 	<-ctx.Done()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -33,6 +34,9 @@ func (g *gateway) outlook(queue string) outlook {
 		case slices.ContainsFunc(c.downQueues, named):
 			return outlook{drain: "-", next: "it waits for a subscriber on the site, or is on its way"}
 		}
+	}
+	if isDead(queue) {
+		return outlook{drain: "when a person decides"}
 	}
 	return outlook{drain: "never: no route sends it", next: fmt.Sprintf("no route sends this queue any more: bring the route back, or move what it holds with ebbgate spool requeue %s --to QUEUE", queue)}
 }
@@ -118,11 +122,46 @@ func (b *statusBuilder) observe(ctx context.Context) {
 	}
 }
 
-// queueStates are the spool's queues, with what became of all they were given.
-func (g *gateway) queueStates() (out []telemetry.Queue) {
-	for _, name := range g.spool.Queues() {
-		d, l := g.spool.Depth(name), g.spool.Ledger(name)
-		out = append(out, telemetry.Queue{Name: name, Bytes: d.Bytes, OldestAge: d.Oldest.Seconds(), Ledger: telemetry.Ledger(l)})
+// queueStates are the spool's queues, with what became of all they were given or
+// turned away, how old the oldest of it is, and when it will be gone. What cannot
+// be read of the state is the spool's to warn of.
+func (g *gateway) queueStates(upstreams []telemetry.Upstream) (out []telemetry.Queue) {
+	ledgers, err := bridge.ReadLedgers(g.spool)
+	if err != nil {
+		return nil
+	}
+	drains := g.drains(upstreams)
+	for _, name := range slices.Sorted(maps.Keys(ledgers)) {
+		d := g.spool.Depth(name)
+		q := telemetry.Queue{Name: name, Bytes: d.Bytes, OldestAge: d.Oldest.Seconds(), Drain: -1, Ledger: telemetry.Ledger(ledgers[name])}
+		if q.Held == 0 {
+			q.Drain = 0
+		} else if drain, sent := drains[name]; sent {
+			q.Drain = drain
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// drains tells of each queue to an upstream when all of that upstream's will be
+// empty.
+func (g *gateway) drains(upstreams []telemetry.Upstream) map[string]float64 {
+	g.mu.Lock()
+	clouds := g.clouds
+	g.mu.Unlock()
+	out := map[string]float64{}
+	for _, c := range clouds {
+		i := slices.IndexFunc(upstreams, func(u telemetry.Upstream) bool { return u.Name == c.name })
+		if i < 0 {
+			continue
+		}
+		for _, q := range c.upQueues {
+			out[q.Name] = upstreams[i].Drain
+		}
+		for _, q := range c.rawQueues {
+			out[q] = upstreams[i].Drain
+		}
 	}
 	return out
 }

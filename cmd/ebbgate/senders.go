@@ -46,7 +46,6 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if metered != nil {
 		hooks.Carried = c.gate.Carried
 	}
-	signer := signerOf(u)
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
@@ -54,10 +53,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up, err := g.openUplink(name, u, o, upstream.ClientID(o.ClientID, i), shared, log, own)
-		if err == nil {
-			up, err = g.withFailover(name, u, up, i, shared, own)
-		}
+		up, err := g.withFailover(name, o, i, shared, own)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -78,14 +74,20 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
 	}
+	u.MQTT = o
+	first := g.legs(name, u, shared.Gate)[0]
 	if len(filters) > 0 {
-		c.downlink = mqtt.NewDownlink(o, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		c.downlink = mqtt.NewDownlink(first.MQTT, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		shared.Elsewhere = c.elsewhere
 		c.downlink.Share(shared)
-		if signer != nil {
+		if signer := signerOf(first.Upstream); signer != nil {
 			c.downlink.Sign(signer)
 		}
+		if len(first.ways) > 1 {
+			c.downlink.Choose(first.ways, first.known)
+		}
 	}
-	c.talk = g.openTalk(name, o, shared, signer, log, hooks)
+	c.talk = g.openTalk(name, o.ClientID, first, shared, log, hooks)
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
 		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},
@@ -111,7 +113,7 @@ func requestSigner(s *aws.Signer) https.Signer {
 	return s
 }
 
-// checkLogin logs in to an upstream once, as the gateway would.
+// checkLogin logs in to an upstream once, as the gateway would, by one way.
 func checkLogin(ctx context.Context, u configs.Upstream) error {
 	if o, ok := u.HTTPS(); ok {
 		return https.Check(ctx, o)

@@ -60,6 +60,7 @@ func TestShapingAgainstModel(t *testing.T) {
 					m.configure()
 				}
 				m.compare()
+				m.follow()
 			}
 		})
 	}
@@ -111,7 +112,7 @@ func (m *shapeModel) accept() {
 			Message: bridge.Message{Topic: topic, Payload: []byte(fmt.Sprint(m.numbers)), QoS: 1},
 			Origin:  bridge.Origin{Device: "d", Instant: bridge.Instant{Age: m.s.Age()}},
 		}
-		r.ID[15] = byte(m.numbers)
+		r.ID = numberedID(m.numbers)
 		r.Receivers = []bridge.Receiver{{Queue: bridge.RawQueue(shapedQueue), Topic: topic, QoS: 1}}
 		b.Append(r)
 	}
@@ -153,7 +154,7 @@ func (m *shapeModel) shape(commits int) {
 	sh := bridge.NewShaper(bridge.ShaperConfig{
 		Queue: shapedQueue,
 		Line:  func() bridge.Line { return &restLine{shape.New(m.options, false, shapedQueue), resting} },
-	}, d, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+	}, d, m.drops(d), new(bridge.Health), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error, 1)

@@ -31,7 +31,7 @@ func spooled(t *testing.T) (config string, cfg *configs.Config) {
 	}
 	s := openSpool(t, cfg)
 	var b bridge.Batch
-	b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a", Payload: []byte("x")}, Origin: bridge.Origin{Device: "pump"},
+	b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a", Payload: []byte("x")}, Origin: bridge.Origin{Device: "pump", ID: bridge.MessageID{7}},
 		Receivers: []bridge.Receiver{{Queue: "up/cloud/old", Topic: "dt/a"}}})
 	done := make(chan error, 1)
 	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -106,7 +107,7 @@ type desk struct {
 // operate does one operation and tells emit each line.
 func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 	queues := s.queues
-	if err := s.knownQueue(r.Queue); err != nil {
+	if err := s.knownQueue(r.Queue); err != nil && r.Queue != bridge.SiteQueue {
 		return err
 	}
 	if r.Op == "requeue" && !slices.Contains(queues, r.To) {
@@ -153,9 +154,16 @@ func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 // knownQueue refuses the name of a queue that neither holds or held messages nor
 // is one of the routes' queues, or of their dead letters; those may be empty.
 func (s *desk) knownQueue(name string) error {
+	if name == "" {
+		return nil
+	}
 	routed := s.queues
-	there := slices.Concat(s.Queues(), routed)
-	if name == "" || slices.Contains(there, name) || slices.Contains(routed, strings.TrimPrefix(name, "dead/")) {
+	ledgers, err := bridge.ReadLedgers(s)
+	if err != nil {
+		return err
+	}
+	there := append(slices.Collect(maps.Keys(ledgers)), routed...)
+	if slices.Contains(there, name) || slices.Contains(routed, strings.TrimPrefix(name, "dead/")) {
 		return nil
 	}
 	slices.Sort(there)
@@ -181,9 +189,13 @@ func (s *desk) stat(emit func(spoolLine) error) error {
 	if err := emit(spoolLine{Shelf: &held}); err != nil {
 		return err
 	}
-	for _, q := range s.Queues() {
+	ledgers, err := bridge.ReadLedgers(s)
+	if err != nil {
+		return err
+	}
+	for _, q := range slices.Sorted(maps.Keys(ledgers)) {
 		d := s.Depth(q)
-		l := &queueLine{Name: q, Records: d.Records, Bytes: d.Bytes, Oldest: d.Oldest.Seconds(), Ledger: s.Ledger(q)}
+		l := &queueLine{Name: q, Records: d.Records, Bytes: d.Bytes, Oldest: d.Oldest.Seconds(), Ledger: ledgers[q]}
 		if s.outlook != nil && d.Records > 0 {
 			l.Drain = s.outlook(q).drain
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,17 +17,31 @@ const (
 	whyHeld    = "held"
 	whyDead    = "dead-letter"
 	whyDropped = "dropped"
+	whyPart    = "part-of"
+	whyKept    = "kept-back"
+	whySent    = "delivered"
 	whyGone    = "not-here"
 )
 
 // whyLine is what became of a message at one of its receivers.
 type whyLine struct {
-	State  string      `json:"state"` // held | dead-letter | dropped | not-here
+	State  string      `json:"state"`        // held | dead-letter | dropped | part-of | kept-back | delivered | not-here
+	Of     string      `json:"of,omitempty"` // the message that is spoken of, when it is not the one that was asked for
+	Part   *partLine   `json:"part,omitempty"`
 	Ahead  int         `json:"ahead"` // held: how many are before it in the queue
 	Next   string      `json:"next,omitempty"`
 	Record *recordLine `json:"record,omitempty"`
 	Drop   *dropLine   `json:"drop,omitempty"`
-	Text   string      `json:"text,omitempty"` // not-here: what the id itself tells
+	Text   string      `json:"text,omitempty"` // delivered, not-here: how that is known, what the id itself tells
+}
+
+// partLine is what the steps of a route made of a message.
+type partLine struct {
+	Product string    `json:"product,omitempty"` // the id of the message that it is in
+	Step    string    `json:"step,omitempty"`    // or what kept it back
+	Queue   string    `json:"queue"`             // of the products
+	When    time.Time `json:"when"`
+	Clock   string    `json:"clock"`
 }
 
 func (f *spoolFlags) why() *cobra.Command {
@@ -36,10 +51,12 @@ func (f *spoolFlags) why() *cobra.Command {
 		Long: `Tell where a message is, or why it is gone. The id is the one that the message
 carries to the cloud (user property ` + bridge.PropID + `) and that ls --json shows.
 
-A message may have several receivers: each that holds it or gave it up is told.
-The ids of what was delivered, or made a part of another message by the steps of a
-route, are not kept; a message that is neither held nor in the drop log was one of
-these, or never accepted, or dropped longer ago than the log reaches. The queues and the drop log are read from end to end.`,
+A message may have several receivers: each that holds it or gave it up is told. Of
+one that the steps of a route made a part of another message (a batch, a window)
+that one is named, and then where it is: so for the last million messages of seven
+days. The ids of what was delivered are not kept: what is neither held, nor in the
+drop log, nor in another message was delivered, or never accepted, or is gone longer
+than the logs reach. The queues and the logs are read from end to end.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.ID = args[0]
 			if _, err := bridge.ParseMessageID(req.ID); err != nil {
@@ -60,7 +77,14 @@ these, or never accepted, or dropped longer ago than the log reaches. The queues
 
 func (l *whyLine) tell(w io.Writer) error {
 	var err error
+	if l.Of != "" {
+		_, _ = fmt.Fprintf(w, "message %s: ", l.Of)
+	}
 	switch r := l.Record; l.State {
+	case whyPart:
+		_, err = fmt.Fprintf(w, "made a part of message %s in %s by the steps of the route, at %s\n", l.Part.Product, l.Part.Queue, clocked(l.Part.When.Format(time.RFC3339), l.Part.Clock))
+	case whyKept:
+		_, err = fmt.Fprintf(w, "kept back by the step %s of %s, as the route says, at %s\n", l.Part.Step, l.Part.Queue, clocked(l.Part.When.Format(time.RFC3339), l.Part.Clock))
 	case whyHeld:
 		_, err = fmt.Fprintf(w, "held in %s, place %d, %d before it; from %s, topic %s, accepted %s (%s ago)\n%s\n",
 			r.Queue, r.Place, l.Ahead, r.Device, r.Topic, r.Accepted.Format(time.RFC3339), humanAge(seconds(r.Age)), l.Next)
@@ -77,36 +101,110 @@ func (l *whyLine) tell(w io.Writer) error {
 	return err
 }
 
-// why looks for a message in the queues and in the drop log.
+// whyHops bounds how often a part of a part is followed: a window's parts are put
+// together once or twice.
+const whyHops = 16
+
+// why looks for a message in the queues and in the logs, and for those that it was
+// made a part of.
 func (s *desk) why(text string, emit func(spoolLine) error) error {
-	id, err := bridge.ParseMessageID(text)
+	asked, err := bridge.ParseMessageID(text)
 	if err != nil {
 		return err
 	}
-	found := 0
-	for _, q := range s.Queues() {
-		n, err := s.whyHeld(q, id, emit)
+	var seen []bridge.MessageID
+	for next := []bridge.MessageID{asked}; len(next) > 0 && len(seen) < whyHops; {
+		id := next[0]
+		if next = next[1:]; slices.Contains(seen, id) {
+			continue
+		}
+		seen = append(seen, id)
+		of := ""
+		if id != asked {
+			of = id.String()
+		}
+		parts, err := s.whyOne(id, of, emit)
 		if err != nil {
 			return err
 		}
+		for _, p := range parts {
+			next = append(next, p.Product)
+		}
+	}
+	return nil
+}
+
+// whyOne tells of one message, and returns what it was made a part of.
+func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error) (onward []bridge.PartOf, err error) {
+	found := 0
+	for _, q := range s.Queues() {
+		n, err := s.whyHeld(q, id, of, emit)
+		if err != nil {
+			return nil, err
+		}
 		found += n
 	}
-	err = nil
 	damaged := s.drops.Entries(func(e *bridge.DropEntry) bool {
 		if e.ID == id {
 			found++
-			err = emit(spoolLine{Why: &whyLine{State: whyDropped, Drop: describeDrop(e)}})
+			err = emit(spoolLine{Why: &whyLine{State: whyDropped, Of: of, Drop: describeDrop(e)}})
 		}
 		return err == nil
 	})
-	if err != nil || damaged != nil || found > 0 {
-		return firstOf(err, damaged)
+	if err != nil || damaged != nil {
+		return nil, firstOf(err, damaged)
 	}
-	birth, err := bridge.BirthOf(s, id)
+	parts, err := s.partsOf(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return emit(spoolLine{Why: &whyLine{State: whyGone, Text: tellBirth(birth)}})
+	var made *bridge.PartOf // the product that has its id
+	for i, p := range parts {
+		if p.Product == id {
+			made = &parts[i]
+		}
+		l := &whyLine{State: whyPart, Of: of, Part: &partLine{p.Product.String(), p.Step, p.Queue, p.When, bridge.Instant{Synced: p.Synced}.Quality()}}
+		if p.Step != "" {
+			l.State, l.Part.Product = whyKept, ""
+		} else if p.Product != id {
+			onward = append(onward, p)
+		}
+		if err := emit(spoolLine{Why: l}); err != nil {
+			return nil, err
+		}
+	}
+	if found > 0 || len(parts) > 0 && made == nil {
+		return onward, nil
+	}
+	return onward, s.whyNowhere(id, of, made, emit)
+}
+
+// partsOf finds what a message was made a part of.
+func (s *desk) partsOf(id bridge.MessageID) (out []bridge.PartOf, err error) {
+	err = s.drops.Parts(func(p *bridge.PartOf) bool {
+		if p.Member == id {
+			out = append(out, *p)
+		}
+		return true
+	})
+	return out, err
+}
+
+// whyNowhere tells of a message that is not held and was not dropped, or of the
+// product that has its id.
+func (s *desk) whyNowhere(id bridge.MessageID, of string, made *bridge.PartOf, emit func(spoolLine) error) error {
+	l := &whyLine{State: whyGone, Of: of, Text: "not held and not in the drop log: delivered, or dropped longer ago than the log reaches"}
+	switch {
+	case made != nil && made.Age >= s.drops.DropsReach():
+		l.State, l.Text = whySent, fmt.Sprintf("delivered by %s: it was made, and is neither held nor in the drop log", made.Queue)
+	case made == nil && of == "":
+		birth, err := bridge.BirthOf(s, id)
+		if err != nil {
+			return err
+		}
+		l.Text = tellBirth(birth)
+	}
+	return emit(spoolLine{Why: l})
 }
 
 func firstOf(errs ...error) error {
@@ -119,7 +217,7 @@ func firstOf(errs ...error) error {
 }
 
 // whyHeld looks for a message in one queue.
-func (s *desk) whyHeld(queue string, id bridge.MessageID, emit func(spoolLine) error) (found int, err error) {
+func (s *desk) whyHeld(queue string, id bridge.MessageID, of string, emit func(spoolLine) error) (found int, err error) {
 	c := s.Cursor(queue)
 	defer c.Close()
 	for ahead := 0; ; ahead++ {
@@ -131,7 +229,7 @@ func (s *desk) whyHeld(queue string, id bridge.MessageID, emit func(spoolLine) e
 			continue
 		}
 		found++
-		l := &whyLine{State: whyHeld, Ahead: ahead, Record: describe(s.Spool, x, false), Next: s.next(queue)}
+		l := &whyLine{State: whyHeld, Of: of, Ahead: ahead, Record: describe(s.Spool, x, false), Next: s.next(queue)}
 		if isDead(queue) {
 			l.State = whyDead
 		}
@@ -153,7 +251,7 @@ func (s *desk) next(queue string) string {
 }
 
 func tellBirth(b bridge.Birth) string {
-	const gone = "not held and not in the drop log: delivered to every receiver, made a part of another message by the steps of a route, or dropped longer ago than the log reaches"
+	const gone = "not held and not in the drop log: delivered to every receiver, or dropped, or made a part of another message, longer ago than the logs reach"
 	if !b.Known {
 		return gone + "; or never accepted here: no start of this gateway that it remembers gave out such an id"
 	}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"maps"
+	"cmp"
 	"os"
 	"slices"
 	"sync"
@@ -104,12 +104,11 @@ func (b *statusBuilder) status() telemetry.Status {
 		Devices: telemetry.Devices{Connected: local.Connections, Sessions: local.Sessions},
 		Spool:   telemetry.SpoolState{DiskUsed: usage.Disk, DiskFree: usage.Free, Full: usage.Full != ""},
 		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
-		Queues:  g.queueStates(),
 		Steps:   g.stepStates(),
 		Bill:    bill,
 		Policy:  telemetry.PolicyState{AuthErrors: local.AuthErrors, SessionsEnded: local.PolicyEnded},
 	}
-	acked := int64(0)
+	acked, stuck := int64(0), false
 	for _, c := range clouds {
 		u := b.upstream(c, now)
 		u.Units, u.Uncertain = units[c.name][0], units[c.name][1]
@@ -117,8 +116,12 @@ func (b *statusBuilder) status() telemetry.Status {
 		s.Spool.Depth += u.Depth
 		s.Spool.Bytes += u.Bytes
 		s.Spool.OldestAge = max(s.Spool.OldestAge, u.OldestAge)
+		if s.Spool.Drain = max(s.Spool.Drain, u.Drain); u.Drain < 0 || stuck {
+			stuck, s.Spool.Drain = true, -1
+		}
 		s.Upstreams = append(s.Upstreams, u)
 	}
+	s.Queues = g.queueStates(s.Upstreams)
 	s.Rates.Out = b.out.Observe(now, acked)
 	for _, w := range g.health.Warnings() {
 		s.Warnings = append(s.Warnings, telemetry.Warning{Code: w.Code, Severity: w.Severity.String(), Text: w.Text})
@@ -147,6 +150,14 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	}
 	if link.Err != nil {
 		u.LastError = link.Err.Error()
+	}
+	u.Way = link.Way
+	for _, w := range link.Ways {
+		one := telemetry.Way{Endpoint: w.Way}
+		if w.Err != nil {
+			one.Error, one.At = w.Err.Error(), w.At
+		}
+		u.Ways = append(u.Ways, one)
 	}
 	given := int64(0)
 	for _, q := range c.upQueues {
@@ -179,18 +190,36 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	return u
 }
 
-// stepStates lists what the steps of the routes have kept back. A state that
+// stepStates lists what the steps of the routes have kept back: those that look at
+// a message when it comes, and those that have it from the spool. A state that
 // cannot be read is the spool's to warn of.
 func (g *gateway) stepStates() (out []telemetry.Step) {
-	all, err := bridge.ReadShaped(g.spool)
-	if err != nil {
+	shaped, err := bridge.ReadShaped(g.spool)
+	doors, failed := bridge.ReadDoors(g.spool)
+	if err != nil || failed != nil {
 		return nil
 	}
-	for _, queue := range slices.Sorted(maps.Keys(all)) {
-		for _, step := range slices.Sorted(maps.Keys(all[queue].Steps)) {
-			out = append(out, telemetry.Step{Queue: queue, Step: step, Held: all[queue].Steps[step]})
+	held := map[telemetry.Step]int64{}
+	for queue, s := range shaped {
+		for step, n := range s.Steps {
+			held[telemetry.Step{Queue: queue, Step: step}] += n
 		}
 	}
+	for queue, d := range doors {
+		if products, raw := bridge.IsRaw(queue); raw {
+			queue = products
+		}
+		for step, n := range d.Steps {
+			held[telemetry.Step{Queue: queue, Step: step}] += n
+		}
+	}
+	for s, n := range held {
+		s.Held = n
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b telemetry.Step) int {
+		return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Step, b.Step))
+	})
 	return out
 }
 

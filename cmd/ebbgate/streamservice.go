@@ -11,7 +11,6 @@ import (
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/delivery"
 	"github.com/ebbgate/ebbgate/upstream"
-	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
@@ -72,7 +71,7 @@ func (s *streams) close() {
 
 // openTalk is the connection over which an upstream is asked for streams, nil when
 // it is not the one.
-func (g *gateway) openTalk(name string, o mqtt.Options, shared upstream.Shared, signer *aws.Signer, log *slog.Logger, hooks upstream.Hooks) *mqtt.Talk {
+func (g *gateway) openTalk(name, clientID string, by leg, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) *mqtt.Talk {
 	if g.streams == nil || g.streams.client == nil || name != g.cfg.Streams.Cloud.Upstream {
 		return nil
 	}
@@ -83,10 +82,13 @@ func (g *gateway) openTalk(name string, o mqtt.Options, shared upstream.Shared, 
 		}
 		g.ingest.Passed(name, m, wire, func(error) { ack() })
 	}
-	t := mqtt.NewTalk(o, "streams", o.ClientID+"-streams", filters, heard, log, hooks)
+	t := mqtt.NewTalk(by.MQTT, "streams", clientID+"-streams", filters, heard, log, hooks)
 	t.Share(shared)
-	if signer != nil {
+	if signer := signerOf(by.Upstream); signer != nil {
 		t.Sign(signer)
+	}
+	if len(by.ways) > 1 {
+		t.Choose(by.ways, by.known)
 	}
 	return t
 }

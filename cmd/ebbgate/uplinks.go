@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -18,9 +19,11 @@ type uplink interface {
 	Status() upstream.Status
 }
 
-// openUplink makes one sender to an upstream, by its way. What comes in unasked
-// is offered as if the upstream that name means had said it.
-func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id string, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) (uplink, error) {
+// openUplink makes one sender to an upstream, by one way, or by those of MQTT
+// that it may choose among. What comes in unasked is offered as if the upstream
+// that name means had said it.
+func (g *gateway) openUplink(name string, l leg, id string, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) (uplink, error) {
+	u, o := l.Upstream, l.MQTT
 	signer := signerOf(u)
 	if h, ok := u.HTTPS(); ok {
 		up, err := https.NewUplink(h, requestSigner(signer), log, hooks)
@@ -35,60 +38,122 @@ func (g *gateway) openUplink(name string, u configs.Upstream, o mqtt.Options, id
 	if signer != nil {
 		up.Sign(signer)
 	}
-	up.Unasked(func(m *bridge.Message, wire int) bool {
-		g.overhear(m)
-		return g.answered(name, m, wire, func(error) {})
-	})
+	if len(l.ways) > 1 {
+		up.Choose(l.ways, l.known)
+	}
+	up.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(name, m, wire, func(error) {}) })
 	return up, nil
 }
 
-// withFailover puts the upstream that takes over beside the i-th sender, if there
-// is one.
-func (g *gateway) withFailover(name string, u configs.Upstream, up uplink, i int, shared upstream.Shared, hooks upstream.Hooks) (uplink, error) {
-	to := u.Failover.To
-	if to == "" {
-		return up, nil
+// withFailover puts those that take over behind the i-th sender to an upstream, if
+// there are any: the upstream that its failover names, the one that that one's
+// names, and so on.
+func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks) (uplink, error) {
+	c := &chain{}
+	var members []failover.Member
+	for step, at := range configs.Chain(g.cfg.Upstreams, name) {
+		to, own, id := g.cfg.Upstreams[at], hooks, upstream.ClientID(o.ClientID, i)
+		if step == 0 {
+			to.MQTT = o // the endpoint of a sandbox is in it
+		}
+		log := g.log.With("upstream", at)
+		if step > 0 {
+			own, id = g.onBehalf(hooks, step, at), upstream.ClientID(configs.FailoverID(to, name), i)
+			log = log.With("for", name)
+		}
+		legs := g.legs(at, to, shared.Gate)
+		for n, l := range legs {
+			member, hooks, shared := len(members), own, shared
+			shared.Elsewhere = func() bool { return c.beyond(member) }
+			if n > 0 {
+				hooks = marked(own, fmt.Sprintf("-way-%d", n+1))
+			}
+			up, err := g.openUplink(name, l, id, shared, log, hooks)
+			if err != nil {
+				return nil, err
+			}
+			c.uplinks = append(c.uplinks, up)
+			m := failover.Member{Name: l.name, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter}
+			if n < len(legs)-1 {
+				m.After = blocked
+			}
+			members = append(members, m)
+		}
+		if step == 0 {
+			c.own = len(members)
+		}
 	}
-	other := g.cfg.Upstreams[to]
-	own, raise, over := hooks, hooks.Raise, hooks.Clear
-	own.Raise = func(w bridge.Warning) {
-		w.Code += "-failover"
-		raise(w)
+	if len(members) == 1 {
+		return c.uplinks[0], nil
 	}
-	own.Clear = func(code string) { over(code + "-failover") }
-	own.Opened = func(clientID string) upstream.Connection {
+	c.Sender = failover.New(members, hooks)
+	return c, nil
+}
+
+// onBehalf are the hooks of the step-th upstream that takes over: its warnings are
+// told from those of the others, and its connections are on its own bill.
+func (g *gateway) onBehalf(h upstream.Hooks, step int, to string) upstream.Hooks {
+	mark := "-failover"
+	if step > 1 {
+		mark = fmt.Sprintf("-failover-%d", step)
+	}
+	h = marked(h, mark)
+	h.Opened = func(clientID string) upstream.Connection {
 		return g.meter.Opened(to, clientID, billing.Connection{})
 	}
-	log := g.log.With("upstream", to, "for", name)
-	second, err := g.openUplink(name, other, other.MQTT, upstream.ClientID(configs.FailoverID(other, name), i), shared, log, own)
-	if err != nil {
-		return nil, err
+	return h
+}
+
+// marked tells a sender's warnings from those of the others of its chain.
+func marked(h upstream.Hooks, mark string) upstream.Hooks {
+	raise, over := h.Raise, h.Clear
+	h.Raise = func(w bridge.Warning) {
+		w.Code += mark
+		raise(w)
 	}
-	s := failover.New(u.Failover, failover.Member{Name: name, Sender: up}, failover.Member{Name: to, Sender: second}, hooks)
-	return pair{s, up, second}, nil
+	h.Clear = func(code string) { over(code + mark) }
+	return h
 }
 
-// pair is an uplink with the one that takes over from it.
-type pair struct {
-	*failover.Sender
-	first, second uplink
+// chain is an uplink with those that take over from it.
+type chain struct {
+	*failover.Sender // nil for one that has none
+	uplinks          []uplink
+	own              int // of the uplinks, which are ways to the upstream itself
 }
 
-// Status is the first's, unless only the second is up.
-func (p pair) Status() upstream.Status {
-	if s := p.second.Status(); s.Up && !p.first.Status().Up {
+// beyond reports whether a later member than the step-th carries the messages.
+func (c *chain) beyond(step int) bool { return c.Sender != nil && c.Using() > step }
+
+// Status is that of the one in use, else of the first, with all ways to the
+// upstream itself.
+func (c *chain) Status() upstream.Status {
+	s := c.uplinks[max(c.Using(), 0)].Status()
+	if c.own == 1 {
 		return s
 	}
-	return p.first.Status()
+	s.Ways = nil
+	for _, u := range c.uplinks[:c.own] {
+		one := u.Status()
+		if s.Ways = append(s.Ways, one.Ways...); len(one.Ways) == 0 {
+			s.Ways = append(s.Ways, upstream.WayStatus{Way: u.(named).Endpoint(), Err: one.Err, At: one.Since})
+		}
+	}
+	return s
 }
+
+// named is an uplink by one way.
+type named interface{ Endpoint() string }
 
 // meter is what the forwarder of an upstream tells what crossed.
 type meter interface {
 	bridge.Meter
 	bridge.RefusalMeter
+	bridge.LossMeter
 }
 
-// byTaker meters what another upstream took, or refused, as that one's.
+// byTaker meters what another upstream took, refused, or has perhaps taken, as
+// that one's.
 type byTaker struct{ meter }
 
 // Delivered implements bridge.Meter.
@@ -99,6 +164,11 @@ func (m byTaker) Delivered(b *bridge.Batch, up string, s *bridge.Stored, o bridg
 // Refused implements bridge.RefusalMeter.
 func (m byTaker) Refused(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
 	m.meter.Refused(b, takerOf(up, o), s, o)
+}
+
+// Lost implements bridge.LossMeter.
+func (m byTaker) Lost(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
+	m.meter.Lost(b, takerOf(up, o), s, o)
 }
 
 func takerOf(up string, o bridge.Outcome) string {

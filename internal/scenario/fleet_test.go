@@ -22,6 +22,8 @@ type fleet struct {
 	size     int    // of a payload, in bytes
 	name     string // before the device's number; empty: "device"
 
+	body func(device string, number uint64, size int) []byte // nil: payload
+
 	acked  tally.Set // what has a PUBACK
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -36,6 +38,9 @@ func (f *fleet) start(t testing.TB, addr string) {
 	t.Cleanup(f.stop)
 	if f.name == "" {
 		f.name = "device"
+	}
+	if f.body == nil {
+		f.body = payload
 	}
 	for i := range f.devices {
 		d := &device{fleet: f, addr: addr, id: fmt.Sprintf("%s-%02d", f.name, i+1), next: 1}
@@ -129,7 +134,7 @@ func (d *device) connection(ctx context.Context) {
 // publish sends in order, at most a window ahead of the acknowledgements.
 func (d *device) publish(ctx context.Context, c mqtt.Client, flight chan<- sent, lost, failed <-chan struct{}) {
 	for n := d.next; d.messages == 0 || n <= uint64(d.messages); n++ {
-		tok := c.Publish("dt/"+d.id, 1, false, payload(d.id, n, d.size))
+		tok := c.Publish("dt/"+d.id, 1, false, d.body(d.id, n, d.size))
 		select {
 		case flight <- sent{n, tok}:
 		case <-lost:

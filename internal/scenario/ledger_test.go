@@ -15,11 +15,18 @@ type ledger struct {
 	Accepted, Held, Delivered, Dropped, Consumed, Moved, Lost int64
 }
 
-// ledgerOf asks a gateway, or reads its spool when it is not there, and checks
-// that the sum holds.
-func ledgerOf(t *testing.T, g *gateway) (l ledger) {
+// ledgerOf is what became of the messages of the one route, see sumsOf.
+func ledgerOf(t *testing.T, g *gateway) ledger {
 	t.Helper()
-	code, out, errs := cli(t, g.dir, "spool", "stat", "--json", "--config", g.configFile())
+	return sumsOf(t, g)["up/cloud/telemetry"]
+}
+
+// sumsOf asks a gateway, or reads its spool when it is not there, and checks that the
+// sums hold.
+func sumsOf(t *testing.T, g *gateway) sums {
+	t.Helper()
+	all := sums{}
+	code, out, errs := cli(t, g.dir, g.command("spool", "stat", "--json")...)
 	if code != exitOK {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
@@ -28,14 +35,14 @@ func ledgerOf(t *testing.T, g *gateway) (l ledger) {
 		if err := dec.Decode(&line); err != nil {
 			t.Fatal(err)
 		}
-		if line.Queue != nil && line.Queue.Name == "up/cloud/telemetry" {
-			l = *line.Queue
+		if l := line.Queue; l != nil {
+			all[l.Name] = *l
+			if l.Accepted == 0 || l.Accepted != l.Held+l.Delivered+l.Dropped+l.Consumed+l.Moved || l.Lost != 0 {
+				t.Errorf("the sum does not hold: %+v", *l)
+			}
 		}
 	}
-	if l.Accepted == 0 || l.Accepted != l.Held+l.Delivered+l.Dropped+l.Consumed+l.Moved || l.Lost != 0 {
-		t.Errorf("the sum does not hold: %+v", l)
-	}
-	return l
+	return all
 }
 
 // U8: the gateway is killed three times while messages expire, are replaced by

@@ -15,13 +15,19 @@ import (
 // alsoAt makes a consumer hear what arrives at a second broker, too.
 func (w *cloud) alsoAt(t *testing.T, addr string) {
 	t.Helper()
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("consumer").SetCleanSession(true).SetAutoReconnect(false))
+	w.hears(t, addr, "consumer")
+}
+
+// hears makes a consumer hear what arrives at a broker, by a client id.
+func (w *cloud) hears(t *testing.T, addr, id string) {
+	t.Helper()
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID(id).SetCleanSession(true).SetAutoReconnect(false))
 	if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
-		t.Fatalf("consumer: %v", tok.Error())
+		t.Fatalf("%s: %v", id, tok.Error())
 	}
 	t.Cleanup(func() { c.Disconnect(100) })
 	if tok := c.Subscribe("#", 1, w.take); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
-		t.Fatalf("consumer: %v", tok.Error())
+		t.Fatalf("%s: %v", id, tok.Error())
 	}
 }
 
@@ -32,16 +38,8 @@ func TestFailover(t *testing.T) {
 	proxy := peers.NewProxy(t, first.Addr)
 	both, atFirst, atSecond := watch(t, first.Addr), &cloud{}, &cloud{}
 	both.alsoAt(t, second.Addr)
-	for w, b := range map[*cloud]*peers.Broker{atFirst: first, atSecond: second} {
-		c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + b.Addr).SetClientID("counter").SetCleanSession(true))
-		if tok := c.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
-			t.Fatalf("counter: %v", tok.Error())
-		}
-		t.Cleanup(func() { c.Disconnect(100) })
-		if tok := c.Subscribe("#", 1, w.take); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
-			t.Fatalf("counter: %v", tok.Error())
-		}
-	}
+	atFirst.hears(t, first.Addr, "counter")
+	atSecond.hears(t, second.Addr, "counter")
 	g := newGateway(t, site{Endpoint: "mqtt://" + proxy.Addr, Set: []string{
 		"upstreams.cloud.failover.to=standby", "upstreams.cloud.failover.after=1s", "upstreams.cloud.failover.back_after=1s",
 		"upstreams.standby.endpoint=mqtt://" + second.Addr,

@@ -21,20 +21,23 @@ type Queue struct {
 	Name      string  `json:"name"` // direction/upstream/route
 	Bytes     int64   `json:"bytes"`
 	OldestAge float64 `json:"oldest_age_seconds"`
+	Drain     float64 `json:"drain_seconds"` // until all queues to its upstream are empty; -1: not draining, or nobody can tell
 
 	Ledger
 }
 
-// Step is what one step of a route has kept from being sent, as the route says:
-// it outlives restarts. Such messages are consumed in the ledger of their queue.
+// Step is what one step of a route has kept from being sent, as the route says,
+// its condition and its sample included: it outlives restarts. Such messages are
+// consumed in the ledger of their queue.
 type Step struct {
 	Queue string `json:"queue"` // of the route
 	Step  string `json:"step"`
 	Held  int64  `json:"held"`
 }
 
-// Ledger is what became of every message that a queue was ever given: accepted
-// is the sum of the others. It outlives restarts.
+// Ledger is what became of every message that a queue was ever given, or that a
+// step or a budget turned away from it: accepted is the sum of the others. It
+// outlives restarts.
 type Ledger struct {
 	Accepted  int64 `json:"accepted"`
 	Held      int64 `json:"held"`
@@ -63,10 +66,11 @@ func sendMetered(out chan<- prometheus.Metric, upstreams []Upstream) {
 }
 
 func sendQueues(out chan<- prometheus.Metric, queues []Queue) {
-	accepted := counter("queue_accepted_messages_total", "Messages that a queue was ever given, as the spool remembers; what was moved to it counts as well.", "queue")
+	accepted := counter("queue_accepted_messages_total", "Messages that a queue was ever given, or that were turned away from it, as the spool remembers; what was moved to it counts as well.", "queue")
 	left := counter("queue_messages_total", "Messages that left a queue, by what became of them; with those held the sum is those accepted.", "queue", "fate")
 	held := gauge("queue_held_messages", "Messages that a queue holds.", "queue")
 	oldest := gauge("queue_oldest_seconds", "Age of the oldest message that a queue holds.", "queue")
+	drain := gauge("queue_drain_seconds", "Until all queues to the same upstream are empty, at the present rates; -1 while they are not draining, or nobody can tell.", "queue")
 	send := func(m metric, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
 	}
@@ -74,6 +78,7 @@ func sendQueues(out chan<- prometheus.Metric, queues []Queue) {
 		send(accepted, float64(q.Accepted), q.Name)
 		send(held, float64(q.Held), q.Name)
 		send(oldest, q.OldestAge, q.Name)
+		send(drain, q.Drain, q.Name)
 		for _, f := range []struct {
 			fate string
 			n    int64

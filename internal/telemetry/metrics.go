@@ -48,6 +48,8 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 	send(gauge("sessions", "Sessions, persistent ones included."), float64(s.Devices.Sessions))
 	send(gauge("spool_disk_bytes", "Bytes that the spool occupies on the disk."), float64(s.Spool.DiskUsed))
 	send(gauge("spool_disk_free_bytes", "Bytes left on the spool's disk."), float64(s.Spool.DiskFree))
+	send(gauge("spool_oldest_seconds", "Age of the oldest message that waits for a cloud."), s.Spool.OldestAge)
+	send(gauge("spool_drain_seconds", "Until nothing waits for any cloud, at the present rates; -1 while one of them is not draining."), s.Spool.Drain)
 	send(gauge("spool_full", "1 while devices see back-pressure."), flag(s.Spool.Full))
 	up := []struct {
 		metric

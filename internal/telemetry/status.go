@@ -45,6 +45,8 @@ type Upstream struct {
 	Link        string    `json:"link"`                 // see LinkUp and its like
 	Since       time.Time `json:"since"`                // of the present link state
 	LastError   string    `json:"last_error,omitempty"` // why it is not up
+	Way         string    `json:"way,omitempty"`        // the endpoint in use, while up
+	Ways        []Way     `json:"ways,omitempty"`       // the best first, where there are several
 	Depth       int64     `json:"depth"`                // records waiting
 	Bytes       int64     `json:"bytes"`                // of their topics and payloads
 	OldestAge   float64   `json:"oldest_age_seconds"`   // 0 when empty
@@ -63,6 +65,13 @@ type Upstream struct {
 	Dead        int64     `json:"dead_letters"`         // records in the dead-letter queues
 	Units       int64     `json:"units_today"`          // metered messages delivered today, UTC
 	Uncertain   int64     `json:"uncertain_units_today"`
+}
+
+// Way is one way to an upstream.
+type Way struct {
+	Endpoint string    `json:"endpoint"`
+	Error    string    `json:"error,omitempty"` // why it was not used when it was tried last
+	At       time.Time `json:"at,omitzero"`     // of that
 }
 
 // Devices counts the LAN side.
@@ -105,9 +114,10 @@ type SpoolState struct {
 	Depth     int64   `json:"depth"` // records in upward queues
 	Bytes     int64   `json:"bytes"`
 	OldestAge float64 `json:"oldest_age_seconds"`
-	DiskUsed  int64   `json:"disk_used"` // of the data directory, bytes on disk
-	DiskFree  int64   `json:"disk_free"` // of its file system
-	Full      bool    `json:"full"`      // back-pressure now
+	Drain     float64 `json:"drain_seconds"` // until every upstream's queues are empty; -1: one is not draining
+	DiskUsed  int64   `json:"disk_used"`     // of the data directory, bytes on disk
+	DiskFree  int64   `json:"disk_free"`     // of its file system
+	Full      bool    `json:"full"`          // back-pressure now
 }
 
 // Rates are smoothed over the last seconds, in messages a second.

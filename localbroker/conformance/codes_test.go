@@ -66,8 +66,8 @@ func meanwhile(kind byte, send packets.Packet) func(*gate) packets.Packet {
 // unfit is a router whose route does not take the payload.
 type unfit struct{ bridge.Router }
 
-func (unfit) Up(*bridge.Principal, *bridge.Message) ([]bridge.Receiver, error) {
-	return nil, bridge.Errorf("route", bridge.PayloadInvalid, "not what the route expects")
+func (unfit) Up(*bridge.Principal, *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
+	return nil, nil, bridge.Errorf("route", bridge.PayloadInvalid, "not what the route expects")
 }
 
 func connackStimuli(t *testing.T) []stimulus {

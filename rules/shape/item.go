@@ -14,6 +14,7 @@ type item struct {
 	to      *bridge.Receiver
 	members []bridge.Member
 	order   order
+	into    bridge.MessageID // of what goes back: the message that it will be in
 
 	step, reason string // why it goes no further, see bridge.Product
 }

@@ -36,7 +36,7 @@ func New(o Options, drop bool, queue string) bridge.Line {
 func (l *line) Take(s *bridge.Stored, out func(*bridge.Product)) {
 	l.from(0, &item{
 		rec: s.Record, to: s.Receiver,
-		members: []bridge.Member{{Place: s.Place, Size: s.Size()}},
+		members: []bridge.Member{{Place: s.Place, Size: s.Size(), ID: s.ID}},
 		order:   orderOf(s.Record),
 	}, out)
 }
@@ -50,7 +50,7 @@ func (l *line) from(i int, it *item, out func(*bridge.Product)) {
 	if it.order == back {
 		rec := *it.rec
 		rec.Receivers = []bridge.Receiver{*it.to}
-		out(&bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members})
+		out(&bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members, Into: it.into})
 		return
 	}
 	if i == len(l.steps) {

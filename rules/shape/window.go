@@ -148,7 +148,7 @@ func (w *windower) fold(x *window, next func(*item)) {
 	rec.Properties, rec.ID = bridge.Properties{ContentType: typePartial}, bridge.MessageID{}
 	rec.Payload, rec.Device = x.sum.encode(), x.device
 	rec.Age, to.Queue = x.sum.FirstAge, w.raw
-	next(&item{rec: &rec, to: &to, members: x.members, order: back})
+	next(&item{rec: &rec, to: &to, members: x.members, order: back, into: x.sum.ID})
 	x.sum = aggregate{Topic: x.sum.Topic, Start: x.sum.Start, End: x.sum.End}
 	x.first, x.members = nil, nil
 	x.parts++
@@ -178,6 +178,9 @@ func (w *windower) takePartial(it *item, next func(*item)) {
 		at = w.push(key, &window{sum: aggregate{Topic: part.Topic, Start: part.Start, End: part.End}})
 	}
 	at.parts = max(at.parts-1, 0)
+	for i := range it.members { // what was told to be in part.ID is where this goes
+		it.members[i].ID = part.ID
+	}
 	at.sum.merge(part)
 	w.join(at, it, next)
 }

@@ -106,9 +106,19 @@ func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, uni
 // Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
 // throttled one costs nothing, a re-send is billed; which it was, nobody says).
 func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
+	m.Lost(b, upstream, s, bridge.Outcome{})
+}
+
+// Lost is Uncertain by what was sent: over HTTP the request is in question, and
+// an answer that never came is not metered.
+func (m *Meter) Lost(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	c := m.count(upSeries(upstream, s, out), op, 0, nil)
-	add(b, c.key(kindUncertain), op.publish(out, op.size(out, false), bridge.Outcome{}, int64(op.Unit)))
+	units := op.publish(out, op.size(out, false), o, int64(op.Unit))
+	if o.HTTP {
+		units = HTTPRequest(out, int64(op.Unit))
+	}
+	add(b, c.key(kindUncertain), units)
 }
 
 // Refused meters a delivery that the cloud answered and did not take. What it

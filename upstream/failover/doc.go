@@ -1,8 +1,9 @@
 // Package failover sends to one receiver as long as it can be reached, else to
 // another, and goes back.
 //
-// [Sender] is a [bridge.Sender] around two. While the second takes the messages,
-// the first is connected to in the background; when that link has lived for a
-// while, the second's is drained and the first's is used: nothing is sent twice
-// for it.
+// [Sender] is a [bridge.Sender] around a chain of them. While a later one takes the
+// messages, those before it are connected to in the background; when such a link
+// has lived for a while, the present one is drained and the better is used: nothing
+// is sent twice for it. What was in flight when a link broke has an unknown fate:
+// it is sent again, perhaps to the next receiver.
 package failover

@@ -9,7 +9,7 @@ import (
 
 // Options say where to go when an upstream is not reached, and when.
 type Options struct {
-	To        string        `koanf:"to" doc:"Upstream that takes the messages while this one is not reached; empty: none, they wait in the spool. It is logged in to by client ids of its own: its client_id with -for-NAME."`
+	To        string        `koanf:"to" doc:"Upstream that takes the messages while this one is not reached; empty: none, they wait in the spool. It is logged in to by client ids of its own: its client_id with -for-NAME. It may fail over further."`
 	After     time.Duration `koanf:"after" doc:"How long this upstream may be away before the other takes over, 1s to 24h."`
 	BackAfter time.Duration `koanf:"back_after" doc:"How long this upstream must be reached again before it takes its messages back, 1s to 24h."`
 }

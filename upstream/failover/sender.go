@@ -2,89 +2,65 @@ package failover
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
 )
 
-// Member is one of the two receivers.
+// Member is one of the receivers of a chain.
 type Member struct {
-	Name   string // of the upstream
-	Sender bridge.Sender
+	Name      string        // for people
+	Via       string        // what [bridge.Outcome.Via] says of what it took
+	Sender    bridge.Sender // whoever it is, it does not share its identity with another member
+	After     time.Duration // how long it may be away before the next takes over as well
+	BackAfter time.Duration // how long it must be reached again before it takes back from another upstream
 }
 
-// Sender is the [bridge.Sender] to the first of two members that is reached.
-// What a member took has its name in [bridge.Outcome.Via].
+// backSoon is how long a member must be reached again to take back from one with
+// the same Via: they are ways to one upstream.
+const backSoon = 30 * time.Second
+
+// back is how long the i-th member must be reached to take back from the n-th.
+func (s *Sender) back(i, n int) time.Duration {
+	if s.members[i].Via == s.members[n].Via {
+		return backSoon
+	}
+	return s.members[i].BackAfter
+}
+
+// Sender is the [bridge.Sender] to the first of its members that is reached.
 //
 // Its warning is failed-over.
 type Sender struct {
-	o             Options
-	first, second Member
-	hooks         upstream.Hooks
+	members []Member
+	hooks   upstream.Hooks
+	news    chan struct{} // for Connect, or for who looks after its link; never for both
 
 	connecting sync.Mutex
 	present    *link
-	back       *way // to the first, while the second takes the messages
+	tried      []*way // by member; nil: nobody tries it
+	from       int    // members up to this one are tried from the start
+
+	using atomic.Int32 // the member in use, counted from 1; 0: none
 }
 
-// New makes a sender from valid options.
-func New(o Options, first, second Member, hooks upstream.Hooks) *Sender {
-	return &Sender{o: o, first: first, second: second, hooks: hooks}
+// New makes a sender from a chain of members, the best first; there is at least
+// one.
+func New(members []Member, hooks upstream.Hooks) *Sender {
+	return &Sender{members: members, hooks: hooks, news: make(chan struct{}, 1), tried: make([]*way, len(members))}
 }
 
-// way is an attempt to reach a member, which goes on until it has a link or is
-// given up.
-type way struct {
-	cancel context.CancelFunc
-	keep   func() bool   // from now on the end of ctx is not its end
-	done   chan struct{} // closed when link or err is there
-	link   bridge.Link
-	err    error
-}
+// Using is the member that is in use, by its place in the chain; -1: none is.
+func (s *Sender) Using() int { return int(s.using.Load()) - 1 }
 
-func begin(ctx context.Context, m Member) *way {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &way{cancel: cancel, done: make(chan struct{})}
-	w.keep = context.AfterFunc(ctx, w.drop)
-	go func() {
-		defer close(w.done)
-		w.link, w.err = m.Sender.Connect(ctx)
-	}()
-	return w
-}
-
-// ended reports whether nothing more is to be hoped of an attempt.
-func (w *way) ended() bool {
-	select {
-	case <-w.done:
-		return w.err != nil || w.link.Err() != nil
-	default:
-		return false
-	}
-}
-
-// giveUp ends an attempt, and the link that it may have made.
-func (w *way) giveUp() {
-	w.keep()
-	w.drop()
-}
-
-func (w *way) drop() {
-	w.cancel()
-	<-w.done
-	if w.link != nil {
-		_ = w.link.Close() // never fails
-		<-w.link.Done()
-	}
-}
-
-// Connect waits until one of the two is reached: the first, and after a while
-// the second as well. It fails only when ctx ends, or when a member's does. While
-// the second is used, ctx is also how long the first is tried.
+// Connect waits until one of the members is reached: the first, and after a while
+// the second as well, and so on. Of several it takes the first. It fails only
+// when ctx ends, or when a member's does. While a member is used, ctx is also how
+// long those before it are tried.
 func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 	s.connecting.Lock()
 	defer s.connecting.Unlock()
@@ -94,155 +70,117 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 		<-s.present.watched
 		s.present = nil
 	}
-	first := s.back // perhaps there already
-	s.back = nil
-	if first == nil || first.ended() {
-		first = begin(ctx, s.first)
-	}
-	var second *way
-	patience := time.NewTimer(s.o.After)
+	patience := time.NewTimer(0)
 	defer patience.Stop()
+	last := -1 // the last member that is tried
 	for {
-		var other <-chan struct{}
-		if second != nil {
-			other = second.done
+		for i, w := range s.tried {
+			if w == nil || !w.settled() {
+				continue
+			}
+			switch {
+			case ctx.Err() != nil:
+			case w.err != nil:
+				s.giveUp(0)
+				return nil, w.err
+			case !w.reached(): // it was held in reserve, and has ended
+				w.giveUp()
+				s.tried[i] = begin(ctx, s.members[i], s.news)
+			default:
+				s.tried[i] = nil
+				s.giveUp(i)
+				return s.use(ctx, w, i), nil
+			}
 		}
 		select {
-		case <-first.done:
-			if first.err != nil {
-				if second != nil {
-					second.giveUp()
-				}
-				return nil, first.err
-			}
-			if second != nil {
-				second.giveUp()
-			}
-			s.hooks.Over("failed-over")
-			return s.use(ctx, first, s.first, nil), nil
-		case <-other:
-			if second.err != nil {
-				first.giveUp()
-				return nil, second.err
-			}
-			s.hooks.Warn(bridge.Warning{Code: "failed-over", Severity: bridge.Degraded,
-				Text: fmt.Sprintf("%s is not reached: %s takes its messages until it has been for %v", s.first.Name, s.second.Name, s.o.BackAfter)})
-			return s.use(ctx, second, s.second, first), nil
+		case <-s.news:
 		case <-patience.C:
-			second = begin(ctx, s.second)
-		case <-ctx.Done():
-			first.giveUp()
-			if second != nil {
-				second.giveUp()
+			last++
+			if s.tried[last] == nil {
+				s.tried[last] = begin(ctx, s.members[last], s.news)
 			}
+			if last < s.from {
+				patience.Reset(0) // it was beyond this one already
+			} else if last+1 < len(s.members) {
+				patience.Reset(s.members[last].After)
+			}
+		case <-ctx.Done():
+			s.giveUp(0)
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// use makes the link of a member the present one. back is the way to the first
-// member, while it is the second that is used.
-func (s *Sender) use(ctx context.Context, w *way, m Member, back *way) *link {
-	l := &link{Link: w.link, name: m.Name, watched: make(chan struct{})}
-	s.present, s.back = l, back
+// giveUp ends the attempts to reach the members from the i-th on.
+func (s *Sender) giveUp(i int) {
+	for ; i < len(s.tried); i++ {
+		if s.tried[i] != nil {
+			s.tried[i].giveUp()
+			s.tried[i] = nil
+		}
+	}
+}
+
+// use makes the link of the i-th member the present one. Those before it are
+// tried on.
+func (s *Sender) use(ctx context.Context, w *way, i int) *link {
+	l := &link{Link: w.link, via: s.members[i].Via, watched: make(chan struct{})}
+	s.present, s.from = l, i
+	s.using.Store(int32(i) + 1)
+	if i == 0 {
+		s.hooks.Over("failed-over")
+	} else {
+		s.hooks.Warn(bridge.Warning{Code: "failed-over", Severity: bridge.Degraded,
+			Text: fmt.Sprintf("%s is not reached: %s takes its messages until it has been for %v", s.members[0].Name, s.members[i].Name, s.back(0, i))})
+	}
 	w.keep()
 	go func() {
 		defer close(l.watched)
-		if back != nil && s.await(ctx, l) {
+		if better := s.await(ctx, l, i); better >= 0 {
+			s.from = better
 			l.retire()
 		}
 		<-l.Done()
+		s.using.Store(0)
 		w.cancel()
 	}()
 	return l
 }
 
-// await waits until the first member's link has lived for long enough, and
-// reports whether it has before l ended. Nobody else uses s.back meanwhile.
-func (s *Sender) await(ctx context.Context, l *link) bool {
+// await waits until a member before the n-th has been reached for long enough,
+// and names it; -1 says that l has ended before. Nobody else uses s.tried
+// meanwhile.
+func (s *Sender) await(ctx context.Context, l *link, n int) int {
 	for {
+		var proven <-chan time.Time
+		soonest := time.Duration(-1)
+		for i := range n {
+			w := s.tried[i]
+			if w != nil && w.settled() && w.err == nil && !w.reached() {
+				w.giveUp() // it was not there to stay
+				w = nil
+			}
+			switch {
+			case w == nil:
+				s.tried[i] = begin(ctx, s.members[i], s.news)
+			case w.reached():
+				left := s.back(i, n) - time.Since(w.since)
+				if left <= 0 {
+					return i
+				}
+				if soonest < 0 || left < soonest {
+					soonest = left
+				}
+			}
+		}
+		if soonest >= 0 {
+			proven = time.After(soonest)
+		}
 		select {
-		case <-s.back.done:
+		case <-s.news:
+		case <-proven:
 		case <-l.Done():
-			return false
+			return -1
 		}
-		if s.back.err != nil {
-			return false
-		}
-		proven := time.NewTimer(s.o.BackAfter)
-		select {
-		case <-proven.C:
-			return true
-		case <-s.back.link.Done():
-			proven.Stop()
-			s.back = begin(ctx, s.first)
-		case <-l.Done():
-			proven.Stop()
-			return false
-		}
-	}
-}
-
-// errBack is why the second member's link ends.
-var errBack = errors.New("the first upstream is reached again")
-
-// link is a member's link, from which the sender can go away.
-type link struct {
-	bridge.Link
-	name    string
-	watched chan struct{} // closed when nobody looks after it any more
-
-	mu      sync.Mutex
-	sent    int // and not reported yet
-	leaving bool
-}
-
-// Send sends, unless the link is being left; then it waits for its end.
-func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome)) error {
-	l.mu.Lock()
-	if l.leaving {
-		l.mu.Unlock()
-		l.Flush()
-		select {
-		case <-l.Done():
-			return fmt.Errorf("send: %w", errBack)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	l.sent++
-	l.mu.Unlock()
-	err := l.Link.Send(ctx, d, func(o bridge.Outcome) {
-		o.Via = l.name
-		report(o)
-		l.settled()
-	})
-	if err != nil {
-		l.settled()
-	}
-	return err
-}
-
-// settled counts what has come back, and closes a link that is being left once
-// nothing is in flight.
-func (l *link) settled() {
-	l.mu.Lock()
-	l.sent--
-	over := l.leaving && l.sent == 0
-	l.mu.Unlock()
-	if over {
-		_ = l.Close() // never fails
-	}
-}
-
-// retire sends nothing more, awaits what is in flight, and ends the link.
-func (l *link) retire() {
-	l.mu.Lock()
-	l.leaving = true
-	over := l.sent == 0
-	l.mu.Unlock()
-	l.Flush()
-	if over {
-		_ = l.Close() // never fails
 	}
 }

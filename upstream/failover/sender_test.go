@@ -148,7 +148,9 @@ func delivery(topic string) *bridge.Delivery {
 // it comes back.
 func rig() (s *Sender, first, second *fake, warned *bridge.Health) {
 	first, second, warned = &fake{}, &fake{up: true}, &bridge.Health{}
-	s = New(DefaultOptions(), Member{"main", first}, Member{"standby", second}, upstream.Hooks{
+	s = New([]Member{
+		{Name: "main", Via: "main", Sender: first, After: time.Minute, BackAfter: 5 * time.Minute}, {Name: "standby", Via: "standby", Sender: second},
+	}, upstream.Hooks{
 		Raise: func(w bridge.Warning) { warned.Raise(w) }, Clear: func(code string) { warned.Clear(code) },
 	})
 	return s, first, second, warned

@@ -304,3 +304,48 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// B198: what a custom authorizer asks for travels with each request, and is a login
+// like the others.
+func TestB198_CustomAuthorizer(t *testing.T) {
+	a := serve(t)
+	o := quick(a, a.Listener.Addr().String())
+	o.Login = http.Header{"X-Amz-Customauthorizer-Name": {"gateways"}, "Token": {"a=b"}, "X-Amz-Customauthorizer-Signature": {"x+/="}}
+	l := connect(t, uplink(t, o, nil, upstream.Hooks{}))
+	for range 2 {
+		if out := send(t, l, delivery("d", "dt/x")); out.Result != bridge.ResultAcked {
+			t.Errorf("outcome %+v", out)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.asked {
+		for name, values := range o.Login {
+			if got := r.Header.Values(name); !slices.Equal(got, values) {
+				t.Errorf("%s is %q, want %q", name, got, values)
+			}
+		}
+	}
+	if len(a.asked) != 2 {
+		t.Errorf("%d requests", len(a.asked))
+	}
+	const host = "https://a1-ats.iot.eu-central-1.amazonaws.com"
+	for _, c := range []struct {
+		change func(*Options)
+		signs  bool
+		want   string
+	}{
+		{func(*Options) {}, false, ""},
+		{func(o *Options) { o.Endpoint += ":8443" }, false, "endpoint"},
+		{func(*Options) {}, true, "authorizer"},
+		{func(o *Options) { o.Login = http.Header{"To ken": {"x"}} }, false, "authorizer"},
+		{func(o *Options) { o.Login = http.Header{"Token": {"x\r\nHost: other"}} }, false, "authorizer"},
+		{func(o *Options) { o.Login = nil }, false, "tls.cert"},
+	} {
+		o := Options{Endpoint: host, Login: o.Login}
+		c.change(&o)
+		if got := o.Validate(c.signs); len(got) != min(len(c.want), 1) || len(got) == 1 && got[0].Path != c.want {
+			t.Errorf("%+v: problems %v, want one at %q", o, got, c.want)
+		}
+	}
+}

@@ -183,7 +183,7 @@ func (l *link) run(device string) {
 		var o bridge.Outcome
 		switch {
 		case err != nil:
-			o = bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error()}
+			o = bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), HTTP: true}
 		case held != "":
 			o = bridge.Outcome{Result: bridge.ResultRetry, Reason: held}
 		default:
@@ -202,6 +202,9 @@ func (l *link) do(j *job) bridge.Outcome {
 	r, err := j.request(l.ctx, l.u.at.url())
 	if err != nil {
 		return bridge.Outcome{Result: bridge.ResultRefused, Reason: err.Error()}
+	}
+	for name, values := range l.u.o.Login {
+		r.Header[name] = values
 	}
 	if s := l.u.signer; s != nil {
 		if err := s.SignRequest(r, j.body); err != nil {
@@ -234,5 +237,5 @@ func (l *link) do(j *job) bridge.Outcome {
 // lost ends the link.
 func (l *link) lost(err error, wire int) bridge.Outcome {
 	l.fail(err)
-	return bridge.Outcome{Result: bridge.ResultLost, Reason: l.Err().Error(), Wire: wire}
+	return bridge.Outcome{Result: bridge.ResultLost, Reason: l.Err().Error(), Wire: wire, HTTP: true}
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -15,6 +17,7 @@ import (
 type Options struct {
 	Endpoint       string // https://host:port
 	TLS            upstream.TLSOptions
+	Login          http.Header // what a custom authorizer is given with each request; secret, nil without one
 	Proxy          upstream.ProxyOptions
 	Limits         upstream.Limits
 	ConnectTimeout time.Duration // of TCP and TLS together
@@ -27,7 +30,7 @@ type Options struct {
 const (
 	portCertificate = "8443"
 	portAny         = "443"
-	alpnCertificate = "x-amzn-http-ca"
+	ProtocolOf443   = "x-amzn-http-ca"
 	alpnHTTP        = "http/1.1"
 )
 
@@ -84,7 +87,7 @@ func (o Options) alpn(s server) []string {
 	case len(o.TLS.ALPN) > 0:
 		return o.TLS.ALPN
 	case s.known && s.port == portAny && o.TLS.Cert != "":
-		return []string{alpnCertificate}
+		return []string{ProtocolOf443}
 	}
 	return []string{alpnHTTP}
 }
@@ -104,16 +107,34 @@ func (o Options) Validate(signs bool) []bridge.Problem {
 	case err != nil || !s.known:
 	case o.TLS.Cert != "" && signs:
 		add("tls.cert", "a client certificate and a signature are two logins", "remove tls.cert and tls.key, or aws.sign")
-	case o.TLS.Cert == "" && !signs:
-		add("tls.cert", "nothing is the login", "set tls.cert and tls.key, or let aws.sign be auto")
+	case len(o.Login) > 0 && (o.TLS.Cert != "" || signs):
+		add("authorizer", "a custom authorizer and another login are given", "choose one: remove authorizer, or tls.cert and tls.key, or set aws.sign to never")
+	case o.TLS.Cert == "" && !signs && len(o.Login) == 0:
+		add("tls.cert", "nothing is the login", "set tls.cert and tls.key, or authorizer, or let aws.sign be auto")
 	case s.port != portAny && s.port != portCertificate:
 		add("endpoint", "AWS IoT Core has its HTTP API on ports 8443 and 443, not on "+s.port, "use https://"+s.host+":8443, or https://"+s.host)
+	case len(o.Login) > 0 && s.port != portAny:
+		add("endpoint", "a custom authorizer is asked on port 443 only", "use https://"+s.host)
 	case signs && s.port == portCertificate:
 		add("endpoint", "on port 8443 AWS IoT Core takes client certificates only", "use https://"+s.host)
+	}
+	for name, values := range o.Login {
+		if !isHeader(name, values[0]) {
+			add("authorizer", "over HTTPS its name, token and signature travel as headers, and one of them cannot: "+name, "use letters, digits and '-' in token_key, and no line breaks in the values")
+		}
 	}
 	for _, p := range o.TLS.Validate(true) {
 		p.Path = "tls." + p.Path
 		out = append(out, p)
 	}
 	return append(out, o.Proxy.Validate()...)
+}
+
+// isHeader reports whether a header may have that name and value.
+func isHeader(name, value string) bool {
+	foreign := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
+	}
+	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+	return name != "" && !strings.ContainsFunc(name, foreign) && !strings.ContainsFunc(value, control)
 }

@@ -65,6 +65,9 @@ func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks)
 	}, nil
 }
 
+// Endpoint is where the uplink goes.
+func (u *Uplink) Endpoint() string { return u.o.Endpoint }
+
 // Status tells how the uplink is now.
 func (u *Uplink) Status() upstream.Status {
 	u.mu.Lock()
@@ -76,7 +79,10 @@ func (u *Uplink) Status() upstream.Status {
 
 // Share makes the uplink keep to what all connections to its upstream share. Call
 // it before Connect.
-func (u *Uplink) Share(s upstream.Shared) { s.Join(u.bucket, u.backoff) }
+func (u *Uplink) Share(s upstream.Shared) {
+	s.Join(u.bucket, u.backoff)
+	u.reach.Share(s)
+}
 
 // Connect waits until the server has been reached and TLS has agreed. It closes
 // the previous link first, and fails only when ctx ends.
@@ -130,7 +136,7 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 
 func (u *Uplink) up() {
 	u.mu.Lock()
-	u.status.Up, u.status.Since, u.status.Err = true, time.Now(), nil
+	u.status.Up, u.status.Since, u.status.Err, u.status.Way = true, time.Now(), nil, u.o.Endpoint
 	u.status.Connects++
 	u.mu.Unlock()
 	u.hooks.Over("uplink-down")
@@ -144,7 +150,7 @@ func (u *Uplink) down(err error) {
 	if u.status.Up {
 		u.status.Since = time.Now()
 	}
-	u.status.Up, u.status.Err = false, err
+	u.status.Up, u.status.Err, u.status.Way = false, err, ""
 	u.mu.Unlock()
 	if errors.Is(err, ErrClosed) {
 		return

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -43,6 +44,20 @@ func (o AuthorizerOptions) username(user string) string {
 		return user
 	}
 	return user + "?" + strings.Join(params, "&")
+}
+
+// Header is what the authorizer is given over HTTPS (B198), nil when nothing is.
+func (o AuthorizerOptions) Header() http.Header {
+	if !o.Used() {
+		return nil
+	}
+	h := http.Header{}
+	for key, value := range map[string]string{paramAuthorizer: o.Name, o.TokenKey: string(o.Token), paramSignature: string(o.Signature)} {
+		if value != "" {
+			h.Set(key, value)
+		}
+	}
+	return h
 }
 
 func (o AuthorizerOptions) validate(user string) []bridge.Problem {

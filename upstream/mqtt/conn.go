@@ -73,6 +73,9 @@ type conn struct {
 	server    server
 	keepAlive time.Duration // as the broker decided; 0: none
 	lease     lease
+	way       int               // by which it was opened
+	endpoint  string            // of that way
+	lookout   func()            // looks for a better way until the connection ends; nil: nobody does
 	cert      *x509.Certificate // ours, nil without
 	bucket    *upstream.Bucket
 	role      role
@@ -166,6 +169,9 @@ func (c *conn) start(r role, probe time.Duration, h *health) {
 	c.role = r
 	c.lastWrite.Store(int64(time.Since(c.epoch)))
 	c.reader.Go(c.read)
+	if c.lookout != nil {
+		c.reader.Go(c.lookout)
+	}
 	go c.watch(probe, h)
 }
 

@@ -16,23 +16,35 @@ import (
 
 // dialer opens connections of one client id.
 type dialer struct {
-	o        Options
+	o        Options // of all ways in common
 	clientID string
 	resume   bool             // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
 	receive  uint16           // Receive Maximum to announce
 	bucket   *upstream.Bucket // of the client id, through all of its connections
 	log      *slog.Logger
 	older    bool                                                        // the next attempt speaks MQTT 3.1.1
-	signer   Signer                                                      // nil: nothing is signed
+	ways     []Way                                                       // the best first; at least one
+	known    *upstream.Ways                                              // of ways; nil: there is one only
+	tried    int                                                         // the way of the latest login that failed
 	carried  func(bytes int)                                             // see [upstream.Hooks]; may be nil
 	reach    func(ctx context.Context, address string) (net.Conn, error) // TCP, whatever is on the way
+	net      *upstream.Dialer                                            // what reach asks
+	ready    func(ctx context.Context) error                             // asked before CONNECT; nil: go on
 }
 
 func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer {
+	tcp := upstream.NewDialer(o.Proxy)
 	return dialer{
 		o: o, clientID: clientID, resume: resume, receive: receiveMaximum, bucket: upstream.NewBucket(o.Limits),
-		log: log, older: o.Protocol == protocol311, reach: upstream.NewDialer(o.Proxy).Dial,
+		log: log, older: o.Protocol == protocol311, ways: []Way{{Options: o}}, reach: tcp.Dial, net: tcp,
 	}
+}
+
+// share makes the dialer one of several of an upstream, whose attempts wait as b
+// says.
+func (d *dialer) share(s upstream.Shared, b *upstream.Backoff) {
+	s.Join(d.bucket, b)
+	d.net.Share(s)
 }
 
 // open makes one attempt, or two where the broker may speak another version of
@@ -46,6 +58,7 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 	c, again := d.attempt(ctx)
 	if again != nil {
 		d.older = !d.older
+		d.refused(err)
 		return nil, err
 	}
 	d.log.Info("the broker speaks one protocol of two", "endpoint", d.o.Endpoint, "older", d.older)
@@ -53,78 +66,152 @@ func (d *dialer) open(ctx context.Context) (*conn, error) {
 }
 
 // attempt makes one attempt: TCP, TLS, CONNECT, CONNACK, all within
-// o.ConnectTimeout. The connection is not started. An error that a person must
-// do something about is a [RefusedError].
+// o.ConnectTimeout, by whichever way is open. The connection is not started. An
+// error that a person must do something about is a [RefusedError].
 func (d *dialer) attempt(ctx context.Context) (*conn, error) {
-	e, err := parseEndpoint(d.o.Endpoint)
-	if err != nil {
-		return nil, &RefusedError{Reason: err.Error(), Remedy: "correct endpoint", Err: err}
-	}
 	caller := ctx
 	ctx, cancel := context.WithTimeout(caller, d.o.ConnectTimeout)
 	defer cancel()
+	t, err := d.choose(ctx)
+	if err != nil {
+		if caller.Err() != nil {
+			err = caller.Err()
+		}
+		return nil, err
+	}
+	// From here on the connection itself is what ctx ends.
+	stop := context.AfterFunc(ctx, func() { _ = t.Close() })
+	defer stop()
+	c, err := d.login(ctx, t)
+	if err == nil && !stop() {
+		err = ctx.Err()
+	}
+	if err == nil {
+		return c, nil
+	}
+	_ = t.Close()
+	if d.tried = t.way; caller.Err() == nil && (d.o.Protocol != protocolAuto || !otherVersion(err)) {
+		d.refused(err)
+	}
+	return nil, d.failed(caller, ctx, t.e, err)
+}
+
+// refused notes that the way of the latest attempt led there, and to no end.
+func (d *dialer) refused(err error) {
+	if d.known != nil {
+		d.known.Refused(d.tried, err, time.Now())
+	}
+}
+
+// failed says where an attempt failed, and whether it was for time.
+func (d *dialer) failed(caller, ctx context.Context, e endpoint, err error) error {
+	switch {
+	case caller.Err() != nil:
+		err = caller.Err()
+	case ctx.Err() != nil:
+		err = fmt.Errorf("no CONNACK within %v: %w", d.o.ConnectTimeout, ctx.Err())
+	}
+	return fmt.Errorf("connect to %s: %w", e.address(), err)
+}
+
+// transport is a connection on which MQTT can be spoken and nothing has been said.
+type transport struct {
+	way   int
+	e     endpoint
+	nc    net.Conn
+	raw   *socket           // below TLS
+	cert  *x509.Certificate // ours, nil without
+	files []stamp           // of the certificate
+	ends  time.Time         // when the connection has to be another one; zero: never
+}
+
+// Close implements io.Closer.
+func (t *transport) Close() error { return t.raw.Close() }
+
+// choose opens the best way that is open.
+func (d *dialer) choose(ctx context.Context) (*transport, error) {
+	if d.known == nil {
+		return d.transport(ctx, 0)
+	}
+	t, _, err := upstream.Race(ctx, d.known, d.known.Order(time.Now()), d.transport)
+	return t, err
+}
+
+// transport opens one way: TCP, TLS, and the WebSocket where there is one.
+func (d *dialer) transport(ctx context.Context, way int) (*transport, error) {
+	w := d.ways[way]
+	e, err := parseEndpoint(w.Options.Endpoint)
+	if err != nil {
+		return nil, &RefusedError{Reason: err.Error(), Remedy: "correct endpoint", Err: err}
+	}
 	dialled, err := d.reach(ctx, e.address())
 	if err != nil {
 		return nil, upstream.Explain(err)
 	}
 	raw := newSocket(dialled)
 	raw.carried = d.carried
-	// From here on the connection itself is what ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
-	c, err := d.handshake(ctx, raw, e)
-	if err == nil && !stop() {
+	t := &transport{way: way, e: e, raw: raw}
+	if err = d.secure(ctx, t, w); err == nil && !stop() {
 		err = ctx.Err()
 	}
 	if err != nil {
+		stop()
 		_ = raw.Close()
-		switch {
-		case caller.Err() != nil:
-			err = caller.Err()
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			err = fmt.Errorf("no CONNACK within %v: %w", d.o.ConnectTimeout, ctx.Err())
 		}
 		return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}
-	return c, nil
+	return t, nil
 }
 
-func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn, error) {
-	var nc net.Conn = raw
-	var ends time.Time
-	var cert *x509.Certificate
-	files := stampsOf(d.o.TLS) // before they are read: what comes later is seen as new
-	if e.secure() {
-		conf, err := d.o.tlsConfig(e)
+// secure puts TLS and the WebSocket onto a connection, as its way wants them.
+func (d *dialer) secure(ctx context.Context, t *transport, w Way) error {
+	t.nc = t.raw
+	t.files = stampsOf(w.Options.TLS) // before they are read: what comes later is seen as new
+	if t.e.secure() {
+		conf, err := w.Options.tlsConfig(t.e)
 		if err != nil {
-			return nil, upstream.Explain(err)
+			return upstream.Explain(err)
 		}
 		if len(conf.Certificates) > 0 {
-			cert = conf.Certificates[0].Leaf
+			t.cert = conf.Certificates[0].Leaf
 		}
-		secure := tls.Client(raw, conf)
+		secure := tls.Client(t.raw, conf)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
+			return upstream.Explain(fmt.Errorf("TLS: %w", err))
 		}
-		nc = secure
+		t.nc = secure
 	}
-	if e.webSocket() {
+	if t.e.webSocket() {
 		var err error
-		if nc, ends, err = d.webSocket(ctx, nc, e); err != nil {
+		t.nc, t.ends, err = webSocket(ctx, t.nc, t.e, w.Signer)
+		return err
+	}
+	return nil
+}
+
+// login says who we are, and reads what the broker says to it.
+func (d *dialer) login(ctx context.Context, t *transport) (*conn, error) {
+	if d.ready != nil {
+		if err := d.ready(ctx); err != nil {
 			return nil, err
 		}
 	}
-	c := newConn(nc, raw, d.bucket, d.log)
-	hello, answer := packetOf(packets.CONNECT<<4, d.connect().Buffers()), connackOf
+	w := d.ways[t.way]
+	c := newConn(t.nc, t.raw, d.bucket, d.log)
+	c.way, c.endpoint = t.way, w.Options.Endpoint
+	hello, answer := packetOf(packets.CONNECT<<4, d.connect(w.Options).Buffers()), connackOf
 	if c.server.v3 = d.older; d.older {
-		hello, answer = d.connect3(), connack3
+		hello, answer = d.connect3(w.Options), connack3
 	}
-	if _, err := nc.Write(hello); err != nil {
-		return nil, closedEarly(err, e.secure())
+	if _, err := t.nc.Write(hello); err != nil {
+		return nil, closedEarly(err, t.e.secure())
 	}
 	first, body, _, err := c.in.next()
 	if err != nil {
-		return nil, closedEarly(err, e.secure())
+		return nil, closedEarly(err, t.e.secure())
 	}
 	ca, err := answer(first, body)
 	if err != nil {
@@ -135,24 +222,28 @@ func (d *dialer) handshake(ctx context.Context, raw *socket, e endpoint) (*conn,
 	}
 	c.server = serverOf(ca)
 	c.server.v3 = d.older
-	c.cert, c.lease = cert, newLease(time.Now(), ends, d.o.TLS, files)
+	c.cert, c.lease = t.cert, newLease(time.Now(), t.ends, w.Options.TLS, t.files)
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]
 		c.keepAlive = time.Duration(*ca.Properties.ServerKeepAlive) * time.Second
+	}
+	if d.known != nil {
+		d.known.Up(t.way, time.Now())
+		c.lookout = func() { d.lookForBetter(c) }
 	}
 	return c, nil
 }
 
 // webSocket opens the WebSocket, signed where that is the login. ends is when
 // the connection has to be another one, at the latest; zero for never.
-func (d *dialer) webSocket(ctx context.Context, nc net.Conn, e endpoint) (_ net.Conn, ends time.Time, err error) {
+func webSocket(ctx context.Context, nc net.Conn, e endpoint, signer Signer) (_ net.Conn, ends time.Time, err error) {
 	address := e.url()
-	if d.signer != nil {
-		if address, ends, err = d.signer.SignURL(ctx, address); err != nil {
+	if signer != nil {
+		if address, ends, err = signer.SignURL(ctx, address); err != nil {
 			return nil, ends, upstream.NoCredentials(err)
 		}
 	}
-	if e.aws() || d.signer != nil {
+	if e.aws() || signer != nil {
 		if day := time.Now().Add(webSocketLife); ends.IsZero() || day.Before(ends) {
 			ends = day
 		}
@@ -164,16 +255,16 @@ func (d *dialer) webSocket(ctx context.Context, nc net.Conn, e endpoint) (_ net.
 	return ws, ends, nil
 }
 
-func (d *dialer) connect() *packets.Connect {
+func (d *dialer) connect(o Options) *packets.Connect {
 	largest := uint32(maxIncoming)
-	user := d.o.Authorizer.username(d.o.Username)
+	user := o.Authorizer.username(o.Username)
 	p := &packets.Connect{
 		ProtocolName: "MQTT", ProtocolVersion: 5,
 		ClientID:     d.clientID,
 		CleanStart:   !d.resume,
 		KeepAlive:    uint16(d.o.KeepAlive / time.Second),
 		UsernameFlag: user != "", Username: user,
-		PasswordFlag: d.o.Password != "", Password: []byte(d.o.Password),
+		PasswordFlag: o.Password != "", Password: []byte(o.Password),
 		Properties: &packets.Properties{ReceiveMaximum: &d.receive, MaximumPacketSize: &largest},
 	}
 	if d.resume {

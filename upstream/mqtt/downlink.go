@@ -57,26 +57,31 @@ func NewDownlink(o Options, clientID string, filters []string, handler Handler, 
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, true, log)
 	reach.carried = hooks.Carried
+	backoff := upstream.NewBackoff(o.backoff(), nil)
+	reach.ready = backoff.Reached
 	return &Downlink{
 		dialer:  reach,
 		filters: slices.Clone(filters),
 		handler: handler,
 		health:  &health{prefix: "downlink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
-		backoff: upstream.NewBackoff(o.backoff(), nil),
+		backoff: backoff,
 		renew:   true,
 	}
 }
 
 // Share makes the downlink one of several connections to an upstream. Call it
 // before Run.
-func (d *Downlink) Share(s upstream.Shared) { s.Join(d.dialer.bucket, d.backoff) }
+func (d *Downlink) Share(s upstream.Shared) { d.dialer.share(s, d.backoff) }
 
 // Status tells how the downlink is now.
 func (d *Downlink) Status() upstream.Status { return d.health.status() }
 
 // Sign makes a signature the login of the downlink's WebSocket. Call it before
 // Run.
-func (d *Downlink) Sign(s Signer) { d.dialer.signer = s }
+func (d *Downlink) Sign(s Signer) { d.dialer.ways[0].Signer = s }
+
+// Choose makes the downlink choose among ways. Call it before Run.
+func (d *Downlink) Choose(ways []Way, known *upstream.Ways) { d.dialer.take(ways, known) }
 
 // Run receives, through every reconnect, until ctx ends; it returns nil then.
 // It is called once.
@@ -88,6 +93,7 @@ func (d *Downlink) Run(ctx context.Context) error {
 		c, err := d.dialer.open(ctx)
 		if err == nil {
 			err = d.serve(ctx, c)
+			d.dialer.left(c, err)
 			d.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed))
 		} else {
 			d.backoff.Failed(err)
@@ -106,7 +112,7 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	r.counted = d.health.hooks.Open(d.health.clientID)
 	defer r.counted.Closed()
 	c.start(r, d.dialer.o.AckTimeout/4, d.health)
-	d.health.up()
+	d.health.up(c.endpoint)
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
 	}

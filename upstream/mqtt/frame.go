@@ -76,6 +76,15 @@ func (f *frames) next() (first byte, body []byte, size int, err error) {
 	return first, body, size, nil
 }
 
+// ackFollows reports whether a whole PUBACK is read already.
+func (f *frames) ackFollows() bool {
+	if f.r.Buffered() < pubackSize {
+		return false
+	}
+	next, err := f.r.Peek(2)
+	return err == nil && next[0]>>4 == packets.PUBACK && f.r.Buffered() >= 2+int(next[1])
+}
+
 // unexpected marks an end in the middle of a packet.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {

@@ -24,6 +24,7 @@ type health struct {
 
 	mu       sync.Mutex
 	isUp     bool
+	endpoint string // while isUp
 	since    time.Time
 	connects int64
 	err      error
@@ -32,17 +33,19 @@ type health struct {
 func (h *health) status() upstream.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return upstream.Status{Up: h.isUp, Since: h.since, Connects: h.connects, Err: h.err}
+	return upstream.Status{Up: h.isUp, Since: h.since, Connects: h.connects, Err: h.err, Way: h.endpoint}
 }
 
-func (h *health) up() {
+// up notes a link by the way of an endpoint.
+func (h *health) up(endpoint string) {
 	h.mu.Lock()
+	h.endpoint = endpoint
 	h.isUp, h.since, h.err = true, time.Now(), nil
 	h.connects++
 	h.mu.Unlock()
 	h.hooks.Over(h.prefix + "-down")
 	h.hooks.Over(h.prefix + "-refused")
-	h.log.Info(h.prefix+" is up", "endpoint", h.o.Endpoint)
+	h.log.Info(h.prefix+" is up", "endpoint", endpoint)
 }
 
 // down notes an attempt that failed, or a link that ended.
@@ -52,7 +55,7 @@ func (h *health) down(err error) {
 	if h.isUp {
 		h.since = time.Now()
 	}
-	h.isUp, h.err = false, err
+	h.isUp, h.err, h.endpoint = false, err, ""
 	h.mu.Unlock()
 	if errors.Is(err, ErrClosed) {
 		return

@@ -53,6 +53,25 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	if err := l.stay(ctx); err != nil {
 		return err
 	}
+	return l.send(ctx, d, report, false)
+}
+
+// SendNow is Send where nothing has to be waited for, else it fails with
+// [bridge.ErrWouldWait].
+func (l *link) SendNow(d *bridge.Delivery, report func(bridge.Outcome)) error {
+	select {
+	case <-l.left:
+		return bridge.ErrWouldWait
+	default:
+	}
+	if !l.c.bucket.Free() || l.c.raw.waiting() >= outBuffer {
+		return bridge.ErrWouldWait
+	}
+	return l.send(context.Background(), d, report, true)
+}
+
+// send sends d, now or after what has to be waited for.
+func (l *link) send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome), now bool) error {
 	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
@@ -64,12 +83,23 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	}
 	var id uint16
 	if p.QoS > 0 {
-		var err error
-		if id, err = l.reserve(ctx); err != nil {
-			return err
+		if id = l.window.reserve(); id == 0 {
+			if now {
+				return bridge.ErrWouldWait
+			}
+			var err error
+			if id, err = l.reserve(ctx); err != nil {
+				return err
+			}
 		}
 	}
-	err := l.transmit(ctx, &p, id, size, report)
+	var err error
+	if !now {
+		err = l.pace(ctx, size)
+	}
+	if err == nil {
+		err = l.transmit(&p, id, size, report)
+	}
 	if err != nil && id != 0 {
 		l.window.giveBack(id)
 		l.leave()
@@ -135,8 +165,17 @@ func (l *link) reserve(ctx context.Context) (uint16, error) {
 	}
 }
 
-// transmit gathers p when the limits and the network let it.
-func (l *link) transmit(ctx context.Context, p *publish, id uint16, size int, report func(bridge.Outcome)) error {
+// transmit gathers p, and writes when there is much.
+func (l *link) transmit(p *publish, id uint16, size int, report func(bridge.Outcome)) error {
+	full, err := l.gather(p, id, size, report)
+	if full {
+		l.c.flush()
+	}
+	return err
+}
+
+// pace waits for the limits and for the network.
+func (l *link) pace(ctx context.Context, size int) error {
 	if err := l.c.bucket.Wait(ctx, l.c.ending, size, l.c.flush); err != nil {
 		if errors.Is(err, upstream.ErrStopped) {
 			err = l.down()
@@ -152,11 +191,7 @@ func (l *link) transmit(ctx context.Context, p *publish, id uint16, size int, re
 			return l.down()
 		}
 	}
-	full, err := l.gather(p, id, size, report)
-	if full {
-		l.c.flush()
-	}
-	return err
+	return nil
 }
 
 // gather puts the packet behind those that wait to be written, and reports
@@ -198,7 +233,9 @@ func (l *link) acked(a puback, size int) error {
 	if a.code == packets.PubackQuotaExceeded {
 		l.c.bucket.Throttled()
 	}
-	s.report(outcomeOf(a, s.wire+size))
+	o := outcomeOf(a, s.wire+size)
+	o.More = l.c.in.ackFollows()
+	s.report(o)
 	l.leave()
 	return nil
 }

@@ -32,6 +32,8 @@ type socket struct {
 	carried  func(bytes int) // told what is read and written; nil for nobody
 
 	worth    atomic.Int32 // bytes that a Read should wait for, if they come soon
+	trust    int          // bytes that it does wait for, at most
+	kept     int          // reads in which as much came, since trust has changed
 	lowMark  int          // what the kernel has been told of it
 	deadline time.Time    // of the Read that waits for them
 	lastRead time.Time
@@ -42,13 +44,20 @@ type socket struct {
 // every round trip over which a window of 100 could matter. linger bounds what
 // is lost when it does not come as it did before; a deadline is set anew when
 // half of it has passed, since setting one wakes the runtime's poller.
+//
+// What never comes is what the broker may not send: each acknowledgement is a
+// segment of its own, its congestion window may be ten of them or four, and our
+// kernel does not acknowledge so few bytes while we do not read. So a wait in vain
+// halves what is waited for from then on, and it grows slowly.
 const (
-	soon   = time.Millisecond
-	linger = 20 * time.Millisecond
+	soon       = time.Millisecond
+	linger     = 5 * time.Millisecond
+	firstTrust = 16 * pubackSize
+	trustAfter = 256 // reads
 )
 
 func newSocket(c net.Conn) *socket {
-	return &socket{Conn: c, fd: descriptorOf(c), drained: func(error) {}}
+	return &socket{Conn: c, fd: descriptorOf(c), drained: func(error) {}, trust: firstTrust}
 }
 
 // Write takes all of p, or fails because the connection has.
@@ -132,7 +141,7 @@ func (s *socket) finish(d time.Duration) {
 // byte if that is worth it.
 func (s *socket) Read(p []byte) (int, error) {
 	for {
-		worth := int(s.worth.Load())
+		worth := min(int(s.worth.Load()), s.trust)
 		if !s.fast {
 			worth = 1
 		}
@@ -150,9 +159,13 @@ func (s *socket) Read(p []byte) (int, error) {
 		}
 		s.fast = time.Duration(n)*soon >= time.Duration(s.worth.Load())*took
 		if n > 0 || s.lowMark <= 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if s.kept++; s.kept >= trustAfter {
+				s.trust, s.kept = min(s.trust+pubackSize, burstAcks*pubackSize), 0
+			}
 			return n, err
 		}
 		s.fast = false // less came than is worth waiting for, or nothing: take it
+		s.trust, s.kept = max(s.trust/2, pubackSize), 0
 	}
 }
 

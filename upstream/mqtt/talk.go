@@ -20,8 +20,7 @@ type Talk struct{ down *Downlink }
 // with; filters are subscribed to before anything can be asked.
 func NewTalk(o Options, name, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Talk {
 	d := NewDownlink(o, clientID, filters, handler, log, hooks)
-	d.dialer = newDialer(o, clientID, false, d.health.log)
-	d.dialer.carried = hooks.Carried
+	d.dialer.resume = false
 	d.health.prefix = name
 	return &Talk{d}
 }
@@ -32,6 +31,9 @@ func (t *Talk) Share(s upstream.Shared) { t.down.Share(s) }
 
 // Sign makes a signature the login of its WebSocket. Call it before Run.
 func (t *Talk) Sign(s Signer) { t.down.Sign(s) }
+
+// Choose makes it choose among ways. Call it before Run.
+func (t *Talk) Choose(ways []Way, known *upstream.Ways) { t.down.Choose(ways, known) }
 
 // Run keeps the connection, through every reconnect, until ctx ends; it returns
 // nil then. It is called once.

@@ -12,6 +12,15 @@ func (o Options) tlsConfig(e endpoint) (*tls.Config, error) {
 	return c, nil
 }
 
+// ProtocolOf443 is the name by which AWS IoT Core tells MQTT on port 443, with a
+// client certificate or for an authorizer.
+func ProtocolOf443(certificate bool) string {
+	if certificate {
+		return alpnCertificate
+	}
+	return alpnAuthorizer
+}
+
 // alpn is what to offer: AWS tells the protocols on port 443 by it, and how one
 // logs in (B06, B07). Elsewhere it is not needed (B05).
 func (o Options) alpn(e endpoint) []string {
@@ -22,8 +31,6 @@ func (o Options) alpn(e endpoint) []string {
 		return o.TLS.ALPN
 	case !e.aws() || e.port != "443":
 		return nil
-	case o.TLS.Cert == "":
-		return []string{alpnAuthorizer}
 	}
-	return []string{alpnCertificate}
+	return []string{ProtocolOf443(o.TLS.Cert != "")}
 }

@@ -38,10 +38,12 @@ func NewUplink(o Options, clientID string, log *slog.Logger, hooks upstream.Hook
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, false, log)
 	reach.carried = hooks.Carried
+	backoff := upstream.NewBackoff(o.backoff(), nil)
+	reach.ready = backoff.Reached
 	return &Uplink{
 		dialer:  reach,
 		health:  &health{prefix: "uplink", o: o, clientID: clientID, log: log, hooks: hooks, since: time.Now()},
-		backoff: upstream.NewBackoff(o.backoff(), nil),
+		backoff: backoff,
 	}
 }
 
@@ -52,7 +54,7 @@ func (u *Uplink) Unasked(take func(m *bridge.Message, wire int) bool) { u.unaske
 
 // Share makes the uplink one of several connections to an upstream. Call it
 // before Connect.
-func (u *Uplink) Share(s upstream.Shared) { s.Join(u.dialer.bucket, u.backoff) }
+func (u *Uplink) Share(s upstream.Shared) { u.dialer.share(s, u.backoff) }
 
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
@@ -82,10 +84,16 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 	}
 }
 
+// Endpoint is the first of the ways where the uplink goes.
+func (u *Uplink) Endpoint() string { return u.dialer.ways[0].Options.Endpoint }
+
 // Status tells how the uplink is now.
 func (u *Uplink) Status() upstream.Status {
 	s := u.health.status()
 	s.Pace = u.dialer.bucket.Pace()
+	if u.dialer.known != nil {
+		s.Ways = u.dialer.known.Status()
+	}
 	return s
 }
 
@@ -109,24 +117,28 @@ func (u *Uplink) begin(c *conn) *link {
 		if throttled(err, c.bucket.Busy()) {
 			c.bucket.Throttled()
 		}
+		u.dialer.left(c, err)
 		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
-	u.health.up()
+	u.health.up(c.endpoint)
 	c.start(l, o.AckTimeout/4, u.health)
 	return l
 }
 
 // Sign makes a signature the login of the uplink's WebSocket. Call it before
 // Connect.
-func (u *Uplink) Sign(s Signer) { u.dialer.signer = s }
+func (u *Uplink) Sign(s Signer) { u.dialer.ways[0].Signer = s }
+
+// Choose makes the uplink choose among ways. Call it before Connect.
+func (u *Uplink) Choose(ways []Way, known *upstream.Ways) { u.dialer.take(ways, known) }
 
 // Check makes one attempt to connect as the uplink would, and closes again. A
 // gateway that runs with the same client id loses its link for a moment. The
 // error is a [RefusedError] when something must be set right. s may be nil.
 func Check(ctx context.Context, o Options, clientID string, s Signer) error {
 	d := newDialer(o, clientID, false, slog.New(slog.DiscardHandler))
-	d.signer = s
+	d.ways[0].Signer = s
 	c, err := d.open(ctx)
 	if err != nil {
 		return err

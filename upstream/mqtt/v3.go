@@ -32,8 +32,8 @@ func written3(p v3.ControlPacket) []byte {
 }
 
 // connect3 is the CONNECT of MQTT 3.1.1.
-func (d *dialer) connect3() []byte {
-	c := d.connect()
+func (d *dialer) connect3(o Options) []byte {
+	c := d.connect(o)
 	p := v3.NewControlPacket(v3.Connect).(*v3.ConnectPacket)
 	p.ProtocolName, p.ProtocolVersion = c.ProtocolName, level311
 	p.ClientIdentifier, p.CleanSession, p.Keepalive = c.ClientID, c.CleanStart, c.KeepAlive
