@@ -39,9 +39,6 @@ func (t *Talk) Choose(ways []Way, known *upstream.Ways) { t.down.Choose(ways, kn
 // nil then. It is called once.
 func (t *Talk) Run(ctx context.Context) error { return t.down.Run(ctx) }
 
-// Status tells how the connection is now.
-func (t *Talk) Status() upstream.Status { return t.down.Status() }
-
 // Up reports whether something can be asked.
 func (t *Talk) Up() bool { return t.down.live.Load() != nil }
 
