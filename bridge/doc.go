@@ -21,7 +21,8 @@
 //   - A record leaves the spool only after its receiver's acknowledgement, in
 //     the transaction that also meters it ([Batch]).
 //   - First transmissions to one upstream are in the order of acceptance, per
-//     device and priority. A higher priority overtakes; within one it never does.
+//     device and priority. A higher priority overtakes; within one it never does,
+//     but what is live of a queue that asks for it ([QueueRef].LiveFirst).
 //   - Whatever is unknown holds: the zero [Kind] acknowledges nothing.
 //
 // The package imports the standard library only; mochi, OPA, Badger and paho

@@ -19,6 +19,9 @@ func (f *Forwarder) fill() error {
 		if f.closed(ln) {
 			continue
 		}
+		if ln.live {
+			f.moveSplits(ln)
+		}
 		for _, l := range f.lines {
 			if r := l.passed[ln.n]; r != nil && l.takes() && l.isHungry(ln.n) {
 				if err := f.catchUp(l, r); err != nil {
@@ -167,6 +170,7 @@ func (f *Forwarder) give(t *tip, s *slot) {
 	t.flying[r.Place] = fl
 	t.head = nil
 	s.out++
+	t.source.out++
 	l := s.line
 	l.pending = append(l.pending, fl)
 	l.held[n]++
@@ -183,14 +187,17 @@ const publishAt = 32
 // beyond limit is not looked for.
 func (f *Forwarder) advance(t *tip, limit Place) error {
 	s := t.source
+	if s.live && s.split.moving {
+		return nil
+	}
 	if !s.paused.IsZero() {
 		if len(s.flying) > 0 || time.Now().Before(s.paused) {
 			t.head = nil
 			return nil
 		}
 		if t.head == nil {
-			t.cursor.Seek(0) // the probe is the oldest
-			t.next = 0
+			t.cursor.Seek(s.first()) // the probe is the oldest
+			t.next = s.first()
 		}
 	}
 	for t.head == nil {
@@ -199,19 +206,24 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 			f.wakeUp()
 			return nil
 		}
-		if t.next > limit {
+		if t.next > limit || t.next >= s.end() {
 			return nil
 		}
 		r, err := t.cursor.Next()
 		if err != nil || r == nil {
 			return err
 		}
+		if r.Place >= s.end() { // all between is released
+			t.cursor.Seek(r.Place)
+			t.next = r.Place
+			return nil
+		}
 		t.next = r.Place + 1
 		again := r.Place <= s.furthest
 		s.furthest = max(s.furthest, r.Place)
 		switch {
 		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
-		case s.last != nil && s.last.Reached(r.Place):
+		case s.last != nil && s.last.Reached(s.first(), r.Place):
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")

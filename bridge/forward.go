@@ -19,7 +19,8 @@ import (
 // keeps up to its link's window in flight, and gathers what is acknowledged on
 // all of them into releases.
 //
-// Order is that of first transmissions, per device. When one message of a
+// Order is that of first transmissions, per device (of a queue whose live messages
+// go first, of each of its parts: split.go). When one message of a
 // device is refused for now, the device is held: nothing more of it is sent,
 // what is in flight comes back, and then it is sent again from the oldest
 // unacknowledged, while the other devices go on. A device goes to another
@@ -77,6 +78,9 @@ type ForwarderConfig struct {
 	Connections func() int
 	// Gate says when messages may be sent; nil for always.
 	Gate Gate
+	// LiveFor is how long a message counts as live, see QueueRef.LiveFirst; 0 means
+	// 30 s.
+	LiveFor time.Duration
 	// Weight is how much more often a priority goes than the next lower one when
 	// messages of both wait on one connection; 0 sends the lower only when there
 	// are none of the higher.
@@ -87,6 +91,10 @@ type ForwarderConfig struct {
 type QueueRef struct {
 	Name     string
 	Priority int
+
+	// LiveFirst lets what is accepted now go before what has waited for long (see
+	// ForwarderConfig.LiveFor). Each of the two goes in the order of acceptance, per device.
+	LiveFirst bool
 
 	// Last lets only the newest messages of each topic wait; nil for all. Its
 	// Run goes beside the forwarder's.
@@ -124,6 +132,9 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 	}
 	if cfg.RefusalGrace == 0 {
 		cfg.RefusalGrace = defaultGrace
+	}
+	if cfg.LiveFor == 0 {
+		cfg.LiveFor = liveFor
 	}
 	f := &Forwarder{
 		cfg: cfg, spool: spool, meter: meter, drops: drops, health: health,

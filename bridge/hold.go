@@ -35,6 +35,9 @@ func (f *Forwarder) hold(fl *flight) {
 			h.note(x.source, x.Place)
 		}
 		f.sources(func(s *source) {
+			if s.live {
+				return // its flights are those of the other part
+			}
 			for _, x := range s.flying {
 				if same(x) {
 					h.flying++
@@ -83,6 +86,7 @@ func (f *Forwarder) unsent(fl *flight) {
 // landed takes a flight out of what is on its way.
 func (f *Forwarder) landed(fl *flight) {
 	delete(fl.source.flying, fl.Place)
+	fl.source.out--
 	if len(f.holds) > 0 {
 		if h := f.holds[f.cfg.HoldBy(fl.Stored)]; h != nil && h.flying > 0 {
 			h.flying--

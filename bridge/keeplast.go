@@ -31,8 +31,8 @@ type KeepLast struct {
 	since  time.Time // when batch was begun
 
 	mu      sync.Mutex
-	reached Place              // by the forwarder
-	doomed  map[Place]struct{} // above that: in batch, or being committed
+	reached map[Place]Place    // by the forwarder: where it began to read → how far it is
+	doomed  map[Place]struct{} // beyond that: in batch, or being committed
 }
 
 // KeepLastConfig says what waits in which queue.
@@ -76,14 +76,22 @@ func NewKeepLast(cfg KeepLastConfig, spool Spool, drops *DropLog, health *Health
 	if cfg.Most == 0 {
 		cfg.Most = mostRemembered
 	}
-	return &KeepLast{cfg: cfg, spool: spool, drops: drops, health: health, log: log.With("queue", cfg.Queue), doomed: map[Place]struct{}{}}
+	return &KeepLast{cfg: cfg, spool: spool, drops: drops, health: health, log: log.With("queue", cfg.Queue), reached: map[Place]Place{}, doomed: map[Place]struct{}{}}
 }
 
-// Reached tells that the forwarder has come to a place. It reports whether the
-// message there is given up, or about to be, and so not to be sent.
-func (k *KeepLast) Reached(p Place) (gone bool) {
+// Reached tells that the forwarder has come to a place, reading on from another:
+// the beginning of the queue, or of its live part. It reports whether the message
+// there is given up, or about to be, and so not to be sent.
+func (k *KeepLast) Reached(from, p Place) (gone bool) {
 	k.mu.Lock()
-	k.reached = max(k.reached, p)
+	if _, known := k.reached[from]; !known {
+		for begun, to := range k.reached { // what the reading of the backlog has passed since
+			if begun > 0 && to <= k.reached[0] {
+				delete(k.reached, begun)
+			}
+		}
+	}
+	k.reached[from] = max(k.reached[from], p)
 	_, gone = k.doomed[p]
 	k.mu.Unlock()
 	return gone || k.spool.Released(k.cfg.Queue, p) // it may have gone after it was read
@@ -171,11 +179,21 @@ func (k *KeepLast) take(r *Stored) {
 func (k *KeepLast) doom(p Place) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p <= k.reached {
+	if k.wasReached(p) {
 		return false
 	}
 	k.doomed[p] = struct{}{}
 	return true
+}
+
+// wasReached reports whether the forwarder has come to a place. k.mu is held.
+func (k *KeepLast) wasReached(p Place) bool {
+	for from, to := range k.reached {
+		if from <= p && p <= to {
+			return true
+		}
+	}
+	return false
 }
 
 // tidy forgets the topics of which nothing waits any more, and reports whether
@@ -187,11 +205,10 @@ func (k *KeepLast) tidy() bool {
 	}
 	k.tidied = 0
 	k.mu.Lock()
-	reached := k.reached
-	k.mu.Unlock()
+	defer k.mu.Unlock()
 	for topic, t := range k.topics {
 		newest := t.list[(t.next+len(t.list)-1)%len(t.list)]
-		if newest.place <= reached {
+		if k.wasReached(newest.place) {
 			k.held -= len(t.list)
 			delete(k.topics, topic)
 		}

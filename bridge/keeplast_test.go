@@ -147,7 +147,7 @@ func TestReachedTooLate(t *testing.T) {
 	b := new(bridge.Batch)
 	b.ReleaseAs(r, bridge.Dropped)
 	commit(t, s, b)
-	if !k.Reached(1) || k.Reached(2) {
+	if !k.Reached(0, 1) || k.Reached(0, 2) {
 		t.Error("the first is gone, the second is not")
 	}
 }
@@ -165,7 +165,7 @@ func TestKeepLastIsBounded(t *testing.T) {
 	if ws := h.Warnings(); len(ws) != 1 || ws[0].Code != "keep-last-full-"+normal {
 		t.Errorf("%+v", ws)
 	}
-	k.Reached(80) // all of it
+	k.Reached(0, 80) // all of it
 	publish(t, s, 80, 120, func(i int) string { return fmt.Sprint("new/", i%4) })
 	reach(t, "the new topics are remembered", func() bool { return s.Depth(normal).Records <= 70+4+10 })
 }

@@ -8,26 +8,43 @@ import (
 	"time"
 )
 
-// lane is the queues of one priority. They are read as one, in the order of
-// acceptance.
+// lane is the queues of one priority, or the live parts of those that have some.
+// They are read as one, in the order of acceptance.
 type lane struct {
 	n        int // among the lanes, by falling priority
 	priority int
+	live     bool
+	behind   *lane   // of a live one: the other of its priority
 	cost     float64 // see queue
 	sources  []*source
 	front    *reader
 }
 
-// source is one queue as its forwarder reads it.
+// source is one queue as its forwarder reads it, or one part of it: of a queue
+// whose live messages go first there are two, which share their track.
 type source struct {
-	queue string
+	*track
 	lane  *lane
-	n     int // among the lane's
+	n     int     // among the lane's
+	live  bool    // the part from the split on
+	other *source // the other part; nil: this is all of the queue
 
+	front *tip // the lane's, of this queue
+	out   int  // flights of this part
+
+	asked    Place       // the mark that has been asked for
+	stride   Place       // how far ahead the next is asked for
+	unmarked atomic.Bool // asking failed
+	askAgain time.Time
+	durable  atomic.Pointer[reach] // the mark that is durable: what is in it may have been sent
+}
+
+// track is what is known of one queue.
+type track struct {
+	queue    string
 	requests bool      // see QueueRef
 	last     *KeepLast // see QueueRef
 
-	front  *tip // the lane's, of this queue
 	flying map[Place]*flight
 	done   map[Place]bool // released in a batch that is not confirmed yet
 	tries  map[Place]int  // transmissions of what came back
@@ -37,11 +54,7 @@ type source struct {
 	paused  time.Time // the receiver's policy denied the queue: not before
 	denials int
 
-	asked    Place       // the mark that has been asked for
-	stride   Place       // how far ahead the next is asked for
-	unmarked atomic.Bool // asking failed
-	askAgain time.Time
-	durable  atomic.Uint64 // the mark that is durable: places below may have been sent
+	split split // of a queue in two parts
 }
 
 // reader reads the queues of a lane as one. The front reads for all lines; what
@@ -77,23 +90,44 @@ type flight struct {
 const maxAhead = 10_000
 
 func newLanes(queues []QueueRef, weight float64) (out []*lane) {
-	for _, q := range queues {
-		i := slices.IndexFunc(out, func(l *lane) bool { return l.priority == q.Priority })
+	find := func(priority int, live bool) *lane {
+		i := slices.IndexFunc(out, func(l *lane) bool { return l.priority == priority && l.live == live })
 		if i < 0 {
-			out = append(out, &lane{priority: q.Priority})
+			out = append(out, &lane{priority: priority, live: live})
 			i = len(out) - 1
 			if weight > 0 {
-				out[i].cost = math.Pow(weight, -float64(q.Priority))
+				out[i].cost = math.Pow(weight, -float64(priority))
 			}
 		}
-		l := out[i]
-		l.sources = append(l.sources, &source{queue: q.Name, lane: l, n: len(l.sources), requests: q.Requests, last: q.Last, done: map[Place]bool{}})
+		return out[i]
 	}
-	slices.SortFunc(out, func(a, b *lane) int { return cmp.Compare(b.priority, a.priority) })
+	for _, q := range queues {
+		t := &track{queue: q.Name, requests: q.Requests, last: q.Last, done: map[Place]bool{}}
+		s := find(q.Priority, false).add(t)
+		if q.LiveFirst {
+			s.other = find(q.Priority, true).add(t)
+			s.other.live, s.other.other, s.other.lane.behind = true, s, s.lane
+		}
+	}
+	slices.SortFunc(out, func(a, b *lane) int {
+		if a.priority == b.priority && a.live != b.live {
+			if a.live {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.priority, a.priority)
+	})
 	for i, l := range out {
 		l.n = i
 	}
 	return out
+}
+
+func (l *lane) add(t *track) *source {
+	s := &source{track: t, lane: l, n: len(l.sources)}
+	l.sources = append(l.sources, s)
+	return s
 }
 
 func (f *Forwarder) sources(fn func(*source)) {
@@ -109,8 +143,13 @@ func (f *Forwarder) openCursors() {
 	for _, ln := range f.lanes {
 		ln.front = &reader{lane: ln}
 		for _, s := range ln.sources {
-			s.flying, s.tries = map[Place]*flight{}, map[Place]int{}
+			if !s.live {
+				s.flying, s.tries = map[Place]*flight{}, map[Place]int{}
+			}
 			s.front = &tip{source: s, cursor: f.spool.Cursor(s.queue)}
+			if s.live {
+				f.resume(s)
+			}
 			ln.front.tips = append(ln.front.tips, s.front)
 		}
 	}

@@ -17,7 +17,7 @@ const (
 // front goes back to what it has passed over.
 func (f *Forwarder) noteIdle(now time.Time) {
 	for _, l := range f.lines {
-		if !l.takes() || l.flying() > 0 || l.waits() > 0 {
+		if !l.takes() || !l.isIdle() {
 			l.idleSince = time.Time{}
 		} else if l.idleSince.IsZero() {
 			l.idleSince = now
@@ -33,6 +33,18 @@ func (f *Forwarder) noteIdle(now time.Time) {
 		f.idle.idleSince, f.idle.lent = now.Add(idleAgain-idleBefore), 0
 		f.goBack()
 	}
+}
+
+// isIdle reports whether a line soon has nothing left, and nothing of its own that
+// the front has passed over. What is on its way counts for nothing: far from the
+// cloud a line would stand still for the time of an answer before it was lent to.
+func (l *line) isIdle() bool {
+	for n := range l.held {
+		if l.passed[n] != nil || !l.isHungry(n) {
+			return false
+		}
+	}
+	return true
 }
 
 // waits is how much waited on the line when it was last looked at.

@@ -70,8 +70,15 @@ type queue struct {
 	bytes   int
 	low     int  // when so many are left the forwarder is told
 	dry     bool // it ran empty after it had been full
-	turn    float64
-	cost    float64 // of one message; 0: the highest priority always
+	*share
+	behind *queue // of a live lane: what goes in its turn now and then, see liveStreak
+	streak int
+}
+
+// share is the turns of one priority.
+type share struct {
+	turn float64
+	cost float64 // of one message; 0: the highest priority always
 }
 
 // What waits on a line of one lane, at most. It begins with leastAhead and is
@@ -94,7 +101,13 @@ func newLine(n, of int, f *Forwarder, s Sender) *line {
 		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), fullSince: make([]time.Time, len(f.lanes)), queues: make([]queue, len(f.lanes)),
 	}
 	for i, ln := range f.lanes {
-		l.queues[i].cost, l.queues[i].low, l.most[i] = ln.cost, leastAhead/4, leastAhead
+		l.queues[i].share, l.queues[i].low, l.most[i] = &share{cost: ln.cost}, leastAhead/4, leastAhead
+	}
+	for i, ln := range f.lanes {
+		if ln.behind != nil {
+			l.queues[i].behind = &l.queues[ln.behind.n]
+			l.queues[i].share = l.queues[i].behind.share
+		}
 	}
 	return l
 }
@@ -178,6 +191,7 @@ func (l *line) next() *flight {
 	if q == nil {
 		return nil
 	}
+	q = q.orBehind()
 	fl := q.flights[q.first]
 	q.flights[q.first] = nil
 	q.first++

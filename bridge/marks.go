@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -19,8 +20,11 @@ const (
 // mark is a mark that goes with a commit of releases.
 type mark struct {
 	*source
-	to Place
+	reach
 }
+
+// reach is the places that a mark covers: those from the one and below the other.
+type reach struct{ from, to Place }
 
 // advanceMarks puts into a batch of releases the marks that will be reached soon.
 func (f *Forwarder) advanceMarks(b *Batch) (out []mark) {
@@ -34,8 +38,7 @@ func (f *Forwarder) advanceMarks(b *Batch) (out []mark) {
 			return
 		}
 		s.asked = to
-		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))
-		out = append(out, mark{s, to})
+		out = append(out, mark{s, s.ask(b, to)})
 	})
 	return out
 }
@@ -46,12 +49,12 @@ func (s *settlement) confirmMarks() {
 		if s.err != nil {
 			m.unmarked.Store(true)
 		} else if m.asked >= m.to { // the link that it is for is still up
-			m.durable.Store(max(m.durable.Load(), uint64(m.to)))
+			m.cover(m.reach)
 		}
 	}
 	if s.err != nil && len(s.marks) > 0 {
 		// The releases are tried again, when the marks may be further.
-		s.batch.Puts = slices.DeleteFunc(s.batch.Puts, func(p Put) bool { return p.Namespace == nsSent && p.Value != nil })
+		s.batch.Puts = slices.DeleteFunc(s.batch.Puts, func(p Put) bool { return (p.Namespace == nsSent || p.Namespace == nsLive) && p.Value != nil })
 	}
 	s.marks = nil
 }
@@ -72,26 +75,44 @@ func (f *Forwarder) marked(t *tip) bool {
 		to := p + s.stride
 		s.asked = to
 		var b Batch
-		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))
+		covered := s.ask(&b, to)
 		f.spool.Commit(&b, func(_ Seq, err error) {
 			if err != nil {
 				s.unmarked.Store(true) // asked again with the next tick
 				return
 			}
-			s.durable.Store(uint64(to))
+			s.durable.Store(&covered)
 			f.wakeUp()
 		})
 	}
-	return uint64(p) < s.durable.Load()
+	d := s.durable.Load()
+	return d != nil && d.from == s.first() && p < d.to
+}
+
+// ask puts the mark of a source into a batch.
+func (s *source) ask(b *Batch, to Place) reach {
+	if s.live {
+		b.Put(nsLive, s.queue, fmt.Appendf(nil, "%d %d", s.first(), to))
+	} else {
+		b.Put(nsSent, s.queue, strconv.AppendUint(nil, uint64(to), 10))
+	}
+	return reach{s.first(), to}
+}
+
+// cover takes note of a mark that is durable.
+func (s *source) cover(r reach) {
+	if d := s.durable.Load(); d == nil || d.from < r.from || d.from == r.from && d.to < r.to {
+		s.durable.Store(&r)
+	}
 }
 
 // forgetMarks says that nothing is on its way: what was lost is in the batch.
 func (f *Forwarder) forgetMarks() {
 	f.sources(func(s *source) {
 		if s.asked > 0 {
-			f.batch.Put(nsSent, s.queue, nil)
+			f.batch.Put(s.markSpace(), s.queue, nil)
 			s.asked = 0
-			s.durable.Store(0)
+			s.durable.Store(nil)
 		}
 	})
 }
@@ -99,26 +120,49 @@ func (f *Forwarder) forgetMarks() {
 // accountForCrash meters what a crash has left on the way: of each queue the
 // oldest records below the mark, as many as can have been in flight or
 // acknowledged without being released: AWS's window of every connection, and a
-// release batch.
+// release batch. Of a live part as many from its beginning.
 func (f *Forwarder) accountForCrash() {
 	f.sources(func(s *source) {
-		v, err := f.spool.Get(nsSent, s.queue)
-		mark, parsed := strconv.ParseUint(string(v), 10, 64)
-		if err != nil || parsed != nil {
+		if s.live {
 			return
 		}
-		c := f.spool.Cursor(s.queue)
-		defer c.Close()
-		for range len(f.lines)*(windowAWS+leastEarly) + releaseBatch {
-			r, err := c.Next()
-			if err != nil || r == nil || uint64(r.Place) >= mark {
-				break
+		for _, space := range [...]string{nsSent, nsLive} {
+			if r, ok := parseMark(f.spool, space, s.queue); ok {
+				f.accountFrom(s.queue, r)
+				f.batch.Put(space, s.queue, nil)
 			}
-			f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
 		}
-		f.batch.Put(nsSent, s.queue, nil)
 	})
 	f.flush()
+}
+
+func (f *Forwarder) accountFrom(queue string, sent reach) {
+	c := f.spool.Cursor(queue)
+	defer c.Close()
+	if sent.from > 0 {
+		c.Seek(sent.from)
+	}
+	for range len(f.lines)*(windowAWS+leastEarly) + releaseBatch {
+		r, err := c.Next()
+		if err != nil || r == nil || r.Place >= sent.to {
+			return
+		}
+		f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
+	}
+}
+
+// parseMark reads a mark that an earlier run has left behind.
+func parseMark(spool Spool, space, queue string) (r reach, ok bool) {
+	v, err := spool.Get(space, queue)
+	if err != nil || v == nil {
+		return reach{}, false
+	}
+	if space == nsLive {
+		n, err := fmt.Sscanf(string(v), "%d %d", &r.from, &r.to)
+		return r, err == nil && n == 2
+	}
+	to, err := strconv.ParseUint(string(v), 10, 64)
+	return reach{to: Place(to)}, err == nil
 }
 
 // windowAWS is how many AWS takes unacknowledged on one connection.

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 )
 
@@ -67,6 +68,17 @@ type Receiver struct {
 func QueueName(direction, upstream, route string) string {
 	return direction + "/" + upstream + "/" + route
 }
+
+// OwnQueue is the queue of what one thing sends on a route, when the thing has a
+// connection of its own: what is in the way of others is not in its way, and the
+// reverse.
+func OwnQueue(queue, thing string) string { return queue + ownMark + thing }
+
+// OwnedBy is the reverse of OwnQueue: the queue of the route, and the thing; own is
+// false for a queue that is shared. Names of routes have no mark in them.
+func OwnedBy(queue string) (shared, thing string, own bool) { return strings.Cut(queue, ownMark) }
+
+const ownMark = "@"
 
 // DeadQueue is the queue of the dead letters of a queue.
 func DeadQueue(queue string) string {

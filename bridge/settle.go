@@ -9,6 +9,7 @@ import (
 // The namespaces of the state in which a forwarder keeps what must survive.
 const (
 	nsSent   = "sent"   // queue → the place below which records may have been sent
+	nsLive   = "live"   // queue → of its live part, the places from which and below which
 	nsDenied = "denied" // queue → the age at which its oldest record was first denied
 	nsDead   = "dead"   // message id → why it is a dead letter
 )
@@ -205,7 +206,7 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
 	s.tries[fl.Place] = fl.attempt
 	for _, l := range f.lines {
-		for _, x := range l.recall(func(x *flight) bool { return x.source == s }) {
+		for _, x := range l.recall(func(x *flight) bool { return x.source.track == s.track }) {
 			f.unsent(x)
 		}
 	}
@@ -233,5 +234,8 @@ func (f *Forwarder) unpause(s *source) {
 	s.paused, s.denials = time.Time{}, 0
 	f.batch.Put(nsDenied, s.queue, nil)
 	f.health.Clear("route-paused-" + s.queue)
-	s.front.back(0)
+	s.front.back(s.first())
+	if o := s.other; o != nil {
+		o.front.back(o.first())
+	}
 }

@@ -33,6 +33,13 @@ type Shaper struct {
 type ShaperConfig struct {
 	Queue string      // of the products; the records are in RawQueue(Queue)
 	Line  func() Line // makes the route's line, empty
+
+	// Last says that nothing more comes into the raw queue: what is in it is
+	// shaped at once, and its open batches and windows are closed.
+	Last bool
+	// After lists raw queues that others work on. Nothing is shaped before they
+	// are empty: their messages are older, and of the same devices.
+	After []string
 }
 
 // A commit of a shaper holds what one transaction of the spool's state takes and
@@ -54,7 +61,7 @@ func (s *Shaper) Run(ctx context.Context) error {
 	raw := RawQueue(s.cfg.Queue)
 	wake := make(chan struct{}, 1)
 	defer s.spool.Watch(wake, raw)()
-	if !s.catchUp(ctx) {
+	if !s.catchUp(ctx) || !s.awaitOthers(ctx) {
 		return nil
 	}
 	c := s.spool.Cursor(raw)
@@ -72,7 +79,7 @@ func (s *Shaper) Run(ctx context.Context) error {
 		var next time.Duration
 		waits := false
 		if end { // not before: what is in the queue may belong to what would be given out
-			next, waits = s.line.Ripe(s.spool.Age(), s.gather)
+			next, waits = s.line.Ripe(s.ripeAt(), s.gather)
 		}
 		if !s.flush(ctx) {
 			return nil
@@ -82,6 +89,8 @@ func (s *Shaper) Run(ctx context.Context) error {
 		}
 		pause := max(next-s.spool.Age(), 0)
 		switch {
+		case s.cfg.Last && waits:
+			pause = otherShapers
 		case err != nil:
 			pause = commitRetry
 		case !waits:
@@ -105,6 +114,37 @@ func (s *Shaper) catchUp(ctx context.Context) bool {
 	b.Add(nsShape, s.cfg.Queue+"|in", 0)
 	return s.commit(ctx, b)
 }
+
+// awaitOthers waits until what goes before has been shaped. It returns false when
+// ctx ends first.
+func (s *Shaper) awaitOthers(ctx context.Context) bool {
+	tick := time.NewTicker(otherShapers)
+	defer tick.Stop()
+	for _, q := range s.cfg.After {
+		for s.spool.Depth(q).Records > 0 {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return false
+			}
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// otherShapers is how often a shaper looks whether others are done.
+const otherShapers = 20 * time.Millisecond
+
+// ripeAt is the age that counts for what waits in batches and windows.
+func (s *Shaper) ripeAt() time.Duration {
+	if s.cfg.Last {
+		return endOfTime
+	}
+	return s.spool.Age()
+}
+
+// endOfTime is after every window that is open now.
+const endOfTime = time.Duration(1) << 61
 
 func (s *Shaper) code() string { return "shape-" + s.cfg.Queue }
 

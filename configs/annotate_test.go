@@ -26,6 +26,10 @@ var samples = map[string]string{
 	"upstreams.aws.tls.key":        "certs/gateway.key",
 	"upstreams.aws.billing.region": "eu-central-1",
 
+	"upstreams.aws.as_things.things.name": "pump-7",
+	"upstreams.aws.as_things.things.cert": "certs/pump-7.crt",
+	"upstreams.aws.as_things.things.key":  "certs/pump-7.key",
+
 	"upstreams.aws.billing.budgets.name":           "monthly",
 	"upstreams.aws.billing.budgets.usd":            `"25"`,
 	"upstreams.aws.billing.declared_rules.topic":   "dt/#",

@@ -72,8 +72,10 @@ func (c *check) files(dir string) {
 		c.file(dir, fileKey{path: at + "tls.cert", value: &u.MQTT.TLS.Cert})
 		c.file(dir, fileKey{path: at + "tls.key", value: &u.MQTT.TLS.Key})
 		c.file(dir, fileKey{path: at + "billing.price_list", value: &u.Billing.PriceList})
+		u.AsThings = resolved(dir, u.AsThings)
 		cfg.Upstreams[name] = u
 	}
+	c.own()
 	c.file(dir, fileKey{path: "spool.dir", value: &cfg.Spool.Dir, folder: true, made: true})
 	c.file(dir, fileKey{path: "streams.dir", value: &cfg.Streams.Dir, folder: true, made: true})
 	c.file(dir, fileKey{path: "policy.things", value: &cfg.Policy.Things})
@@ -112,6 +114,7 @@ func (c *check) packages() {
 		}
 		c.under(at, "upstream", u.validateWays())
 		c.under(at, "upstream", u.Pool.Validate(u.MQTT.ClientID))
+		c.under(at+".as_things", "upstream", u.AsThings.Validate(u.MQTT.TLS))
 		c.under(at+".aws", "upstream", u.AWS.Validate())
 		c.under(at+".failover", "upstream", u.Failover.Validate())
 		c.under(at+".billing", "billing", u.Billing.Validate())

@@ -50,15 +50,16 @@ const (
 
 // Upstream is one cloud.
 type Upstream struct {
-	Type     string               `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
-	MQTT     mqtt.Options         `koanf:",squash"`
-	Way      string               `koanf:"way" enum:"endpoint,auto" doc:"endpoint goes by the way that the endpoint names. auto begins with mqtts://HOST and goes by whichever way is open, the best first: MQTT on 8883, MQTT on 443, a secure WebSocket, HTTPS publish, of those that the given logins (certificate, AWS credentials, authorizer) make possible."`
-	Ways     []string             `koanf:"ways" doc:"Endpoints that way: auto chooses among, the best first and https:// last; empty: those of AWS IoT Core at the endpoint's host."`
-	Pool     upstream.PoolOptions `koanf:",squash"`
-	AWS      aws.Options          `koanf:"aws"`
-	Failover failover.Options     `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
-	Billing  billing.Options      `koanf:"billing" doc:"How this upstream bills."`
-	Metered  metered.Options      `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
+	Type     string                 `koanf:"type" enum:"mqtt,sandbox" doc:"mqtt is a real broker; sandbox is the stand-in for AWS IoT Core that runs on this machine, for demos and tests only."`
+	MQTT     mqtt.Options           `koanf:",squash"`
+	Way      string                 `koanf:"way" enum:"endpoint,auto" doc:"endpoint goes by the way that the endpoint names. auto begins with mqtts://HOST and goes by whichever way is open, the best first: MQTT on 8883, MQTT on 443, a secure WebSocket, HTTPS publish, of those that the given logins (certificate, AWS credentials, authorizer) make possible."`
+	Ways     []string               `koanf:"ways" doc:"Endpoints that way: auto chooses among, the best first and https:// last; empty: those of AWS IoT Core at the endpoint's host."`
+	Pool     upstream.PoolOptions   `koanf:",squash"`
+	AsThings upstream.ThingsOptions `koanf:"as_things" doc:"Things that are connections of their own, each with its own certificate: the cloud sees the thing itself, and not this gateway. Their messages go that way alone."`
+	AWS      aws.Options            `koanf:"aws"`
+	Failover failover.Options       `koanf:"failover" doc:"Who takes the messages while this upstream is not reached."`
+	Billing  billing.Options        `koanf:"billing" doc:"How this upstream bills."`
+	Metered  metered.Options        `koanf:"metered" doc:"When, and how much, a link that costs may carry."`
 }
 
 // Signs reports whether the upstream's login is a signature with AWS credentials,

@@ -22,6 +22,7 @@ func (c *check) contradictions() {
 	c.sandboxes()
 	c.signatures()
 	c.failovers()
+	c.thingConnections()
 	c.admin()
 	c.listenerPolicies()
 	if t := c.config.ShutdownTimeout; t < 0 || t > 10*time.Minute {

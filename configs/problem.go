@@ -76,6 +76,7 @@ const (
 	codeIndex       = "list-index"    // an override beyond the end of a list
 	codeFile        = "missing-file"  // a file or folder that is not there
 	codeFileKind    = "file-kind"     // a folder for a file, or the reverse
+	codeThings      = "as-things"     // connections of things that could not be
 	codeGatewayID   = "gateway-id"    // no id that tells gateways apart
 	codeAdmin       = "admin-address" // the admin port is not an address on loopback
 	codeAddress     = "address-twice" // the admin port is a listener's

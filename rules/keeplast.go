@@ -32,7 +32,8 @@ func (t *Table) keepLast(u UpRoute) {
 // ones; 0 is all. Topics that begin with exempt, unless it is empty, are left
 // alone.
 func (t *Table) KeepLast(queue string) (n int, exempt string) {
-	k := t.last[queue]
+	shared, _, _ := bridge.OwnedBy(queue)
+	k := t.last[shared]
 	return k.n, k.exempt
 }
 

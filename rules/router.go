@@ -102,7 +102,11 @@ func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) (ou
 	for id := first; id >= 0; id = hit.next(id + 1) {
 		r := &x.routes[id-1]
 		verdict := r.takes(m, s, tell)
-		switch queue, template := r.path(m); {
+		queue, template := r.path(m)
+		if _, own := x.own[owner{r.upstream, s.thing}]; own {
+			queue = bridge.OwnQueue(queue, s.thing)
+		}
+		switch {
 		case verdict == sampledOut:
 			turned = append(turned, bridge.Turned{Queue: queue, Fate: bridge.Consumed, Why: stepSample})
 		case verdict == elsewhere && passed == nil:

@@ -23,6 +23,7 @@ type Table struct {
 	subs   map[string][]Subscription
 	last   map[string]keepLast // by queue
 	passes string              // upstream whose services devices reach
+	own    map[string][]string // see Options.Own
 }
 
 // index is the routes of one direction (and upstream) under their filters.
@@ -30,7 +31,11 @@ type Table struct {
 type index struct {
 	trie   trie
 	routes []route
+	own    map[owner]struct{} // nil: nobody has a connection of its own
 }
+
+// owner is a thing that has a connection of its own to an upstream.
+type owner struct{ upstream, thing string }
 
 const localOnly = 0
 
@@ -57,7 +62,9 @@ type Queue struct {
 	Direction string // "up" or "down"
 	Upstream  string
 	Route     string
-	Priority  int // 0 to 9, a higher number goes first
+	Priority  int    // 0 to 9, a higher number goes first
+	Thing     string // whose messages it holds alone; empty: all others'
+	LiveFirst bool   // see UpRoute
 }
 
 // Subscription is a filter that an upstream connection must subscribe to.
@@ -76,12 +83,13 @@ func Compile(o Options) (*Table, error) {
 		return nil, fmt.Errorf("routes: %s", strings.Join(lines, "\n"))
 	}
 	o = o.expanded()
-	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}, last: map[string]keepLast{}, passes: o.PassThrough.Upstream}
+	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}, last: map[string]keepLast{}, passes: o.PassThrough.Upstream, own: o.Own}
+	t.up.own = owners(o.Own)
 	for _, f := range o.LocalOnly {
 		t.up.trie.add(mustFilter(f), localOnly)
 	}
 	for _, u := range o.Up {
-		t.queue("up", u.Upstream, u.Name, u.Priority)
+		t.queue("up", u.Upstream, u.Name, u.Priority, u.LiveFirst)
 		t.keepLast(u)
 		r := route{
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
@@ -97,7 +105,7 @@ func Compile(o Options) (*Table, error) {
 		t.up.add(u.From, r)
 	}
 	for _, d := range o.Down {
-		t.queue("down", d.Upstream, d.Name, d.Priority)
+		t.queue("down", d.Upstream, d.Name, d.Priority, false)
 		if t.down[d.Upstream] == nil {
 			t.down[d.Upstream] = &index{}
 		}
@@ -112,8 +120,8 @@ func Compile(o Options) (*Table, error) {
 }
 
 // queue notes a route's queue; those of pass-through share one.
-func (t *Table) queue(direction, upstream, name string, priority int) {
-	q := Queue{bridge.QueueName(direction, upstream, name), direction, upstream, name, priority}
+func (t *Table) queue(direction, upstream, name string, priority int, liveFirst bool) {
+	q := Queue{Name: bridge.QueueName(direction, upstream, name), Direction: direction, Upstream: upstream, Route: name, Priority: priority, LiveFirst: liveFirst}
 	if !slices.Contains(t.queues, q) {
 		t.queues = append(t.queues, q)
 	}
@@ -141,8 +149,34 @@ func (x *index) add(filter string, r route) {
 }
 
 // Queues lists the queues of all routes, in the order of the file, up before
-// down.
-func (t *Table) Queues() []Queue { return append([]Queue(nil), t.queues...) }
+// down, and then those of things with a connection of their own.
+func (t *Table) Queues() []Queue {
+	out := slices.Clone(t.queues)
+	for _, q := range t.queues {
+		if q.Direction != "up" {
+			continue
+		}
+		for _, thing := range t.own[q.Upstream] {
+			mine := q
+			mine.Name, mine.Thing = bridge.OwnQueue(q.Name, thing), thing
+			out = append(out, mine)
+		}
+	}
+	return out
+}
+
+func owners(own map[string][]string) map[owner]struct{} {
+	if len(own) == 0 {
+		return nil
+	}
+	out := map[owner]struct{}{}
+	for upstream, things := range own {
+		for _, thing := range things {
+			out[owner{upstream, thing}] = struct{}{}
+		}
+	}
+	return out
+}
 
 // Shaped is a route whose steps need a line of their own (package shape). What it
 // takes waits in [bridge.RawQueue] of Queue.
@@ -156,8 +190,23 @@ type Shaped struct {
 // Line makes the route's line, empty.
 func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue) }
 
-// Shaped lists the routes with such steps, in the order of the file.
-func (t *Table) Shaped() []Shaped { return slices.Clone(t.shaped) }
+// Shaped lists the routes with such steps, in the order of the file, and then the
+// same for each thing with a connection of its own.
+func (t *Table) Shaped() []Shaped {
+	out := slices.Clone(t.shaped)
+	for _, s := range t.shaped {
+		for _, thing := range t.own[s.Upstream] {
+			out = append(out, s.For(thing))
+		}
+	}
+	return out
+}
+
+// For is the steps of the route for the messages of one thing alone.
+func (s Shaped) For(thing string) Shaped {
+	s.Queue = bridge.OwnQueue(s.Queue, thing)
+	return s
+}
 
 // PassThrough is the upstream whose services devices reach, empty without.
 func (t *Table) PassThrough() string { return t.passes }

@@ -22,7 +22,7 @@ const StableAfter = 30 * time.Second
 type BackoffOptions struct {
 	Base   time.Duration `koanf:"base" doc:"Upper bound of the first random wait after a failure, 1ms to 1h; it doubles with every further one."`
 	Max    time.Duration `koanf:"max" doc:"Upper bound of every random wait, base to 24h."`
-	Spread time.Duration `koanf:"spread" doc:"Upper bound of the random wait before the first attempt after a start, 0s to 1h; for a fleet whose power comes back at once, a second for every 1000 connections of the account."`
+	Spread time.Duration `koanf:"spread" doc:"Upper bound of the random wait before the first attempt after a start, 0s to 1h, and after a link was lost where it is more than base; for a fleet whose power comes back at once, or which loses its region, a second for every 1000 connections of the account."`
 	Floor  time.Duration `koanf:"floor" doc:"Least time between two CONNECTs of one client id, 1ms to 10m; 0 chooses 10s for AWS hosts and 200ms for others."`
 }
 
@@ -59,9 +59,9 @@ func (o BackoffOptions) Validate() []bridge.Problem {
 
 // Backoff waits before the attempts of one client id. The first waits a random
 // time up to the spread; the n-th after it waits a random time up to
-// min(max, base·2ⁿ⁻¹) (full jitter), on top of what is left of the floor, so that
-// the waits of a fleet never meet and never look constant. It is for one
-// goroutine.
+// min(max, base·2ⁿ⁻¹) (full jitter), with the spread for the base where it is
+// more, on top of what is left of the floor, so that the waits of a fleet never
+// meet and never look constant. It is for one goroutine.
 type Backoff struct {
 	o        BackoffOptions
 	random   func(below time.Duration) time.Duration
@@ -220,7 +220,7 @@ func (b *Backoff) delay(now time.Time) time.Duration {
 	case b.attempts == 0:
 		return b.random(b.o.Spread + 1)
 	}
-	bound := b.o.Base
+	bound := max(b.o.Base, b.o.Spread)
 	for range b.attempts - 1 {
 		if bound >= b.o.Max {
 			break

@@ -182,3 +182,57 @@ func TestGateSpacesThePool(t *testing.T) {
 		}
 	})
 }
+
+// A region is away for ten minutes, and with it the cloud of a thousand gateways
+// at the same moment. No client id asks more often than the floor allows, the
+// first attempts are spread as far as the configuration says, and when the region
+// is back the fleet comes back within the longest wait and in no crowd.
+func TestAFleetComesBackSpread(t *testing.T) {
+	const gateways, away = 1000, 10 * time.Minute
+	for _, spread := range []time.Duration{500 * time.Millisecond, 5 * time.Second} {
+		t.Run(spread.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { comeBack(t, spread, gateways, away) })
+		})
+	}
+}
+
+func comeBack(t *testing.T, spread time.Duration, gateways int, away time.Duration) {
+	o := DefaultBackoff()
+	o.Floor, o.Spread = 10*time.Second, spread
+	epoch := time.Now()
+	var during, after []time.Time // as if all were at once: they do not know of each other
+	for range gateways {
+		begun := time.Now()
+		lost := begun.Add(time.Hour)
+		back := lost.Add(away)
+		b := NewBackoff(o, nil)
+		waits(t, b, 1)
+		time.Sleep(time.Until(lost))
+		b.Lived(time.Hour, false)
+		for last := lost; last.Before(back); {
+			waits(t, b, 1)
+			now := time.Now()
+			if d := now.Sub(last); last.After(lost) && d < o.Floor {
+				t.Errorf("two attempts of one client id within %v", d)
+			}
+			if last = now; now.Before(back) {
+				during = append(during, epoch.Add(now.Sub(lost)))
+			} else {
+				after = append(after, epoch.Add(now.Sub(lost)))
+			}
+		}
+	}
+	slices.SortFunc(during, time.Time.Compare)
+	slices.SortFunc(after, time.Time.Compare)
+	first, again, took := busiest(during, time.Second), busiest(after, time.Second), after[len(after)-1].Sub(epoch)-away
+	t.Logf("spread %v: %d attempts in the busiest second of the outage, %d in all of it; then %d in the busiest second, all back after %v", spread, first, len(during), again, took)
+	if most := max(o.Base, spread); float64(first) > 1.3*float64(gateways)/most.Seconds() {
+		t.Errorf("%d attempts in a second of the outage, with %v to spread them", first, most)
+	}
+	if again > 60 {
+		t.Errorf("%d attempts in a second when the region is back", again)
+	}
+	if took > o.Floor+o.Max {
+		t.Errorf("the last one is back after %v", took)
+	}
+}

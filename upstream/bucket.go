@@ -40,7 +40,7 @@ func NewBucket(l Limits) *Bucket {
 	if l.BytesPerSecond > 0 {
 		b.bytes = rate.NewLimiter(rate.Limit(l.BytesPerSecond), max(int(l.BytesPerSecond)/byteBurst, 1))
 	}
-	b.slow.full = l.MessagesPerSecond
+	b.slow.full, b.slow.made = l.MessagesPerSecond, time.Now()
 	return b
 }
 

@@ -69,6 +69,7 @@ func (h Hooks) Dropped(reason string, m *bridge.Message) {
 // Status is how a connection to an upstream is now.
 type Status struct {
 	Up       bool
+	Idle     bool      // it is not up because there is nothing to send
 	Since    time.Time // of Up, or of being down
 	Connects int64     // links that came up since the start
 	Err      error     // why it is down; nil while up and before the first attempt

@@ -11,16 +11,20 @@ import (
 // slowdown is how a bucket answers throttling: the rate is halved, at most once
 // a second, because a burst that is thrown away tells of itself many times, and
 // grows by a twentieth of the full one with every second after that (additive
-// increase, multiplicative decrease). So it swings around what the cloud takes.
+// increase, multiplicative decrease). Up to the rate that was too much it grows
+// by no more than a tenth of that, near it ten times as slowly, and as before once
+// it is past it: so most of what the cloud takes is used, and little is thrown
+// away.
 //
 // Without a configured rate the full one is what was sent when the cloud first
 // complained; from there on it grows to twice that, and is unlimited again.
 type slowdown struct {
-	full float64 // configured; 0: none
+	full float64   // configured; 0: none
+	made time.Time // what since counts from: no wall clock, which may be set
 
 	active atomic.Bool
 	count  atomic.Int64 // messages, when there is no configured rate
-	since  atomic.Int64 // nanoseconds of the clock when count began
+	since  atomic.Int64 // nanoseconds since made when count began
 	times  atomic.Int64
 
 	mu      sync.Mutex
@@ -28,6 +32,7 @@ type slowdown struct {
 	top     float64       // what it grows to
 	step    float64       // a second
 	rate    float64
+	tooMuch float64 // the rate at the latest complaint
 	changed time.Time
 	halved  time.Time
 }
@@ -37,6 +42,11 @@ const (
 	growth      = 1.0 / 20 // part of the full rate that comes back a second
 	stablePause = time.Second
 	countEvery  = 1 << 12 // messages after which a rate is measured anew
+
+	near    = 0.9   // from this part of the rate that was too much
+	past    = 1.1   // to this one
+	slowly  = 0.005 // as much of it comes back a second
+	atFirst = 0.1   // and before that as much at most
 )
 
 // limiter is what paces now: configured, when there is one.
@@ -59,7 +69,7 @@ func (s *slowdown) limiter(configured *rate.Limiter) *rate.Limiter {
 // measure counts a message that no configured rate holds back.
 func (s *slowdown) measure() {
 	if n := s.count.Add(1); n == 1 || n >= countEvery {
-		now := time.Now().UnixNano()
+		now := int64(time.Since(s.made))
 		if n == 1 || now-s.since.Load() > int64(time.Second) {
 			s.since.Store(now)
 			s.count.Store(1)
@@ -78,7 +88,7 @@ func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
 	if !s.active.Load() {
 		s.top, s.rate = s.full, s.full
 		if configured == nil {
-			elapsed := max(time.Duration(now.UnixNano()-s.since.Load()), time.Second)
+			elapsed := max(now.Sub(s.made)-time.Duration(s.since.Load()), time.Second)
 			s.rate = max(float64(s.count.Load())/elapsed.Seconds(), 1)
 			s.top = 2 * s.rate
 			s.limit = rate.NewLimiter(rate.Limit(s.rate), 1)
@@ -88,7 +98,7 @@ func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
 	} else {
 		s.recover(configured, now)
 	}
-	s.rate = max(s.rate/2, s.top*slowest)
+	s.tooMuch, s.rate = s.rate, max(s.rate/2, s.top*slowest)
 	s.halved, s.changed = now, now
 	s.set(configured, now)
 }
@@ -100,7 +110,16 @@ func (s *slowdown) recover(configured *rate.Limiter, now time.Time) {
 		return
 	}
 	s.changed = s.changed.Add(seconds * stablePause)
-	s.rate = min(s.rate+float64(seconds)*s.step, s.top)
+	for ; seconds > 0 && s.rate < s.top; seconds-- {
+		step := s.step
+		switch {
+		case s.rate < near*s.tooMuch:
+			step = min(step, atFirst*s.tooMuch, near*s.tooMuch-s.rate+slowly*s.tooMuch)
+		case s.rate < past*s.tooMuch:
+			step = min(step, slowly*s.tooMuch)
+		}
+		s.rate = min(s.rate+step, s.top)
+	}
 	s.set(configured, now)
 	if s.rate >= s.top {
 		s.active.Store(false)

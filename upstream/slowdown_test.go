@@ -1,13 +1,15 @@
 package upstream
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // The answer to throttling: half the rate at once, once for a burst of
-// complaints, and all of it again after ten seconds without one.
+// complaints, nine tenths again after ten seconds without one, and all of it after
+// a minute.
 func TestThrottlingHalvesTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBucket(Limits{MessagesPerSecond: 80, Burst: 1})
@@ -22,45 +24,49 @@ func TestThrottlingHalvesTheRate(t *testing.T) {
 			t.Errorf("%d messages in a second, at 40", n)
 		}
 		time.Sleep(9 * time.Second)
-		if n := busiest(send(t, b, 200, 1), time.Second); n < 75 || n > 82 {
-			t.Errorf("%d messages in a second after ten quiet ones, at 80", n)
+		if n := busiest(send(t, b, 200, 1), time.Second); n < 72 || n > 80 {
+			t.Errorf("%d messages in a second after ten quiet ones, at 72 to 80", n)
 		}
+		time.Sleep(50 * time.Second)
 		if p := b.Pace(); p.Rate != 80 || p.Slowed {
 			t.Errorf("pace %+v at the end", p)
 		}
 	})
 }
 
-// A cloud that takes less than the configured rate is found out: most of what it
-// takes is used, and little is thrown away.
+// A cloud that takes less than the configured rate is found out: at least 80 of a
+// hundred messages that it takes are sent, and little is thrown away.
 func TestTheRateSettlesAtWhatTheCloudTakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBucket(Limits{MessagesPerSecond: 95, Burst: 1})
-		const takes = 40
-		var taken, thrown, second int
-		begun := time.Now()
-		for time.Since(begun) < 10*time.Minute {
-			at := send(t, b, 1, 1)[0]
-			if s := int(at.Sub(begun) / time.Second); s != second {
-				second, taken = s, 0
-			}
-			if taken++; taken > takes {
-				thrown++
-				b.Throttled()
-			}
+	for _, takes := range []int{10, 20, 40, 60, 80, 90} {
+		t.Run(fmt.Sprint(takes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { findOut(t, takes) })
+		})
+	}
+}
+
+func findOut(t *testing.T, takes int) {
+	const lasts = 10 * time.Minute
+	b := NewBucket(Limits{MessagesPerSecond: 95, Burst: 1})
+	var taken []time.Time // the latest second's
+	arrived, thrown := 0, 0
+	for begun := time.Now(); time.Since(begun) < lasts; {
+		at := send(t, b, 1, 1)[0]
+		for len(taken) > 0 && at.Sub(taken[0]) >= time.Second {
+			taken = taken[1:]
 		}
-		sent := 0
-		begun = time.Now()
-		for ; time.Since(begun) < time.Minute; sent++ {
-			send(t, b, 1, 1)
+		if len(taken) >= takes {
+			thrown++
+			b.Throttled()
+			continue
 		}
-		if thrown > 10*60*takes/10 {
-			t.Errorf("%d messages thrown away in ten minutes", thrown)
-		}
-		if sent < 60*takes/2 {
-			t.Errorf("%d messages a minute of %d that would be taken", sent, 60*takes)
-		}
-	})
+		taken = append(taken, at)
+		arrived++
+	}
+	all := takes * int(lasts/time.Second)
+	t.Logf("of %d a second %.1f %% are used, and %.1f %% of what is sent is thrown away", takes, 100*float64(arrived)/float64(all), 100*float64(thrown)/float64(arrived+thrown))
+	if arrived < all*80/100 || thrown > (arrived+thrown)*5/100 {
+		t.Errorf("of %d a second: %d of %d were used, %d thrown away", takes, arrived, all, thrown)
+	}
 }
 
 // Without a configured rate the cloud's complaint makes one, for a while.

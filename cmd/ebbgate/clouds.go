@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ebbgate/ebbgate/bridge"
-	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
@@ -29,6 +28,9 @@ type cloud struct {
 	wanted     atomic.Int64 // of uplinks
 	up         *bridge.Forwarder
 	upQueues   []bridge.QueueRef
+	things     []*thingLink // those that are connections of their own
+	trouble    *thingTrouble
+	thingPrice thingPrice
 	shapers    []*bridge.Shaper
 	rawQueues  []string       // what waits for the shapers
 	downlink   *mqtt.Downlink // nil without routes down
@@ -129,6 +131,7 @@ func isDead(queue string) bool { return strings.HasPrefix(queue, "dead/") }
 // openClouds makes the senders of the present configuration. Nothing connects
 // before it runs.
 func (g *gateway) openClouds() ([]*cloud, error) {
+	g.forgetThings()
 	var out []*cloud
 	for _, name := range slices.Sorted(maps.Keys(g.cfg.Upstreams)) {
 		c, err := g.openCloud(name, g.cfg.Upstreams[name])
@@ -138,68 +141,6 @@ func (g *gateway) openClouds() ([]*cloud, error) {
 		out = append(out, c)
 	}
 	return out, nil
-}
-
-// queuesOf lists an upstream's queues: those of its routes, and those that
-// earlier routes have left behind, which go last.
-func (g *gateway) queuesOf(name string) (up, down []bridge.QueueRef) {
-	known := map[string]bool{}
-	for _, q := range g.table.Queues() {
-		known[q.Name] = true
-		if q.Upstream != name {
-			continue
-		}
-		if q.Direction == "up" {
-			up = append(up, bridge.QueueRef{Name: q.Name, Priority: q.Priority, Requests: q.Route == rules.PassThroughRoute, Last: g.keepLast(q.Name)})
-		} else {
-			down = append(down, bridge.QueueRef{Name: q.Name, Priority: q.Priority})
-		}
-	}
-	for _, s := range g.table.Shaped() {
-		known[bridge.RawQueue(s.Queue)] = true
-	}
-	for _, q := range g.spool.Queues() {
-		if known[q] {
-			continue
-		}
-		if products, raw := bridge.IsRaw(q); raw && strings.HasPrefix(products, "up/"+name+"/") {
-			// Its steps are gone, and what waited for them goes as it is. It may be
-			// empty still: the table before is in force until this one is.
-			up = append(up, bridge.QueueRef{Name: q, Priority: -1})
-		}
-		if g.spool.Depth(q).Records == 0 {
-			continue
-		}
-		if strings.HasPrefix(q, "up/"+name+"/") {
-			up = append(up, bridge.QueueRef{Name: q, Priority: -1})
-		}
-		if strings.HasPrefix(q, "down/"+name+"/") {
-			down = append(down, bridge.QueueRef{Name: q, Priority: -1})
-		}
-	}
-	return up, down
-}
-
-// keepLast lets only the last messages of each topic wait in a queue, when its
-// route says so.
-func (g *gateway) keepLast(queue string) *bridge.KeepLast {
-	n, exempt := g.table.KeepLast(queue)
-	if n == 0 {
-		return nil
-	}
-	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
-}
-
-// shapersOf makes the stages of an upstream's routes whose steps need one.
-func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
-	for _, s := range g.table.Shaped() {
-		if s.Upstream == name {
-			cfg := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
-			out = append(out, bridge.NewShaper(cfg, g.spool, g.drops, g.health, g.log))
-			raw = append(raw, bridge.RawQueue(s.Queue))
-		}
-	}
-	return out, raw
 }
 
 // fromCloud takes what a downlink receives: an answer to the device that waits
@@ -261,7 +202,13 @@ func (g *gateway) runClouds(ctx context.Context) error {
 				c.awaitDownlink(round)
 				return c.up.Run(round)
 			})
-			for _, q := range c.upQueues {
+			for _, t := range c.things {
+				group.Go(func() error {
+					c.awaitDownlink(round)
+					return t.up.Run(round)
+				})
+			}
+			for _, q := range c.allUpQueues() {
 				if q.Last != nil {
 					group.Go(func() error { return q.Last.Run(round) })
 				}

@@ -137,6 +137,9 @@ func summarise(w io.Writer, path string, cfg *configs.Config, things *policy.Eng
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		u := cfg.Upstreams[name]
 		line("  %s\t%s, client id %s", name, strings.TrimSpace(u.Type+" "+u.MQTT.Endpoint), u.MQTT.ClientID)
+		for _, text := range thingsInWords(name, cfg) {
+			line("    %s", text)
+		}
 	}
 	line("")
 	line("routes\t%d up, %d down, %s match", len(cfg.Routes.Up), len(cfg.Routes.Down), cfg.Routes.Match)

@@ -25,6 +25,10 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 		if err := checkWays(ctx, w, name, u); err != nil {
 			return err
 		}
+		takes := func(id string) { _, _ = fmt.Fprintf(w, "upstream %s takes us as %s\n", name, id) }
+		if err := checkThings(ctx, u, takes); err != nil {
+			return fmt.Errorf("upstream %s at %s: %w", name, u.MQTT.Endpoint, err)
+		}
 	}
 	return nil
 }

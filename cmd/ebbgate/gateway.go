@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,7 +229,7 @@ func (g *gateway) ackedByClouds() (n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.clouds {
-		n += c.up.Stats().Acked
+		n += c.stats().Acked
 	}
 	return n
 }
@@ -238,16 +239,21 @@ func (g *gateway) draining() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.clouds {
-		if !c.up.Stats().Connected {
-			continue
+		if c.up.Stats().Connected && g.holds(c.upQueues) {
+			return true
 		}
-		for _, q := range c.upQueues {
-			if g.spool.Depth(q.Name).Records > 0 {
+		for _, t := range c.things {
+			if t.up.Stats().Connected && g.holds(t.queues) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// holds reports whether something waits in one of the queues.
+func (g *gateway) holds(queues []bridge.QueueRef) bool {
+	return slices.ContainsFunc(queues, func(q bridge.QueueRef) bool { return g.spool.Depth(q.Name).Records > 0 })
 }
 
 // close closes what is open, in reverse. It is safe on a gateway that is open
@@ -269,7 +275,7 @@ func (g *gateway) close() error {
 func (g *gateway) warnOrphans() {
 	sent := map[string]bool{}
 	for _, c := range g.clouds {
-		for _, q := range append(c.upQueues, c.downQueues...) {
+		for _, q := range append(c.allUpQueues(), c.downQueues...) {
 			sent[q.Name] = true
 		}
 		for _, q := range c.rawQueues {

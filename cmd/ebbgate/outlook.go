@@ -26,7 +26,7 @@ func (g *gateway) outlook(queue string) outlook {
 	for _, c := range clouds {
 		named := func(q bridge.QueueRef) bool { return q.Name == queue }
 		switch {
-		case slices.ContainsFunc(c.upQueues, named):
+		case slices.ContainsFunc(c.allUpQueues(), named):
 			u := g.stats.upstream(c, time.Now())
 			return outlook{drain: u.Outlook, next: g.waitsFor(queue, u)}
 		case slices.Contains(c.rawQueues, queue):

@@ -25,7 +25,8 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		}
 		o.Endpoint, c.stop = endpoint, stop
 	}
-	c.upQueues, c.downQueues = g.queuesOf(name)
+	queues := g.queuesOf(name)
+	c.upQueues, c.downQueues = queues.up, queues.down
 	c.limit = o.Limits.MessagesPerSecond
 	log := g.log.With("upstream", name)
 	hooks := upstream.Hooks{
@@ -69,6 +70,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Weight:      u.Pool.PriorityWeight,
 		Gate:        metered,
 	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
+	g.openThings(c, u, queues, hooks, shared.Account, metered)
 	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {

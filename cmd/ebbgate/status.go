@@ -112,7 +112,7 @@ func (b *statusBuilder) status() telemetry.Status {
 	for _, c := range clouds {
 		u := b.upstream(c, now)
 		u.Units, u.Uncertain = units[c.name][0], units[c.name][1]
-		acked += c.up.Stats().Acked
+		acked += c.stats().Acked
 		s.Spool.Depth += u.Depth
 		s.Spool.Bytes += u.Bytes
 		s.Spool.OldestAge = max(s.Spool.OldestAge, u.OldestAge)
@@ -142,7 +142,7 @@ func (b *statusBuilder) status() telemetry.Status {
 }
 
 func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
-	stats, link := c.up.Stats(), c.status()
+	stats, link := c.stats(), c.status()
 	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1,
 		Connections: link.up, Wanted: link.wanted, Connects: stats.Connects, Allowed: link.Pace.Rate, Slowed: link.Pace.Slowed, Throttled: link.Pace.Throttled}
 	if link.Up {
@@ -160,7 +160,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.Ways = append(u.Ways, one)
 	}
 	given := int64(0)
-	for _, q := range c.upQueues {
+	for _, q := range c.allUpQueues() {
 		given += b.g.spool.Ledger(q.Name).Accepted
 		d := b.g.spool.Depth(q.Name)
 		u.Depth += d.Records
@@ -183,7 +183,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	}
 	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
 	u.Drain, u.Outlook = f.estimate()
-	u.Metered = c.metered()
+	u.Metered, u.Things = c.metered(), b.g.thingStates(c)
 	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
 		u.Drain, u.Outlook = -1, text
 	}

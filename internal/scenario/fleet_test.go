@@ -17,10 +17,11 @@ import (
 // fleet is a number of devices that publish numbered messages in order.
 type fleet struct {
 	devices  int
-	messages int    // each; 0: without end
-	window   int    // in flight, each
-	size     int    // of a payload, in bytes
-	name     string // before the device's number; empty: "device"
+	messages int           // each; 0: without end
+	window   int           // in flight, each
+	size     int           // of a payload, in bytes
+	every    time.Duration // between two messages, of each device; 0: as fast as the window lets it
+	name     string        // before the device's number; empty: "device"
 
 	body func(device string, number uint64, size int) []byte // nil: payload
 
@@ -135,6 +136,12 @@ func (d *device) connection(ctx context.Context) {
 func (d *device) publish(ctx context.Context, c mqtt.Client, flight chan<- sent, lost, failed <-chan struct{}) {
 	for n := d.next; d.messages == 0 || n <= uint64(d.messages); n++ {
 		tok := c.Publish("dt/"+d.id, 1, false, d.body(d.id, n, d.size))
+		if d.every > 0 {
+			select {
+			case <-time.After(d.every):
+			case <-ctx.Done():
+			}
+		}
 		select {
 		case flight <- sent{n, tok}:
 		case <-lost:

@@ -80,6 +80,8 @@ type gateway struct {
 	dir  string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
+
+	clock *wallClock // nil: the machine's
 }
 
 // uplinkWindow is how many messages the configured gateway has in flight.
@@ -141,6 +143,9 @@ func (g *gateway) launch() {
 		args = append(args, "--set", s)
 	}
 	cmd := exec.Command(binary(g.tb), args...)
+	if g.clock != nil {
+		g.clock.rule(cmd)
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		g.tb.Fatal(err)

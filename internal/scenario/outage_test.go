@@ -29,30 +29,7 @@ func TestOutage(t *testing.T) {
 	g.start()
 
 	f := &fleet{devices: 50, messages: scaled(2000, 200), window: 20, size: 200}
-	total := int64(f.devices * f.messages)
-	f.start(t, g.Listen)
-	for _, e := range troubles(rnd, kills, cuts) {
-		if !until(time.Minute, func() bool { return e.due(f, consumer, total) }) {
-			t.Errorf("stuck before %v: %d acknowledged, %d arrived", e, f.acked.Len(), consumer.arrived.Len())
-			break
-		}
-		e.happen(t, g, proxy)
-	}
-	if !f.wait(scaled(10*time.Minute, 2*time.Minute)) {
-		t.Errorf("only %d of %d messages were acknowledged", f.acked.Len(), total)
-	}
-	proxy.Restore()
-
-	diff := consumer.await(&f.acked, 20*time.Second)
-	if diff.Lost > 0 {
-		t.Errorf("%d acknowledged messages never arrived, such as %v", diff.Lost, diff.Sample)
-	}
-	if n := consumer.late.Load(); n > 0 {
-		t.Errorf("%d messages arrived for the first time after a later one of their device", n)
-	}
-	if n := consumer.foreign.Load(); n > 0 {
-		t.Errorf("%d messages arrived that nobody sent", n)
-	}
+	endure(t, f, g, proxy, consumer, troubles(rnd, kills, cuts))
 	limit := int64((cuts+kills)*(uplinkWindow+releaseBatch) + kills*f.devices*f.window)
 	got := consumer.duplicates.Load()
 	t.Logf("%d sent and acknowledged, %d arrived, %d duplicates (at most %d)", f.acked.Len(), consumer.arrived.Len(), got, limit)
@@ -61,6 +38,35 @@ func TestOutage(t *testing.T) {
 	}
 	if code := g.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+}
+
+// endure lets misfortunes happen to a gateway while a fleet publishes through it.
+// Then the link is whole again, and every message that got a PUBACK has arrived,
+// in order per device.
+func endure(t *testing.T, f *fleet, g *gateway, p *peers.Proxy, consumer *cloud, all []misfortune) {
+	t.Helper()
+	total := int64(f.devices * f.messages)
+	f.start(t, g.Listen)
+	for _, e := range all {
+		if !until(time.Minute, func() bool { return e.due(f, consumer, total) }) {
+			t.Errorf("stuck before %v: %d acknowledged, %d arrived", e, f.acked.Len(), consumer.arrived.Len())
+			break
+		}
+		e.happen(t, g, p)
+	}
+	if !f.wait(scaled(10*time.Minute, 2*time.Minute)) {
+		t.Errorf("only %d of %d messages were acknowledged", f.acked.Len(), total)
+	}
+	p.Restore()
+	if diff := consumer.await(&f.acked, 20*time.Second); diff.Lost > 0 {
+		t.Errorf("%d acknowledged messages never arrived, such as %v", diff.Lost, diff.Sample)
+	}
+	if n := consumer.late.Load(); n > 0 {
+		t.Errorf("%d messages arrived for the first time after a later one of their device", n)
+	}
+	if n := consumer.foreign.Load(); n > 0 {
+		t.Errorf("%d messages arrived that nobody sent", n)
 	}
 }
 

@@ -29,7 +29,7 @@ type recorder struct {
 
 	mu        sync.Mutex
 	trouble   trouble
-	attempts  int           // connections that were asked for
+	attempts  []time.Time   // connections that were asked for
 	healed    chan struct{} // closed when a black hole ends
 	closed    bool
 	conns     map[net.Conn]struct{}
@@ -80,7 +80,7 @@ func (r *recorder) accept() {
 			return
 		}
 		r.mu.Lock()
-		r.attempts++
+		r.attempts = append(r.attempts, time.Now())
 		down := r.trouble.kind == linkDown
 		r.mu.Unlock()
 		if down {
@@ -231,10 +231,11 @@ func (c *crossing) up(kind byte, body []byte) (passes bool) {
 			c.perDevice[device] = map[string]int{}
 		}
 		c.perDevice[device][c.client]++
-		if !c.takes(id, now) {
+		m := sentMessage{device, number}
+		if !c.takes(id, m, now) {
 			return false
 		}
-		c.flight[id] = sentMessage{device, number}
+		c.flight[id] = m
 	}
 	return true
 }

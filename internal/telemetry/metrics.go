@@ -78,6 +78,13 @@ func (c statusCollector) Collect(out chan<- prometheus.Metric) {
 	sendQueues(out, s.Queues)
 	sendSteps(out, s.Steps)
 	sendMetered(out, s.Upstreams)
+	for _, u := range s.Upstreams {
+		if t := u.Things; t != nil {
+			send(gauge("upstream_things", "Things that are connections of their own, by how their connection is.", "upstream", "state"), float64(t.Connected), u.Name, "connected")
+			send(gauge("upstream_things", "Things that are connections of their own, by how their connection is.", "upstream", "state"), float64(t.Idle), u.Name, "idle")
+			send(gauge("upstream_things", "Things that are connections of their own, by how their connection is.", "upstream", "state"), float64(t.Configured-t.Connected-t.Idle), u.Name, "down")
+		}
+	}
 	drops, byReason := counter("dropped_messages_total", "Messages refused or dropped since the start, by reason.", "reason"), map[string]int64{}
 	for _, d := range s.Drops {
 		byReason[d.Reason] += d.Count // one that is logged and one that is not may share theirs

@@ -53,6 +53,7 @@ type Upstream struct {
 	InRate      float64   `json:"in_rate"`              // messages a second that its queues are given
 	OutRate     float64   `json:"out_rate"`             // acknowledged messages a second
 	Metered     *Metered  `json:"metered,omitempty"`    // windows and budget, of a link that has some
+	Things      *Things   `json:"things,omitempty"`     // those that are connections of their own
 	InFlight    int       `json:"in_flight"`            // sent, not yet acknowledged
 	Connections int       `json:"connections"`          // of the uplink, up now
 	Wanted      int       `json:"connections_wanted"`   // of them
@@ -65,6 +66,18 @@ type Upstream struct {
 	Dead        int64     `json:"dead_letters"`         // records in the dead-letter queues
 	Units       int64     `json:"units_today"`          // metered messages delivered today, UTC
 	Uncertain   int64     `json:"uncertain_units_today"`
+}
+
+// Things counts the things that are connections of their own to an upstream. What
+// waits of them, and what they have sent, is in the upstream's figures as well.
+type Things struct {
+	Configured int      `json:"configured"`
+	Connected  int      `json:"connected"`
+	Idle       int      `json:"idle"`              // not connected, since they have nothing to send
+	Depth      int64    `json:"depth"`             // records of theirs that wait
+	Trouble    []string `json:"trouble"`           // those whose connection does not come up, sorted
+	USDMonth   string   `json:"usd_month_at_most"` // what their connections cost when all are open all month; empty: not priced
+	USDConnect string   `json:"usd_1000_connects"` // what 1000 more connects cost
 }
 
 // Way is one way to an upstream.

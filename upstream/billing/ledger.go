@@ -32,19 +32,44 @@ func NewLedger(spool Counters, upstreams map[string]Options) (*Ledger, error) {
 	l := &Ledger{spool: spool, upstreams: upstreams, prices: map[string]*PriceList{}}
 	shared := BuiltIn()
 	for name, o := range upstreams {
-		l.prices[name] = shared
-		if o.PriceList == "" {
+		if l.prices[name] = shared; o.PriceList == "" {
 			continue
 		}
-		data, err := os.ReadFile(o.PriceList)
-		if err != nil {
-			return nil, fmt.Errorf("billing: price list of %s: %w", name, err)
-		}
-		if l.prices[name], err = ParsePrices(data); err != nil {
-			return nil, fmt.Errorf("billing: %s: %w", o.PriceList, err)
+		var err error
+		if l.prices[name], err = o.prices(); err != nil {
+			return nil, err
 		}
 	}
 	return l, nil
+}
+
+// prices is the price list of an upstream.
+func (o Options) prices() (*PriceList, error) {
+	if o.PriceList == "" {
+		return BuiltIn(), nil
+	}
+	data, err := os.ReadFile(o.PriceList)
+	if err != nil {
+		return nil, fmt.Errorf("billing: price list: %w", err)
+	}
+	p, err := ParsePrices(data)
+	if err != nil {
+		return nil, fmt.Errorf("billing: %s: %w", o.PriceList, err)
+	}
+	return p, nil
+}
+
+// Connections is what connections cost that are open for all of a month of 30 days
+// (M01), and what as many CONNECT packets do (M04), before tiers and free units. o's
+// Region must be filled in; ok is false when it has no prices.
+func Connections(o Options, n int64) (month, connects Amount, ok bool, err error) {
+	p, err := o.prices()
+	if err != nil {
+		return Amount{}, Amount{}, false, err
+	}
+	month, ok = p.Cost(o.Region, Usage{Minutes: n * 30 * 24 * 60}, false)
+	connects, _ = p.Cost(o.Region, Usage{Messages: n}, false)
+	return month, connects, ok, nil
 }
 
 // Today is the span of the UTC day of now.

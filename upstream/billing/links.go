@@ -21,8 +21,18 @@ type Connected struct {
 // free, M09), and begins to count the minutes of the connection (M01), which is
 // named by its client id.
 func (m *Meter) Opened(upstream, clientID string, packet Connection) *Connected {
-	at := m.now()
-	c := &Connected{meter: m, since: at.Mono, series: series{upstream: upstream, direction: Link, device: clientID}}
+	return m.opened(series{upstream: upstream, direction: Link, device: clientID}, packet)
+}
+
+// OpenedAs is Opened for the own connection of a thing, whose name is its client
+// id: the thing is charged with it.
+func (m *Meter) OpenedAs(upstream, thing string, packet Connection) *Connected {
+	return m.opened(series{upstream: upstream, direction: Link, device: thing, thing: thing}, packet)
+}
+
+func (m *Meter) opened(s series, packet Connection) *Connected {
+	at, upstream := m.now(), s.upstream
+	c := &Connected{meter: m, since: at.Mono, series: s}
 	m.mu.Lock()
 	m.links[c] = true
 	m.mu.Unlock()

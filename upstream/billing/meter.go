@@ -182,7 +182,7 @@ func otherReading(unit int64) int64 {
 
 // upSeries is the series of a delivery, whose prefix is still the whole topic.
 func upSeries(upstream string, s *bridge.Stored, out *bridge.Message) series {
-	queue := s.Receiver.Queue
+	queue, _, _ := bridge.OwnedBy(s.Receiver.Queue)
 	return series{upstream: upstream, direction: Up, device: s.Device, prefix: out.Topic, route: queue[strings.LastIndexByte(queue, '/')+1:], thing: s.Thing}
 }
 

@@ -176,6 +176,43 @@ func TestM01MinutesOfConnectionsAcrossRestarts(t *testing.T) {
 	}
 }
 
+// A thing that is a connection of its own is charged with it, and what it sends
+// is on its route's line, as all else of the route.
+func TestTheConnectionOfAThingIsOnTheThing(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:00")
+	m := newMeter(t, spool, frankfurt(), clock)
+	m.OpenedAs("aws", "pump-7", Connection{})
+	s := stored("pump-7", "dt/x", 10)
+	s.Receiver.Queue = bridge.OwnQueue("up/aws/telemetry", "pump-7")
+	var b bridge.Batch
+	m.Delivered(&b, "aws", s, bridge.Outcome{})
+	spool.Commit(&b, nil)
+	lines := spool.bill(t, frankfurt(), clock.Wall).Lines
+	for _, l := range lines {
+		if l.Direction == Link && (l.Device != "pump-7" || l.Thing != "pump-7") || l.Direction == Up && l.Route != "telemetry" {
+			t.Errorf("%+v", l)
+		}
+	}
+	if len(lines) < 2 {
+		t.Errorf("%d lines, want those of the connection and of the message", len(lines))
+	}
+}
+
+// M01, M04: what a connection costs is shown before it is made.
+func TestWhatConnectionsCost(t *testing.T) {
+	month, connects, ok, err := Connections(frankfurt(), 10)
+	if err != nil || !ok || month.String() != "0.041472" || connects.String() != "0.000012" {
+		t.Errorf("%v a month and %v for the CONNECTs (%v, %v), want 10 × 43200 minutes at 0.096 and 10 messages at 1.20 per million", month, connects, ok, err)
+	}
+	if _, _, ok, err := Connections(Options{}, 10); ok || err != nil {
+		t.Errorf("without a region: %v, %v", ok, err)
+	}
+	if _, _, _, err := Connections(Options{PriceList: "/nowhere"}, 10); err == nil {
+		t.Error("a price list that is not there")
+	}
+}
+
 func TestMinutesThatCannotBeWrittenComeLater(t *testing.T) {
 	spool, clock := newMemory(), &wallClock{}
 	clock.set("2026-11-20 13:00")

@@ -28,12 +28,28 @@ type health struct {
 	since    time.Time
 	connects int64
 	err      error
+	resting  bool // there is nothing to send
 }
 
 func (h *health) status() upstream.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return upstream.Status{Up: h.isUp, Since: h.since, Connects: h.connects, Err: h.err, Way: h.endpoint}
+	return upstream.Status{Up: h.isUp, Idle: h.resting, Since: h.since, Connects: h.connects, Err: h.err, Way: h.endpoint}
+}
+
+// rest notes that there is no link because there is nothing to send.
+func (h *health) rest() {
+	h.mu.Lock()
+	h.resting, h.err = true, nil
+	h.mu.Unlock()
+	h.hooks.Over(h.prefix + "-down")
+}
+
+// wanted notes that there is something to send.
+func (h *health) wanted() {
+	h.mu.Lock()
+	h.resting = false
+	h.mu.Unlock()
 }
 
 // up notes a link by the way of an endpoint.
@@ -58,6 +74,10 @@ func (h *health) down(err error) {
 	h.isUp, h.err, h.endpoint = false, err, ""
 	h.mu.Unlock()
 	if errors.Is(err, ErrClosed) {
+		return
+	}
+	if errors.Is(err, ErrIdle) {
+		h.log.Info(h.prefix+" is closed", "endpoint", h.o.Endpoint, "reason", err)
 		return
 	}
 	if errors.Is(err, ErrRenewed) {

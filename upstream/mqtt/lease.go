@@ -13,6 +13,10 @@ import (
 // flight had been acknowledged before.
 var ErrRenewed = errors.New("ended to be renewed")
 
+// ErrIdle is why a link ended that had nothing to send. The next message opens
+// another.
+var ErrIdle = errors.New("nothing to send")
+
 // webSocketLife is how long AWS IoT Core lets a WebSocket live (Q42).
 const webSocketLife = 24 * time.Hour
 

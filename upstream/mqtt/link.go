@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -19,8 +20,10 @@ type link struct {
 	window   *window
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(p *packets.Publish, size int)
-	finished func(error) // called once, when everything is reported
-	begun    time.Time   // when the present write was begun; guarded by conn.mu
+	finished func(error)   // called once, when everything is reported
+	idle     time.Duration // it is closed after so long without a message; 0: never
+	used     atomic.Int64  // when a message was last sent, since the connection's epoch
+	begun    time.Time     // when the present write was begun; guarded by conn.mu
 
 	leaving sync.Once
 	left    chan struct{} // closed when nothing more is to be sent
@@ -72,6 +75,9 @@ func (l *link) SendNow(d *bridge.Delivery, report func(bridge.Outcome)) error {
 
 // send sends d, now or after what has to be waited for.
 func (l *link) send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome), now bool) error {
+	if l.idle > 0 {
+		l.used.Store(int64(time.Since(l.c.epoch)))
+	}
 	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
@@ -266,6 +272,10 @@ func (l *link) subscribed(*packets.Suback) error {
 // message must not be sent again on a live connection [MQTT-4.4.0-1], so the
 // connection ends, and everything is sent again on the next.
 func (l *link) due(now time.Time) error {
+	if l.idle > 0 && l.window.inFlight() == 0 && now.Sub(l.c.epoch)-time.Duration(l.used.Load()) >= l.idle {
+		l.retire(fmt.Errorf("%w for %v", ErrIdle, l.idle))
+		return nil
+	}
 	if late := l.window.overdue(now); late > l.ack {
 		if now.Sub(l.c.heardAt()) < l.ack { // the broker lives, and has thrown it away (Q06)
 			l.c.bucket.Throttled()

@@ -11,7 +11,7 @@ import (
 // throttled reports whether a link ended because we sent too much: the broker
 // said so, or hung up without a word while we sent nearly all that we may (busy).
 // The one time in a hundred when it had another reason costs ten seconds at a
-// lower rate.
+// lower rate, and a minute at nine tenths.
 func throttled(err error, busy bool) bool {
 	if e, ok := errors.AsType[*DisconnectedError](err); ok {
 		switch e.Code {

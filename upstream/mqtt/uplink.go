@@ -24,6 +24,8 @@ type Uplink struct {
 	health *health
 
 	unasked func(m *bridge.Message, wire int) bool
+	demand  func(context.Context) error // waits until there is something to send; nil: connects at once
+	idle    time.Duration               // a link is closed after so long without a message; 0: never
 
 	mu      sync.Mutex // held while connecting: one connection per client id
 	backoff *upstream.Backoff
@@ -56,6 +58,14 @@ func (u *Uplink) Unasked(take func(m *bridge.Message, wire int) bool) { u.unaske
 // before Connect.
 func (u *Uplink) Share(s upstream.Shared) { u.dialer.share(s, u.backoff) }
 
+// OnDemand makes Connect wait for demand before it tries, and links close when they
+// had nothing to send for idle, 0 for never. demand returns nil when there is
+// something to send, and fails only when its context ends. Call it before Connect.
+func (u *Uplink) OnDemand(demand func(context.Context) error, idle time.Duration) {
+	u.demand, u.idle = demand, idle
+	u.health.resting = true
+}
+
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
 // It fails only when ctx ends.
@@ -66,6 +76,13 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 		_ = u.link.Close() // never fails
 		<-u.link.Done()
 		u.link = nil
+	}
+	if u.demand != nil {
+		u.health.rest()
+		if err := u.demand(ctx); err != nil {
+			return nil, err
+		}
+		u.health.wanted()
 	}
 	for {
 		if err := u.backoff.Wait(ctx); err != nil {
@@ -104,6 +121,7 @@ func (u *Uplink) begin(c *conn) *link {
 		left:   make(chan struct{}),
 		window: newWindow(max(1, min(o.Limits.InFlight, c.server.receiveMaximum))),
 		ack:    o.AckTimeout,
+		idle:   u.idle,
 		unwanted: func(p *packets.Publish, wire int) {
 			m := messageOf(p)
 			if u.unasked == nil || !u.unasked(m, wire) {
@@ -118,10 +136,11 @@ func (u *Uplink) begin(c *conn) *link {
 			c.bucket.Throttled()
 		}
 		u.dialer.left(c, err)
-		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed)) // before done is closed, so before the next Wait
+		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed) || errors.Is(err, ErrIdle)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
 	u.health.up(c.endpoint)
+	l.used.Store(int64(time.Since(c.epoch)))
 	c.start(l, o.AckTimeout/4, u.health)
 	return l
 }

@@ -1,0 +1,178 @@
+package bridge
+
+import (
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Succession is the [Gate] of a forwarder to whose queues the messages of some
+// devices have moved from others: they may go when those that were accepted before
+// the first of them, and are still in the others, have gone. So a device's messages
+// keep their order when it gets a connection of its own.
+//
+// It waits once for each queue, and remembers in the spool that it has: what comes
+// into the other queues later is not that device's. It is safe for concurrent use.
+type Succession struct {
+	spool Spool
+	inner Gate // what says more about when messages may go; nil: nothing
+
+	mu    sync.Mutex
+	lanes map[int]*successors // by priority
+}
+
+// Successor is a queue to which messages come that came to others before.
+type Successor struct {
+	Queue    string
+	Priority int
+}
+
+// Predecessor is a queue that the messages came to before.
+type Predecessor struct {
+	Queue    string
+	Raw      bool // what is in it comes to another queue when its steps are done
+	Priority int
+}
+
+// successors are the queues of one priority that wait for others.
+type successors struct {
+	queues []string // that have waited for nothing yet
+	raw    []string
+	before []string
+	limits map[string]Place // by queue: the last place that is awaited; nil: nothing waits yet
+	shaped bool             // what was in raw is in before
+	asked  time.Time
+}
+
+// nsOwn holds the queues that need not wait for others any more.
+const nsOwn = "own"
+
+// succeedEvery is how often it is looked whether the others have gone.
+const succeedEvery = 100 * time.Millisecond
+
+// NewSuccession makes the gate of a forwarder.
+func NewSuccession(spool Spool, moved []Successor, before []Predecessor, inner Gate) *Succession {
+	s := &Succession{spool: spool, inner: inner, lanes: map[int]*successors{}}
+	for _, m := range moved {
+		if v, err := spool.Get(nsOwn, m.Queue); err == nil && v != nil {
+			continue
+		}
+		l := s.lanes[m.Priority]
+		if l == nil {
+			l = &successors{}
+			s.lanes[m.Priority] = l
+		}
+		l.queues = append(l.queues, m.Queue)
+	}
+	for _, b := range before {
+		switch l := s.lanes[b.Priority]; {
+		case l == nil:
+		case b.Raw:
+			l.raw = append(l.raw, b.Queue)
+		default:
+			l.before = append(l.before, b.Queue)
+		}
+	}
+	return s
+}
+
+// Open implements [Gate].
+func (s *Succession) Open(priority int) bool {
+	return s.succeeded(priority) && (s.inner == nil || s.inner.Open(priority))
+}
+
+// Account implements [Gate].
+func (s *Succession) Account(b *Batch) {
+	if s.inner != nil {
+		s.inner.Account(b)
+	}
+}
+
+func (s *Succession) succeeded(priority int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lanes[priority]
+	if l == nil {
+		return true
+	}
+	if now := time.Now(); now.Sub(l.asked) < succeedEvery {
+		return false
+	} else {
+		l.asked = now
+	}
+	if !l.over(s.spool) {
+		return false
+	}
+	var b Batch
+	for _, q := range l.queues {
+		b.Put(nsOwn, q, strconv.AppendInt(nil, int64(priority), 10))
+	}
+	s.spool.Commit(&b, nil) // lost, it is waited for once more
+	delete(s.lanes, priority)
+	return true
+}
+
+// over reports whether the others have gone. They are looked at when the first
+// message is there: a device's earlier ones were committed before it.
+func (l *successors) over(spool Spool) bool {
+	if l.limits == nil {
+		some := false
+		for _, q := range l.queues {
+			some = some || spool.Depth(q).Records > 0
+		}
+		if !some {
+			return false
+		}
+		l.limits = ends(spool, l.raw)
+	}
+	if !l.shaped {
+		if !gone(spool, l.limits) {
+			return false
+		}
+		l.shaped, l.limits = true, ends(spool, l.before)
+	}
+	return gone(spool, l.limits)
+}
+
+// ends are the last places that queues have given out.
+func ends(spool Spool, queues []string) map[string]Place {
+	out := make(map[string]Place, len(queues))
+	for _, q := range queues {
+		out[q] = Place(spool.Ledger(q).Accepted)
+	}
+	return out
+}
+
+// gone reports whether nothing is left of queues up to places.
+func gone(spool Spool, limits map[string]Place) bool {
+	for q, last := range limits {
+		if spool.Depth(q).Records > 0 {
+			c := spool.Cursor(q)
+			r, err := c.Next()
+			c.Close()
+			if err != nil || r != nil && r.Place <= last {
+				return false
+			}
+		}
+		delete(limits, q)
+	}
+	return true
+}
+
+// ForgetSuccessions forgets of all queues but those that they are waited with: who moves
+// back, and then again, has to wait again. It returns when that is durable.
+func ForgetSuccessions(spool Spool, kept func(queue string) bool) error {
+	var b Batch
+	err := spool.Keys(nsOwn, "", func(key string) bool {
+		if !kept(key) {
+			b.Put(nsOwn, key, nil)
+		}
+		return true
+	})
+	if err != nil || b.Empty() {
+		return err
+	}
+	done := make(chan error, 1)
+	spool.Commit(&b, func(_ Seq, err error) { done <- err })
+	return <-done
+}

@@ -1,0 +1,179 @@
+package bridge_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+const ownQueue = normal + "@pump"
+
+func succession(s bridge.Spool) *bridge.Succession {
+	return bridge.NewSuccession(s,
+		[]bridge.Successor{{Queue: ownQueue, Priority: 4}},
+		[]bridge.Predecessor{{Queue: normal, Priority: 4}, {Queue: bridge.RawQueue(normal), Raw: true, Priority: 4}, {Queue: alarms, Priority: 9}}, nil)
+}
+
+// running runs a part of the walk until stop.
+func running(t *testing.T, run func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+// opens asks until the gate opens.
+func opens(t *testing.T, g bridge.Gate) {
+	t.Helper()
+	reach(t, "the gate opens", func() bool { return g.Open(4) })
+}
+
+// stays asks for longer than the gate thinks anew.
+func stays(t *testing.T, g bridge.Gate, why string) {
+	t.Helper()
+	end := time.After(300 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if g.Open(4) {
+			t.Fatalf("open: %s", why)
+		}
+		select {
+		case <-end:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func releaseAll(t *testing.T, s bridge.Spool, queue string, most int) {
+	t.Helper()
+	c := s.Cursor(queue)
+	defer c.Close()
+	b := new(bridge.Batch)
+	for range most {
+		r, err := c.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r == nil {
+			break
+		}
+		b.Release(r)
+	}
+	commit(t, s, b)
+}
+
+// What a thing has sent before it got a connection of its own goes first, also
+// what waits for the steps of its route; what others send after that is not waited
+// for, and neither is it after a restart.
+func TestAThingWaitsForWhatItSentBefore(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, dir)
+	put(t, s, normal, "pump", "1")
+	put(t, s, bridge.RawQueue(normal), "pump", "2")
+	put(t, s, alarms, "pump", "of another priority")
+	g := succession(s)
+	if !g.Open(9) || !g.Open(0) {
+		t.Error("priorities in which nothing has moved are closed")
+	}
+	stays(t, g, "nothing has come on the new way, so nobody knows yet what is before it")
+	put(t, s, ownQueue, "pump", "4")
+	stays(t, g, "two messages wait in the others")
+	releaseAll(t, s, bridge.RawQueue(normal), 1)
+	put(t, s, normal, "pump", "3") // what the steps have made of 2
+	put(t, s, bridge.RawQueue(normal), "other", "5")
+	stays(t, g, "what was shaped is waited for as well")
+	put(t, s, normal, "other", "6")
+	releaseAll(t, s, normal, 1)
+	stays(t, g, "one is left")
+	releaseAll(t, s, normal, 1)
+	opens(t, g)
+	put(t, s, normal, "other", "7")
+	if again := succession(s); !again.Open(4) {
+		t.Error("it is waited for once more after a restart")
+	}
+	if err := bridge.ForgetSuccessions(s, func(q string) bool { return q == ownQueue }); err != nil {
+		t.Fatal(err)
+	}
+	if again := succession(s); !again.Open(4) {
+		t.Error("what is kept was forgotten")
+	}
+	if err := bridge.ForgetSuccessions(s, func(string) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	stays(t, succession(s), "the thing has moved back in between, so it waits again")
+}
+
+// A forwarder with that gate sends nothing of the thing before the forwarder of
+// all has sent what is older; and both together keep the order.
+func TestAMovedDeviceKeepsItsOrder(t *testing.T) {
+	s := openSpool(t)
+	for i := range 300 {
+		put(t, s, normal, "pump", fmt.Sprint(i))
+	}
+	for i := range 50 {
+		put(t, s, ownQueue, "pump", fmt.Sprint(300+i))
+	}
+	shared, own := &cloud{window: 10}, &cloud{window: 10}
+	var mu sync.Mutex
+	var order []string
+	answer := func(d *bridge.Delivery) bridge.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, string(d.Payload))
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}
+	shared.answer, own.answer = answer, answer
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: ownQueue, Priority: 4}}, Gate: succession(s)},
+		s, []bridge.Sender{own}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+	stop := running(t, f.Run)
+	defer stop()
+	forward(t, s, shared, new(noMeter), new(bridge.Health), empty(s, normal, ownQueue))
+	mu.Lock()
+	defer mu.Unlock()
+	var want []string
+	for i := range 350 {
+		want = append(want, fmt.Sprint(i))
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("sent %s", strings.Join(order, " "))
+	}
+}
+
+// What a thing has left behind, when it has no connection of its own any more, is
+// shaped at once and before the rest of its route.
+func TestWhatIsLeftOfAThingIsShapedFirst(t *testing.T) {
+	s := openSpool(t)
+	left := normal + "@pump"
+	for i := range 4 { // the fourth would wait an hour for two more
+		put(t, s, bridge.RawQueue(left), "pump", fmt.Sprint(i))
+	}
+	for i := range 3 {
+		put(t, s, bridge.RawQueue(normal), "pump", fmt.Sprint("new", i))
+	}
+	for _, c := range []bridge.ShaperConfig{
+		{Queue: normal, Line: func() bridge.Line { return new(threes) }, After: []string{bridge.RawQueue(left)}},
+		{Queue: left, Line: func() bridge.Line { return new(threes) }, Last: true},
+	} {
+		sh := bridge.NewShaper(c, s, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+		stop := running(t, sh.Run)
+		defer stop()
+	}
+	reach(t, "all is shaped", depth(s, normal, 3))
+	if got := strings.Join(content(t, s, normal), " "); got != "0+1+2 3 new0+new1+new2" {
+		t.Errorf("made: %s", got)
+	}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules"
+)
+
+// cloudQueues are the queues of one upstream.
+type cloudQueues struct {
+	up, down []bridge.QueueRef
+	own      map[string][]bridge.QueueRef // by the thing that has a connection of its own
+	before   []bridge.Predecessor         // those of up that a thing's messages came to before
+}
+
+// queuesOf lists an upstream's queues: those of its routes, and those that earlier
+// routes have left behind, which go last. What a thing has left behind that had a
+// connection of its own goes with its route, in the order of acceptance.
+func (g *gateway) queuesOf(name string) cloudQueues {
+	out := cloudQueues{own: map[string][]bridge.QueueRef{}}
+	known := map[string]bridge.QueueRef{}
+	things := map[string]bool{}
+	for _, q := range g.table.Queues() {
+		r := bridge.QueueRef{Name: q.Name, Priority: q.Priority}
+		if q.Direction == "up" {
+			r.LiveFirst = q.LiveFirst
+			r.Requests, r.Last = q.Route == rules.PassThroughRoute, g.keepLast(q.Name)
+		}
+		known[q.Name] = r
+		switch {
+		case q.Upstream != name:
+		case q.Direction != "up":
+			out.down = append(out.down, r)
+		case q.Thing != "":
+			out.own[q.Thing] = append(out.own[q.Thing], r)
+			things[q.Thing] = true
+		default:
+			out.up = append(out.up, r)
+			out.before = append(out.before, bridge.Predecessor{Queue: q.Name, Priority: q.Priority})
+		}
+	}
+	shaped := map[string]bool{}
+	for _, s := range g.table.Shaped() {
+		shaped[bridge.RawQueue(s.Queue)] = true
+		if q, ok := known[s.Queue]; ok && s.Upstream == name {
+			if _, _, own := bridge.OwnedBy(s.Queue); !own {
+				out.before = append(out.before, bridge.Predecessor{Queue: bridge.RawQueue(s.Queue), Raw: true, Priority: q.Priority})
+			}
+		}
+	}
+	for _, q := range g.spool.Queues() {
+		if _, ok := known[q]; ok || shaped[q] {
+			continue
+		}
+		g.leftBehind(&out, name, q, known, shaped, things)
+	}
+	return out
+}
+
+// leftBehind adds a queue that no route fills any more.
+func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[string]bridge.QueueRef, shaped, things map[string]bool) {
+	products, raw := bridge.IsRaw(queue)
+	shared, thing, own := bridge.OwnedBy(products)
+	up := strings.HasPrefix(products, "up/"+name+"/")
+	waits := g.spool.Depth(queue).Records > 0
+	r := bridge.QueueRef{Name: queue, Priority: -1}
+	route, lives := known[shared]
+	if own && lives {
+		r.Priority, r.Requests = route.Priority, route.Requests
+		if !raw {
+			r.Last = g.keepLast(queue)
+		}
+	}
+	switch {
+	// A queue may be empty still: the table before is in force until this one is.
+	case raw && up && own && shaped[bridge.RawQueue(shared)]:
+		r.Name = products // the route's steps are still there, see shapersOf
+		out.add(r, thing, things)
+	case raw && up:
+		out.add(r, thing, things) // its steps are gone, and what waited for them goes as it is
+	case !waits && !own:
+	case up:
+		out.add(r, thing, things)
+	case strings.HasPrefix(queue, "down/"+name+"/"):
+		out.down = append(out.down, r)
+	}
+}
+
+// add adds a queue to those of the thing that it belongs to, if that has a
+// connection of its own, else to those of all.
+func (c *cloudQueues) add(r bridge.QueueRef, thing string, things map[string]bool) {
+	named := func(q bridge.QueueRef) bool { return q.Name == r.Name }
+	switch {
+	case things[thing] && !slices.ContainsFunc(c.own[thing], named):
+		c.own[thing] = append(c.own[thing], r)
+	case !things[thing] && !slices.ContainsFunc(c.up, named):
+		c.up = append(c.up, r)
+	}
+}
+
+// keepLast lets only the last messages of each topic wait in a queue, when its
+// route says so.
+func (g *gateway) keepLast(queue string) *bridge.KeepLast {
+	n, exempt := g.table.KeepLast(queue)
+	if n == 0 {
+		return nil
+	}
+	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
+}
+
+// shapersOf makes the stages of an upstream's routes whose steps need one. What a
+// thing has left behind that had a connection of its own is shaped before the rest
+// of its route.
+func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
+	left := map[string][]string{} // by the queue of the route
+	table := g.table.Shaped()
+	for _, q := range g.spool.Queues() {
+		products, isRaw := bridge.IsRaw(q)
+		shared, _, own := bridge.OwnedBy(products)
+		if isRaw && own && !slices.ContainsFunc(table, func(s rules.Shaped) bool { return s.Queue == products }) {
+			left[shared] = append(left[shared], products)
+		}
+	}
+	shaper := func(c bridge.ShaperConfig) {
+		out = append(out, bridge.NewShaper(c, g.spool, g.drops, g.health, g.log))
+		raw = append(raw, bridge.RawQueue(c.Queue))
+	}
+	for _, s := range table {
+		if s.Upstream != name {
+			continue
+		}
+		c := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
+		for _, products := range left[s.Queue] {
+			_, thing, _ := bridge.OwnedBy(products)
+			shaper(bridge.ShaperConfig{Queue: products, Line: s.For(thing).Line, Last: true})
+			c.After = append(c.After, bridge.RawQueue(products))
+		}
+		shaper(c)
+	}
+	return out, raw
+}
