@@ -10,6 +10,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/delivery"
+	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
@@ -29,6 +30,7 @@ type Config struct {
 	Spool           spool.Options       `koanf:"spool" doc:"The durable queue on this machine's disk."`
 	Policy          policy.Options      `koanf:"policy" doc:"Who may do what."`
 	Broker          localbroker.Options `koanf:",squash"`
+	FileTransfer    upload.Options      `koanf:"file_transfer" doc:"Files from devices, by EMQX's file transfer over MQTT."`
 	Routes          rules.Options       `koanf:"routes" doc:"What goes where, and as what."`
 	Upstreams       map[string]Upstream `koanf:"upstreams" doc:"Where messages go, by names that the routes use."`
 	Streams         delivery.Options    `koanf:"streams" doc:"Files for devices, by AWS IoT's MQTT-based file delivery."`
@@ -147,6 +149,7 @@ func Default() *Config {
 		Spool:           spool.DefaultOptions(),
 		Policy:          policy.DefaultOptions(),
 		Broker:          localbroker.DefaultOptions(),
+		FileTransfer:    upload.DefaultOptions(),
 		Routes:          rules.DefaultOptions(),
 		Upstreams:       map[string]Upstream{},
 		Streams:         delivery.DefaultOptions(),

@@ -48,6 +48,7 @@ type gateway struct {
 	ingest  *bridge.Ingest
 	streams *streams // nil without
 	broker  *localbroker.Broker
+	files   *files // nil: devices cannot send any
 	admin   *telemetry.Server
 	stats   *statusBuilder
 	links   atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
@@ -104,6 +105,9 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.streams, err = g.openStreams(); err != nil {
 		return nil, err
 	}
+	if g.files, err = g.openFiles(); err != nil {
+		return nil, err
+	}
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
 		Ingest: counted{g.ingest, &g.stats.accepted}, Shelf: g.spool, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
 		WillCheck: cfg.Policy.WillCheck, Version: version, Cloud: g.cloudOf, Health: g.health,
@@ -148,6 +152,7 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	}
 	senders.Go(func() error { return fail(g.runClouds(sending)) })
 	front.Go(func() error { return fail(g.broker.Run(ctx)) })
+	front.Go(func() error { return fail(g.files.run(sending)) })
 	if g.admin != nil {
 		front.Go(func() error { return fail(g.admin.Run(sending)) })
 	}
@@ -265,6 +270,7 @@ func (g *gateway) close() error {
 	}
 	g.streams.close()
 	errs = append(errs, closeClouds(g.retired, nil), closeClouds(g.clouds, nil))
+	errs = append(errs, g.files.close())
 	if g.spool != nil {
 		errs = append(errs, g.spool.Close())
 	}

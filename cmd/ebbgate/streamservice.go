@@ -46,7 +46,8 @@ func (g *gateway) openStreams() (*streams, error) {
 }
 
 // families are the services that have topics of the local broker.
-func (g *gateway) families() (out []localbroker.Family) {
+func (g *gateway) families() []localbroker.Family {
+	out := g.files.families()
 	if g.streams != nil {
 		out = append(out, g.streams.service)
 	}

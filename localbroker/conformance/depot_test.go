@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,7 +106,10 @@ func (d *depot) restart() {
 func (d *depot) exported() (files []string) {
 	d.tb.Helper()
 	err := filepath.WalkDir(d.exports, func(path string, e os.DirEntry, err error) error {
-		if err != nil || e.IsDir() || filepath.Ext(path) == ".json" && len(path) > len(".MANIFEST.json") && path[len(path)-len(".MANIFEST.json"):] == ".MANIFEST.json" {
+		if err == nil && e.Name() == "%partial" {
+			return filepath.SkipDir
+		}
+		if err != nil || e.IsDir() || strings.HasSuffix(path, ".MANIFEST.json") {
 			return err
 		}
 		rel, err := filepath.Rel(d.exports, path)

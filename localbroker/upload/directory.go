@@ -23,8 +23,9 @@ type Directory struct {
 	layout layout
 }
 
-// leftovers is where a copy grows; what is there at a start is removed.
-const leftovers = "tmp"
+// leftovers is where a copy grows; what is there at a start is removed. No folder
+// of a client is called so: an id's % is escaped.
+const leftovers = "%partial"
 
 // OpenDirectory makes the folder when it is not there.
 func OpenDirectory(o ExportOptions) (*Directory, error) {

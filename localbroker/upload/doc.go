@@ -17,8 +17,8 @@
 //     at the next start (restore.go), which has every state as it was.
 //   - Memory holds no segment longer than it takes to write it, and of a file
 //     where its segments are: some 100 bytes each, bounded in all.
-//   - fin looks for a path of exact boundaries (coverage.go), reads it once for
-//     the checksums, and puts the verdict on the shelf. That is what its answer
+//   - fin looks for a path of exact boundaries (coverage.go), reads what was not
+//     hashed as it came (prefix.go), and puts the verdict on the shelf. That is what its answer
 //     means with export mode spooled; with direct the file has been exported.
 //   - Export (export.go) hands the file to a [Target], in the order of the fins,
 //     again and again until it is taken. A [Directory] takes a file whose

@@ -2,7 +2,6 @@ package upload
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -252,9 +251,10 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 	return true
 }
 
-// hash reads the pieces in order, and checks each.
+// hash reads the pieces in order that have not been hashed as they came, and
+// checks each.
 func (t *transfer) hash(plan []piece) (*checksum, error) {
-	h := sha256.New()
+	h, plan := t.prefix.begin(plan)
 	var buf []byte
 	for _, p := range plan {
 		if int64(cap(buf)) < p.length {

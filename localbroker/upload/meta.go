@@ -3,6 +3,7 @@ package upload
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"reflect"
@@ -78,7 +79,7 @@ func parseMeta(payload []byte) (*meta, error) {
 }
 
 func isTypeError(err error) bool {
-	_, ok := err.(*json.UnmarshalTypeError)
+	_, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	return ok
 }
 

@@ -33,7 +33,7 @@ type Options struct {
 type ExportOptions struct {
 	Mode     string `koanf:"mode" enum:"spooled,direct" doc:"What success of fin means: spooled (the file is whole, its checksum right, and it is durably queued for export, which is tried until it succeeds) or direct (it has been exported)."`
 	Dir      string `koanf:"dir" doc:"Folder of the finished files; empty: exports in dir."`
-	Layout   string `koanf:"layout" doc:"Path of a file in that folder: emqx (EMQX's, by a hash of client and file id), or a template with ${clientid}, ${fileid} and ${name}, each in a component of its own or part of one, such as ${clientid}/${fileid}/${name}."`
+	Layout   string `koanf:"layout" template:"path" doc:"Path of a file in that folder: emqx (EMQX's, by a hash of client and file id), or a template with ${clientid}, ${fileid} and ${name}, each in a component of its own or part of one, such as ${clientid}/${fileid}/${name}."`
 	ExpireAt string `koanf:"expire_at" enum:"keep,remove" doc:"What becomes of an exported file when the expire_at of its init has passed: keep leaves it, as EMQX does, remove deletes it and its manifest."`
 }
 

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -81,7 +82,7 @@ func (s *Service) coded(f *Fault) error {
 
 // note logs what nobody outside can see: an error of ours.
 func (s *Service) note(client string, f *Fault, err error) {
-	if _, ours := err.(*Fault); !ours && f != errNoSpace {
+	if _, said := errors.AsType[*Fault](err); !said && f != errNoSpace {
 		s.deps.Log.Warn("a file transfer failed", "client", client, "error", err)
 	}
 }

@@ -78,6 +78,7 @@ type transfer struct {
 	end      int64    // of it, of what is written now too
 	charged  int64    // bytes that count
 	segments map[span]stored
+	prefix   prefix
 	users    int // of data
 	writers  int // those of them that append to it
 	saved    bool

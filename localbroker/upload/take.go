@@ -195,6 +195,9 @@ func (s *Service) write(t *transfer, at span, payload []byte) (int64, error) {
 	t.end += at.length
 	s.mu.Unlock()
 	_, err := t.data.WriteAt(payload, place)
+	if err == nil && place == at.offset {
+		t.prefix.add(place, payload)
+	}
 	return place, err
 }
 
@@ -282,6 +285,7 @@ func (s *Service) removeLocked(t *transfer) {
 	if t.gone {
 		return
 	}
+	s.chargeLocked(t, -len(t.segments), -t.charged)
 	t.gone = true
 	keys := make([]string, 0, len(t.segments))
 	for at := range t.segments {
@@ -290,7 +294,6 @@ func (s *Service) removeLocked(t *transfer) {
 	if len(keys) > 0 {
 		s.deps.Shelf.Forget(shelfSegment, keys...)
 	}
-	s.chargeLocked(t, -len(t.segments), -t.charged)
 	t.segments = nil
 	s.countLocked(t, -1)
 	t.users++

@@ -57,9 +57,12 @@ func parseLayout(text string) (layout, error) {
 	}
 	sample := strings.NewReplacer("${clientid}", "c", "${fileid}", "f", "${name}", "n").Replace(text)
 	for component := range strings.SplitSeq(sample, "/") {
-		if component == "" || component == "." || component == ".." || strings.ContainsAny(component, `\:${}`) {
+		if component == "" || component == "." || component == ".." || strings.ContainsAny(component, `\:${}%`) {
 			return nil, fmt.Errorf("%q is not a relative path of names", text)
 		}
+	}
+	if strings.Contains(path.Dir(text), "${name}") {
+		return nil, errors.New("has ${name} in the name of a folder")
 	}
 	return func(f *File) string {
 		return strings.NewReplacer("${clientid}", escape(f.ClientID), "${fileid}", escape(f.FileID), "${name}", f.Name).Replace(text)
@@ -76,5 +79,3 @@ const (
 	// those behind it: it, not the target, is what fails.
 	passOver = 5
 )
-
-var errNothingTaken = errors.New("the target takes nothing")
