@@ -21,7 +21,9 @@ const AcceptedLayout = "2006-01-02T15:04:05.000000000Z"
 //
 // The reserved properties ([PropDevice] and its like) are the gateway's word:
 // those that a device sent are taken away, ours are put at the end. Hops travel
-// in every mode, because a loop must be seen whatever else the route hides.
+// in every mode but [OriginBare], because a loop must be seen whatever else the route
+// hides. Bare leaves out those of a message that comes from a device itself: one that
+// a gateway has counted already keeps its count.
 // Expiry is what the giver said; the sender writes [Delivery].Remaining.
 //
 // The result shares s's bytes where it can: nobody may write to them. It is
@@ -58,10 +60,12 @@ func outgoing(s *Stored) *Message {
 	case OriginEnvelope:
 		// An empty payload deletes what is retained: wrapped, it would not.
 		if len(m.Payload) > 0 || !m.Retain {
-			m.Payload, m.ContentType, m.PayloadFormat = envelope(s), "application/json", 1
+			m.Payload, m.ContentType, m.PayloadFormat = envelope(s, nil), "application/json", 1
 		}
 	}
-	m.User = append(m.User, UserProperty{PropHops, strconv.Itoa(int(s.Hops) + 1)})
+	if s.Receiver.Origin != OriginBare || s.Hops > 0 {
+		m.User = append(m.User, UserProperty{PropHops, strconv.Itoa(int(s.Hops) + 1)})
+	}
 	return m
 }
 
@@ -118,14 +122,15 @@ type wrapped struct {
 	Topic       string          `json:"topic"` // as the device published it
 	ContentType string          `json:"content_type,omitempty"`
 	Encoding    string          `json:"encoding,omitempty"` // "base64" or absent
+	User        UserValues      `json:"user_properties,omitempty"`
 	Payload     json.RawMessage `json:"payload"`
 }
 
-func envelope(s *Stored) []byte {
+func envelope(s *Stored, user UserValues) []byte {
 	id, accepted := s.texts()
 	w := wrapped{
 		Device: s.Device, Thing: s.Thing, ID: id, Accepted: accepted, Clock: s.Quality(),
-		Topic: s.Topic, ContentType: s.ContentType, Payload: s.Payload,
+		Topic: s.Topic, ContentType: s.ContentType, User: user, Payload: s.Payload,
 	}
 	// json.Valid looks at syntax only: JSON that is not UTF-8 is not JSON.
 	if !json.Valid(s.Payload) || !utf8.Valid(s.Payload) {

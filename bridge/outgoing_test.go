@@ -40,6 +40,19 @@ func TestOutgoingCarriesOriginAsUserProperties(t *testing.T) {
 	}
 }
 
+// Bare adds nothing to a device's own message, and does not hide what is counted.
+func TestBareOrigin(t *testing.T) {
+	s := storedFor(OriginBare, "x", UserProperty{"k", "v"}, UserProperty{PropDevice, "someone-else"})
+	if m, want := Outgoing(s), []UserProperty{{"k", "v"}, {PropHops, "3"}}; !reflect.DeepEqual(m.User, want) {
+		t.Errorf("what has passed two gateways has %v, want %v", m.User, want)
+	}
+	s = storedFor(OriginBare, "x", UserProperty{PropHops, "0"})
+	s.Hops = 0
+	if m := Outgoing(s); len(m.User) > 0 || string(m.Payload) != "x" {
+		t.Errorf("a device's own message goes with %v and %q", m.User, m.Payload)
+	}
+}
+
 func TestOutgoingWithoutOriginStillCountsHops(t *testing.T) {
 	m := Outgoing(storedFor(OriginNone, "x", UserProperty{PropID, "forged"}))
 	if want := []UserProperty{{PropHops, "3"}}; !reflect.DeepEqual(m.User, want) {

@@ -44,11 +44,13 @@ type Instant struct {
 // OriginMode is how a route makes the origin travel.
 type OriginMode byte
 
-// The ways of origin. Envelope wraps the payload in JSON.
+// The ways of origin. Envelope wraps the payload in JSON. Bare is none, without
+// even the count of gateways passed.
 const (
 	OriginNone OriginMode = iota
 	OriginUserProperties
 	OriginEnvelope
+	OriginBare
 )
 
 // Receiver is one queue that a record goes to, with what the route made of the

@@ -117,7 +117,3 @@ func ReadShaped(spool Spool) (map[string]Shaped, error) {
 	})
 	return all, err
 }
-
-// Envelope is the payload that [OriginEnvelope] makes of s: JSON around the
-// payload that says where it came from.
-func Envelope(s *Stored) []byte { return envelope(s) }

@@ -187,8 +187,9 @@ type Shaped struct {
 	Drop     bool // what a step cannot read is dropped
 }
 
-// Line makes the route's line, empty.
-func (s Shaped) Line() bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue) }
+// Line makes the route's line, empty. One metered message of its upstream is of
+// unit bytes.
+func (s Shaped) Line(unit int) bridge.Line { return shape.New(s.Steps, s.Drop, s.Queue, unit) }
 
 // Shaped lists the routes with such steps, in the order of the file, and then the
 // same for each thing with a connection of its own.
@@ -239,6 +240,7 @@ func (q qos) of(m *bridge.Message) byte {
 
 var originModes = map[string]bridge.OriginMode{
 	"none": bridge.OriginNone, "user_properties": bridge.OriginUserProperties, "envelope": bridge.OriginEnvelope,
+	"bare": bridge.OriginBare,
 }
 
 // limitsOf are the limits of routed topics. AWS counts slashes only in what

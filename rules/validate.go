@@ -85,7 +85,7 @@ func (v *validation) ups() []parsedUp {
 		if u.KeepLast < 0 || u.KeepLast > MaxKeepLast {
 			v.add(at+"keep_last", fmt.Sprintf("%d is out of range", u.KeepLast), fmt.Sprintf("set it between 1 and %d, or to 0 to keep all", MaxKeepLast))
 		}
-		v.closed(at+"origin", u.Origin, "user_properties", "envelope", "none")
+		v.closed(at+"origin", u.Origin, "user_properties", "envelope", "none", "bare")
 		v.entry(at, u)
 		for _, p := range u.Steps.Validate(shape.Around{TTL: u.TTL, Retain: u.Retain == "keep", KeepLast: u.KeepLast}) {
 			v.add(at+p.Path, p.Text, p.Remedy)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -102,17 +103,13 @@ func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []str
 		r, how := cfg.Routes.Up[at], &p.Treatments[i]
 		how.BasicIngest = billing.IsBasicIngest(r.Topic)
 		how.ClearRetain = r.Retain == "clear"
-		how.NoOrigin = r.Origin == "none"
+		how.NoOrigin = r.Origin == "none" || r.Origin == "bare"
 		if b := r.Steps.Batch; b.Format != "none" {
 			fixed, record, ok := billing.BatchFormat(b.Format, t.MeanPayload())
 			if !ok {
 				notes = append(notes, fmt.Sprintf("route %s: batches of %s are not worked out", r.Name, b.Format))
 			}
-			limit := billing.DefaultUnit * max(1, b.Units)
-			if b.Size > 0 {
-				limit = int(b.Size)
-			}
-			how.Batch = billing.Batch{Limit: limit, Count: b.Count, Age: b.Age, Fixed: fixed, Record: record}
+			how.Batch = billing.Batch{Limit: b.Limit(int(cmp.Or(p.Unit, int64(f.Options.Unit)))), Count: b.Count, Age: b.Age, Fixed: fixed, Record: record}
 		}
 		if r.Steps.Compress != "none" {
 			notes = append(notes, fmt.Sprintf("route %s: what compression saves depends on the payloads, which are not recorded", r.Name))

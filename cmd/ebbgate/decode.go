@@ -28,6 +28,15 @@ type decodeFlags struct {
 	batch string
 }
 
+// decoding is one run of the command.
+type decoding struct {
+	*decodeFlags
+	out    *bufio.Writer
+	errs   io.Writer
+	take   func(shape.Received) error
+	failed int // lines that could not be undone
+}
+
 func newDecodeCommand() *cobra.Command {
 	f := new(decodeFlags)
 	cmd := &cobra.Command{
@@ -40,7 +49,8 @@ each message as a device published it.
 With --input lines each line is one message, either "TOPIC HEX", as written by
 mosquitto_sub -F '%t %x', or a JSON object with topic, payload and properties, as
 written by mosquitto_sub -V 5 -F %J. The first loses the properties: compression is
-recognised by its first bytes, batches other than JSON arrays need --batch. With
+recognised by its first bytes, batches other than JSON arrays need --batch. A line
+that cannot be undone is told on standard error, and the others are undone. With
 --input message each file is one payload.`,
 		Example: `  mosquitto_sub -h broker -t 'dt/#' -F '%t %x' | ebbgate decode
   ebbgate decode --input message --batch ndjson payload.bin`,
@@ -57,36 +67,42 @@ func (f *decodeFlags) run(cmd *cobra.Command, args []string) error {
 	default:
 		return &exitError{exitInvalid, fmt.Errorf("--batch %q is not one of auto, none, json, ndjson, length_prefixed", f.batch)}
 	}
-	read := f.lines
+	c := &decoding{decodeFlags: f, out: bufio.NewWriter(cmd.OutOrStdout()), errs: cmd.ErrOrStderr()}
+	read := c.lines
 	switch f.input {
 	case "lines":
 	case "message":
-		read = f.message
+		read = c.message
 	default:
 		return &exitError{exitInvalid, fmt.Errorf("--input %q is neither lines nor message", f.input)}
 	}
-	out := bufio.NewWriter(cmd.OutOrStdout())
-	enc := json.NewEncoder(out)
+	enc := json.NewEncoder(c.out)
 	enc.SetEscapeHTML(false)
 	d := &shape.Decoder{Batch: f.batch}
-	take := func(m shape.Received) error {
+	c.take = func(m shape.Received) error {
 		return d.Decode(m, func(one shape.Decoded) error { return enc.Encode(one) })
 	}
 	if len(args) == 0 {
 		args = []string{"-"}
 	}
 	for _, name := range args {
-		if err := f.file(cmd, name, func(r io.Reader) error { return read(r, take) }); err != nil {
-			return errors.Join(out.Flush(), fmt.Errorf("%s: %w", name, err))
+		if err := f.file(cmd, name, func(r io.Reader) error { return read(name, r) }); err != nil {
+			return errors.Join(c.out.Flush(), fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	if err := out.Flush(); err != nil {
-		return err
+	return errors.Join(c.out.Flush(), c.verdict(d))
+}
+
+// verdict is what was not undone, in words; nil when all was.
+func (c *decoding) verdict(d *shape.Decoder) error {
+	var failed, missing error
+	if c.failed > 0 {
+		failed = fmt.Errorf("%d lines could not be undone, see above", c.failed)
 	}
 	if n := d.Incomplete(); n > 0 {
-		return fmt.Errorf("parts of %d messages are missing: were all of them received?", n)
+		missing = fmt.Errorf("parts of %d messages are missing: were all of them received?", n)
 	}
-	return nil
+	return errors.Join(failed, missing)
 }
 
 // file opens a file, or standard input for "-".
@@ -102,7 +118,7 @@ func (f *decodeFlags) file(cmd *cobra.Command, name string, fn func(io.Reader) e
 }
 
 // message reads one payload.
-func (f *decodeFlags) message(r io.Reader, take func(shape.Received) error) error {
+func (c *decoding) message(_ string, r io.Reader) error {
 	payload, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
 	if err != nil {
 		return err
@@ -110,27 +126,56 @@ func (f *decodeFlags) message(r io.Reader, take func(shape.Received) error) erro
 	if len(payload) > maxMessage {
 		return fmt.Errorf("it is larger than %d bytes", maxMessage)
 	}
-	return take(shape.Received{Payload: payload})
+	return c.take(shape.Received{Payload: payload})
 }
 
-// lines reads a message a line.
-func (f *decodeFlags) lines(r io.Reader, take func(shape.Received) error) error {
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, maxLine)
-	for n := 1; s.Scan(); n++ {
-		line := bytes.TrimSpace(s.Bytes())
-		if len(line) == 0 {
-			continue
+// lines reads a message a line. What was undone is written before a wait for more:
+// who looks on sees each message when it comes.
+func (c *decoding) lines(name string, r io.Reader) error {
+	in := bufio.NewReaderSize(r, maxLine)
+	for n := 1; ; n++ {
+		line, err := in.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = in.ReadSlice('\n')
 		}
-		m, err := parseReceived(line)
-		if err == nil {
-			err = take(m)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		var wrong error
+		if long {
+			wrong = fmt.Errorf("it is longer than %d bytes", maxLine)
+		} else {
+			wrong = c.line(bytes.TrimSpace(line))
+		}
+		if wrong != nil {
+			if err := c.out.Flush(); err != nil { // nobody reads any more
+				return err
+			}
+			c.failed++
+			_, _ = fmt.Fprintf(c.errs, "%s: line %d: %v\n", name, n, wrong) // the exit code says it as well
+		}
+		if in.Buffered() == 0 {
+			if err := c.out.Flush(); err != nil {
+				return err
+			}
 		}
 		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			return nil
 		}
 	}
-	return s.Err()
+}
+
+// line undoes the message of one line; an empty one has none.
+func (c *decoding) line(line []byte) error {
+	if len(line) == 0 {
+		return nil
+	}
+	m, err := parseReceived(line)
+	if err != nil {
+		return err
+	}
+	return c.take(m)
 }
 
 // parseReceived reads a line of mosquitto_sub.

@@ -127,14 +127,18 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 		out = append(out, bridge.NewShaper(c, g.spool, g.drops, g.health, g.log))
 		raw = append(raw, bridge.RawQueue(c.Queue))
 	}
+	unit := int(g.cfg.Upstreams[name].Billing.Unit)
+	line := func(s rules.Shaped) func() bridge.Line {
+		return func() bridge.Line { return s.Line(unit) }
+	}
 	for _, s := range table {
 		if s.Upstream != name {
 			continue
 		}
-		c := bridge.ShaperConfig{Queue: s.Queue, Line: s.Line}
+		c := bridge.ShaperConfig{Queue: s.Queue, Line: line(s)}
 		for _, products := range left[s.Queue] {
 			_, thing, _ := bridge.OwnedBy(products)
-			shaper(bridge.ShaperConfig{Queue: products, Line: s.For(thing).Line, Last: true})
+			shaper(bridge.ShaperConfig{Queue: products, Line: line(s.For(thing)), Last: true})
 			c.After = append(c.After, bridge.RawQueue(products))
 		}
 		shaper(c)

@@ -153,7 +153,7 @@ func (m *shapeModel) shape(commits int) {
 	resting := make(chan struct{}, 1)
 	sh := bridge.NewShaper(bridge.ShaperConfig{
 		Queue: shapedQueue,
-		Line:  func() bridge.Line { return &restLine{shape.New(m.options, false, shapedQueue), resting} },
+		Line:  func() bridge.Line { return &restLine{shape.New(m.options, false, shapedQueue, shape.Unit), resting} },
 	}, d, m.drops(d), new(bridge.Health), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

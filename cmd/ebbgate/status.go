@@ -160,6 +160,14 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.Ways = append(u.Ways, one)
 	}
 	given := int64(0)
+	// First what waits for steps: what becomes a product meanwhile is seen twice, and
+	// not left out.
+	for _, q := range c.rawQueues {
+		d := b.g.spool.Depth(q)
+		u.Depth += d.Records
+		u.Bytes += d.Bytes
+		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
+	}
 	for _, q := range c.allUpQueues() {
 		given += b.g.spool.Ledger(q.Name).Accepted
 		d := b.g.spool.Depth(q.Name)
@@ -167,12 +175,6 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 		u.Bytes += d.Bytes
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 		u.Dead += b.g.spool.Depth(bridge.DeadQueue(q.Name)).Records
-	}
-	for _, q := range c.rawQueues {
-		d := b.g.spool.Depth(q)
-		u.Depth += d.Records
-		u.Bytes += d.Bytes
-		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
 	}
 	rates, _ := b.rates.LoadOrStore(c.name, new(inOut))
 	r := rates.(*inOut)

@@ -105,6 +105,8 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partPolicy}, b.measureDecisions},
 		{[]string{partPolicyBroker}, b.measurePolicyBroker},
 		{[]string{partCrowd}, b.measureCrowd},
+		{[]string{partSteps}, b.measureSteps},
+		{[]string{partLink}, b.measureLink},
 	} {
 		if !b.wants(p.names...) || ctx.Err() != nil {
 			continue

@@ -22,7 +22,7 @@ listeners:
   - {name: lan, type: tcp, address: %q, profile: aws-edge, auth: anonymous, policies: [devices]}
 routes:
   up:
-    - {name: telemetry, from: "dt/#", upstream: cloud}
+    - {name: telemetry, from: "dt/#", %supstream: cloud}
 upstreams:
   cloud:
     type: mqtt
@@ -57,6 +57,7 @@ type gatewayOptions struct {
 	cloud       string        // where its cloud is, or will be
 	commitDelay time.Duration // spool.commit_delay
 	syncDelay   time.Duration // how much longer each sync takes
+	route       string        // settings of its route, each with a comma behind it
 }
 
 // newGateway writes the configuration of a gateway in a folder of its own below
@@ -73,7 +74,7 @@ func newGateway(binary, dir string, o gatewayOptions) (*gateway, error) {
 	g := &gateway{addr: addrs[0], admin: addrs[1], data: filepath.Join(home, "data")}
 	file := filepath.Join(home, "ebbgate.yaml")
 	g.child = &child{name: "ebbgate", dir: home, argv: append(slowSyncs(o.syncDelay), binary, "run", "--config", file)}
-	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, "mqtt://"+o.cloud, max(o.connections, 1), g.admin)
+	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, o.route, "mqtt://"+o.cloud, max(o.connections, 1), g.admin)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type scale struct {
 	Forwarded   int           `json:"forwarded"`    // messages, as all the following
 	Replayed    int           `json:"replayed"`
 	Spooled     int           `json:"spooled"`
+	Read        int           `json:"read"`   // readings of U5
+	Steps       int           `json:"steps"`  // messages through each step of a route
 	Day         time.Duration `json:"day_ns"` // of which a day's bytes are extrapolated
 }
 
@@ -35,11 +37,11 @@ type scale struct {
 var (
 	whole = scale{
 		Runs: 7, Intake: 3 * time.Second, Paced: 6 * time.Second, Samples: 1000, SlowSamples: 200,
-		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second,
+		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second, Read: 40_000, Steps: 40_000,
 	}
 	quick = scale{
 		Runs: 3, Intake: 1500 * time.Millisecond, Paced: 4 * time.Second, Samples: 300, SlowSamples: 100,
-		Forwarded: 50_000, Replayed: 50_000, Spooled: 100_000, Day: 15 * time.Second,
+		Forwarded: 50_000, Replayed: 50_000, Spooled: 100_000, Day: 15 * time.Second, Read: 10_000, Steps: 8_000,
 	}
 )
 
@@ -60,10 +62,13 @@ const (
 	partPolicyBroker = "policy-broker"
 
 	partCrowd = "crowd"
+
+	partSteps = "u5-steps"
+	partLink  = "u5-link"
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink}
 }
 
 func parseOptions(args []string) (*options, error) {

@@ -74,23 +74,3 @@ func TestParseFieldRefuses(t *testing.T) {
 		}
 	}
 }
-
-// FuzzDecode gives any payload and any field: neither may fail other than by an
-// error.
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"a":[1,{"b":true}]}`), "a[1].b")
-	f.Add([]byte("\xa1\x61a\x01"), "a")
-	f.Fuzz(func(t *testing.T, payload []byte, field string) {
-		v, err := Decode(payload)
-		if err != nil {
-			return
-		}
-		where, err := ParseField(field)
-		if err != nil {
-			return
-		}
-		if n, ok := where.Number(v); ok && (math.IsNaN(n) || math.IsInf(n, 0)) {
-			t.Errorf("%q of %q is %v", field, payload, n)
-		}
-	})
-}

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -11,9 +12,10 @@ import (
 // Bounds of what open batches keep in memory. What would pass them closes the
 // batch that has waited longest; nothing is lost by it but a part of the saving.
 const (
-	maxGroups  = 4096    // open batches of a route
-	maxPlain   = 1 << 20 // bytes of a batch before its compression
-	maxWaiting = 8 << 20 // bytes of all open batches of a route
+	maxGroups  = 4096     // open batches of a route
+	maxPlain   = 1 << 20  // bytes of a batch before its compression
+	maxWaiting = 32 << 20 // bytes of all open batches of a route
+	heldBytes  = 600      // that a message takes besides its payload
 )
 
 // full is how many percent of its limit a compressed batch must have to be sent:
@@ -43,6 +45,7 @@ type groupKey struct {
 	retain bool
 	ttl    time.Duration
 	origin bridge.OriginMode
+	user   string // the devices' user properties: the batch has them for all of its messages
 }
 
 // group is an open batch.
@@ -62,9 +65,9 @@ type element struct {
 	it   *item
 }
 
-func newBatcher(o Batch, c *codec) *batcher {
+func newBatcher(o Batch, c *codec, unit int) *batcher {
 	b := &batcher{
-		framing: framings[o.Format], codec: c, limit: o.limit(), count: o.Count, age: o.Age,
+		framing: framings[o.Format], codec: c, limit: o.Limit(unit), count: o.Count, age: o.Age,
 		groups: map[groupKey]*group{}, next: never,
 	}
 	if b.count == 0 {
@@ -74,7 +77,7 @@ func newBatcher(o Batch, c *codec) *batcher {
 }
 
 func (b *batcher) take(it *item, next func(*item)) {
-	key := groupKey{it.to.Topic, it.to.Retain, it.to.TTL, it.to.Origin}
+	key := groupKey{it.to.Topic, it.to.Retain, it.to.TTL, it.to.Origin, it.propertiesOfBatch()}
 	switch {
 	case it.order == barrier:
 		for len(b.oldest) > 0 {
@@ -89,7 +92,7 @@ func (b *batcher) take(it *item, next func(*item)) {
 		next(it)
 		return
 	}
-	payload, _ := it.enveloped()
+	payload, _ := it.enveloped(true)
 	e := element{b.framing.element(payload), it}
 	g := b.groups[key]
 	if g != nil && g.members+len(it.members) > bridge.MaxMembers {
@@ -117,6 +120,21 @@ func (b *batcher) take(it *item, next func(*item)) {
 	}
 }
 
+// propertiesOfBatch is what tells the user properties of messages apart that are
+// to have them in common: in envelopes each has its own.
+func (it *item) propertiesOfBatch() string {
+	if len(it.rec.User) == 0 || it.to.Origin == bridge.OriginEnvelope {
+		return ""
+	}
+	var out []byte
+	for _, u := range bridge.DeviceProperties(it.rec.User) {
+		out = binary.AppendUvarint(out, uint64(len(u.Key)))
+		out = binary.AppendUvarint(append(out, u.Key...), uint64(len(u.Value)))
+		out = append(out, u.Value...)
+	}
+	return string(out)
+}
+
 // open begins a batch.
 func (b *batcher) open(key groupKey, next func(*item)) *group {
 	if len(b.groups) >= maxGroups {
@@ -135,7 +153,7 @@ func (b *batcher) add(g *group, e element) {
 	g.elements = append(g.elements, e)
 	g.plain += len(e.data)
 	g.members += len(e.it.members)
-	b.waiting += len(e.data)
+	b.waiting += heldBytes + len(e.data)
 	g.due = min(g.due, e.it.rec.Age+b.age, endOf(e.it.rec))
 	b.next = min(b.next, g.due)
 	if g.head.add(e.it) {
@@ -229,7 +247,7 @@ func (b *batcher) remove(g *group) {
 	delete(b.groups, g.key)
 	b.oldest = slices.DeleteFunc(b.oldest, func(o *group) bool { return o == g })
 	for _, e := range g.elements {
-		b.waiting -= len(e.data)
+		b.waiting -= heldBytes + len(e.data)
 	}
 }
 
@@ -273,6 +291,8 @@ func (b *batcher) product(g *group, payload []byte) (*bridge.Record, *bridge.Rec
 	to.QoS = g.head.qos
 	if to.Origin == bridge.OriginEnvelope {
 		to.Origin = bridge.OriginNone // each message has its own
+	} else {
+		rec.User = bridge.DeviceProperties(g.head.first.rec.User) // those of all
 	}
 	if b.codec != nil {
 		b.codec.mark(rec)

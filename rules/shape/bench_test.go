@@ -39,7 +39,7 @@ func BenchmarkStep(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			o := DefaultOptions()
 			c.edit(&o)
-			l := New(o, false, queue)
+			l := New(o, false, queue, Unit)
 			made, units := 0, 0
 			out := func(p *bridge.Product) {
 				for _, r := range p.Records {

@@ -64,7 +64,7 @@ func (c *codec) mark(r *bridge.Record) {
 type compressor struct{ codec *codec }
 
 func (c *compressor) take(it *item, next func(*item)) {
-	payload, wrapped := it.enveloped()
+	payload, wrapped := it.enveloped(false)
 	small := c.codec.compress(payload)
 	if len(small)+len(PropEncoding)+len(c.codec.name) >= len(payload) {
 		next(it)

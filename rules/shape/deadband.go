@@ -2,6 +2,7 @@ package shape
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math"
 	"time"
 
@@ -31,7 +32,8 @@ type deadband struct {
 	Deadband
 	field  payload.Field
 	drop   bool // messages that cannot be read are dropped
-	topics map[source]reported
+	seed   maphash.Seed
+	topics map[uint64]reported // by the hash of a source: topics can be long
 }
 
 // source is one stream of messages: a topic of the devices, under its topic at the
@@ -47,7 +49,7 @@ type reported struct {
 
 func newDeadband(o Deadband, drop bool) *deadband {
 	f, _ := payload.ParseField(o.Field) // Validate has read it
-	return &deadband{Deadband: o, field: f, drop: drop, topics: map[source]reported{}}
+	return &deadband{Deadband: o, field: f, drop: drop, seed: maphash.MakeSeed(), topics: map[uint64]reported{}}
 }
 
 func (d *deadband) take(it *item, next func(*item)) {
@@ -61,7 +63,7 @@ func (d *deadband) take(it *item, next func(*item)) {
 		next(it.unread(d.drop))
 		return
 	}
-	key := sourceOf(it)
+	key := maphash.Comparable(d.seed, sourceOf(it))
 	last, known := d.topics[key]
 	if known && !d.changed(last.value, n) && (d.MaxSilence == 0 || it.rec.Age-last.age < d.MaxSilence) {
 		next(it.kept("deadband"))

@@ -55,7 +55,7 @@ func TestDeadbandOfWhatCannotBeRead(t *testing.T) {
 	for _, drop := range []bool{false, true} {
 		o := DefaultOptions()
 		o.Deadband = Deadband{Field: "v", Absolute: 10}
-		b := &bench{t: t, line: New(o, drop, queue), size: map[bridge.Place]int{}}
+		b := &bench{t: t, line: New(o, drop, queue, Unit), size: map[bridge.Place]int{}}
 		for i, payload := range []string{`{"v":1}`, `{"v":2}`, `no JSON`, `{"w":2}`, `{"v":3}`} {
 			b.give(reading("dt/a", payload, time.Duration(i)))
 		}

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
@@ -9,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
@@ -28,6 +29,9 @@ type Decoder struct {
 	Most int
 
 	assemblies map[bridge.MessageID]*assembly
+	waiting    int                // bytes of all of them
+	lost       int                // of which parts were given up
+	oldest     []bridge.MessageID // of the assemblies, in the order of their first part
 	whole      []bridge.MessageID // the latest that were put together: parts may come twice
 }
 
@@ -47,15 +51,17 @@ type Received struct {
 // Decoded is a message as a device published it, as far as what came says: without
 // an envelope that is its payload and the topic at the receiver.
 type Decoded struct {
-	Device      string          `json:"device,omitempty"`
-	Thing       string          `json:"thing,omitempty"`
-	ID          string          `json:"id,omitempty"`
-	Accepted    string          `json:"accepted,omitempty"`
-	Clock       string          `json:"clock,omitempty"`
-	Topic       string          `json:"topic,omitempty"`
-	ContentType string          `json:"content_type,omitempty"`
-	Encoding    string          `json:"encoding,omitempty"` // base64, when the payload is not JSON
-	Payload     json.RawMessage `json:"payload"`
+	Device      string `json:"device,omitempty"`
+	Thing       string `json:"thing,omitempty"`
+	ID          string `json:"id,omitempty"`
+	Accepted    string `json:"accepted,omitempty"`
+	Clock       string `json:"clock,omitempty"`
+	Topic       string `json:"topic,omitempty"`
+	ContentType string `json:"content_type,omitempty"`
+	Encoding    string `json:"encoding,omitempty"` // base64, when the payload is not JSON
+	// User are the device's own user properties, by name.
+	User    bridge.UserValues `json:"user_properties,omitempty"`
+	Payload json.RawMessage   `json:"payload"`
 }
 
 // Decode undoes one message and gives out what it holds. A part gives out nothing
@@ -76,24 +82,21 @@ func (d *Decoder) Decode(m Received, out func(Decoded) error) error {
 		return err
 	}
 	m.Payload = payload
+	if packed { // ours, and undone
+		m.User = slices.DeleteFunc(slices.Clone(m.User), func(u bridge.UserProperty) bool { return u.Key == PropEncoding })
+	}
 	format := d.format(m)
 	if format == None {
 		return out(opened(m, payload))
 	}
-	elements, err := split(payload, format)
-	if err != nil {
+	if err := split(payload, format, func([]byte) error { return nil }); err != nil {
 		if d.Batch == Auto && m.ContentType == "" && !packed { // it only looked like one
 			return out(opened(m, payload))
 		}
 		return fmt.Errorf("topic %q: not a batch of %s: %w", m.Topic, format, err)
 	}
 	m.ContentType = ""
-	for _, e := range elements {
-		if err := out(opened(m, e)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return split(payload, format, func(e []byte) error { return out(opened(m, e)) })
 }
 
 // decompress undoes the compression that the message names, or that its payload
@@ -172,38 +175,63 @@ func (d *Decoder) format(m Received) string {
 	return None
 }
 
-// split undoes the framing of a batch: it returns the payloads.
-func split(payload []byte, format string) (out [][]byte, err error) {
+// split undoes the framing of a batch, payload by payload: a list of them all would
+// take many times the bytes of the batch.
+func split(payload []byte, format string, each func(payload []byte) error) error {
 	switch format {
 	case JSON:
-		var elements []json.RawMessage
-		if err := json.Unmarshal(payload, &elements); err != nil {
-			return nil, err
-		}
-		for _, e := range elements {
-			out = append(out, plain(e))
-		}
+		return splitArray(payload, each)
 	case NDJSON:
+		n := 0
 		for line := range bytes.Lines(payload) {
+			n++
 			line = bytes.TrimSpace(line)
 			if !json.Valid(line) {
-				return nil, fmt.Errorf("line %d is not JSON", len(out)+1)
+				return fmt.Errorf("line %d is not JSON", n)
 			}
-			out = append(out, plain(line))
+			if err := each(plain(line)); err != nil {
+				return err
+			}
 		}
+		return nil
 	case LengthPrefixed:
-		for len(payload) > 0 {
+		for i := 1; len(payload) > 0; i++ {
 			n, used := binary.Uvarint(payload)
-			if used <= 0 || n > math.MaxInt32 || int(n) > len(payload)-used {
-				return nil, fmt.Errorf("the length of message %d is wrong", len(out)+1)
+			if used <= 0 || n > uint64(len(payload)-used) {
+				return fmt.Errorf("the length of message %d is wrong", i)
 			}
-			out = append(out, payload[used:used+int(n)])
+			if err := each(payload[used : used+int(n)]); err != nil {
+				return err
+			}
 			payload = payload[used+int(n):]
 		}
-	default:
-		return nil, errors.New("no such format")
+		return nil
 	}
-	return out, nil
+	return errors.New("no such format")
+}
+
+// splitArray is split for a JSON array.
+func splitArray(payload []byte, each func(payload []byte) error) error {
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return cmp.Or(err, errors.New("it is no array"))
+	}
+	for dec.More() {
+		var e json.RawMessage
+		if err := dec.Decode(&e); err != nil {
+			return err
+		}
+		if err := each(plain(e)); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the array")
+	}
+	return nil
 }
 
 // plain undoes what an element of a JSON batch is wrapped in, if it is.
@@ -216,10 +244,14 @@ func plain(element []byte) []byte {
 
 // opened takes a message out of its envelope, if it is in one.
 func opened(m Received, payload []byte) Decoded {
+	user := bridge.UserValuesOf(bridge.DeviceProperties(m.User))
 	if d, ok := openEnvelope(payload); ok {
+		if d.User == nil { // they travel beside a message that is alone
+			d.User = user
+		}
 		return d
 	}
-	d := Decoded{Topic: m.Topic, ContentType: m.ContentType}
+	d := Decoded{Topic: m.Topic, ContentType: m.ContentType, User: user}
 	for _, u := range m.User {
 		switch u.Key {
 		case bridge.PropDevice:
@@ -241,6 +273,9 @@ func opened(m Received, payload []byte) Decoded {
 // openEnvelope reads an envelope as [bridge.Envelope] makes it: an object with
 // every key that it always has, and no other than it can have.
 func openEnvelope(payload []byte) (d Decoded, ok bool) {
+	if !names(payload, "accepted") {
+		return d, false
+	}
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	dec.DisallowUnknownFields()
 	if dec.Decode(&d) != nil || dec.More() {

@@ -59,15 +59,20 @@ func wrap(payload []byte) []byte {
 
 // looksWrapped reports whether JSON could be taken for what wrap makes.
 func looksWrapped(payload []byte) bool {
-	if !bytes.Contains(payload, []byte(`base64`)) && !bytes.Contains(payload, []byte(`\u`)) {
-		return false
-	}
 	_, ok := unwrap(payload)
 	return ok
 }
 
+// names reports whether JSON may have a key, which may be written with escapes.
+func names(text []byte, key string) bool {
+	return bytes.Contains(text, []byte(key)) || bytes.Contains(text, []byte(`\u`))
+}
+
 // unwrap undoes wrap.
 func unwrap(element []byte) (payload []byte, ok bool) {
+	if !names(element, "base64") { // as nearly all: to look is cheaper than to read
+		return nil, false
+	}
 	var w map[string]json.RawMessage
 	if json.Unmarshal(element, &w) != nil || len(w) != 1 {
 		return nil, false

@@ -51,7 +51,7 @@ func FuzzBatch(f *testing.F) {
 		o := DefaultOptions()
 		o.Batch.Format, o.Compress = formats[how%3], []string{None, Gzip, Zstd}[how/3%3]
 		o.Batch.Size = 128 << 10
-		b := &bench{t: t, line: New(o, false, queue), size: map[bridge.Place]int{}}
+		b := &bench{t: t, line: New(o, false, queue, Unit), size: map[bridge.Place]int{}}
 		b.give(reading("dt/a", "1", 0))
 		b.give(reading("dt/a", string(payload), 0))
 		b.give(reading("dt/a", "2", 0))

@@ -44,11 +44,11 @@ const never = time.Duration(math.MaxInt64)
 func (it *item) stored() *bridge.Stored { return &bridge.Stored{Record: it.rec, Receiver: it.to} }
 
 // enveloped returns the payload as it travels, and whether an envelope is around
-// it already.
-func (it *item) enveloped() (payload []byte, envelope bool) {
+// it already. Inside another message the envelope holds the user properties, too.
+func (it *item) enveloped(inside bool) (payload []byte, envelope bool) {
 	// An empty payload that is retained deletes: wrapped, it would not.
 	if it.to.Origin == bridge.OriginEnvelope && (len(it.rec.Payload) > 0 || !it.to.Retain) {
-		return bridge.Envelope(it.stored()), true
+		return bridge.Envelope(it.stored(), inside), true
 	}
 	return it.rec.Payload, false
 }

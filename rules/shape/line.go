@@ -14,8 +14,9 @@ type line struct {
 }
 
 // New makes the line of a route, empty. Products go to queue. With drop, messages
-// that a step would have to read and cannot are dropped.
-func New(o Options, drop bool, queue string) bridge.Line {
+// that a step would have to read and cannot are dropped. One metered message is of
+// unit bytes; 0 is [Unit].
+func New(o Options, drop bool, queue string, unit int) bridge.Line {
 	l := &line{queue: queue, split: int(o.Split)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
@@ -25,7 +26,7 @@ func New(o Options, drop bool, queue string) bridge.Line {
 	}
 	switch {
 	case o.Batch.on():
-		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress)))
+		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), unit))
 	case o.Compress != None:
 		l.steps = append(l.steps, &compressor{newCodec(o.Compress)})
 	}
@@ -77,7 +78,7 @@ func (l *line) tooLarge(it *item) bool {
 	if len(it.rec.Payload) <= l.split/2 { // in base64 and an envelope it is not twice as large
 		return false
 	}
-	payload, _ := it.enveloped()
+	payload, _ := it.enveloped(false)
 	return len(payload) > l.split
 }
 

@@ -30,7 +30,7 @@ func on(t testing.TB, edit func(*Options)) *bench {
 	if ps := o.Validate(Around{}); len(ps) > 0 {
 		t.Fatalf("the options are wrong: %v", ps)
 	}
-	return &bench{t: t, line: New(o, false, queue), size: map[bridge.Place]int{}}
+	return &bench{t: t, line: New(o, false, queue, Unit), size: map[bridge.Place]int{}}
 }
 
 // reading is a record as it waits in a raw queue.

@@ -25,7 +25,7 @@ type Options struct {
 type Batch struct {
 	Format string        `koanf:"format" enum:"none,json,ndjson,length_prefixed" doc:"How the messages stand in a batch: json is one array, ndjson a JSON value a line, length_prefixed each payload after its length as a varint; none makes no batches."`
 	Size   bridge.Size   `koanf:"size" doc:"Most bytes that AWS meters of a batch, its topic and properties included, 128B to 128KiB; 0 is what units say."`
-	Units  int           `koanf:"units" min:"0" max:"25" doc:"Most metered messages of 5,120 bytes that a batch costs, 0 to 25; 0 is what size says. With both at 0 a batch costs one."`
+	Units  int           `koanf:"units" min:"0" max:"25" doc:"Most metered messages that a batch costs, each of the upstream's billing.unit bytes, 0 to 25; 0 is what size says. With both at 0 a batch costs one."`
 	Count  int           `koanf:"count" min:"0" max:"2048" doc:"Most messages in a batch, 0 to 2048; 0 is as many as fit."`
 	Age    time.Duration `koanf:"age" doc:"How long a message waits for others, 100ms to 24h."`
 }
@@ -71,16 +71,16 @@ func (o Options) Reads() bool { return o.Deadband.on() || o.Window.on() }
 
 func (b Batch) on() bool { return b.Format != None }
 
-// limit is the metered size that a batch keeps.
-func (b Batch) limit() int {
-	switch {
-	case b.Size > 0:
+// Limit is the metered size that a batch keeps where one metered message is of
+// unit bytes; 0 is [Unit].
+func (b Batch) Limit(unit int) int {
+	if b.Size > 0 {
 		return int(b.Size)
-	case b.Units > 0:
-		return b.Units * Unit
-	default:
-		return Unit
 	}
+	if unit <= 0 {
+		unit = Unit
+	}
+	return min(max(max(b.Units, 1)*unit, minBatchSize), maxPayload)
 }
 
 // Around is what a route says besides its steps, and what they must fit.
@@ -122,7 +122,7 @@ func (o Options) Validate(r Around) []bridge.Problem {
 		}
 		v.add(path, "does not go with keep_last: a batch or a part that is replaced takes messages with it that nothing replaces", "take keep_last out, or give the states that it is for a route of their own")
 	}
-	if int(o.Split) > 0 && o.Batch.on() && int(o.Split) < o.Batch.limit() {
+	if int(o.Split) > 0 && o.Batch.on() && int(o.Split) < o.Batch.Limit(0) {
 		v.add("split", fmt.Sprintf("%v is below the size of a batch: every full batch would be cut again", o.Split), "write more than the batch's size, such as 128KiB")
 	}
 	return v.problems

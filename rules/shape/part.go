@@ -91,7 +91,7 @@ func parsePart(b []byte) (p *part, ok bool, err error) {
 func parts(rec *bridge.Record, limit int) []*bridge.Record {
 	to := &rec.Receivers[0]
 	if to.Origin == bridge.OriginEnvelope {
-		rec.Payload, rec.ContentType = bridge.Envelope(&bridge.Stored{Record: rec, Receiver: to}), typeJSON
+		rec.Payload, rec.ContentType = bridge.Envelope(&bridge.Stored{Record: rec, Receiver: to}, false), typeJSON
 		to.Origin = bridge.OriginNone
 	}
 	p := part{
@@ -144,7 +144,8 @@ type assembly struct {
 	bytes   int
 }
 
-// maxAssemblies bounds the messages that a decoder puts together at a time.
+// maxAssemblies bounds the messages that a decoder puts together at a time, besides
+// their bytes: with more the one that began first is given up.
 const maxAssemblies = 256
 
 // assemble takes a part. It returns the whole when this was the last.
@@ -154,9 +155,6 @@ func (d *Decoder) assemble(m Received, p *part) (*Received, error) {
 		if slices.Contains(d.whole, p.id) {
 			return nil, nil
 		}
-		if len(d.assemblies) >= maxAssemblies {
-			return nil, fmt.Errorf("topic %q: parts of more than %d messages are incomplete", m.Topic, maxAssemblies)
-		}
 		if p.whole > d.most() {
 			return nil, fmt.Errorf("topic %q: a message in parts: %w: more than %d bytes", m.Topic, errTooLarge, d.most())
 		}
@@ -164,7 +162,7 @@ func (d *Decoder) assemble(m Received, p *part) (*Received, error) {
 		if d.assemblies == nil {
 			d.assemblies = map[bridge.MessageID]*assembly{}
 		}
-		d.assemblies[p.id] = a
+		d.assemblies[p.id], d.oldest = a, append(d.oldest, p.id)
 	}
 	if p.count != len(a.got) || p.whole != a.first.whole || p.sum != a.first.sum {
 		return nil, fmt.Errorf("topic %q: parts of message %s contradict each other", m.Topic, p.id)
@@ -177,10 +175,15 @@ func (d *Decoder) assemble(m Received, p *part) (*Received, error) {
 	}
 	a.got[p.index] = append([]byte{}, p.data...)
 	a.bytes += len(p.data)
+	d.waiting += len(p.data)
 	if a.missing--; a.missing > 0 {
+		for len(d.assemblies) > maxAssemblies || d.waiting > d.most() {
+			d.lost++
+			d.forget(d.oldest[0])
+		}
 		return nil, nil
 	}
-	delete(d.assemblies, p.id)
+	d.forget(p.id)
 	if d.whole = append(d.whole, p.id); len(d.whole) > maxAssemblies {
 		d.whole = d.whole[1:]
 	}
@@ -197,5 +200,12 @@ func (d *Decoder) assemble(m Received, p *part) (*Received, error) {
 	return whole, nil
 }
 
+// forget ends an assembly.
+func (d *Decoder) forget(id bridge.MessageID) {
+	d.waiting -= d.assemblies[id].bytes
+	delete(d.assemblies, id)
+	d.oldest = slices.DeleteFunc(d.oldest, func(o bridge.MessageID) bool { return o == id })
+}
+
 // Incomplete is how many messages have parts that never came.
-func (d *Decoder) Incomplete() int { return len(d.assemblies) }
+func (d *Decoder) Incomplete() int { return len(d.assemblies) + d.lost }

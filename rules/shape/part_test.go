@@ -114,3 +114,34 @@ func TestPartsThatAreWrong(t *testing.T) {
 		t.Errorf("above the bound: %v", err)
 	}
 }
+
+// Parts that never come take no memory for ever: with too many, or too large, the
+// message that began first is given up, and counted.
+func TestPartsThatNeverCome(t *testing.T) {
+	d := Decoder{Batch: Auto, Most: 100_000}
+	none := func(Decoded) error { t.Error("something came out"); return nil }
+	b := on(t, func(o *Options) { o.Split = 1 << 10 })
+	const messages = 2 * maxAssemblies
+	var last []*bridge.Record
+	for range messages {
+		last = b.give(reading("dt/a", large(3000), 0))[0].Records
+		if err := d.Decode(received(last[0]), none); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(d.assemblies); n > maxAssemblies || d.waiting > d.Most || len(d.oldest) != n {
+		t.Errorf("%d messages of %d bytes wait", n, d.waiting)
+	}
+	if d.Incomplete() != messages {
+		t.Errorf("%d messages are said to be incomplete, want %d", d.Incomplete(), messages)
+	}
+	whole := 0
+	for _, r := range last[1:] {
+		if err := d.Decode(received(r), func(Decoded) error { whole++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole != 1 {
+		t.Error("the last message did not come whole")
+	}
+}

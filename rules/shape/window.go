@@ -47,6 +47,7 @@ type windower struct {
 	raw    string
 	open   map[source][]*window
 	count  int
+	held   int           // bytes of their topics
 	next   time.Duration // none ends before
 }
 
@@ -85,7 +86,7 @@ func (w *windower) take(it *item, next func(*item)) {
 	key := sourceOf(it)
 	at := w.find(key, it.rec.Age)
 	if at == nil {
-		if w.count >= maxGroups { // more topics than can be summed up go as they are
+		if w.count >= maxGroups || w.held > maxWaiting { // more topics than can be summed up go as they are
 			next(it)
 			return
 		}
@@ -98,7 +99,9 @@ func (w *windower) take(it *item, next func(*item)) {
 // join makes an item a member of a window.
 func (w *windower) join(at *window, it *item, next func(*item)) {
 	if at.first == nil {
-		at.first, at.device = it, it.rec.Device
+		rec := *it.rec
+		rec.Payload, rec.Properties = nil, bridge.Properties{} // summed up: it need not be kept
+		at.first, at.device = &item{rec: &rec, to: it.to}, rec.Device
 	} else if at.device != it.rec.Device {
 		at.device = several
 	}
@@ -137,6 +140,7 @@ func (w *windower) begin(key source, it *item) *window {
 
 func (w *windower) push(key source, x *window) *window {
 	w.open[key] = append(w.open[key], x)
+	w.held += len(key.topic) + len(key.to)
 	w.next = min(w.next, x.sum.End+windowGrace)
 	w.count++
 	return x
@@ -205,6 +209,7 @@ func (w *windower) ripe(now time.Duration, next func(*item)) time.Duration {
 			default:
 				next(w.product(x))
 				w.count--
+				w.held -= len(key.topic) + len(key.to)
 				continue
 			}
 			left = append(left, x)

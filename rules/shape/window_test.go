@@ -212,7 +212,7 @@ func TestPartWithoutAWindow(t *testing.T) {
 	part.ContentType = typePartial
 	o := DefaultOptions()
 	o.Deadband.Field = "v"
-	b := &bench{t: t, line: New(o, true, queue), size: map[bridge.Place]int{}}
+	b := &bench{t: t, line: New(o, true, queue, Unit), size: map[bridge.Place]int{}}
 	b.line.Take(part, func(p *bridge.Product) { b.out = append(b.out, p) })
 	if got := b.sent(); !slices.Equal(got, []string{`{"count":256}`}) {
 		t.Errorf("sent %q", got)

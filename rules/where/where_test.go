@@ -121,16 +121,3 @@ func BenchmarkHolds(b *testing.B) {
 		})
 	}
 }
-
-// FuzzHolds gives a condition that looks everywhere any payload and topic.
-func FuzzHolds(f *testing.F) {
-	c, err := Compile(`payload.a.b > 1 || payload["c"][0] == "x" || levels[1] == topic || properties["k"] == "v" && size > 3`)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add("dt/a", []byte(`{"a":{"b":2}}`))
-	f.Add("", []byte("\xa1\x61c\x81\x61x"))
-	f.Fuzz(func(_ *testing.T, topic string, payload []byte) {
-		_, _ = c.Holds(Message{Message: &bridge.Message{Topic: topic, Payload: payload}})
-	})
-}

@@ -20,6 +20,8 @@ type publish struct {
 	props  int    // bytes of the properties
 	body   int    // bytes behind the header
 	v3     bool   // MQTT 3.1.1: no properties
+	alias  uint16 // number of the topic; 0: none
+	bare   bool   // the number goes without the topic
 }
 
 func publishOf(m *bridge.Message, expiry uint32, v3 bool) publish {
@@ -56,6 +58,16 @@ func publishOf(m *bridge.Message, expiry uint32, v3 bool) publish {
 	return p
 }
 
+// numbered gives the topic's number, which goes with the topic or in place of it.
+func (p *publish) numbered(alias uint16, bare bool) {
+	p.body -= digits(p.props) + p.props
+	p.alias, p.bare, p.props = alias, bare, p.props+aliasSize
+	p.body += digits(p.props) + p.props
+	if bare {
+		p.body -= len(p.Topic)
+	}
+}
+
 // size is the bytes of the packet on the wire.
 func (p *publish) size() int { return 1 + digits(p.body) + p.body }
 
@@ -70,7 +82,11 @@ func (p *publish) append(out []byte, id uint16) []byte {
 		first |= 1
 	}
 	out = appendLength(append(out, first), p.body)
-	out = appendString(out, p.Topic)
+	if p.bare {
+		out = appendString(out, "")
+	} else {
+		out = appendString(out, p.Topic)
+	}
 	if p.QoS > 0 {
 		out = append(out, byte(id>>8), byte(id))
 	}
@@ -78,6 +94,9 @@ func (p *publish) append(out []byte, id uint16) []byte {
 		return append(out, p.Payload...)
 	}
 	out = appendLength(out, p.props)
+	if p.alias != 0 {
+		out = binary.BigEndian.AppendUint16(append(out, packets.PropTopicAlias), p.alias)
+	}
 	if p.PayloadFormat != 0 {
 		out = append(out, packets.PropPayloadFormat, p.PayloadFormat)
 	}

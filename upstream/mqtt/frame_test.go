@@ -90,6 +90,12 @@ func FuzzPublish(f *testing.F) {
 			User: []bridge.UserProperty{{Key: key, Value: value}},
 		}}
 		p := publishOf(m, expiry, false)
+		if alias := uint16(len(payload)); alias > 0 && topic != "" { // with a number, and with it alone
+			p.numbered(alias, alias%2 == 0)
+			if p.bare {
+				topic = ""
+			}
+		}
 		wire := p.append(nil, 7)
 		if got := p.size(); got != len(wire) {
 			t.Fatalf("size %d of a packet of %d bytes", got, len(wire))

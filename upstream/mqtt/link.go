@@ -18,6 +18,7 @@ import (
 type link struct {
 	c        *conn
 	window   *window
+	aliases  *aliases      // nil: the broker takes none
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(p *packets.Publish, size int)
 	finished func(error)   // called once, when everything is reported
@@ -79,6 +80,7 @@ func (l *link) send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 		l.used.Store(int64(time.Since(l.c.epoch)))
 	}
 	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
+	tells := l.aliases.shorten(&p)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
 		if l.c.reason() != nil {
@@ -99,6 +101,9 @@ func (l *link) send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 			}
 		}
 	}
+	if tells != nil {
+		report = tells.told(report)
+	}
 	var err error
 	if !now {
 		err = l.pace(ctx, size)
@@ -109,6 +114,9 @@ func (l *link) send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	if err != nil && id != 0 {
 		l.window.giveBack(id)
 		l.leave()
+	}
+	if err != nil && tells != nil {
+		tells.state.Store(aliasNew)
 	}
 	return err
 }

@@ -39,6 +39,7 @@ type server struct {
 	maximumPacket  int // bytes; 0: no limit
 	maximumQoS     byte
 	noRetain       bool
+	aliases        int // topic aliases that it takes
 	sessionPresent bool
 	v3             bool // it speaks MQTT 3.1.1
 }
@@ -57,6 +58,9 @@ func serverOf(ca *packets.Connack) server {
 	}
 	if p.MaximumQOS != nil {
 		s.maximumQoS = *p.MaximumQOS
+	}
+	if p.TopicAliasMaximum != nil {
+		s.aliases = int(*p.TopicAliasMaximum)
 	}
 	s.noRetain = p.RetainAvailable != nil && *p.RetainAvailable == 0
 	return s

@@ -30,6 +30,7 @@ type Uplink struct {
 	mu      sync.Mutex // held while connecting: one connection per client id
 	backoff *upstream.Backoff
 	link    *link
+	spelled bool // the broker has quarrelled with topic aliases: every topic is spelled out
 }
 
 var _ bridge.Sender = (*Uplink)(nil)
@@ -129,11 +130,17 @@ func (u *Uplink) begin(c *conn) *link {
 			}
 		},
 	}
+	if !u.spelled {
+		l.aliases = newAliases(c.server.aliases)
+	}
 	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
 		counted.Closed()
 		if throttled(err, c.bucket.Busy()) {
 			c.bucket.Throttled()
+		}
+		if d, ok := errors.AsType[*DisconnectedError](err); ok && d.Code == packets.DisconnectTopicAliasInvalid {
+			u.spelled = true // before done is closed, so before the next link
 		}
 		u.dialer.left(c, err)
 		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed) || errors.Is(err, ErrIdle)) // before done is closed, so before the next Wait
