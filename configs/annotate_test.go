@@ -184,6 +184,7 @@ func completed(t *testing.T, dir string) *Config {
 	plain := Default()
 	plain.Gateway = cfg.Gateway
 	plain.Spool.Dir = filepath.Join(dir, plain.Spool.Dir)
+	plain.Streams.Dir = filepath.Join(dir, plain.Streams.Dir)
 	plain.FileTransfer.Dir = filepath.Join(plain.Spool.Dir, "files")
 	plain.FileTransfer.Export.Dir = filepath.Join(plain.FileTransfer.Dir, "exports")
 	plain.Policy.Things, plain.Policy.Policies = filepath.Join(dir, plain.Policy.Things), filepath.Join(dir, plain.Policy.Policies)

@@ -137,7 +137,7 @@ func TestEveryCodeHasABadFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes := []string{"spool", "policy", "broker", "routes", "upstream", "billing", "file-transfer"}
+	codes := []string{"spool", "policy", "broker", "routes", "streams", "upstream", "billing", "file-transfer"}
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "code") {
 			code, _ := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)

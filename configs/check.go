@@ -39,6 +39,9 @@ func (c *check) identity(hostname func() (string, error)) {
 		}
 		c.config.Upstreams[name] = u
 	}
+	if s := &c.config.Streams.Cloud; s.Upstream != "" && s.Thing == "" {
+		s.Thing = strings.ReplaceAll(g.ID, ".", "-") // no thing's name has a dot
+	}
 }
 
 func validID(s string) bool {
@@ -74,6 +77,7 @@ func (c *check) files(dir string) {
 	}
 	c.own()
 	c.file(dir, fileKey{path: "spool.dir", value: &cfg.Spool.Dir, folder: true, made: true})
+	c.file(dir, fileKey{path: "streams.dir", value: &cfg.Streams.Dir, folder: true, made: true})
 	c.transferFolders(dir)
 	c.file(dir, fileKey{path: "policy.things", value: &cfg.Policy.Things})
 	c.file(dir, fileKey{path: "policy.policies", value: &cfg.Policy.Policies, folder: true})
@@ -118,6 +122,7 @@ func (c *check) packages() {
 	c.under("", "broker", cfg.Broker.Validate())
 	c.under("file_transfer", "file-transfer", cfg.FileTransfer.Validate())
 	c.under("routes", "routes", cfg.Routes.Validate())
+	c.under("streams", "streams", cfg.Streams.Validate())
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		u, at := cfg.Upstreams[name], "upstreams."+name
 		if u.Type == TypeSandbox && u.MQTT.Endpoint == "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker"
+	"github.com/ebbgate/ebbgate/localbroker/delivery"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
@@ -32,6 +33,7 @@ type Config struct {
 	FileTransfer    upload.Options      `koanf:"file_transfer" doc:"Files from devices, by EMQX's file transfer over MQTT."`
 	Routes          rules.Options       `koanf:"routes" doc:"What goes where, and as what."`
 	Upstreams       map[string]Upstream `koanf:"upstreams" doc:"Where messages go, by names that the routes use."`
+	Streams         delivery.Options    `koanf:"streams" doc:"Files for devices, by AWS IoT's MQTT-based file delivery."`
 	Admin           Admin               `koanf:"admin" doc:"The port for health and metrics."`
 	Log             Log                 `koanf:"log" doc:"What the gateway writes to standard error."`
 	ShutdownTimeout time.Duration       `koanf:"shutdown_timeout" doc:"How long a stop waits for what is in flight, 0s to 10m; nothing is lost when it is short."`
@@ -152,6 +154,7 @@ func Default() *Config {
 		FileTransfer:    upload.DefaultOptions(),
 		Routes:          rules.DefaultOptions(),
 		Upstreams:       map[string]Upstream{},
+		Streams:         delivery.DefaultOptions(),
 		Admin:           Admin{Address: "127.0.0.1:9883"},
 		Log:             Log{Format: "text", Level: "info"},
 		ShutdownTimeout: 10 * time.Second,

@@ -53,6 +53,8 @@ func (c *check) routes() {
 			c.complain(path, codeOneWay, quote(name)+" is published to over HTTPS, which brings nothing back", "use an endpoint with mqtts:// or wss://, or another upstream for this")
 		}
 	}
+	look("streams.cloud.upstream", c.config.Streams.Cloud.Upstream)
+	receives("streams.cloud.upstream", c.config.Streams.Cloud.Upstream)
 	look("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	receives("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
@@ -76,7 +78,7 @@ func (c *check) clientIDs() {
 		if u.MQTT.Endpoint == "" {
 			continue
 		}
-		for _, id := range []string{u.MQTT.ClientID, u.MQTT.ClientID + "-down"} {
+		for _, id := range []string{u.MQTT.ClientID, u.MQTT.ClientID + "-down", u.MQTT.ClientID + "-streams"} {
 			if other, twice := taken[u.MQTT.Endpoint+" "+id]; twice {
 				c.complain("upstreams."+name+".client_id", codeClientID,
 					fmt.Sprintf("%s is also the client id of upstream %s at %s: the two connections would close each other", quote(id), other, u.MQTT.Endpoint),
@@ -86,6 +88,7 @@ func (c *check) clientIDs() {
 		}
 		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID] = name
 		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID+"-down"] = name
+		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID+"-streams"] = name
 	}
 }
 

@@ -17,6 +17,8 @@ func (g *gateway) adminRoutes() telemetry.Routes {
 		"GET /api/v1/ledger": billing.Export(g.spool),
 		"POST /api/v1/spool": spoolHandler{g},
 
+		"POST /api/v1/streams/{id}/prefetch": prefetchHandler{g},
+
 		"GET /api/v1/policy/log":      g.asked,
 		"POST /api/v1/policy/dry-run": decisions.DryRunHandler{Log: g.asked, Load: g.candidate, Standing: g.broker.Standing},
 	}

@@ -34,6 +34,7 @@ type cloud struct {
 	shapers    []*bridge.Shaper
 	rawQueues  []string       // what waits for the shapers
 	downlink   *mqtt.Downlink // nil without routes down
+	talk       *mqtt.Talk     // about streams; nil for none
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
 	gate       *metered.Gate // nil for a link that may carry anything at any time
@@ -230,6 +231,9 @@ func (g *gateway) runClouds(ctx context.Context) error {
 			}
 			if c.down != nil {
 				group.Go(func() error { return c.down.Run(round) })
+			}
+			if c.talk != nil {
+				group.Go(func() error { return c.talk.Run(round) })
 			}
 		}
 		select {

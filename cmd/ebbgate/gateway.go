@@ -46,6 +46,7 @@ type gateway struct {
 	router  *rules.Router
 	budgets *budgets // between ingest and router
 	ingest  *bridge.Ingest
+	streams *streams // nil without
 	broker  *localbroker.Broker
 	files   *files // nil: devices cannot send any
 	admin   *telemetry.Server
@@ -104,17 +105,22 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.ingest.Trust(bridge.Behind{Gateways: cfg.Gateway.Behind})
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
+	if g.streams, err = g.openStreams(); err != nil {
+		return nil, err
+	}
 	if g.files, err = g.openFiles(); err != nil {
 		return nil, err
 	}
 	g.broker, err = localbroker.New(cfg.Broker, localbroker.Deps{
 		Ingest: counted{g.ingest, &g.stats.accepted}, Shelf: g.spool, Identities: g.engine, Authorizer: g.asked, DropLog: g.drops, Log: log,
-		WillCheck: cfg.Policy.WillCheck, Version: version, Cloud: g.cloudOf, Health: g.health, Families: g.files.families(),
-		Events: localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
+		WillCheck: cfg.Policy.WillCheck, Version: version, Cloud: g.cloudOf, Health: g.health,
+		Families: g.families(),
+		Events:   localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
 	if err != nil {
 		return nil, err
 	}
+	g.streams.reach(g.broker)
 	g.broker.PassThrough(passThrough(cfg.Routes.PassThrough))
 	if g.clouds, err = g.openClouds(); err != nil {
 		return nil, err
@@ -270,6 +276,7 @@ func (g *gateway) close() error {
 	if g.admin != nil {
 		errs = append(errs, g.admin.Close())
 	}
+	g.streams.close()
 	errs = append(errs, closeClouds(g.retired, nil), closeClouds(g.clouds, nil))
 	errs = append(errs, g.files.close())
 	if g.spool != nil {

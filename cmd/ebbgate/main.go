@@ -117,7 +117,7 @@ process; 4 the upstream refuses the login.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newDropsCommand(), newBillCommand(), newUserCommand(), newPolicyCommand(), newDecodeCommand(), newDemoCommand(), newSandboxCommand())
+	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newDropsCommand(), newBillCommand(), newUserCommand(), newStreamsCommand(), newPolicyCommand(), newDecodeCommand(), newDemoCommand(), newSandboxCommand())
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(groupUsage(root))
 	groups(root)

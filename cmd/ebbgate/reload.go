@@ -177,6 +177,8 @@ func needsRestart(old, new *configs.Config) string {
 		return "admin"
 	case old.Log != new.Log:
 		return "log"
+	case old.Streams != new.Streams:
+		return "streams"
 	case !reflect.DeepEqual(old.Gateway, new.Gateway):
 		return "gateway"
 	case !reflect.DeepEqual(billingOf(old), billingOf(new)):

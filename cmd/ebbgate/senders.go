@@ -73,9 +73,9 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	for _, s := range g.table.Subscriptions(name) {
 		filters = append(filters, s.Filter)
 	}
+	u.MQTT = o
+	first := g.legs(name, u, shared.Gate)[0]
 	if len(filters) > 0 {
-		u.MQTT = o
-		first := g.legs(name, u, shared.Gate)[0]
 		c.downlink = mqtt.NewDownlink(first.MQTT, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
 		shared.Elsewhere = c.elsewhere
 		c.downlink.Share(shared)
@@ -86,6 +86,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			c.downlink.Choose(first.ways, first.known)
 		}
 	}
+	c.talk = g.openTalk(name, o.ClientID, first, shared, log, hooks)
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
 		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},

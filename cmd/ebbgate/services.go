@@ -42,6 +42,7 @@ func passThrough(o rules.PassThroughOptions) *localbroker.PassThrough {
 // answers, and reports whether it was such a one. done comes when it is metered;
 // that it could not be costs the bill a message, and the device nothing.
 func (g *gateway) answered(name string, m *bridge.Message, wire int, done func(error)) bool {
+	g.overhear(m)
 	if name != g.router.Table().PassThrough() || !g.broker.Answer(m) {
 		return false
 	}

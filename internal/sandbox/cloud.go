@@ -52,6 +52,7 @@ type Cloud struct {
 	door     *door // may be nil
 	broker   *localbroker.Broker
 	arrivals *Arrivals
+	streams  *Streams
 	drops    *bridge.DropLog
 }
 
@@ -64,7 +65,7 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 	if o.Identify == nil {
 		o.Identify = func([]byte) (string, uint64, bool) { return "", 0, false }
 	}
-	c := &Cloud{arrivals: NewArrivals(o.Identify, o.Units), drops: &bridge.DropLog{}}
+	c := &Cloud{arrivals: NewArrivals(o.Identify, o.Units), streams: newStreams(), drops: &bridge.DropLog{}}
 	l := localbroker.DefaultListenerOf("aws")
 	l.Name, l.Address = listenerName, "127.0.0.1:0"
 	if o.NoGate {
@@ -93,10 +94,12 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 	var err error
 	c.broker, err = localbroker.New(options, localbroker.Deps{
 		Ingest: c.arrivals, Shelf: c.arrivals.shelf, Identities: o.Identities, Authorizer: o.Authorizer, DropLog: c.drops, Log: log,
+		Families: []localbroker.Family{c.streams},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
+	c.streams.broker = c.broker
 	if err := c.broker.Listen(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
@@ -116,6 +119,7 @@ func Open(o Options, log *slog.Logger) (*Cloud, error) {
 
 // Run serves until ctx ends.
 func (c *Cloud) Run(ctx context.Context) error {
+	defer c.streams.wait()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.broker.Run(ctx) })
 	if c.gate != nil {
@@ -160,6 +164,9 @@ func (c *Cloud) Gate() *Gate { return c.gate }
 
 // Arrivals is what has reached the cloud.
 func (c *Cloud) Arrivals() *Arrivals { return c.arrivals }
+
+// Streams are the files that the cloud delivers.
+func (c *Cloud) Streams() *Streams { return c.streams }
 
 // Discarded is what the cloud's limits refused, by reason.
 func (c *Cloud) Discarded() []bridge.Drops { return c.drops.All() }

@@ -5,7 +5,8 @@
 //     refuse, and says nothing to either side about it.
 //   - [Arrivals] is what arrived: sets of message ids, their order by first
 //     arrival, duplicates and units; bits, not copies.
-//   - [Cloud] is both around a localbroker in profile "aws".
+//   - [Streams] delivers files, by its own reading of AWS's protocol.
+//   - [Cloud] is all of them around a localbroker in profile "aws".
 //
 // It stands in for the cloud in the demo and in tests, and with policies and
 // certificates for AWS where devices are tested (ebbgate sandbox). A gateway uses

@@ -31,6 +31,7 @@ type fileCase struct {
 // protocols are the beds that cases of a protocol run in.
 var protocols = map[string]func(*testing.T, *fileCase) caseBed{
 	"emqx": func(t *testing.T, c *fileCase) caseBed { return newUploadBed(t, c) },
+	"aws":  func(t *testing.T, c *fileCase) caseBed { return newStreamBed(t, c) },
 }
 
 // caseBed carries the steps of one case out, and looks at what came of them.

@@ -44,8 +44,10 @@ type Downlink struct {
 	handler Handler
 	health  *health
 	backoff *upstream.Backoff
-	live    atomic.Pointer[conn] // the latest connection; for Refresh
-	renew   bool                 // the next session must be subscribed to, present or not
+	renew   bool // the next session must be subscribed to, present or not
+
+	live       atomic.Pointer[conn] // the latest connection; for Refresh
+	subscribed atomic.Pointer[conn] // while it is there and subscribed; for Talk
 }
 
 // NewDownlink makes a receiver from valid options. clientID is the one to use,
@@ -119,6 +121,8 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
 	}
+	d.subscribed.Store(c)
+	defer d.subscribed.Store(nil)
 	retry := time.NewTicker(refusedRetry)
 	defer retry.Stop()
 	for {

@@ -1,0 +1,223 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// Cloud is the streams of AWS, fetched when a device asks for them and kept in a
+// cache. It describes a stream now and then, fetches by that version, and learns
+// by a VersionMismatch that there is another one. Make one with [NewCloud] and end
+// it with Close.
+type Cloud struct {
+	o      CloudOptions
+	client *Client
+	cache  *Cache
+	recent *recent
+	health *bridge.Health
+	log    *slog.Logger
+
+	slots    chan struct{} // requests to the cloud under way
+	ahead    chan struct{} // of these, for prefetching
+	unknown  *rate.Limiter // descriptions of streams that nobody has heard of
+	ctx      context.Context
+	end      context.CancelFunc
+	fetchers sync.WaitGroup
+
+	mu      sync.Mutex
+	known   map[string]*described
+	flights map[chunkKey]*flight
+	queued  map[string]bool // streams that are being prefetched
+	closed  bool
+}
+
+// described is what is known of a stream.
+type described struct {
+	stream *Stream // nil: there is none
+	asked  time.Time
+	flight *flight // a description is under way; nil: none
+}
+
+// flight is something under way that several wait for.
+type flight struct {
+	done chan struct{} // closed once data and err are there
+	data []byte
+	err  error
+}
+
+// Bounds of what is asked of the cloud at once, of what is known, and of how long
+// a device that asks for a known stream waits for news of it.
+const (
+	maxSlots  = 4
+	maxAhead  = 2
+	maxKnown  = 1000
+	newsAfter = 5 * time.Second
+)
+
+// NewCloud makes a source of the cloud's streams.
+func NewCloud(o CloudOptions, client *Client, cache *Cache, health *bridge.Health, log *slog.Logger) *Cloud {
+	c := &Cloud{
+		o: o, client: client, cache: cache, recent: newRecent(), health: health, log: log,
+		slots: make(chan struct{}, maxSlots), ahead: make(chan struct{}, maxAhead), unknown: rate.NewLimiter(1, 20),
+		known: map[string]*described{}, flights: map[chunkKey]*flight{}, queued: map[string]bool{},
+	}
+	c.ctx, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends what is under way, and returns when it has.
+func (c *Cloud) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	c.fetchers.Wait()
+}
+
+// begin starts a goroutine, unless the cloud is closed.
+func (c *Cloud) beginLocked(fn func()) bool {
+	if c.closed {
+		return false
+	}
+	c.fetchers.Go(fn)
+	return true
+}
+
+// stream implements source. News of a stream is awaited for a moment; without a
+// connection, or when the cloud is silent, what was known is believed.
+func (c *Cloud) stream(ctx context.Context, id string) (*Stream, error) {
+	up := c.client.via.Up()
+	c.mu.Lock()
+	k := c.knowLocked(id)
+	if !k.asked.IsZero() && time.Since(k.asked) < c.o.Recheck || !up {
+		defer c.mu.Unlock()
+		if !up && k.stream == nil {
+			return nil, errAway // there may be one by now
+		}
+		return k.result()
+	}
+	if k.flight == nil {
+		if k.stream == nil && !c.unknown.Allow() {
+			c.mu.Unlock()
+			return nil, errAway // somebody asks for one name after the other
+		}
+		f := &flight{done: make(chan struct{})}
+		if c.beginLocked(func() { c.describe(k, id, f) }) {
+			k.flight = f
+		}
+	}
+	f, wait := k.flight, patienceFor(k.stream)
+	c.mu.Unlock()
+	if f == nil {
+		return nil, errAway
+	}
+	late := time.NewTimer(min(wait, c.o.Timeout))
+	defer late.Stop()
+	select {
+	case <-f.done:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return k.result()
+}
+
+// patienceFor is how long a description is awaited.
+func patienceFor(known *Stream) time.Duration {
+	if known == nil {
+		return 10 * time.Minute // as long as it may take
+	}
+	return newsAfter
+}
+
+func (k *described) result() (*Stream, error) {
+	switch {
+	case k.stream != nil:
+		return k.stream, nil
+	case !k.asked.IsZero():
+		return nil, errNoStream
+	}
+	return nil, errAway
+}
+
+// knowLocked finds what is known of a stream, from an earlier start too.
+func (c *Cloud) knowLocked(id string) *described {
+	if k := c.known[id]; k != nil {
+		return k
+	}
+	if len(c.known) >= maxKnown {
+		for id, k := range c.known {
+			if k.flight == nil {
+				delete(c.known, id)
+			}
+		}
+	}
+	k := &described{stream: c.cache.recall(id)}
+	c.known[strings.Clone(id)] = k
+	return k
+}
+
+// describe asks the cloud what a stream consists of now.
+func (c *Cloud) describe(k *described, id string, f *flight) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.o.Timeout)
+	defer cancel()
+	s, err := c.client.Describe(ctx, id)
+	fault, refused := errors.AsType[*Fault](err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(f.done)
+	k.flight = nil
+	switch {
+	case err == nil:
+		k.asked = time.Now()
+		if k.stream != nil && k.stream.Version == s.Version {
+			return
+		}
+		c.log.Info("a stream of the cloud", "stream", id, "version", s.Version, "files", len(s.Files), "bytes", s.Size())
+		k.stream = s
+		c.cache.drop(id, s.Version)
+		c.notedLocked(c.cache.remember(id, s))
+	case refused && fault.Code == ResourceNotFound:
+		k.asked, k.stream = time.Now(), nil
+		c.cache.drop(id, noVersion)
+		c.notedLocked(c.cache.remember(id, nil))
+	default:
+		c.log.Warn("a stream of the cloud could not be described", "stream", id, "error", err)
+		if k.stream != nil {
+			k.asked = time.Now() // asked again in a while
+		}
+	}
+}
+
+// stale makes the next request ask for the stream's description, if that is still
+// of this version.
+func (c *Cloud) stale(s *Stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.known[s.ID]; k != nil && k.stream != nil && k.stream.Version == s.Version {
+		k.asked = time.Time{}
+	}
+}
+
+// cacheWarning is the code of the warning that the cache cannot be written to.
+const cacheWarning = "stream-cache"
+
+// notedLocked takes what became of a write to the cache: without it devices are
+// served all the same, at the price of fetching again.
+func (c *Cloud) notedLocked(err error) {
+	if err == nil {
+		c.health.Clear(cacheWarning)
+		return
+	}
+	c.health.Raise(bridge.Warning{Code: cacheWarning, Severity: bridge.Degraded,
+		Text: "the cache of streams cannot be written to, so each part is fetched again for each device: " + err.Error() + "; make room in streams.dir"})
+}
