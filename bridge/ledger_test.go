@@ -27,13 +27,14 @@ type images struct {
 	most int
 
 	step  sync.Mutex
-	begun bool // something delivered has been released: there is something to add up
+	after func(*bridge.Batch) bool // from the first such commit on; nil: all
+	begun bool
 	taken []string
 }
 
 func (s *images) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	s.step.Lock()
-	s.begun = s.begun || slices.ContainsFunc(b.Releases, func(r bridge.Release) bool { return r.Fate == bridge.Delivered })
+	s.begun = s.begun || s.after == nil || s.after(b)
 	s.Spool.Commit(b, func(seq bridge.Seq, err error) {
 		if s.begun && len(s.taken) < s.most && s.dice.IntN(3) == 0 {
 			to := s.t.TempDir()
@@ -45,6 +46,12 @@ func (s *images) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		s.step.Unlock()
 		done(seq, err)
 	})
+}
+
+// delivers reports whether a batch releases what was delivered: from then on there
+// is something to add up.
+func delivers(b *bridge.Batch) bool {
+	return slices.ContainsFunc(b.Releases, func(r bridge.Release) bool { return r.Fate == bridge.Delivered })
 }
 
 func openLog(t *testing.T, s bridge.Spool, limits bridge.DropLimits) *bridge.DropLog {
@@ -168,7 +175,7 @@ func accounted(t *testing.T, s bridge.Spool, n int, arrived map[bridge.MessageID
 func TestLedgerAddsUpAcrossKills(t *testing.T) {
 	const n = 1500
 	dir := t.TempDir()
-	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(3, 4)), most: 6}
+	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(3, 4)), most: 6, after: delivers}
 	fill(t, s.Spool, n)
 	arrived := map[bridge.MessageID]bool{}
 	c := &cloud{window: 50, answer: func(d *bridge.Delivery) bridge.Outcome {

@@ -135,7 +135,7 @@ func (q *streamRequest) numbers() (out []int) {
 		most = q.Count
 	}
 	if q.Bitmap == nil {
-		for i := 0; i < most; i++ {
+		for i := range most {
 			out = append(out, q.Offset+i)
 		}
 		return out

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -105,7 +106,7 @@ func TestF69_BitmapSpellings(t *testing.T) {
 		for mode, want := range map[string]string{bitmapAuto: c.auto, bitmapBase64: c.base64, bitmapHex: c.hex} {
 			got, err := asked(t, options(func(o *Options) { o.JSONBitmap = mode }), 1<<20, `{"f":0,"l":256,"o":20,"b":`+c.text+`}`)
 			text := fmt.Sprint(got)
-			if f, ok := err.(*Fault); ok && f.Code == InvalidRequest {
+			if f, ok := errors.AsType[*Fault](err); ok && f.Code == InvalidRequest {
 				text = refusal
 			}
 			if text != want {

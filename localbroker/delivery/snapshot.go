@@ -46,7 +46,7 @@ func (l *Library) snapshot(ctx context.Context, s *Stream, paths []string) ([]Fi
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(work) // there is nothing when it got its name
+	defer func() { _ = os.RemoveAll(work) }() // there is nothing when it got its name, and a start removes what is left
 	var files []File
 	for _, n := range all {
 		f, err := copyIn(ctx, n.path, work, n.id)
@@ -74,7 +74,7 @@ func (l *Library) keep(was, next *Stream) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	for _, f := range was.Files {
 		for _, path := range []func(string, int) string{filePath, sumsPath} {
 			if err := os.Link(path(l.folder(was), f.ID), path(work, f.ID)); err != nil {

@@ -77,11 +77,11 @@ func newBatcher(o Batch, c *codec, terms Terms) *batcher {
 }
 
 // waits is how long a message may wait for others, asked anew for each.
-func (o Batch) waits(patience func() time.Duration) func() time.Duration {
+func (b Batch) waits(patience func() time.Duration) func() time.Duration {
 	if patience == nil {
-		return func() time.Duration { return o.Age }
+		return func() time.Duration { return b.Age }
 	}
-	return func() time.Duration { return max(o.Age, patience()) }
+	return func() time.Duration { return max(b.Age, patience()) }
 }
 
 func (b *batcher) take(it *item, next func(*item)) {
