@@ -3,7 +3,7 @@
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 TESTFLAGS   ?=
-TIMEOUT     ?= 9m
+TIMEOUT     ?= 15m
 SOAKTIMEOUT ?= 4h
 FUZZTIME    ?= 3m
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
