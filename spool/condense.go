@@ -28,14 +28,14 @@ const (
 
 // condense looks for a generation to condense, one at a time.
 func (s *Spool) condense() {
-	g := s.sparsest()
+	g, live := s.sparsest()
 	if g == nil {
 		return
 	}
 	s.closer.Add(1)
 	go func() {
 		defer s.closer.Done()
-		err := s.condenseOne(g)
+		err := s.condenseOne(g, live)
 		if err != nil {
 			s.deps.Log.Warn("a generation of the spool could not be condensed", "generation", g.n, "error", err)
 		}
@@ -48,12 +48,12 @@ func (s *Spool) condense() {
 // sparsest finds a closed generation that is mostly released and that the
 // senders have passed: a later one is gone or sparse as well. A backlog that
 // is being drained in order has only its first generation half empty, and that
-// one goes by itself in a moment.
-func (s *Spool) sparsest() (found *generation) {
+// one goes by itself in a moment. It returns how many places are live, too.
+func (s *Spool) sparsest() (found *generation, left uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.condensing {
-		return nil
+		return nil, 0
 	}
 	passed := s.squeezed
 	for i := len(s.gens) - 2; i >= 0; i-- {
@@ -63,17 +63,30 @@ func (s *Spool) sparsest() (found *generation) {
 		}
 		live, all := s.liveInLocked(i)
 		thin := g.gone || live*sparse < all
-		if thin && passed && !g.gone && g.ops <= bridge.Seq(s.applied.Load()) && g.bytes >= min(minCondensed, s.sizes.generation/4) && !g.condensed {
+		if thin && passed && !g.gone && g.ops <= bridge.Seq(s.applied.Load()) && g.bytes >= min(minCondensed, s.sizes.generation/4) && g.thinner(live, s.squeezed) {
 			if g.shelf > bridge.Seq(s.shelf.mark.Load()) {
 				s.shelf.force()
 			} else {
-				found = g
+				found, left = g, live
 			}
 		}
 		passed = passed || thin
 	}
 	s.condensing = found != nil
-	return found
+	return found, left
+}
+
+// thinner reports whether condensing a generation leaves out much: it has not been
+// done, or as much of what it left is released now. A start does not know how much
+// that was, and tries once when room is wanted. Spool.mu is held.
+func (g *generation) thinner(live uint64, squeezed bool) bool {
+	switch {
+	case !g.condensed:
+		return true
+	case g.left == 0:
+		return squeezed
+	}
+	return live*sparse < g.left
 }
 
 // liveInLocked counts the places of generation i, and the live ones.
@@ -91,9 +104,10 @@ func (s *Spool) liveInLocked(i int) (live, all uint64) {
 	return live, all
 }
 
-// condenseOne writes a generation anew beside the old one and swaps them. When
-// a cursor is in it, it waits for another time.
-func (s *Spool) condenseOne(g *generation) error {
+// condenseOne writes a generation anew beside the old one and swaps them; live is
+// how many places were live before. When a cursor is in it, it waits for another
+// time.
+func (s *Spool) condenseOne(g *generation, live uint64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.users > 0 || g.db != nil {
@@ -121,7 +135,7 @@ func (s *Spool) condenseOne(g *generation) error {
 		return errors.Join(err, os.RemoveAll(fresh))
 	}
 	s.mu.Lock()
-	g.bytes, g.condensed = size, true
+	g.bytes, g.condensed, g.left = size, true, max(live, 1)
 	meta := s.metaLocked(g)
 	s.mu.Unlock()
 	err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })

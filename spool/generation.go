@@ -36,7 +36,8 @@ type generation struct {
 	active bool
 	gone   bool // nothing in it is live: its folder goes, or has gone
 
-	condensed bool // commits without live records have been left out
+	condensed bool   // commits without live records have been left out
+	left      uint64 // live places when that was done in this run, 0 when it was not
 
 	mu    sync.RWMutex
 	db    *badger.DB   // nil while nobody uses it
