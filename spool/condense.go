@@ -26,18 +26,24 @@ const (
 	minCondensed = 1 << 20
 )
 
-// condense looks for a generation to condense, one at a time.
+// condense condenses the oldest generation for which it is time and in which no
+// cursor is, one at a time.
 func (s *Spool) condense() {
-	g, live := s.sparsest()
-	if g == nil {
+	list := s.sparse()
+	if len(list) == 0 {
 		return
 	}
 	s.closer.Add(1)
 	go func() {
 		defer s.closer.Done()
-		err := s.condenseOne(g, live)
-		if err != nil {
-			s.deps.Log.Warn("a generation of the spool could not be condensed", "generation", g.n, "error", err)
+		for _, c := range list {
+			done, err := s.condenseOne(c)
+			if err != nil {
+				s.deps.Log.Warn("a generation of the spool could not be condensed", "generation", c.n, "error", err)
+			}
+			if done || err != nil {
+				break
+			}
 		}
 		s.mu.Lock()
 		s.condensing = false
@@ -45,15 +51,21 @@ func (s *Spool) condense() {
 	}()
 }
 
-// sparsest finds a closed generation that is mostly released and that the
-// senders have passed: a later one is gone or sparse as well. A backlog that
-// is being drained in order has only its first generation half empty, and that
-// one goes by itself in a moment. It returns how many places are live, too.
-func (s *Spool) sparsest() (found *generation, left uint64) {
+// candidate is a generation to condense, and how many places are live in it.
+type candidate struct {
+	*generation
+	live uint64
+}
+
+// sparse lists the closed generations, oldest first, that are mostly released and
+// that the senders have passed: a later one is gone or sparse as well. A backlog
+// that is being drained in order has only its first generation half empty, and that
+// one goes by itself in a moment.
+func (s *Spool) sparse() (found []candidate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.condensing {
-		return nil, 0
+		return nil
 	}
 	passed := s.squeezed
 	for i := len(s.gens) - 2; i >= 0; i-- {
@@ -67,13 +79,14 @@ func (s *Spool) sparsest() (found *generation, left uint64) {
 			if g.shelf > bridge.Seq(s.shelf.mark.Load()) {
 				s.shelf.force()
 			} else {
-				found, left = g, live
+				found = append(found, candidate{g, live})
 			}
 		}
 		passed = passed || thin
 	}
-	s.condensing = found != nil
-	return found, left
+	slices.Reverse(found)
+	s.condensing = len(found) > 0
+	return found
 }
 
 // thinner reports whether condensing a generation leaves out much: it has not been
@@ -104,18 +117,17 @@ func (s *Spool) liveInLocked(i int) (live, all uint64) {
 	return live, all
 }
 
-// condenseOne writes a generation anew beside the old one and swaps them; live is
-// how many places were live before. When a cursor is in it, it waits for another
-// time.
-func (s *Spool) condenseOne(g *generation, live uint64) error {
+// condenseOne writes a generation anew beside the old one and swaps them. When a
+// cursor is in it, it returns false: it waits for another time.
+func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.users > 0 || g.db != nil {
-		return nil
+		return false, nil
 	}
-	raw, err := s.rawOf(g)
+	raw, err := s.rawOf(g.generation)
 	if err != nil {
-		return err
+		return false, err
 	}
 	kept, size := map[bridge.Seq]rawCommit{}, int64(0)
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
@@ -126,20 +138,20 @@ func (s *Spool) condenseOne(g *generation, live uint64) error {
 	}
 	fresh := g.dir + condensedSuffix
 	if err := os.RemoveAll(fresh); err != nil {
-		return err
+		return false, err
 	}
 	if err := s.reindex(fresh, kept); err != nil {
-		return err
+		return false, err
 	}
 	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(g.dir, fresh)); err != nil {
-		return errors.Join(err, os.RemoveAll(fresh))
+		return false, errors.Join(err, os.RemoveAll(fresh))
 	}
 	s.mu.Lock()
-	g.bytes, g.condensed, g.left = size, true, max(live, 1)
-	meta := s.metaLocked(g)
+	g.bytes, g.condensed, g.left = size, true, max(g.live, 1)
+	meta := s.metaLocked(g.generation)
 	s.mu.Unlock()
 	err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
-	return errors.Join(err, os.RemoveAll(fresh))
+	return true, errors.Join(err, os.RemoveAll(fresh))
 }
 
 // liveOf encodes a commit with its live records only, nil when there are none.

@@ -147,3 +147,47 @@ func TestCondensedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A cursor that stands in the oldest generation, as an uplink's does that has no
+// connection, keeps only that one from being condensed.
+func TestCursorHoldsOnlyItsGeneration(t *testing.T) {
+	o := DefaultOptions()
+	o.Dir, o.MaxSize = t.TempDir(), 256<<10
+	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeTest(t, s)
+	const waiting = "up/cloud/waiting"
+	if err := tryRecord(s, 0, 200, waiting); err != nil {
+		t.Fatal(err)
+	}
+	c := s.Cursor(waiting)
+	defer c.Close()
+	if r, err := c.Next(); err != nil || r == nil {
+		t.Fatalf("%v, %v", r, err)
+	}
+	n, held := 1, 1
+	for ; err == nil; n++ {
+		q := up
+		if n%20 == 0 {
+			q, held = waiting, held+1
+		}
+		err = tryRecord(s, n, 200, q)
+	}
+	if n%20 == 1 { // the one that was refused
+		held--
+	}
+	drain(t, s, up, true)
+	eventually(t, "room", func() bool { return tryRecord(s, n, 200, up) == nil })
+	got := 1
+	for r, err := c.Next(); r != nil || err != nil; r, err = c.Next() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got++
+	}
+	if got != held || len(s.Missing()) > 0 {
+		t.Errorf("%d of %d, missing %v", got, held, s.Missing())
+	}
+}

@@ -23,7 +23,7 @@ func TestFullSpoolOfOpenBatches(t *testing.T) {
 	consumer := watchUnpacked(t, broker.Addr, unpackPrefixed)
 	g := newGateway(t, site{
 		Endpoint: "mqtt://" + proxy.Addr,
-		Set:      []string{"spool.max_size=64MiB", "routes.up[0].batch={format: length_prefixed, size: 100KiB, age: 20s}"},
+		Set:      []string{"spool.max_size=64MiB", "routes.up[0].batch={format: length_prefixed, size: 100KiB, age: 5m}"},
 	})
 	g.start()
 	f := &fleet{devices: 30, window: 20, size: 8 << 10}
