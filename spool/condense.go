@@ -118,11 +118,16 @@ func (s *Spool) liveInLocked(i int) (live, all uint64) {
 }
 
 // condenseOne writes a generation anew beside the old one and swaps them. When a
-// cursor is in it, it returns false: it waits for another time.
+// cursor is in it, or the disk has no room for it, it returns false: it waits for
+// another time. What there was no room for is not read again for nothing, before
+// half of what was live is released.
 func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.users > 0 || g.db != nil {
+		return false, nil
+	}
+	if g.live > g.wanting/2 && !s.spares(g.wants) {
 		return false, nil
 	}
 	raw, err := s.rawOf(g.generation)
@@ -136,12 +141,15 @@ func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 			size += int64(len(value))
 		}
 	}
-	fresh := g.dir + condensedSuffix
-	if err := os.RemoveAll(fresh); err != nil {
-		return false, err
+	needs := size + int64(len(kept))*entryOverhead + indexRoom
+	if !s.spares(needs) {
+		g.wants, g.wanting = needs, g.live
+		return false, nil
 	}
-	if err := s.reindex(fresh, kept); err != nil {
-		return false, err
+	g.wants, g.wanting = 0, 0
+	fresh := g.dir + condensedSuffix
+	if err := errors.Join(os.RemoveAll(fresh), s.writeAnew(fresh, kept, needs)); err != nil {
+		return false, errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(g.dir, fresh)); err != nil {
 		return false, errors.Join(err, os.RemoveAll(fresh))
@@ -152,6 +160,44 @@ func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	s.mu.Unlock()
 	err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
 	return true, errors.Join(err, os.RemoveAll(fresh))
+}
+
+// What a condensed generation takes besides its commits: what Badger writes around
+// each, and its index when it is closed.
+const (
+	entryOverhead = 256
+	indexRoom     = 1 << 20
+)
+
+// spares reports whether the disk has room for a generation that is written anew
+// with so many bytes in its value log: in a full spool that is some of the headroom.
+func (s *Spool) spares(size int64) bool {
+	free, err := freeBytes(s.opts.Dir)
+	return err == nil && free >= size+2*s.sizes.memtable+int64(s.opts.Headroom)/8
+}
+
+// writeAnew writes commits into a new folder, as one value log file of which the
+// disk gives size bytes before: Badger writes through a map, and one that meets a
+// full disk ends the process.
+func (s *Spool) writeAnew(dir string, commits map[bridge.Seq]rawCommit, size int64) error {
+	z := s.sizes
+	z.valueLog = max(z.valueLog, size)
+	db, err := openBadger(genOptions(dir, z, false, s.deps.Log))
+	if err != nil {
+		return err
+	}
+	log := valueLog{dir: dir, reserve: size}
+	err = errors.Join(log.open(), reserveMemtable(dir))
+	log.close()
+	for _, key := range slices.Sorted(maps.Keys(commits)) {
+		if err == nil {
+			err = putCommit(db, key, commits[key].value)
+		}
+	}
+	if err == nil {
+		err = db.Sync()
+	}
+	return errors.Join(err, closeBadger(db))
 }
 
 // liveOf encodes a commit with its live records only, nil when there are none.

@@ -2,9 +2,13 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -189,5 +193,51 @@ func TestCursorHoldsOnlyItsGeneration(t *testing.T) {
 	}
 	if got != held || len(s.Missing()) > 0 {
 		t.Errorf("%d of %d, missing %v", got, held, s.Missing())
+	}
+}
+
+// A full disk takes nothing that is written anew: Badger would write it through a map,
+// and the process would end. It is tried again when there is room.
+func TestCondenseOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := openFull(t, dir)
+	const few = "up/cloud/few"
+	fill(t, s, 0, 300, up)
+	fill(t, s, 300, 302, few)
+	closeTest(t, s)
+
+	o := DefaultOptions()
+	o.Dir, o.Headroom = dir, 1<<50
+	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain(t, s, up, true)
+	g := s.gens[0]
+	for range 2 { // the second time it is known what it takes
+		if done, err := s.condenseOne(candidate{g, 2}); done || err != nil || g.condensed {
+			t.Fatalf("%v, %v", done, err)
+		}
+	}
+	closeTest(t, s)
+
+	s = openFull(t, dir)
+	defer closeTest(t, s)
+	g = s.gens[0]
+	if done, err := s.condenseOne(candidate{g, 2}); !done || err != nil || !g.condensed {
+		t.Fatalf("with room: %v, %v", done, err)
+	}
+	if got := drain(t, s, few, false); len(got) != 2 || len(s.Missing()) > 0 {
+		t.Errorf("%d of 2, missing %v", len(got), s.Missing())
+	}
+
+	// Another program takes the room between the look and the writing.
+	full := filepath.Join(mountExt4(t, filepath.Join(t.TempDir(), "disk.img"), 32<<20), "new")
+	raw, err := s.rawOf(g)
+	if err != nil || len(raw) == 0 {
+		t.Fatal(len(raw), err)
+	}
+	if err := s.writeAnew(full, raw, 64<<20); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("a full disk takes it: %v", err)
 	}
 }

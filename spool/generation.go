@@ -44,6 +44,9 @@ type generation struct {
 	keys  []bridge.Seq // its commits, ascending; valid while db is open
 	users int
 
+	wants   int64  // bytes that condensing it takes, when the disk had no room for that
+	wanting uint64 // live places then
+
 	salvaged bool                  // the raw files have been looked through
 	extra    map[bridge.Seq][]byte // commits that the index has lost
 }

@@ -66,8 +66,8 @@ func (s *Spool) rotate() error {
 }
 
 // rotateIdle replaces a large newest generation in which nothing is live. After a
-// start that takes room and gives none back at once: what is left must be enough for
-// the state to note what the cloud takes.
+// start that takes room and gives none back at once: the ballast goes for it, and
+// what is left must be enough for the state to note what the cloud takes.
 func (s *Spool) rotateIdle() {
 	s.mu.Lock()
 	idle := s.idleLocked()
@@ -76,6 +76,7 @@ func (s *Spool) rotateIdle() {
 		return
 	}
 	if s.writer.gen == nil {
+		_ = s.dropBallast() // what it makes of the room is seen next
 		if free, err := freeBytes(s.opts.Dir); err != nil || free < int64(s.opts.Headroom)/2 {
 			return
 		}
