@@ -109,7 +109,8 @@ func TestTheMessagesFindAWay(t *testing.T) {
 `, 1))
 	t.Setenv("TEST_SECRET", "secret")
 	g.start()
-	f := &fleet{devices: 5, window: 5, size: 100}
+	// No faster than the consumer: a broker keeps no more than so much for one.
+	f := &fleet{devices: 5, window: 5, size: 100, every: 5 * time.Millisecond}
 	f.start(t, g.Listen)
 	goes := func(way, what string) {
 		t.Helper()
