@@ -26,18 +26,24 @@ const (
 	minCondensed = 1 << 20
 )
 
-// condense looks for a generation to condense, one at a time.
+// condense condenses the oldest generation for which it is time and in which no
+// cursor is, one at a time.
 func (s *Spool) condense() {
-	g := s.sparsest()
-	if g == nil {
+	list := s.sparse()
+	if len(list) == 0 {
 		return
 	}
 	s.closer.Add(1)
 	go func() {
 		defer s.closer.Done()
-		err := s.condenseOne(g)
-		if err != nil {
-			s.deps.Log.Warn("a generation of the spool could not be condensed", "generation", g.n, "error", err)
+		for _, c := range list {
+			done, err := s.condenseOne(c)
+			if err != nil {
+				s.deps.Log.Warn("a generation of the spool could not be condensed", "generation", c.n, "error", err)
+			}
+			if done || err != nil {
+				break
+			}
 		}
 		s.mu.Lock()
 		s.condensing = false
@@ -45,11 +51,17 @@ func (s *Spool) condense() {
 	}()
 }
 
-// sparsest finds a closed generation that is mostly released and that the
-// senders have passed: a later one is gone or sparse as well. A backlog that
-// is being drained in order has only its first generation half empty, and that
+// candidate is a generation to condense, and how many places are live in it.
+type candidate struct {
+	*generation
+	live uint64
+}
+
+// sparse lists the closed generations, oldest first, that are mostly released and
+// that the senders have passed: a later one is gone or sparse as well. A backlog
+// that is being drained in order has only its first generation half empty, and that
 // one goes by itself in a moment.
-func (s *Spool) sparsest() (found *generation) {
+func (s *Spool) sparse() (found []candidate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.condensing {
@@ -63,17 +75,31 @@ func (s *Spool) sparsest() (found *generation) {
 		}
 		live, all := s.liveInLocked(i)
 		thin := g.gone || live*sparse < all
-		if thin && passed && !g.gone && g.ops <= bridge.Seq(s.applied.Load()) && g.bytes >= min(minCondensed, s.sizes.generation/4) && !g.condensed {
+		if thin && passed && !g.gone && g.ops <= bridge.Seq(s.applied.Load()) && g.bytes >= min(minCondensed, s.sizes.generation/4) && g.thinner(live, s.squeezed) {
 			if g.shelf > bridge.Seq(s.shelf.mark.Load()) {
 				s.shelf.force()
 			} else {
-				found = g
+				found = append(found, candidate{g, live})
 			}
 		}
 		passed = passed || thin
 	}
-	s.condensing = found != nil
+	slices.Reverse(found)
+	s.condensing = len(found) > 0
 	return found
+}
+
+// thinner reports whether condensing a generation leaves out much: it has not been
+// done, or as much of what it left is released now. A start does not know how much
+// that was, and tries once when room is wanted. Spool.mu is held.
+func (g *generation) thinner(live uint64, squeezed bool) bool {
+	switch {
+	case !g.condensed:
+		return true
+	case g.left == 0:
+		return squeezed
+	}
+	return live*sparse < g.left
 }
 
 // liveInLocked counts the places of generation i, and the live ones.
@@ -91,17 +117,22 @@ func (s *Spool) liveInLocked(i int) (live, all uint64) {
 	return live, all
 }
 
-// condenseOne writes a generation anew beside the old one and swaps them. When
-// a cursor is in it, it waits for another time.
-func (s *Spool) condenseOne(g *generation) error {
+// condenseOne writes a generation anew beside the old one and swaps them. When a
+// cursor is in it, or the disk has no room for it, it returns false: it waits for
+// another time. What there was no room for is not read again for nothing, before
+// half of what was live is released.
+func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.users > 0 || g.db != nil {
-		return nil
+		return false, nil
 	}
-	raw, err := s.rawOf(g)
+	if g.live > g.wanting/2 && !s.spares(g.wants) {
+		return false, nil
+	}
+	raw, err := s.rawOf(g.generation)
 	if err != nil {
-		return err
+		return false, err
 	}
 	kept, size := map[bridge.Seq]rawCommit{}, int64(0)
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
@@ -110,22 +141,63 @@ func (s *Spool) condenseOne(g *generation) error {
 			size += int64(len(value))
 		}
 	}
-	fresh := g.dir + condensedSuffix
-	if err := os.RemoveAll(fresh); err != nil {
-		return err
+	needs := size + int64(len(kept))*entryOverhead + indexRoom
+	if !s.spares(needs) {
+		g.wants, g.wanting = needs, g.live
+		return false, nil
 	}
-	if err := s.reindex(fresh, kept); err != nil {
-		return err
+	g.wants, g.wanting = 0, 0
+	fresh := g.dir + condensedSuffix
+	if err := errors.Join(os.RemoveAll(fresh), s.writeAnew(fresh, kept, needs)); err != nil {
+		return false, errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(g.dir, fresh)); err != nil {
-		return errors.Join(err, os.RemoveAll(fresh))
+		return false, errors.Join(err, os.RemoveAll(fresh))
 	}
 	s.mu.Lock()
-	g.bytes, g.condensed = size, true
-	meta := s.metaLocked(g)
+	g.bytes, g.condensed, g.left = size, true, max(g.live, 1)
+	meta := s.metaLocked(g.generation)
 	s.mu.Unlock()
 	err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
-	return errors.Join(err, os.RemoveAll(fresh))
+	return true, errors.Join(err, os.RemoveAll(fresh))
+}
+
+// What a condensed generation takes besides its commits: what Badger writes around
+// each, and its index when it is closed.
+const (
+	entryOverhead = 256
+	indexRoom     = 1 << 20
+)
+
+// spares reports whether the disk has room for a generation that is written anew
+// with so many bytes in its value log: in a full spool that is some of the headroom.
+func (s *Spool) spares(size int64) bool {
+	free, err := freeBytes(s.opts.Dir)
+	return err == nil && free >= size+2*s.sizes.memtable+int64(s.opts.Headroom)/8
+}
+
+// writeAnew writes commits into a new folder, as one value log file of which the
+// disk gives size bytes before: Badger writes through a map, and one that meets a
+// full disk ends the process.
+func (s *Spool) writeAnew(dir string, commits map[bridge.Seq]rawCommit, size int64) error {
+	z := s.sizes
+	z.valueLog = max(z.valueLog, size)
+	db, err := openBadger(genOptions(dir, z, false, s.deps.Log))
+	if err != nil {
+		return err
+	}
+	log := valueLog{dir: dir, reserve: size}
+	err = errors.Join(log.open(), reserveMemtable(dir))
+	log.close()
+	for _, key := range slices.Sorted(maps.Keys(commits)) {
+		if err == nil {
+			err = putCommit(db, key, commits[key].value)
+		}
+	}
+	if err == nil {
+		err = db.Sync()
+	}
+	return errors.Join(err, closeBadger(db))
 }
 
 // liveOf encodes a commit with its live records only, nil when there are none.

@@ -36,12 +36,16 @@ type generation struct {
 	active bool
 	gone   bool // nothing in it is live: its folder goes, or has gone
 
-	condensed bool // commits without live records have been left out
+	condensed bool   // commits without live records have been left out
+	left      uint64 // live places when that was done in this run, 0 when it was not
 
 	mu    sync.RWMutex
 	db    *badger.DB   // nil while nobody uses it
 	keys  []bridge.Seq // its commits, ascending; valid while db is open
 	users int
+
+	wants   int64  // bytes that condensing it takes, when the disk had no room for that
+	wanting uint64 // live places then
 
 	salvaged bool                  // the raw files have been looked through
 	extra    map[bridge.Seq][]byte // commits that the index has lost

@@ -65,7 +65,9 @@ func (s *Spool) rotate() error {
 	return nil
 }
 
-// rotateIdle replaces a large active generation in which nothing is live.
+// rotateIdle replaces a large newest generation in which nothing is live. After a
+// start that takes room and gives none back at once: the ballast goes for it, and
+// what is left must be enough for the state to note what the cloud takes.
 func (s *Spool) rotateIdle() {
 	s.mu.Lock()
 	idle := s.idleLocked()
@@ -73,19 +75,26 @@ func (s *Spool) rotateIdle() {
 	if !idle {
 		return
 	}
+	if s.writer.gen == nil {
+		_ = s.dropBallast() // what it makes of the room is seen next
+		if free, err := freeBytes(s.opts.Dir); err != nil || free < int64(s.opts.Headroom)/2 {
+			return
+		}
+	}
 	if err := s.rotate(); err != nil {
 		_ = s.failed(err)
 	}
 }
 
-// idleLocked reports whether the active generation is large and nothing is
-// live.
+// idleLocked reports whether the newest generation is large and nothing is live. A
+// start leaves it closed until the first commit; one that waits for room gets no
+// commit, and what is closed goes, or is condensed, only when another follows it.
 func (s *Spool) idleLocked() bool {
 	if len(s.gens) == 0 {
 		return false
 	}
 	last := s.gens[len(s.gens)-1]
-	if !last.active || last.bytes < min(idleGeneration, s.sizes.generation/4) {
+	if last.gone || !last.active && !s.squeezed || last.bytes < min(idleGeneration, s.sizes.generation/4) {
 		return false
 	}
 	live, all := uint64(0), uint64(0)
