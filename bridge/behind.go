@@ -39,6 +39,7 @@ func (o *Origin) adopt(m *Message) {
 	n, bad := hex.Decode(first.ID[:], []byte(id[:min(len(id), 2*len(first.ID))]))
 	switch {
 	case err != nil, bad != nil, n != len(first.ID), id != first.ID.String():
+	case !time.Unix(0, wall.UnixNano()).Equal(wall): // a year that the spool cannot keep
 	case device == "", len(device) > maxName, len(thing) > maxName, quality != first.Quality():
 	default:
 		*o = first

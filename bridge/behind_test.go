@@ -63,6 +63,7 @@ func TestOriginFromBehind(t *testing.T) {
 		{"a long id", byCertificate("inner", "inner"), with(bridge.PropID, id+"00"), []string{"inner"}, false},
 		{"an id in capitals", byCertificate("inner", "inner"), with(bridge.PropID, strings.ToUpper(id)), []string{"inner"}, false},
 		{"no time", byCertificate("inner", "inner"), with(bridge.PropAccepted, "yesterday"), []string{"inner"}, false},
+		{"a year that no clock of ours keeps", byCertificate("inner", "inner"), with(bridge.PropAccepted, "9999-01-01T00:00:00.000000000Z"), []string{"inner"}, false},
 		{"no quality", byCertificate("inner", "inner"), with(bridge.PropClock, "good"), []string{"inner"}, false},
 		{"no device", byCertificate("inner", "inner"), with(bridge.PropDevice, ""), []string{"inner"}, false},
 		{"a long device", byCertificate("inner", "inner"), with(bridge.PropDevice, strings.Repeat("x", 129)), []string{"inner"}, false},

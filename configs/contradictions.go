@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream/aws"
+	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
 // contradictions finds what is wrong between the parts, and in those that have
@@ -177,19 +178,35 @@ func (c *check) admin() {
 	}
 }
 
-// budgets finds budgets that are to make batches fuller where no route makes any.
+// budgets finds budgets in dollars where nothing has a price, and such as are to
+// make batches fuller where no route makes any.
 func (c *check) budgets() {
 	for _, name := range slices.Sorted(maps.Keys(c.config.Upstreams)) {
 		batches := slices.ContainsFunc(c.config.Routes.Up, func(r rules.UpRoute) bool {
 			return r.Upstream == name && r.Steps.Batch.Format != "none"
 		})
-		for i, b := range c.config.Upstreams[name].Billing.Budgets {
+		u := c.config.Upstreams[name]
+		for i, b := range u.Billing.Budgets {
+			if b.USD != "" && !u.priced() {
+				c.complain(indexed("upstreams."+name+".billing.budgets", i)+".usd", codePrices,
+					"never comes to its end: "+quote(name)+" has no region with prices", "set billing.region, or count metered_messages instead")
+			}
 			if b.BatchAge > 0 && !batches {
 				c.complain(indexed("upstreams."+name+".billing.budgets", i)+".batch_age", codeBatch,
 					"does nothing: no route to "+quote(name)+" makes batches", "give a route batch: {format: json}, or take batch_age out")
 			}
 		}
 	}
+}
+
+// priced reports whether what goes to the upstream has a price: a region that is
+// set is looked up elsewhere.
+func (u Upstream) priced() bool {
+	if u.Billing.Region != "" || u.Billing.PriceList != "" {
+		return true
+	}
+	_, ok := billing.BuiltIn().Regions[billing.RegionOf(u.MQTT.Endpoint)]
+	return ok
 }
 
 // listenerPolicies finds policies that listeners attach and nobody wrote.

@@ -88,6 +88,7 @@ const (
 	codeOneWay      = "one-way"       // a way down from an upstream that has none
 	codeProperties  = "no-properties" // user properties to a broker that has none
 	codeBatch       = "no-batch"      // a budget is to fill batches, and no route makes any
+	codePrices      = "no-prices"     // a budget in dollars, and nothing has a price
 	codeRegion      = "no-region"     // a signature for nobody knows which region
 	codeSign        = "sign"          // a signature where there can be none
 	codePolicy      = "no-policy"     // a listener names a policy that is not there
