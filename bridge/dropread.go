@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -24,18 +25,21 @@ func (l *DropLog) Entries(fn func(*DropEntry) bool) error {
 	if l.book == nil {
 		return nil
 	}
+	return scanBlocks(l.book.spool, nsDrops, func(block []byte) (bool, error) { return eachInBlock(block, fn) })
+}
+
+// scanBlocks calls fn for the blocks of a log until it wants no more. A damaged
+// block is told of at the end, and the others are read.
+func scanBlocks(s Spool, namespace string, fn func(block []byte) (more bool, err error)) error {
 	var damaged error
-	err := l.book.spool.Scan(nsDrops, "", func(_ string, block []byte) bool {
-		more, err := eachInBlock(block, fn)
+	err := s.Scan(namespace, "", func(_ string, block []byte) bool {
+		more, err := fn(block)
 		if err != nil {
 			damaged = err
 		}
 		return more
 	})
-	if err == nil {
-		err = damaged
-	}
-	return err
+	return cmp.Or(err, damaged)
 }
 
 // Hours calls fn for the sums by hour, reason and queue, the oldest hour first,

@@ -49,6 +49,20 @@ func TestPriorityWeight(t *testing.T) {
 	}
 }
 
+// What could not be sent at once goes first when it can be, and its place in the
+// window is free meanwhile.
+func TestUnnext(t *testing.T) {
+	for _, waiting := range []int{1, 3} {
+		l, _ := lineWith(2, waiting, 0, 0)
+		room := l.room
+		first := l.next()
+		l.unnext(first)
+		if l.room != room || l.out != 0 || l.queues[0].bytes != waiting*first.Size() || l.next() != first {
+			t.Errorf("of %d waiting: room %d, %d out, %d bytes", waiting, l.room, l.out, l.queues[0].bytes)
+		}
+	}
+}
+
 // What comes while a backlog is sent goes next, if it is of a higher priority;
 // and having been idle gives no priority more than its share.
 func TestAnAlarmGoesNext(t *testing.T) {

@@ -148,18 +148,7 @@ func (l *DropLog) Parts(fn func(*PartOf) bool) error {
 	if l.parts == nil {
 		return nil
 	}
-	var damaged error
-	err := l.parts.spool.Scan(nsParts, "", func(_ string, block []byte) bool {
-		more, err := eachPart(block, fn)
-		if err != nil {
-			damaged = err
-		}
-		return more
-	})
-	if err == nil {
-		err = damaged
-	}
-	return err
+	return scanBlocks(l.parts.spool, nsParts, func(block []byte) (bool, error) { return eachPart(block, fn) })
 }
 
 // DropsReach is the age of the spool from which on the drop log is complete.

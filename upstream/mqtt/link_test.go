@@ -46,6 +46,36 @@ func TestReasonCodes(t *testing.T) {
 	}
 }
 
+// What has to wait is not sent now, and nothing is done about it: for the limits,
+// for a place in the window.
+func TestSendNow(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rate float64
+		sent int
+	}{{"a full window", 0, 2}, {"a limit", 95, 0}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t, func(b *broker) {
+				b.accept(packets.Properties{ReceiveMaximum: new(uint16(2))})
+				b.pong()
+			})
+			o := quick(s.addr)
+			o.Limits.MessagesPerSecond = c.rate
+			l := connect(t, o, upstream.Hooks{}).(eager).Link.(bridge.PromptLink)
+			var err error
+			sent := 0
+			for ; err == nil && sent < 5; sent++ {
+				if err = l.SendNow(delivery("dt/x", nil), func(bridge.Outcome) {}); err != nil {
+					break
+				}
+			}
+			if sent != c.sent || !errors.Is(err, bridge.ErrWouldWait) {
+				t.Errorf("%d sent, then %v", sent, err)
+			}
+		})
+	}
+}
+
 func TestARefusalWithoutWordsGetsThem(t *testing.T) {
 	s := serve(t, func(b *broker) {
 		b.accept(packets.Properties{})

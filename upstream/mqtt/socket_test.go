@@ -138,6 +138,32 @@ func TestWhatIsWorthWaitingForNeverHoldsBack(t *testing.T) {
 	}
 }
 
+// A wait in vain halves what is waited for: the broker may not be able to send more
+// before it is read.
+func TestAWaitInVainHalvesTheNext(t *testing.T) {
+	s, peer := ends(t)
+	s.worth.Store(burstAcks * pubackSize)
+	buf := make([]byte, 256)
+	for try := 0; s.trust > pubackSize; try++ { // one that began too late did not wait
+		if try == 100 {
+			t.Fatalf("still waits for %d bytes", s.trust)
+		}
+		s.fast = true
+		read := make(chan error, 1)
+		go func() {
+			_, err := s.Read(buf) // nothing comes while it waits for more than a byte
+			read <- err
+		}()
+		<-time.After(2 * linger)
+		if _, err := peer.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(t, read, "what little came is read"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestBytesCarried: what is read and written is told, as it is.
 func TestBytesCarried(t *testing.T) {
 	s, peer := ends(t)
