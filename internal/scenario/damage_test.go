@@ -22,6 +22,7 @@ import (
 // starts and delivers what is whole, and says how many messages are missing:
 // as many as are. "spool verify" sees it before, "spool repair" says the same.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	base := spooled(t)
 	for _, kind := range base.kinds() {
@@ -30,8 +31,10 @@ func TestDamage(t *testing.T) {
 			all = []harm{harms[rnd.IntN(len(harms))]}
 		}
 		for _, h := range all {
+			file := kind.files[rnd.IntN(len(kind.files))]
+			rnd := rand.New(rand.NewPCG(rnd.Uint64(), 0)) // its own: they run beside each other
 			t.Run(kind.name+" "+h.name, func(t *testing.T) {
-				file := kind.files[rnd.IntN(len(kind.files))]
+				t.Parallel()
 				base.survive(t, file, func(path string) { h.do(t, rnd, path) })
 			})
 		}
