@@ -262,7 +262,9 @@ func TestRotationLosesNothing(t *testing.T) {
 			others.Add(1)
 		}
 	}
-	for l.Err() == nil {
+	tick := time.NewTicker(time.Millisecond) // it takes a while until the files are looked at
+	defer tick.Stop()
+	for ; l.Err() == nil; <-tick.C {
 		if err := l.Send(t.Context(), delivery("dt/x", []byte("m")), report); err != nil {
 			break
 		}
