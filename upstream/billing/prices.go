@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/big"
 	"slices"
-	"strings"
 )
 
 //go:embed prices.json
@@ -68,6 +67,14 @@ func (u Usage) Plus(v Usage) Usage {
 	}
 }
 
+// Minus is the difference of two usages, which may be below zero.
+func (u Usage) Minus(v Usage) Usage {
+	return Usage{
+		Messages: u.Messages - v.Messages, Minutes: u.Minutes - v.Minutes, Shadow: u.Shadow - v.Shadow,
+		Rules: u.Rules - v.Rules, Actions: u.Actions - v.Actions, Direct: u.Direct - v.Direct,
+	}
+}
+
 // less takes v off, item by item, and nothing below zero.
 func (u Usage) less(v Usage) Usage {
 	return Usage{
@@ -89,12 +96,17 @@ func BuiltIn() *PriceList {
 // Cost is what u costs in one month of region, free units taken off first when
 // free is set (GovCloud has none). An unknown region has no price: ok is false.
 func (p *PriceList) Cost(region string, u Usage, free bool) (a Amount, ok bool) {
+	if free && (account{region: region}).hasFree() {
+		u = u.less(p.Free)
+	}
+	return p.charge(region, u)
+}
+
+// charge is what u costs when nothing of it is free.
+func (p *PriceList) charge(region string, u Usage) (a Amount, ok bool) {
 	r, ok := p.Regions[region]
 	if !ok {
 		return Amount{}, false
-	}
-	if free && !strings.HasPrefix(region, "us-gov-") {
-		u = u.less(p.Free)
 	}
 	for i, t := range r.Messages {
 		upTo := u.Messages
@@ -107,11 +119,11 @@ func (p *PriceList) Cost(region string, u Usage, free bool) (a Amount, ok bool) 
 		Plus(r.Actions.of(u.Actions)).Plus(r.Direct.of(u.Direct)), true
 }
 
-// Added is what u costs on top of before, in one month: tiers and free units
-// that before has used up are used up.
-func (p *PriceList) Added(region string, before, u Usage, free bool) (Amount, bool) {
-	less, _ := p.Cost(region, before, free)
-	a, ok := p.Cost(region, before.Plus(u), free)
+// Added is what u costs on top of before, in one month, where so much of both is
+// free: tiers and free units that before has used up are used up.
+func (p *PriceList) Added(region string, before, u, free Usage) (Amount, bool) {
+	less, _ := p.charge(region, before.less(free))
+	a, ok := p.charge(region, before.Plus(u).less(free))
 	return a.Minus(less), ok
 }
 
@@ -128,7 +140,10 @@ func (p Price) of(n int64) Amount {
 
 // Status is how well the prices of u's items are known in region: the least
 // well known counts.
-func (p *PriceList) Status(region string, u Usage) string {
+func (p *PriceList) Status(region string, u Usage) string { return p.status(region, Usage{}, u) }
+
+// status is Status of what comes after before: by the tiers that both reach.
+func (p *PriceList) status(region string, before, u Usage) string {
 	worst := Sourced
 	take := func(n int64, prices ...Price) {
 		for _, price := range prices {
@@ -142,7 +157,7 @@ func (p *PriceList) Status(region string, u Usage) string {
 		return ""
 	}
 	for _, t := range r.Messages {
-		take(u.Messages-t.From, t.Price)
+		take(min(u.Messages, before.Messages+u.Messages-t.From), t.Price)
 	}
 	take(u.Minutes, r.Minutes)
 	take(u.Shadow, r.Shadow)
