@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -96,7 +95,7 @@ change. What saves less than --least a year is not worth the bother.`,
 func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 	advice, bother, ok := f.Advise(threshold)
 	if !ok {
-		t.paragraph("", f.Upstream+": no prices for its region, so nothing can be ranked; set billing.region")
+		t.paragraph("", f.Upstream+": nothing can be ranked: "+unpriced(f, f.Plan(nil)))
 		return
 	}
 	now, _ := f.Range(f.Plan(nil))
@@ -141,6 +140,24 @@ func (t *billTable) covered(f *billing.Fleet) {
 		text += fmt.Sprintf(", and %s of %s by Basic Ingest", thousands(c.RecordedRule), thousands(c.Processed))
 	}
 	t.paragraph("  ", text+"; the rest is taken as it was billed, whatever is changed: the last minute before a kill, or before now, answers to requests that failed, what the ledger knows only as (other), or what is older than the sizes are kept")
+}
+
+// unpriced says why there are no dollars.
+func unpriced(f *billing.Fleet, p billing.Plan) string {
+	for _, region := range []string{p.Region, f.Region} {
+		if region == "" {
+			continue
+		}
+		for _, list := range []*billing.PriceList{p.Prices, f.Prices} {
+			if list == nil {
+				continue
+			}
+			if why, missing := list.Unpriced(region); missing {
+				return "no prices: " + why
+			}
+		}
+	}
+	return "no prices: its endpoint is not AWS's, and names no region; set billing.region if it is billed as one"
 }
 
 // shortPast is how much of a past says little of a year.
@@ -228,7 +245,7 @@ func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
 	}
 	switch {
 	case !priced || !pricedThen:
-		t.paragraph("  ", "no prices for "+cmp.Or(plan.Region, f.Region, "its region"))
+		t.paragraph("  ", unpriced(f, plan))
 	default:
 		t.printf("  %-24s %18s %20s\n", "USD a month", before, after)
 		t.printf("  %-24s %18s %20s\n", "USD a year", cents(before.Times(12, 1)), cents(after.Times(12, 1)))

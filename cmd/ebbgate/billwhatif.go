@@ -26,6 +26,13 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 	}
 	if o.region != "" {
 		p.Region = o.region
+		prices := f.Prices
+		if p.Prices != nil {
+			prices = p.Prices
+		}
+		if why, unpriced := prices.Unpriced(o.region); unpriced {
+			return fail("--region %s: %s", o.region, why)
+		}
 	}
 	if o.unit != "" {
 		var unit bridge.Size

@@ -2,9 +2,12 @@ package billing
 
 import (
 	_ "embed"
+	"fmt"
 	"maps"
 	"math/big"
+	"regexp"
 	"slices"
+	"strings"
 )
 
 //go:embed prices.json
@@ -169,6 +172,21 @@ func (p *PriceList) status(region string, before, u Usage) string {
 
 // statuses from the best known on.
 var statuses = []string{Sourced, Inferred, Unverified}
+
+// awsRegion is what the names of AWS's regions look like.
+var awsRegion = regexp.MustCompile(`^(us|eu|ap|ca|sa|me|af|il|mx|cn|eusc)(-[a-z]{2,4})?-[a-z]+-[1-9]$`)
+
+// Unpriced says why a region has no prices, and what to do; false when it has.
+func (p *PriceList) Unpriced(region string) (why string, unpriced bool) {
+	if _, ok := p.Regions[region]; ok {
+		return "", false
+	}
+	known := strings.Join(p.names(), ", ")
+	if awsRegion.MatchString(region) {
+		return fmt.Sprintf("%s may well be a region of AWS, and the price list of %s does not have it: none is guessed, for regions differ by half and more. It has %s; give prices of your own in a file (billing.price_list)", region, p.AsOf, known), true
+	}
+	return fmt.Sprintf("%s is no region of AWS, by its name, nor of the price list of %s, which has %s", region, p.AsOf, known), true
+}
 
 func (p *PriceList) names() []string { return slices.Sorted(maps.Keys(p.Regions)) }
 
