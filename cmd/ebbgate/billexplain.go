@@ -14,7 +14,7 @@ func printExplained(w io.Writer, l *billing.Ledger, b *billing.Bill, which strin
 	t := &billTable{out: w}
 	found := false
 	for _, total := range b.Totals {
-		lines := slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != total.Upstream || name(n) != which })
+		lines := slices.DeleteFunc(linesOf(b, total.Upstream), func(n billing.Line) bool { return name(n) != which })
 		if len(lines) == 0 {
 			continue
 		}

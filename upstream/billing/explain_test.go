@@ -17,7 +17,7 @@ func TestExplainAddsUpToTheLine(t *testing.T) {
 		m.Delivered(&b, "aws", to("dt/a", 240-4-hopsSize), bridge.Outcome{})
 	}
 	m.Delivered(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
-	m.Uncertain(&b, "aws", to("dt/a", 6000))
+	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
 	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
 	spool.Commit(&b, nil)
 	m.writeSizes(nil)

@@ -40,7 +40,7 @@ type ours struct {
 // one does.
 func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 	if r.From.IsZero() {
-		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core")
+		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core (product code AWSIoT), and %d lines of other services: is it of the month, and of the account, in which this gateway sent? AWS takes a day to write the first lines", r.Others)
 	}
 	_, monthEnd := Month(r.From)
 	to := r.To
