@@ -2,17 +2,27 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
+	"github.com/ebbgate/ebbgate/upstream/folder"
 )
 
-// files is file transfer from devices, with the folder that it exports to.
+// files is file transfer from devices, with the target that it exports to.
 type files struct {
 	service *upload.Service
-	folder  *upload.Directory
+	target  fileTarget
+}
+
+// fileTarget is one that is closed at the end.
+type fileTarget interface {
+	bridge.FileTarget
+	io.Closer
 }
 
 // openFiles opens it, nil when it is not enabled. The spool is open, the broker
@@ -22,13 +32,13 @@ func (g *gateway) openFiles() (*files, error) {
 	if !o.Enabled {
 		return nil, nil
 	}
-	folder, err := upload.OpenDirectory(o.Export)
+	target, err := g.openFileTarget(o.Export)
 	if err != nil {
 		return nil, err
 	}
-	f := &files{folder: folder}
-	f.service, err = upload.Open(o, upload.Deps{
-		Shelf: g.spool, Target: folder, Drops: g.drops, Health: g.health, Log: g.log,
+	f := &files{target: target}
+	f.service, err = upload.Open(o.Upload(), upload.Deps{
+		Shelf: g.spool, Target: target, Drops: g.drops, Health: g.health, Log: g.log,
 		Tell: func(m *bridge.Message) { g.broker.Tell(m) },
 		Wall: func() (time.Time, bool) {
 			now := g.clock.Now()
@@ -36,10 +46,19 @@ func (g *gateway) openFiles() (*files, error) {
 		},
 	})
 	if err != nil {
-		_ = folder.Close() // nothing has been written
+		_ = target.Close() // nothing has been written
 		return nil, err
 	}
 	return f, nil
+}
+
+// openFileTarget opens the one that was chosen.
+func (g *gateway) openFileTarget(o configs.Export) (fileTarget, error) {
+	switch o.To {
+	case configs.ExportFolder:
+		return folder.Open(o.Folder)
+	}
+	return nil, fmt.Errorf("file_transfer.export.to: %q is unknown", o.To) // a check has passed it
 }
 
 func (f *files) families() []localbroker.Family {
@@ -61,5 +80,5 @@ func (f *files) close() error {
 	if f == nil {
 		return nil
 	}
-	return f.folder.Close()
+	return f.target.Close()
 }
