@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/upstream/folder"
+	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
 // files is file transfer from devices, with the target that it exports to.
@@ -57,8 +59,27 @@ func (g *gateway) openFileTarget(o configs.Export) (fileTarget, error) {
 	switch o.To {
 	case configs.ExportFolder:
 		return folder.Open(o.Folder)
+	case configs.ExportS3:
+		return s3.Open(o.S3, g.spool, g.log, s3.Hooks{Carried: g.carriedFor(o.S3.Link)})
 	}
 	return nil, fmt.Errorf("file_transfer.export.to: %q is unknown", o.To) // a check has passed it
+}
+
+// billOfS3 is the bill's line for S3 over a link that is no upstream's.
+const billOfS3 = "s3"
+
+// carriedFor meters bytes at sockets as those of an upstream's link, whose budget
+// they use up too; they are S3's own when link is empty.
+func (g *gateway) carriedFor(link string) func(bytes int) {
+	meter := g.meter.Carrier(cmp.Or(link, billOfS3))
+	return func(bytes int) {
+		meter(bytes)
+		if clouds := g.links.Load(); clouds != nil {
+			if c := (*clouds)[link]; c != nil && c.gate != nil {
+				c.gate.Carried(bytes)
+			}
+		}
+	}
 }
 
 func (f *files) families() []localbroker.Family {
