@@ -13,6 +13,7 @@ import (
 	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
+	"github.com/ebbgate/ebbgate/upstream/folder"
 )
 
 // depot is a gate that takes files, to a folder.
@@ -29,8 +30,9 @@ type depot struct {
 // depotSetup is what a test may change of a depot before it opens.
 type depotSetup struct {
 	upload.Options
+	folder  folder.Options
 	profile string
-	target  func(upload.Target) upload.Target // put before the folder; nil: nothing
+	target  func(bridge.FileTarget) bridge.FileTarget // put before the folder; nil: nothing
 	gate    []func(*setup)
 }
 
@@ -43,20 +45,20 @@ func openDepot(tb testing.TB, changes ...func(*depotSetup)) *depot {
 // startDepot opens a depot on its folder.
 func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 	tb.Helper()
-	s := &depotSetup{Options: upload.DefaultOptions(), profile: "aws-edge"}
-	s.Enabled, s.Dir, s.Export.Dir = true, filepath.Join(d.dir, "files"), filepath.Join(d.dir, "exports")
+	s := &depotSetup{Options: upload.DefaultOptions(), folder: folder.DefaultOptions(), profile: "aws-edge"}
+	s.Enabled, s.Dir, s.folder.Dir = true, filepath.Join(d.dir, "files"), filepath.Join(d.dir, "exports")
 	s.Headroom = 1 << 20
 	for _, change := range d.changes {
 		change(s)
 	}
-	d.exports, d.health = s.Export.Dir, &bridge.Health{}
-	folder, err := upload.OpenDirectory(s.Export)
+	d.exports, d.health = s.folder.Dir, &bridge.Health{}
+	exports, err := folder.Open(s.folder)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	var target upload.Target = folder
+	var target bridge.FileTarget = exports
 	if s.target != nil {
-		target = s.target(folder)
+		target = s.target(exports)
 	}
 	d.gate = open(tb, append([]func(*setup){func(o *setup) {
 		o.spool.Dir, o.clock = filepath.Join(d.dir, "spool"), at
@@ -79,7 +81,7 @@ func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 		d.stop()
 		stop()
 		closes(tb, d.store)
-		closes(tb, folder)
+		closes(tb, exports)
 	})
 	tb.Cleanup(d.end)
 	return d
