@@ -4,6 +4,7 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 TESTFLAGS   ?=
 TIMEOUT     ?= 15m
+ATONCE      ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 ))) # packages: they wait as much as they compute
 SOAKTIMEOUT ?= 4h
 FUZZTIME    ?= 3m
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -29,7 +30,7 @@ test: fmt peers ## format, vet, and all tests with the race detector (under 10 m
 	go vet ./...
 	go test -count=1 -v -run '^TestSpeedsAgree$$' ./policy # 200,000 triples: without -race
 	go test -count=1 -run '^Test(PolicyCases|Desk|Mutations)$$' ./policy # every case: without -race
-	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+	CGO_ENABLED=1 go test -race -count=1 -p $(ATONCE) -timeout $(TIMEOUT) $(TESTFLAGS) ./...
 
 soak: fmt peers ## the long tests: power cuts, backlogs of a million, minutes of fuzzing a target
 	EBBGATE_SOAK=1 go test -count=1 -timeout $(SOAKTIMEOUT) $(TESTFLAGS) ./...

@@ -110,7 +110,7 @@ func TestCloudGivesBackItsPorts(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	taken := echo(t)
+	taken := peers.Echo(t)
 	if _, err := Open(Options{Address: taken}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("opened on a port that is in use")
 	}
