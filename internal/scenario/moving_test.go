@@ -28,6 +28,7 @@ const moved = 2 // devices that move; as many stay
 
 func newMovers(t *testing.T, data string) *movers {
 	t.Helper()
+	binary(t) // to build it may take longer than a consumer stays connected
 	m := &movers{broker: peers.Mosquitto(t, peers.MosquittoOptions{TLS: true})}
 	m.proxy, m.cloud = peers.NewProxy(t, m.broker.TLSAddr), watch(t, m.broker.Addr)
 	m.gateway = newGateway(t, site{Data: data, Endpoint: m.endpoint(t, m.proxy.Addr), CA: m.broker.CA.File, Cert: m.broker.ClientCert.CertFile, Key: m.broker.ClientCert.KeyFile, Set: byPassword})
@@ -98,9 +99,6 @@ func (m *movers) arrive(t *testing.T) {
 	if n := m.cloud.late.Load(); n > 0 {
 		t.Errorf("%d messages came after a later one of their device", n)
 	}
-	if !strings.Contains(m.broker.Log(), " as device-01 (") {
-		t.Error("device-01 has never had its connection")
-	}
 	t.Logf("%d acknowledged, %d came twice", acked, m.cloud.duplicates.Load())
 }
 
@@ -117,6 +115,9 @@ func TestThingsMoveAtAReload(t *testing.T) {
 	pass(t, time.Second)
 	m.fleet.stop()
 	m.arrive(t)
+	if !strings.Contains(m.broker.Log(), " as device-01 (") {
+		t.Error("device-01 has never had its connection")
+	}
 	if code := m.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

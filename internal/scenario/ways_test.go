@@ -3,6 +3,7 @@ package scenario
 import (
 	"encoding/json"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,9 @@ func TestFailover(t *testing.T) {
 	f.stop()
 	if d := both.await(&f.acked, 20*time.Second); d.Lost > 0 {
 		t.Errorf("%d acknowledged messages are at neither, such as %v", d.Lost, d.Sample)
+	}
+	if log := second.Log(); !strings.Contains(log, " as site-1-standby-for-cloud (") || strings.Contains(log, " as site-1-standby (") {
+		t.Error("the second, to which no route leads, had a connection of its own, or not the one that takes over")
 	}
 	if code := g.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
