@@ -2,6 +2,7 @@ package billing
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,32 @@ func TestExplainAddsUpToTheLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	has := func(of *Bill, want string) {
+		t.Helper()
+		steps, err := l.Explain(of, "aws", of.Lines)
+		if err != nil || !slices.ContainsFunc(steps, func(s Step) bool { return strings.Contains(s.Text, want) }) {
+			t.Errorf("no %q in %v, %v", want, steps, err)
+		}
+	}
+	clock.set("2026-11-20 14:00")
+	var later, lost bridge.Batch
+	m.Delivered(&later, "aws", to("dt/a", 10), bridge.Outcome{HTTP: true, Body: 30})
+	spool.Commit(&later, nil)
+	m.writeSizes(nil)
+	hour, err := l.Bill(Hour(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(hour, "8 of these are of other hours")
+	has(hour, "of the units 1 are the cloud's answers to requests over HTTPS (M18)")
+	has(hour, "topic in the URL, free")
+	m.Delivered(&lost, "aws", to("dt/a", 10), bridge.Outcome{})
+	spool.Commit(&lost, nil)
+	day, err := l.Bill(Today(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(day, "1 more, whose sizes are not recorded")
 	var text strings.Builder
 	lines, sum := int64(0), int64(0)
 	for _, s := range steps {
