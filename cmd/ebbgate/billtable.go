@@ -192,7 +192,11 @@ func priced(t billing.Total) string {
 		s += " (account " + t.Account + ")"
 	}
 	if t.USD == "" {
-		return s + fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
+		s += fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
+		if t.Region != "" {
+			s += " for " + t.Region + ": give a list that has it (billing.price_list)"
+		}
+		return s
 	}
 	s += fmt.Sprintf(": prices of %s as of %s (%s), metered in units of %d bytes", t.Region, t.PricesAsOf, t.PriceStatus, t.Unit)
 	if t.Uncertain > 0 {

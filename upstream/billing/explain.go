@@ -33,11 +33,14 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 			continue
 		}
 		shown[id] = true
+		recorded := int64(0)
 		for _, t := range traffic {
 			if t.Topic == n.Topic && t.Route == n.Route {
 				steps = append(steps, sizesOf(t, unit)...)
+				recorded += t.Sizes.Messages()
 			}
 		}
+		steps = append(steps, b.unsized(n, recorded)...)
 	}
 	steps = append(steps, Step{Text: "metered messages, acknowledged", Units: all.Units, Sum: true})
 	if all.Uncertain > 0 {
@@ -47,6 +50,24 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 		steps = append(steps, Step{Text: fmt.Sprintf("%d refused for now: not billed (M26)", all.Throttled)})
 	}
 	return append(steps, l.tiers(b, upstream, all)...), nil
+}
+
+// unsized says by how much the sizes of a line's route and topic are not those of
+// the bill: the last minute before a kill has none, and they are of whole days.
+func (b *Bill) unsized(n Line, recorded int64) []Step {
+	billed := int64(0)
+	for _, o := range b.Lines {
+		if o.Upstream == n.Upstream && o.Direction == Up && o.Topic == n.Topic && o.Route == n.Route {
+			billed += o.Messages
+		}
+	}
+	switch {
+	case recorded < billed:
+		return []Step{{Text: fmt.Sprintf("  all devices: %d more, whose sizes are not recorded", billed-recorded)}}
+	case recorded > billed:
+		return []Step{{Text: fmt.Sprintf("  sizes are recorded by the day: %d of these are of other hours", recorded-billed)}}
+	}
+	return nil
 }
 
 // step says what a line is made of.

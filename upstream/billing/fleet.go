@@ -197,11 +197,14 @@ func (f *Fleet) counted(p Plan, unit int64) Usage {
 
 // scaled is the usage of another span at the same pace.
 func (u Usage) scaled(to, from time.Duration) Usage {
-	by := func(n int64) int64 {
-		r := new(big.Int).Mul(big.NewInt(n), big.NewInt(int64(to/time.Second)))
-		return r.Div(r, big.NewInt(max(1, int64(from/time.Second)))).Int64()
-	}
+	by := func(n int64) int64 { return portion(n, int64(to/time.Second), int64(from/time.Second)) }
 	return Usage{Messages: by(u.Messages), Minutes: by(u.Minutes), Shadow: by(u.Shadow), Rules: by(u.Rules), Actions: by(u.Actions), Direct: by(u.Direct)}
+}
+
+// portion is n·part/of, which may be more than fits before it is divided.
+func portion(n, part, of int64) int64 {
+	r := new(big.Int).Mul(big.NewInt(n), big.NewInt(part))
+	return r.Div(r, big.NewInt(max(1, of))).Int64()
 }
 
 // Cost is what a plan costs in a month of 30 days, on top of what the rest of
