@@ -60,7 +60,10 @@ func (g *gateway) openFileTarget(o configs.Export) (fileTarget, error) {
 	case configs.ExportFolder:
 		return folder.Open(o.Folder)
 	case configs.ExportS3:
-		return s3.Open(o.S3, g.spool, g.log, s3.Hooks{Carried: g.carriedFor(o.S3.Link)})
+		return s3.Open(o.S3, g.spool, g.log, s3.Hooks{
+			Carried: g.carriedFor(o.S3.Link),
+			Request: func(operation string) { g.meter.Requested(cmp.Or(o.S3.Link, billOfS3), operation) },
+		})
 	}
 	return nil, fmt.Errorf("file_transfer.export.to: %q is unknown", o.To) // a check has passed it
 }
