@@ -10,6 +10,7 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/filetransfer"
 	"github.com/ebbgate/ebbgate/upstream/folder"
 	"github.com/ebbgate/ebbgate/upstream/metered"
+	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
 // FileTransfer is files from devices, and where they go.
@@ -21,18 +22,31 @@ type FileTransfer struct {
 // The values of Export.To.
 const (
 	ExportFolder   = "folder"
+	ExportS3       = "s3"
 	ExportUpstream = "upstream"
 )
 
 // Export is where finished files go. The options of the others than To do nothing.
 type Export struct {
-	To     string               `koanf:"to" enum:"folder,upstream" doc:"Where finished files go: folder is a folder of this machine; upstream is an EMQX cluster or another Ebbgate, by the same protocol."`
+	To     string               `koanf:"to" enum:"folder,s3,upstream" doc:"Where finished files go: folder is a folder of this machine; s3 a bucket of Amazon S3 or of a store that speaks its protocol; upstream is an EMQX cluster or another Ebbgate, by the same protocol."`
 	Upload upload.ExportOptions `koanf:",squash"`
 	Folder folder.Options       `koanf:",squash"`
+	S3     s3.Options           `koanf:"s3" doc:"The bucket, with to: s3."`
 
 	Upstream  filetransfer.Options `koanf:",squash"`
 	Bandwidth bridge.Size          `koanf:"bandwidth" doc:"Bytes of files a second that leave this machine; 0 is unlimited, else at least 1KiB. Whatever it is, files get a tenth of the link's time while messages wait."`
-	Metered   metered.Options      `koanf:"metered" doc:"When, and how much, files may go that leave this machine, besides what the metered of their upstream says."`
+	Metered   metered.Options      `koanf:"metered" doc:"When, and how much, files may go that leave this machine, besides what the metered of their upstream says, which is export.upstream, or export.s3.link."`
+}
+
+// Link is the upstream over whose link files go, empty when it is none's.
+func (e Export) Link() string {
+	switch e.To {
+	case ExportS3:
+		return e.S3.Link
+	case ExportUpstream:
+		return e.Upstream.Upstream
+	}
+	return ""
 }
 
 // Leaves reports whether files leave this machine, and so keep to a pace.
@@ -41,7 +55,7 @@ func (e Export) Leaves() bool { return e.To != ExportFolder }
 // DefaultFileTransfer is off, and goes to a folder.
 func DefaultFileTransfer() FileTransfer {
 	o := upload.DefaultOptions()
-	return FileTransfer{Options: o, Export: Export{To: ExportFolder, Upload: o.Export, Folder: folder.DefaultOptions(), Metered: metered.DefaultOptions()}}
+	return FileTransfer{Options: o, Export: Export{To: ExportFolder, Upload: o.Export, Folder: folder.DefaultOptions(), S3: s3.DefaultOptions(), Metered: metered.DefaultOptions()}}
 }
 
 // Upload are the options of the service that takes files.
@@ -64,6 +78,7 @@ func (c *check) transferFolders(dir string) {
 	if to.Dir == "" {
 		to.Dir = filepath.Join(f.Dir, "exports")
 	}
+	c.file(dir, fileKey{path: "file_transfer.export.s3.ca", value: &f.Export.S3.CA})
 }
 
 // transfer asks those that file transfer is made of.
@@ -78,8 +93,19 @@ func (c *check) transfer() {
 	if f.Export.Metered.Override != metered.DefaultOptions().Override {
 		c.complain("file_transfer.export.metered.override", "file-transfer", "does nothing: files have no priority", "take it out")
 	}
-	if f.Export.To == ExportUpstream {
+	switch f.Export.To {
+	case ExportUpstream:
 		c.exportUpstream(f.Export)
+	case ExportS3:
+		c.exportS3(f.Export)
+	}
+}
+
+// exportS3 asks the bucket's options, and finds a link that is none.
+func (c *check) exportS3(e Export) {
+	c.under("file_transfer.export.s3", "file-transfer", e.S3.Validate())
+	if _, ok := c.config.Upstreams[e.S3.Link]; e.S3.Link != "" && !ok {
+		c.complain("file_transfer.export.s3.link", codeUpstream, quote(e.S3.Link)+" is not an upstream", "name one of the upstreams, or leave it empty")
 	}
 }
 

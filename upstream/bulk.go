@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"io"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -125,26 +124,4 @@ func poll(ctx context.Context, ok func() bool) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// Reader is r at this pace, for who reads as the link takes it.
-func (b *Bulk) Reader(ctx context.Context, r io.Reader) io.Reader { return paced{ctx, r, b} }
-
-// paced is a reader at a pace.
-type paced struct {
-	ctx context.Context
-	r   io.Reader
-	at  *Bulk
-}
-
-// pacedRead is the most that is read at once.
-const pacedRead = 32 << 10
-
-// Read implements [io.Reader].
-func (p paced) Read(b []byte) (int, error) {
-	b = b[:min(len(b), pacedRead)]
-	if err := p.at.Wait(p.ctx, len(b)); err != nil {
-		return 0, err
-	}
-	return p.r.Read(b)
 }

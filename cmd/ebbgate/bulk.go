@@ -31,7 +31,7 @@ func (f *files) exportPace(g *gateway, o configs.Export) (*upstream.Bulk, error)
 		if !own.Open(beneath) {
 			return "file_transfer.export.metered: " + own.State().Why
 		}
-		return g.heldBack(o.Upstream.Upstream)
+		return g.heldBack(o.Link())
 	}
 	return upstream.NewBulk(o.Bandwidth, held, g.backlog.waits), nil
 }

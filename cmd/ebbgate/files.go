@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/folder"
+	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
 // files is file transfer from devices, with the target that it exports to.
@@ -68,12 +70,36 @@ func (f *files) openTarget(g *gateway, o configs.Export) (err error) {
 	switch o.To {
 	case configs.ExportFolder:
 		f.target, err = folder.Open(o.Folder)
+	case configs.ExportS3:
+		f.target, err = s3.Open(o.S3, g.spool, g.log, s3.Hooks{
+			Carried: f.carriedFor(g, o.S3.Link),
+			Request: func(operation string) { g.meter.Requested(cmp.Or(o.S3.Link, billOfS3), operation) },
+			Pace:    f.pace,
+		})
 	case configs.ExportUpstream:
 		f.target = g.openSentOn(o, f.pace)
 	default:
 		err = fmt.Errorf("file_transfer.export.to: %q is unknown", o.To) // a check has passed it
 	}
 	return err
+}
+
+// billOfS3 is the bill's line for S3 over a link that is no upstream's.
+const billOfS3 = "s3"
+
+// carriedFor meters bytes at sockets as those of an upstream's link, whose budget
+// they use up too; they are S3's own when link is empty.
+func (f *files) carriedFor(g *gateway, link string) func(bytes int) {
+	meter := g.meter.Carrier(cmp.Or(link, billOfS3))
+	return func(bytes int) {
+		meter(bytes)
+		f.gate.Carried(bytes)
+		if clouds := g.links.Load(); clouds != nil {
+			if c := (*clouds)[link]; c != nil && c.gate != nil {
+				c.gate.Carried(bytes)
+			}
+		}
+	}
 }
 
 func (f *files) families() []localbroker.Family {
