@@ -131,7 +131,9 @@ func (s *Service) sweepExported(ctx context.Context, now time.Duration) error {
 			if bridge.OfTarget(err) {
 				break
 			}
-			continue
+			if !bridge.OfFile(err) { // else it is where files do not go any more
+				continue
+			}
 		}
 		forget = append(forget, pair{e.ClientID, e.FileID}.key())
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -169,6 +170,9 @@ func (d *Folder) syncUp(folder string) error {
 
 // Remove implements bridge.FileTarget. Folders that are empty then go too.
 func (d *Folder) Remove(_ context.Context, place string) error {
+	if err := here(place); err != nil {
+		return err
+	}
 	for _, name := range []string{place, place + bridge.ManifestSuffix} {
 		if err := d.root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove an exported file: %w", err)
@@ -184,7 +188,19 @@ func (d *Folder) Remove(_ context.Context, place string) error {
 
 // Open implements bridge.FileTarget.
 func (d *Folder) Open(_ context.Context, place string) (io.ReadCloser, error) {
+	if err := here(place); err != nil {
+		return nil, err
+	}
 	return d.root.Open(place)
+}
+
+// here refuses the places of other kinds of targets, which an earlier
+// configuration had: no path of ours has a colon.
+func here(place string) error {
+	if strings.Contains(place, ":") {
+		return bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "%s is not in the folder of files, where they go now", place)
+	}
+	return nil
 }
 
 // Abandon implements bridge.FileTarget. Nothing outlives a Put here, and what a
