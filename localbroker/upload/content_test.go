@@ -2,6 +2,7 @@ package upload
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -43,11 +44,11 @@ func TestContent(t *testing.T) {
 		at := rnd.Int64N(int64(len(want)))
 		b := make([]byte, rnd.IntN(3000))
 		n, err := c.ReadAt(b, at)
-		if whole := at+int64(len(b)) <= int64(len(want)); n != min(len(b), len(want)-int(at)) || (err == nil) != whole || !whole && err != io.EOF || !bytes.Equal(b[:n], want[at:at+int64(n)]) {
+		if whole := at+int64(len(b)) <= int64(len(want)); n != min(len(b), len(want)-int(at)) || (err == nil) != whole || !whole && !errors.Is(err, io.EOF) || !bytes.Equal(b[:n], want[at:at+int64(n)]) {
 			t.Fatalf("%d at %d: %d, %v", len(b), at, n, err)
 		}
 	}
-	if n, err := c.ReadAt(make([]byte, 1), int64(len(want))); n != 0 || err != io.EOF {
+	if n, err := c.ReadAt(make([]byte, 1), int64(len(want))); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("behind the end: %d, %v", n, err)
 	}
 	if _, err := (content{nil, plan}).ReadAt(make([]byte, 1), 0); !os.IsNotExist(err) {

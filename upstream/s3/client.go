@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
 )
 
@@ -82,10 +83,12 @@ type noCredentials struct{ error }
 // Unwrap is why.
 func (e *noCredentials) Unwrap() error { return e.error }
 
-// Hooks are told what requests cost. Each may be nil; they must not block.
+// Hooks are told what requests cost, and say when bytes of files may go. Each may be
+// nil; those that are told must not block.
 type Hooks struct {
+	Pace    bridge.FilePace
 	Carried func(bytes int)        // bytes at the sockets, TLS included
-	Request func(operation string) // one HTTP request, as the store counts it: "UploadPart"
+	Request func(operation string) // one HTTP request that the store has answered: "UploadPart"
 }
 
 // newWeb makes the HTTP client: HTTP/1.1, as S3 speaks it, through a proxy if
@@ -142,7 +145,7 @@ func (c *patient) Write(b []byte) (int, error) {
 // moved makes waiting reads and writes wait anew.
 func (c *patient) moved() { _ = c.SetDeadline(time.Now().Add(c.silence)) } // fails on what is closed only, as they do then
 
-// counting tells of each request.
+// counting tells of each request that was answered.
 type counting struct {
 	*http.Transport
 	request func(operation string)
@@ -150,8 +153,9 @@ type counting struct {
 
 // RoundTrip implements http.RoundTripper.
 func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if c.request != nil {
+	answer, err := c.Transport.RoundTrip(r)
+	if err == nil && c.request != nil {
 		c.request(middleware.GetOperationName(r.Context()))
 	}
-	return c.Transport.RoundTrip(r)
+	return answer, err
 }

@@ -202,7 +202,7 @@ func (t *Target) sendPart(ctx context.Context, f *bridge.File, s *sendingUpload,
 	if p, ok := s.there[number]; ok && aws.ToInt64(p.Size) == length && aws.ToString(p.ChecksumSHA256) == base64.StdEncoding.EncodeToString(sum[:]) {
 		return aws.ToString(p.ETag), nil // it was sent, and a crash came before our note of it
 	}
-	content := &body{SectionReader: io.NewSectionReader(f.Content, offset, length)}
+	content := t.body(ctx, f, offset, length)
 	out, err := t.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &s.Bucket, Key: &s.Key, UploadId: &s.ID, PartNumber: &number, ContentLength: &length, ChecksumSHA256: hash(sum), Body: content,
 	}, signed(sum))

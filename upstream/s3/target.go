@@ -28,6 +28,7 @@ type Target struct {
 	web    *http.Client
 	client *s3.Client
 	now    func() time.Time
+	pace   bridge.FilePace // nil: as fast as it goes
 }
 
 var _ bridge.FileTarget = (*Target)(nil)
@@ -43,7 +44,7 @@ func Open(o Options, shelf Shelf, log *slog.Logger, h Hooks) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file_transfer.export.s3: %w", err)
 	}
-	t := &Target{o: o, path: path, shelf: shelf, log: log, web: web, now: time.Now}
+	t := &Target{o: o, path: path, shelf: shelf, log: log, web: web, now: time.Now, pace: h.Pace}
 	if t.client, err = newClient(context.Background(), o, web); err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (t *Target) putWhole(ctx context.Context, f *bridge.File, o *object) error 
 		return changed(f)
 	}
 	in := t.putInput(o, f.SHA256, f.Size)
-	content := &body{SectionReader: io.NewSectionReader(f.Content, 0, f.Size)}
+	content := t.body(ctx, f, 0, f.Size)
 	in.Body = content
 	_, err := t.client.PutObject(ctx, in, signed(f.SHA256))
 	if err != nil && content.err != nil {
@@ -119,15 +120,32 @@ func (t *Target) putInput(o *object, sum [sha256.Size]byte, size int64) *s3.PutO
 	}
 }
 
-// body is what is sent of a file. It remembers that it could not be read: that is
-// not the store's fault.
+// body is what is sent of a file, at the pace of files. It remembers that it could not
+// be read, or had to wait: that is not the store's fault.
 type body struct {
 	*io.SectionReader
-	err error
+	ctx  context.Context
+	pace bridge.FilePace // nil: none
+	err  error
 }
+
+func (t *Target) body(ctx context.Context, f *bridge.File, offset, length int64) *body {
+	return &body{SectionReader: io.NewSectionReader(f.Content, offset, length), ctx: ctx, pace: t.pace}
+}
+
+// pacedRead is the most that is read at once at a pace: on a thin line what a pause
+// follows is short, and the pause too, since a store hangs up on who is silent.
+const pacedRead = 8 << 10
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
+	if b.pace != nil && len(p) > 0 {
+		p = p[:min(len(p), pacedRead)]
+		if err := b.pace.Wait(b.ctx, len(p)); err != nil {
+			b.err = err
+			return 0, err
+		}
+	}
 	n, err := b.SectionReader.Read(p)
 	if err != nil && err != io.EOF {
 		b.err = err
@@ -135,8 +153,11 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unreadable is that our own disk does not give the file.
+// unreadable is that our own disk does not give the file, or that it has to wait.
 func unreadable(f *bridge.File, err error) error {
+	if errors.Is(err, bridge.ErrHeld) {
+		return err
+	}
 	return fmt.Errorf("export: read %s: %w", f.Name, err)
 }
 
