@@ -26,6 +26,8 @@ const (
 	exitInvalid = 2 // wrong usage, or a configuration, policy or registry that is not valid
 	exitTaken   = 3 // something is in use: a port, or the spool by another gateway
 	exitRefused = 4 // the upstream refuses the login
+
+	exitNotTaken = 5 // files put: the far side does not take this file
 )
 
 func main() {
@@ -117,7 +119,7 @@ process; 4 the upstream refuses the login.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newDropsCommand(), newBillCommand(), newUserCommand(), newStreamsCommand(), newPolicyCommand(), newDecodeCommand(), newDemoCommand(), newSandboxCommand())
+	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newDropsCommand(), newBillCommand(), newUserCommand(), newFilesCommand(), newStreamsCommand(), newPolicyCommand(), newDecodeCommand(), newDemoCommand(), newSandboxCommand())
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(groupUsage(root))
 	groups(root)

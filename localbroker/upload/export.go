@@ -88,6 +88,10 @@ func (s *Service) exportNow(t *transfer) error {
 // exportOne exports one file, remembers it, and forgets its transfer.
 func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 	s.mu.Lock()
+	if t.gone { // given up
+		s.mu.Unlock()
+		return nil
+	}
 	f, e, err := s.fileLocked(t)
 	s.mu.Unlock()
 	if err != nil {
@@ -97,6 +101,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 	if e.Place, err = s.deps.Target.Put(ctx, f); err != nil {
 		return err
 	}
+	e.Cost = s.costOf(t)
 	if err := s.durable(bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
 		return err
 	}

@@ -85,7 +85,8 @@ type transfer struct {
 
 	job      *job // the fin that is being worked on
 	verified *verdict
-	attempts int  // of exporting, that have failed
+	attempts int // of exporting, that have failed
+	journal  journal
 	gone     bool // data is closed and removed when it has no user
 }
 
@@ -95,6 +96,7 @@ func Open(o Options, deps Deps) (*Service, error) {
 		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit), now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
 	}
+	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("folder of unfinished files: %w", err)
 	}

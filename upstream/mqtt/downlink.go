@@ -46,8 +46,9 @@ type Downlink struct {
 	backoff *upstream.Backoff
 	renew   bool // the next session must be subscribed to, present or not
 
-	live       atomic.Pointer[conn] // the latest connection; for Refresh
-	subscribed atomic.Pointer[conn] // while it is there and subscribed; for Talk
+	live       atomic.Pointer[conn]    // the latest connection; for Refresh
+	subscribed atomic.Pointer[speaker] // while it is there and subscribed; for Talk
+	speaks     bool                    // it is a Talk's
 }
 
 // NewDownlink makes a receiver from valid options. clientID is the one to use,
@@ -115,13 +116,19 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	r := newReceiver(d, c)
 	r.counted = d.health.hooks.Open(d.health.clientID)
 	defer r.counted.Closed()
-	c.start(r, d.dialer.o.AckTimeout/4, d.health)
+	var does role = r
+	var says *speaker
+	if d.speaks {
+		says = newSpeaker(r)
+		does = says
+	}
+	c.start(does, d.dialer.o.AckTimeout/4, d.health)
 	d.health.up(c.endpoint)
 	d.live.Store(c)
 	if d.renew || !c.server.sessionPresent {
 		d.subscribe(ctx, r, d.filters)
 	}
-	d.subscribed.Store(c)
+	d.subscribed.Store(says)
 	defer d.subscribed.Store(nil)
 	retry := time.NewTicker(refusedRetry)
 	defer retry.Stop()

@@ -57,7 +57,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	if err := l.stay(ctx); err != nil {
 		return err
 	}
-	return l.send(ctx, d, report, false)
+	return l.send(ctx, bridge.Outgoing(d.Stored), d.Remaining, report, false)
 }
 
 // SendNow is Send where nothing has to be waited for, else it fails with
@@ -71,15 +71,16 @@ func (l *link) SendNow(d *bridge.Delivery, report func(bridge.Outcome)) error {
 	if !l.c.bucket.Free() || l.c.raw.waiting() >= outBuffer {
 		return bridge.ErrWouldWait
 	}
-	return l.send(context.Background(), d, report, true)
+	return l.send(context.Background(), bridge.Outgoing(d.Stored), d.Remaining, report, true)
 }
 
-// send sends d, now or after what has to be waited for.
-func (l *link) send(ctx context.Context, d *bridge.Delivery, report func(bridge.Outcome), now bool) error {
+// send sends m, which expires in so many seconds if it does, now or after what has
+// to be waited for.
+func (l *link) send(ctx context.Context, m *bridge.Message, expiry uint32, report func(bridge.Outcome), now bool) error {
 	if l.idle > 0 {
 		l.used.Store(int64(time.Since(l.c.epoch)))
 	}
-	p := publishOf(bridge.Outgoing(d.Stored), d.Remaining, l.c.server.v3)
+	p := publishOf(m, expiry, l.c.server.v3)
 	tells := l.aliases.shorten(&p)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
