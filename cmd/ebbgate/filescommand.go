@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -219,7 +220,11 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 		line("exported", "%s", d.ExportedAt.Local().Format(time.DateTime))
 	}
 	if len(d.Metadata) > 0 {
-		line("metadata", "%s", printable(string(d.Metadata)))
+		var flat bytes.Buffer
+		if err := json.Compact(&flat, d.Metadata); err != nil {
+			return err
+		}
+		line("metadata", "%s", printable(flat.String()))
 	}
 	line("cost", "%s", costOf(d))
 	for _, a := range d.Answers {
@@ -254,8 +259,7 @@ func costOf(d *upload.Detail) string {
 	if c.AtLeast {
 		least = "at least "
 	}
-	text := fmt.Sprintf("%s%s, %s on the wire (AWS would meter %d); %s read for the export", least, count(int(c.Messages), "message"), humanSize(c.Wire), c.Units, humanSize(c.Exported))
-	return text
+	return fmt.Sprintf("%s%s in, %s on the wire (AWS would meter %d); %s exported", least, count(int(c.Messages), "message"), humanSize(c.Wire), c.Units, humanSize(c.Exported))
 }
 
 func (f *filesFlags) retry() *cobra.Command {

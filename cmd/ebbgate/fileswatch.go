@@ -121,7 +121,9 @@ func (v *transferView) take(e *transferEvent) error {
 		delete(v.running, key)
 		delete(v.states, key)
 		if t.State == "" && was != nil {
-			t, t.State = was, "given up"
+			last := *was
+			last.State = "given up"
+			t = &last
 		}
 		return v.say(t)
 	}

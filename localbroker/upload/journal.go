@@ -67,6 +67,7 @@ type journal struct {
 	export *exporting    // under way
 	failed string        // why the last export failed
 	taken  bool          // the target has it
+	leave  bool          // it is being given up: no export begins
 }
 
 // paceOver is the time over which a rate is averaged, the latest most.

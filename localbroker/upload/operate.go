@@ -50,7 +50,7 @@ func (s *Service) beginExport(f *bridge.File, e *exporting) *transfer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.runningLocked() {
-		if t.pair == (pair{f.ClientID, f.FileID}) && t.verified != nil && checksum(t.verified.Sum) == f.SHA256 && t.journal.export == nil {
+		if t.pair == (pair{f.ClientID, f.FileID}) && t.verified != nil && checksum(t.verified.Sum) == f.SHA256 && t.journal.export == nil && !t.journal.leave {
 			t.journal.export = e
 			return t
 		}
@@ -146,7 +146,7 @@ func (s *Service) GiveUp(ctx context.Context, clientID, fileID string) error {
 			}
 			return err
 		}
-		found = true
+		found, t.journal.leave = true, true
 		if wait == nil {
 			s.removeLocked(t)
 			s.mu.Unlock()
@@ -162,6 +162,10 @@ func (s *Service) GiveUp(ctx context.Context, clientID, fileID string) error {
 		select {
 		case <-wait.over:
 		case <-ctx.Done():
+			s.mu.Lock()
+			t.journal.leave = false
+			s.mu.Unlock()
+			s.poke()
 			return ctx.Err()
 		}
 	}
