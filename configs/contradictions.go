@@ -56,6 +56,10 @@ func (c *check) routes() {
 	}
 	look("streams.cloud.upstream", c.config.Streams.Cloud.Upstream)
 	receives("streams.cloud.upstream", c.config.Streams.Cloud.Upstream)
+	if e := c.config.FileTransfer.Export; e.To == ExportUpstream {
+		look("file_transfer.export.upstream", e.Upstream.Upstream)
+		receives("file_transfer.export.upstream", e.Upstream.Upstream)
+	}
 	look("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	receives("routes.pass_through.upstream", c.config.Routes.PassThrough.Upstream)
 	for i, r := range c.config.Routes.Up {
@@ -79,7 +83,8 @@ func (c *check) clientIDs() {
 		if u.MQTT.Endpoint == "" {
 			continue
 		}
-		for _, id := range []string{u.MQTT.ClientID, u.MQTT.ClientID + "-down", u.MQTT.ClientID + "-streams"} {
+		ids := []string{u.MQTT.ClientID, u.MQTT.ClientID + "-down", u.MQTT.ClientID + "-streams", u.MQTT.ClientID + "-files"}
+		for _, id := range ids {
 			if other, twice := taken[u.MQTT.Endpoint+" "+id]; twice {
 				c.complain("upstreams."+name+".client_id", codeClientID,
 					fmt.Sprintf("%s is also the client id of upstream %s at %s: the two connections would close each other", quote(id), other, u.MQTT.Endpoint),
@@ -87,9 +92,9 @@ func (c *check) clientIDs() {
 				break
 			}
 		}
-		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID] = name
-		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID+"-down"] = name
-		taken[u.MQTT.Endpoint+" "+u.MQTT.ClientID+"-streams"] = name
+		for _, id := range ids {
+			taken[u.MQTT.Endpoint+" "+id] = name
+		}
 	}
 }
 

@@ -1,10 +1,15 @@
 package configs
 
 import (
+	"net/url"
 	"path/filepath"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
+	"github.com/ebbgate/ebbgate/upstream"
+	"github.com/ebbgate/ebbgate/upstream/filetransfer"
 	"github.com/ebbgate/ebbgate/upstream/folder"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 )
 
 // FileTransfer is files from devices, and where they go.
@@ -15,20 +20,28 @@ type FileTransfer struct {
 
 // The values of Export.To.
 const (
-	ExportFolder = "folder"
+	ExportFolder   = "folder"
+	ExportUpstream = "upstream"
 )
 
 // Export is where finished files go. The options of the others than To do nothing.
 type Export struct {
-	To     string               `koanf:"to" enum:"folder" doc:"Where finished files go: folder is a folder of this machine."`
+	To     string               `koanf:"to" enum:"folder,upstream" doc:"Where finished files go: folder is a folder of this machine; upstream is an EMQX cluster or another Ebbgate, by the same protocol."`
 	Upload upload.ExportOptions `koanf:",squash"`
 	Folder folder.Options       `koanf:",squash"`
+
+	Upstream  filetransfer.Options `koanf:",squash"`
+	Bandwidth bridge.Size          `koanf:"bandwidth" doc:"Bytes of files a second that leave this machine; 0 is unlimited, else at least 1KiB. Whatever it is, files get a tenth of the link's time while messages wait."`
+	Metered   metered.Options      `koanf:"metered" doc:"When, and how much, files may go that leave this machine, besides what the metered of their upstream says."`
 }
+
+// Leaves reports whether files leave this machine, and so keep to a pace.
+func (e Export) Leaves() bool { return e.To != ExportFolder }
 
 // DefaultFileTransfer is off, and goes to a folder.
 func DefaultFileTransfer() FileTransfer {
 	o := upload.DefaultOptions()
-	return FileTransfer{Options: o, Export: Export{To: ExportFolder, Upload: o.Export, Folder: folder.DefaultOptions()}}
+	return FileTransfer{Options: o, Export: Export{To: ExportFolder, Upload: o.Export, Folder: folder.DefaultOptions(), Metered: metered.DefaultOptions()}}
 }
 
 // Upload are the options of the service that takes files.
@@ -58,4 +71,39 @@ func (c *check) transfer() {
 	f := c.config.FileTransfer
 	c.under("file_transfer", "file-transfer", f.Upload().Validate())
 	c.under("file_transfer.export", "file-transfer", f.Export.Folder.Validate())
+	c.under("file_transfer.export.metered", "file-transfer", f.Export.Metered.Validate())
+	if b := f.Export.Bandwidth; b < 0 || b > 0 && b < 1<<10 {
+		c.complain("file_transfer.export.bandwidth", "file-transfer", b.String()+" is too little for a file to arrive", "set it to 1KiB or more, or to 0 for no limit")
+	}
+	if f.Export.Metered.Override != metered.DefaultOptions().Override {
+		c.complain("file_transfer.export.metered.override", "file-transfer", "does nothing: files have no priority", "take it out")
+	}
+	if f.Export.To == ExportUpstream {
+		c.exportUpstream(f.Export)
+	}
+}
+
+// exportUpstream finds upstreams that cannot take files.
+func (c *check) exportUpstream(e Export) {
+	const at, code = "file_transfer.export.upstream", "file-transfer"
+	u, ok := c.config.Upstreams[e.Upstream.Upstream]
+	endpoint, err := url.Parse(u.MQTT.Endpoint)
+	_, aws := upstream.ParseAWSHost(hostOf(endpoint, err))
+	switch {
+	case e.Upstream.Upstream == "":
+		c.complain(at, code, "is missing, and export.to is upstream", "name the upstream that takes the files")
+	case !ok: // routes says so
+	case u.Type == TypeSandbox || aws:
+		c.complain(at, code, quote(e.Upstream.Upstream)+" is AWS IoT Core, which takes no files", "name an EMQX cluster or another Ebbgate, or use another export.to")
+	}
+	if e.Upload.ExpireAt != upload.DefaultOptions().Export.ExpireAt {
+		c.complain("file_transfer.export.expire_at", code, "is "+e.Upload.ExpireAt+", and nobody can remove files at an upstream from here", "write keep; the other side is told expire_at")
+	}
+}
+
+func hostOf(u *url.URL, err error) string {
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }

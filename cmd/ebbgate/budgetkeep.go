@@ -19,6 +19,7 @@ const (
 type standing struct {
 	Period string `json:"period"`
 	Batch  bool   `json:"batch"`
+	Files  bool   `json:"files,omitempty"`
 	Over   bool   `json:"over"`
 }
 

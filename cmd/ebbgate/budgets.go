@@ -18,8 +18,8 @@ import (
 const judgeEvery = 10 * time.Second
 
 // budgets warn before an upstream costs more than it may, and then act: batches
-// wait longer, and while a budget is used up, what routes of low priority would
-// send is dropped where it comes in. It is the gateway's router, with that in
+// wait longer, files wait, and while a budget is used up, what routes of low priority
+// would send is dropped where it comes in. It is the gateway's router, with that in
 // front.
 type budgets struct {
 	*rules.Router
@@ -38,6 +38,7 @@ type budgets struct {
 type action struct {
 	below int           // messages of routes with a priority below this are dropped
 	age   time.Duration // that messages may wait for others in batches
+	files bool          // they wait
 }
 
 // open finds how the budgets stood when the gateway ended, and judges them.
@@ -74,6 +75,12 @@ func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver,
 		kept = append(kept, r)
 	}
 	return kept, turned, nil
+}
+
+// pausesFiles reports whether files to an upstream wait for its budgets.
+func (b *budgets) pausesFiles(upstream string) bool {
+	acts := b.acts.Load()
+	return acts != nil && (*acts)[upstream].files
 }
 
 // patience is how long messages to an upstream may wait for others in batches, 0
@@ -113,13 +120,13 @@ func (b *budgets) judge() {
 	for _, name := range slices.Sorted(maps.Keys(b.of)) {
 		for _, v := range b.of[name].Judge(totals[name]) {
 			id := budgetKey(name, v.Name)
-			s := standing{Period: v.At(at.Wall), Batch: v.Batch, Over: v.Over}
+			s := standing{Period: v.At(at.Wall), Batch: v.Batch, Files: v.Files, Over: v.Over}
 			if was, ok := b.kept[id]; ok && !at.Synced && s.Period < was.Period {
 				s = was
-				v.Batch, v.Over = was.Batch && v.BatchAge > 0, was.Over
+				v.Batch, v.Files, v.Over = was.Batch && v.BatchAge > 0, was.Files && v.PauseFilesAt > 0, was.Over
 				v.Text = "as it was in " + was.Period + ", which the clock is behind"
 			}
-			if s.Batch || s.Over {
+			if s.Batch || s.Files || s.Over {
 				stand[id] = s
 			}
 			b.tell(name, v)
@@ -136,6 +143,9 @@ func (b *budgets) tell(name string, v billing.Verdict) {
 	if v.Batch {
 		done = append(done, fmt.Sprintf("batches of its routes wait up to %v until the %s ends", v.BatchAge, v.Period))
 	}
+	if v.Files {
+		done = append(done, fmt.Sprintf("files wait until the %s ends", v.Period))
+	}
 	if v.Over && v.DropBelow > 0 {
 		done = append(done, fmt.Sprintf("messages of routes with a priority below %d are dropped until the %s ends", v.DropBelow, v.Period))
 	}
@@ -146,8 +156,12 @@ func (b *budgets) tell(name string, v billing.Verdict) {
 		if v.DropBelow == 0 {
 			done = append(done, "nothing is dropped")
 		}
-	case v.Batch:
-		text = fmt.Sprintf("budget %s of %s has reached %d %% (%s)", v.Name, name, v.BatchAt, v.Text)
+	case v.Batch || v.Files:
+		at := v.BatchAt
+		if !v.Batch || v.Files && v.PauseFilesAt > at {
+			at = v.PauseFilesAt
+		}
+		text = fmt.Sprintf("budget %s of %s has reached %d %% (%s)", v.Name, name, at, v.Text)
 	case v.Warn:
 		text = fmt.Sprintf("budget %s of %s has reached %d %% (%s)", v.Name, name, v.WarnAt, v.Text)
 		done = append(done, "nothing is changed")
@@ -168,6 +182,7 @@ func (b *budgets) act(stand map[string]standing) {
 			if s.Batch {
 				a.age = max(a.age, v.BatchAge)
 			}
+			a.files = a.files || s.Files && v.PauseFilesAt > 0
 			if s.Over {
 				a.below = max(a.below, v.DropBelow)
 			}

@@ -207,3 +207,34 @@ func TestBudgetsStandAfterARestart(t *testing.T) {
 	b.start()
 	check("what is kept is damaged", 3, 5*time.Minute)
 }
+
+// A budget that nears its end keeps what is left of it for messages: files wait until
+// the period ends, through restarts too.
+func TestBudgetsPauseFiles(t *testing.T) {
+	disk := new(oneKey)
+	limit := billing.Budget{Name: "daily", Period: billing.PerDay, Messages: 1000, WarnAt: 50, BatchAt: 90, PauseFilesAt: 70}
+	b := newBudgeted(t, disk, limit).start()
+	for _, c := range []struct {
+		units  int64
+		paused bool
+		words  string
+	}{
+		{699, false, "has reached 50 % (699 of 1000 metered messages of this day): nothing is changed"},
+		{700, true, "has reached 70 % (700 of 1000 metered messages of this day): files wait until the day ends;"},
+		{1000, true, "is used up (1000 of 1000 metered messages of this day): files wait until the day ends, nothing is dropped"},
+	} {
+		b.spent = billing.Totals{UnitsToday: c.units}
+		if b.judge(); b.pausesFiles("aws") != c.paused || b.pausesFiles("lan") || !b.said(c.words) || b.routed() != 3 {
+			t.Errorf("%d: paused %v, warnings %+v", c.units, b.pausesFiles("aws"), b.health.Warnings())
+		}
+	}
+	b = newBudgeted(t, disk, limit)
+	b.fails = errors.New("damaged")
+	if b.start(); !b.pausesFiles("aws") {
+		t.Error("a restart has forgotten it")
+	}
+	b.fails, b.at.Wall = nil, b.at.Wall.AddDate(0, 0, 1)
+	if b.judge(); b.pausesFiles("aws") || len(b.health.Warnings()) != 0 {
+		t.Errorf("the next day: %+v", b.health.Warnings())
+	}
+}

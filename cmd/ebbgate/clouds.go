@@ -35,6 +35,7 @@ type cloud struct {
 	rawQueues  []string       // what waits for the shapers
 	downlink   *mqtt.Downlink // nil without routes down
 	talk       *mqtt.Talk     // about streams; nil for none
+	files      *mqtt.Talk     // that takes files; nil for none
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
 	gate       *metered.Gate // nil for a link that may carry anything at any time
@@ -232,8 +233,10 @@ func (g *gateway) runClouds(ctx context.Context) error {
 			if c.down != nil {
 				group.Go(func() error { return c.down.Run(round) })
 			}
-			if c.talk != nil {
-				group.Go(func() error { return c.talk.Run(round) })
+			for _, t := range []*mqtt.Talk{c.talk, c.files} {
+				if t != nil {
+					group.Go(func() error { return t.Run(round) })
+				}
 			}
 		}
 		select {

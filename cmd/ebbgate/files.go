@@ -10,6 +10,7 @@ import (
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
+	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/folder"
 )
 
@@ -17,6 +18,8 @@ import (
 type files struct {
 	service *upload.Service
 	target  fileTarget
+	pace    *upstream.Bulk // of a target elsewhere, else nil
+	gate    *exportGate    // as pace
 }
 
 // fileTarget is one that is closed at the end.
@@ -32,33 +35,45 @@ func (g *gateway) openFiles() (*files, error) {
 	if !o.Enabled {
 		return nil, nil
 	}
-	target, err := g.openFileTarget(o.Export)
+	f := &files{}
+	err := f.openTarget(g, o.Export)
 	if err != nil {
 		return nil, err
 	}
-	f := &files{target: target}
-	f.service, err = upload.Open(o.Upload(), upload.Deps{
-		Shelf: g.spool, Target: target, Drops: g.drops, Health: g.health, Log: g.log,
+	deps := upload.Deps{
+		Shelf: g.spool, Target: f.target, Drops: g.drops, Health: g.health, Log: g.log,
 		Tell: func(m *bridge.Message) { g.broker.Tell(m) },
 		Wall: func() (time.Time, bool) {
 			now := g.clock.Now()
 			return now.Wall, now.Synced
 		},
-	})
-	if err != nil {
-		_ = target.Close() // nothing has been written
+	}
+	if f.pace != nil {
+		deps.Open = f.pace.Open
+	}
+	if f.service, err = upload.Open(o.Upload(), deps); err != nil {
+		_ = f.target.Close() // nothing has been written
 		return nil, err
 	}
 	return f, nil
 }
 
-// openFileTarget opens the one that was chosen.
-func (g *gateway) openFileTarget(o configs.Export) (fileTarget, error) {
+// openTarget opens the one that was chosen, and makes its pace.
+func (f *files) openTarget(g *gateway, o configs.Export) (err error) {
+	if o.Leaves() {
+		if f.pace, err = f.exportPace(g, o); err != nil {
+			return err
+		}
+	}
 	switch o.To {
 	case configs.ExportFolder:
-		return folder.Open(o.Folder)
+		f.target, err = folder.Open(o.Folder)
+	case configs.ExportUpstream:
+		f.target = g.openSentOn(o, f.pace)
+	default:
+		err = fmt.Errorf("file_transfer.export.to: %q is unknown", o.To) // a check has passed it
 	}
-	return nil, fmt.Errorf("file_transfer.export.to: %q is unknown", o.To) // a check has passed it
+	return err
 }
 
 func (f *files) families() []localbroker.Family {

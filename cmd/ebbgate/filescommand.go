@@ -207,8 +207,8 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 	if len(d.Gaps) > 0 && d.State == upload.StateOpen {
 		line("missing", "%s", gapsOf(d))
 	}
-	if d.Attempts > 0 || d.Error != "" {
-		line("export", "%d attempts have failed; %s", d.Attempts, printable(d.Error))
+	if d.Error != "" {
+		line("export", "%s", printable(d.Error))
 	}
 	if d.SHA256 != "" {
 		line("sha256", "%s", d.SHA256)

@@ -49,6 +49,7 @@ type gateway struct {
 	streams *streams // nil without
 	broker  *localbroker.Broker
 	files   *files // nil: devices cannot send any
+	backlog *backlog
 	admin   *telemetry.Server
 	stats   *statusBuilder
 	links   atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
@@ -105,6 +106,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.ingest.Trust(bridge.Behind{Gateways: cfg.Gateway.Behind})
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
+	g.backlog = &backlog{g: g}
 	if g.streams, err = g.openStreams(); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/ebbgate/ebbgate/configs"
@@ -61,4 +62,17 @@ func (g *gateway) waysTo(name string, ways []string, gate *upstream.Gate) *upstr
 	}
 	g.ways[name] = upstream.NewWays(ways, gate)
 	return g.ways[name]
+}
+
+// talk makes a conversation by this way, on a connection of its own.
+func (l leg) talk(name, clientID string, filters []string, heard mqtt.Handler, shared upstream.Shared, log *slog.Logger, hooks upstream.Hooks) *mqtt.Talk {
+	t := mqtt.NewTalk(l.MQTT, name, clientID, filters, heard, log, hooks)
+	t.Share(shared)
+	if signer := signerOf(l.Upstream); signer != nil {
+		t.Sign(signer)
+	}
+	if len(l.ways) > 1 {
+		t.Choose(l.ways, l.known)
+	}
+	return t
 }

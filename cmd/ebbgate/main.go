@@ -106,7 +106,8 @@ a meter that says what it costs.
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage, or a configuration,
 policy or registry that is not valid; 3 a port or the spool is in use by another
-process; 4 the upstream refuses the login.`,
+process; 4 the upstream refuses the login; 5 the far side does not take this file
+(files put).`,
 		Example: `  ebbgate demo                             see the main job in this terminal
   ebbgate config check /etc/ebbgate.yaml   look for mistakes
   ebbgate run --config /etc/ebbgate.yaml   run the gateway

@@ -171,7 +171,7 @@ func needsRestart(old, new *configs.Config) string {
 	switch {
 	case old.Spool != new.Spool:
 		return "spool"
-	case old.FileTransfer != new.FileTransfer:
+	case !reflect.DeepEqual(old.FileTransfer, new.FileTransfer):
 		return "file_transfer"
 	case old.Admin != new.Admin:
 		return "admin"

@@ -87,6 +87,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		}
 	}
 	c.talk = g.openTalk(name, o.ClientID, first, shared, log, hooks)
+	c.files = g.openFileTalk(name, o.ClientID, first, shared, log, hooks)
 	if len(c.downQueues) > 0 {
 		byTopic := func(s *bridge.Stored) string { return s.Receiver.Topic }
 		c.down = bridge.NewForwarder(bridge.ForwarderConfig{Upstream: name + " (down)", Queues: c.downQueues, HoldBy: byTopic},

@@ -39,6 +39,7 @@ func (g *gateway) openStreams() (*streams, error) {
 		}
 		s.client = delivery.NewClient(o.Cloud.Thing, delivery.CBOR, streamLink{g, name})
 		s.cloud = delivery.NewCloud(o.Cloud, s.client, cache, g.health, log)
+		s.cloud.Pace(upstream.NewBulk(0, func() string { return g.heldBack(name) }, g.backlog.waits))
 		deps.Cloud = s.cloud
 	}
 	s.service = delivery.New(o, deps)
@@ -83,15 +84,7 @@ func (g *gateway) openTalk(name, clientID string, by leg, shared upstream.Shared
 		}
 		g.ingest.Passed(name, m, wire, func(error) { ack() })
 	}
-	t := mqtt.NewTalk(by.MQTT, "streams", clientID+"-streams", filters, heard, log, hooks)
-	t.Share(shared)
-	if signer := signerOf(by.Upstream); signer != nil {
-		t.Sign(signer)
-	}
-	if len(by.ways) > 1 {
-		t.Choose(by.ways, by.known)
-	}
-	return t
+	return by.talk("streams", clientID+"-streams", filters, heard, shared, log, hooks)
 }
 
 // streamLink carries requests for streams to an upstream as it is configured now.

@@ -25,9 +25,10 @@ type Cloud struct {
 	health *bridge.Health
 	log    *slog.Logger
 
-	slots    chan struct{} // requests to the cloud under way
-	ahead    chan struct{} // of these, for prefetching
-	unknown  *rate.Limiter // descriptions of streams that nobody has heard of
+	pace     bridge.FilePace // nil: as fast as it goes
+	slots    chan struct{}   // requests to the cloud under way
+	ahead    chan struct{}   // of these, for prefetching
+	unknown  *rate.Limiter   // descriptions of streams that nobody has heard of
 	ctx      context.Context
 	end      context.CancelFunc
 	fetchers sync.WaitGroup
@@ -61,6 +62,11 @@ const (
 	maxKnown  = 1000
 	newsAfter = 5 * time.Second
 )
+
+// Pace sets when parts of streams may be fetched, over a link that messages need; a
+// part that is held back is as one that the cloud does not send. Call it before the
+// first request.
+func (c *Cloud) Pace(p bridge.FilePace) { c.pace = p }
 
 // NewCloud makes a source of the cloud's streams.
 func NewCloud(o CloudOptions, client *Client, cache *Cache, health *bridge.Health, log *slog.Logger) *Cloud {

@@ -88,6 +88,9 @@ func (c *Cloud) ask(s *Stream, f *File, n int64, gate chan struct{}) ([]byte, er
 		if !c.client.via.Up() || c.ctx.Err() != nil {
 			return nil, errAway
 		}
+		if c.pace != nil && c.pace.Wait(c.ctx, f.chunkLen(n)) != nil {
+			return nil, errAway
+		}
 		var got map[int][]byte
 		ctx, cancel := context.WithTimeout(c.ctx, c.o.Timeout)
 		got, err = c.client.Blocks(ctx, Get{s.ID, s.Version, f.ID, chunkSize, []int{int(n)}})

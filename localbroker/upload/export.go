@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -27,6 +28,10 @@ func (s *Service) export(ctx context.Context) {
 	wait := exportFirst
 	for ctx.Err() == nil {
 		err := s.exportQueue(ctx)
+		if errors.Is(err, bridge.ErrHeld) {
+			s.deps.Health.Clear(warningExport) // nothing is wrong
+			continue                           // exportQueue waits
+		}
 		var retry <-chan time.Time
 		if err != nil && ctx.Err() == nil {
 			s.deps.Health.Raise(bridge.Warning{Code: warningExport, Severity: bridge.Degraded, Text: fmt.Sprintf(
@@ -54,7 +59,17 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 			return held
 		}
 		t := s.queue[at]
+		refused := t.refused
 		s.mu.Unlock()
+		if refused {
+			at++
+			continue
+		}
+		if s.deps.Open != nil {
+			if err := s.deps.Open(ctx); err != nil {
+				return err
+			}
+		}
 		err := s.exportOne(ctx, t)
 		s.mu.Lock()
 		if err == nil {
@@ -62,9 +77,15 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 			s.mu.Unlock()
 			continue
 		}
+		t.failure = err
 		if bridge.OfFile(err) {
-			t.attempts = passOver
-		} else if !bridge.OfTarget(err) {
+			t.refused = true
+			s.tellRefusedLocked(t)
+			s.mu.Unlock()
+			at++
+			continue
+		}
+		if !bridge.OfTarget(err) {
 			t.attempts++
 		}
 		pass := t.attempts >= passOver && !bridge.OfTarget(err)
@@ -78,6 +99,23 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 		at++
 	}
 	return held
+}
+
+// tellRefusedLocked warns of the files that the target refuses for what they are:
+// they are kept, hold nobody up, and are not tried again before the next start.
+func (s *Service) tellRefusedLocked(last *transfer) {
+	n := 0
+	for _, t := range s.queue {
+		if t.refused {
+			n++
+		}
+	}
+	if n == 0 {
+		s.deps.Health.Clear(warningRefused)
+		return
+	}
+	s.deps.Health.Raise(bridge.Warning{Code: warningRefused, Severity: bridge.Degraded, Text: fmt.Sprintf(
+		"%d finished files are refused for what they are, the last one %s of %s (%v); they are kept, and tried again at the next start, or by ebbgate files retry", n, last.meta.Name, last.client, last.failure)})
 }
 
 // exportNow exports a file whose fin waits for it.

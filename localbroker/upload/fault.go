@@ -72,6 +72,8 @@ func faultOf(err error) *Fault {
 	}
 	if e, ok := errors.AsType[*bridge.Error](err); ok {
 		switch {
+		case errors.Is(e, bridge.ErrHeld):
+			return errBusy
 		case e.Op == bridge.OpExport:
 			return faultOfExport(e.Kind)
 		case e.Kind == bridge.Full: // of the shelf

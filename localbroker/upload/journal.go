@@ -65,7 +65,6 @@ type journal struct {
 	heard  time.Duration // when something last came, on the shelf's clock
 	rate   float64       // bytes a second, as of heard, see pace
 	export *exporting    // under way
-	failed string        // why the last export failed
 	taken  bool          // the target has it
 	leave  bool          // it is being given up: no export begins
 }

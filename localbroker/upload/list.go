@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // State is how far a transfer has come.
@@ -38,8 +41,8 @@ type Transfer struct {
 	Idle     float64 `json:"idle_seconds"` // since its last
 
 	Sent     int64  `json:"sent,omitempty"`     // bytes of this attempt to export it
-	Attempts int    `json:"attempts,omitempty"` // that have failed
-	Error    string `json:"error,omitempty"`    // of the last
+	Attempts int    `json:"attempts,omitempty"` // that have failed, and not because the target was away
+	Error    string `json:"error,omitempty"`    // of the last, or what it waits for
 
 	SHA256     string          `json:"sha256,omitempty"` // once it has been computed
 	Place      string          `json:"place,omitempty"`  // at the target
@@ -104,7 +107,7 @@ func (s *Service) viewLocked(t *transfer) Transfer {
 	now, j := s.now(), &t.journal
 	v := Transfer{
 		ClientID: t.client, FileID: t.file, State: StateOpen, Received: t.charged, Segments: len(t.segments),
-		Age: (now - t.begun).Seconds(), Idle: (now - max(j.heard, t.begun)).Seconds(), Attempts: t.attempts, Error: j.failed, Cost: j.cost,
+		Age: (now - t.begun).Seconds(), Idle: (now - max(j.heard, t.begun)).Seconds(), Attempts: t.attempts, Cost: j.cost,
 	}
 	if t.meta != nil {
 		v.Name, v.Size, v.Metadata = t.meta.Name, t.meta.Size, encodeMeta(t.meta)
@@ -112,8 +115,11 @@ func (s *Service) viewLocked(t *transfer) Transfer {
 	switch {
 	case t.verified != nil:
 		v.State = StateQueued
+		if t.failure != nil {
+			v.Error = t.failure.Error()
+		}
 		v.Size, v.Received, v.SHA256 = &t.verified.Size, t.verified.Size, hex.EncodeToString(t.verified.Sum)
-		if j.failed != "" {
+		if t.failure != nil && !errors.Is(t.failure, bridge.ErrHeld) {
 			v.State = StateFailed
 		}
 		if j.export != nil {

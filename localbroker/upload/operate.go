@@ -40,7 +40,7 @@ func (o *observed) Put(ctx context.Context, f *bridge.File) (string, error) {
 	if err == nil {
 		e.sent.Store(max(e.sent.Load(), f.Size)) // it may have been renamed
 	}
-	o.of.endExport(t, e, err)
+	o.of.endExport(t, e, err == nil)
 	return place, err
 }
 
@@ -58,15 +58,12 @@ func (s *Service) beginExport(f *bridge.File, e *exporting) *transfer {
 	return nil
 }
 
-func (s *Service) endExport(t *transfer, e *exporting, err error) {
+func (s *Service) endExport(t *transfer, e *exporting, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.journal.export = nil
 	t.journal.cost.Exported += e.sent.Load()
-	t.journal.failed, t.journal.taken = "", err == nil
-	if err != nil {
-		t.journal.failed = err.Error()
-	}
+	t.journal.taken = taken
 }
 
 // counting counts what is read of a file.
@@ -91,15 +88,16 @@ type StateError struct{ Text string }
 // Error is the text.
 func (e *StateError) Error() string { return e.Text }
 
-// Retry tries the exports of a client's file again now: one that has failed is not
-// held up by its failures any more.
+// Retry tries the exports of a client's file again now: one that has failed, or that
+// the target has refused for what it is, is not held up by that any more.
 func (s *Service) Retry(clientID, fileID string) error {
 	p := pair{clientID, fileID}
 	s.mu.Lock()
 	waits := false
 	for _, t := range s.queue {
 		if t.pair == p && !t.gone {
-			t.attempts, waits = 0, true
+			t.attempts, t.refused, waits = 0, false, true
+			s.tellRefusedLocked(t)
 		}
 	}
 	running := s.open[p] != nil || s.leaving[p] != nil

@@ -29,7 +29,7 @@ type Shelf interface {
 	Age() time.Duration
 }
 
-// Deps are what the service works with. All are required.
+// Deps are what the service works with. All are required but Open.
 type Deps struct {
 	Shelf  Shelf
 	Target bridge.FileTarget
@@ -37,6 +37,10 @@ type Deps struct {
 	Drops  *bridge.DropLog
 	Health *bridge.Health
 	Log    *slog.Logger
+
+	// Open waits until nothing holds exports back: a window, a budget. Nil: nothing
+	// ever does.
+	Open func(ctx context.Context) error
 
 	// Wall is the wall clock and whether it is to be believed: for expire_at.
 	Wall func() (now time.Time, synced bool)
@@ -85,7 +89,9 @@ type transfer struct {
 
 	job      *job // the fin that is being worked on
 	verified *verdict
-	attempts int // of exporting, that have failed
+	attempts int   // of exporting, that have failed
+	failure  error // of the latest of them
+	refused  bool  // the target will never take it as it is
 	journal  journal
 	gone     bool // data is closed and removed when it has no user
 }
@@ -288,8 +294,9 @@ func (s *Service) room(n int64) error {
 
 // The codes of warnings.
 const (
-	warningFull   = "files-full"
-	warningExport = "files-export"
+	warningFull    = "files-full"
+	warningExport  = "files-export"
+	warningRefused = "files-refused"
 )
 
 func seconds(age time.Duration) uint32 { return uint32(min(max(age/time.Second, 0), 1<<32-1)) } //nolint:gosec // bounded

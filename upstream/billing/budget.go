@@ -24,6 +24,8 @@ type Budget struct {
 	BatchAt   int           `koanf:"batch_at" min:"1" max:"100" doc:"Share of the limit from which on batch_age holds, 1 to 100 percent."`
 	BatchAge  time.Duration `koanf:"batch_age" doc:"From batch_at on, and until the period ends, how long a message may wait for others in the batches of this upstream's routes, up to half of a route's ttl, 100ms to 24h; fuller batches cost less. Routes without batch stay as they are. 0: nothing changes."`
 	DropBelow int           `koanf:"drop_below" min:"0" max:"9" doc:"Once the limit is reached, new messages of routes with a priority below this are dropped and counted in the drop log as over-budget, until the period ends, 0 to 9; 0 drops none."`
+
+	PauseFilesAt int `koanf:"pause_files_at" min:"0" max:"100" doc:"Share of the limit from which on files wait until the period ends, so that the rest is for messages: those that are exported to this upstream, and streams of its cloud that are not in the cache yet. 0 to 100 percent; 0: they never wait."`
 }
 
 // DefaultBudget warns at four fifths of a month's limit, and does nothing else.
@@ -58,6 +60,9 @@ func (b Budget) Validate() (out []bridge.Problem) {
 	if b.BatchAge != 0 && (b.BatchAge < 100*time.Millisecond || b.BatchAge > 24*time.Hour) {
 		add("batch_age", fmt.Sprintf("%v is out of range", b.BatchAge), "set it between 100ms and 24h, or to 0")
 	}
+	if b.PauseFilesAt < 0 || b.PauseFilesAt > 100 {
+		add("pause_files_at", fmt.Sprintf("%d is out of range", b.PauseFilesAt), "set it between 0 and 100")
+	}
 	if b.DropBelow < 0 || b.DropBelow > 9 {
 		add("drop_below", fmt.Sprintf("%d is out of range", b.DropBelow), "set it between 0 and 9")
 	}
@@ -69,6 +74,7 @@ type Verdict struct {
 	Budget
 	Warn  bool
 	Batch bool // batches are to wait for BatchAge
+	Files bool // files are to wait
 	Over  bool
 	Text  string // for a person
 }
@@ -108,6 +114,7 @@ func (o Options) Judge(t Totals) []Verdict {
 		}
 		v.Warn = used.Cmp(big.NewRat(int64(b.WarnAt), 100)) >= 0
 		v.Batch = b.BatchAge > 0 && used.Cmp(big.NewRat(int64(b.BatchAt), 100)) >= 0
+		v.Files = b.PauseFilesAt > 0 && used.Cmp(big.NewRat(int64(b.PauseFilesAt), 100)) >= 0
 		v.Over = used.Cmp(big.NewRat(1, 1)) >= 0
 		out = append(out, v)
 	}

@@ -1,0 +1,108 @@
+package scenario
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
+)
+
+// exported lists the files in a gateway's folder of exports, without manifests.
+func exported(g *gateway) (files []string) {
+	_ = filepath.WalkDir(filepath.Join(g.Data, "files", "exports"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == "%partial" {
+			return filepath.SkipDir
+		}
+		if err == nil && d.Type().IsRegular() && !strings.HasSuffix(path, ".MANIFEST.json") {
+			files = append(files, path)
+		}
+		return nil
+	})
+	return files
+}
+
+// growing is how many bytes of unfinished files a gateway has.
+func growing(g *gateway) (n int64) {
+	left, _ := filepath.Glob(filepath.Join(g.Data, "files", "*.segments")) // the pattern is good
+	for _, path := range left {
+		if info, err := os.Stat(path); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
+
+// TestFileGoesOnToAnotherGateway: a file that a device has sent goes on to another
+// Ebbgate, by EMQX's protocol, while the sender and the receiver are killed in turn
+// and the link between them is cut. It arrives once, as it was, and says whose it is.
+func TestFileGoesOnToAnotherGateway(t *testing.T) {
+	there := local(t, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}")
+	there.start()
+	link := peers.NewProxy(t, there.Listen)
+	here := newGateway(t, site{Endpoint: "mqtt://" + link.Addr, Set: []string{
+		"file_transfer.enabled=true", "file_transfer.export.to=upstream", "file_transfer.export.upstream=cloud",
+		"file_transfer.export.bandwidth=4MiB",
+	}})
+	here.write("policies/fleet.json", openPolicy)
+	here.start()
+
+	size := scaled(64<<20, 6<<20)
+	u := &filmUpload{t: t, addr: here.Listen, content: make([]byte, size), segment: 100_000}
+	chance := dice(t)
+	for i := range u.content {
+		u.content[i] = byte(chance.Uint32())
+	}
+	u.acked = make([]bool, (size+u.segment-1)/u.segment)
+	if err := u.attempt(func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	blows := []func(){
+		func() { here.kill(); here.start() },
+		func() { link.Cut(); link.Restore() },
+		func() { there.kill(); there.start() },
+		func() { here.kill(); link.Cut(); link.Restore(); here.start() },
+	}
+	for i, blow := range blows {
+		if !until(time.Minute, func() bool { return growing(there) > int64((i+1)*size/6) }) {
+			t.Fatalf("before blow %d: %d bytes are there", i+1, growing(there))
+		}
+		blow()
+	}
+	if !until(2*time.Minute, func() bool { return len(exported(there)) == 1 }) {
+		t.Fatalf("the file does not arrive: %v", exported(there))
+	}
+	path := exported(there)[0]
+	got, err := os.ReadFile(path)
+	if err != nil || sha256.Sum256(got) != sha256.Sum256(u.content) {
+		t.Errorf("%d bytes arrived, %d were sent, %v", len(got), len(u.content), err)
+	}
+	text, err := os.ReadFile(path + ".MANIFEST.json")
+	var manifest []json.RawMessage
+	var meta struct {
+		Name string                                     `json:"name"`
+		User struct{ Gateway, ClientID, FileID string } `json:"user_data"`
+	}
+	if err != nil || json.Unmarshal(text, &manifest) != nil || json.Unmarshal(manifest[2], &meta) != nil ||
+		meta.Name != "film.bin" || meta.User != struct{ Gateway, ClientID, FileID string }{"site-1", "camera", "film"} {
+		t.Errorf("%s: %v", text, err)
+	}
+	if !until(30*time.Second, func() bool { return growing(here) == 0 && growing(there) == 0 }) {
+		t.Errorf("%d and %d bytes are left of a file that has arrived", growing(here), growing(there))
+	}
+	// A device that has lost its answer hears that it is done, and nothing goes again.
+	c := join(t, here.Listen, "camera", true)
+	if err := u.one(c, "$file/film/fin/"+strconv.Itoa(size), nil); err != nil || len(exported(there)) != 1 {
+		t.Errorf("%v, %v", err, exported(there))
+	}
+	for _, g := range []*gateway{here, there} {
+		if code := g.stop(); code != 0 || strings.Contains(g.log(), "panic") {
+			t.Errorf("exit code %d", code)
+		}
+	}
+}
