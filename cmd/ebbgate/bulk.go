@@ -112,32 +112,50 @@ func (b *backlog) waits() bool {
 	if now.Sub(b.looked) < lookEvery {
 		return b.last
 	}
-	b.looked, b.last = now, false
 	links := b.g.links.Load()
 	if links == nil {
 		return false
 	}
-	seen := map[string]moved{}
-	look := func(f *bridge.Forwarder, queues []bridge.QueueRef) {
-		if !f.Stats().Connected {
-			return
+	var queues []string
+	for _, c := range *links {
+		if c.up.Stats().Connected {
+			queues = appendNames(queues, c.upQueues)
 		}
-		for _, q := range queues {
-			d, l := b.g.spool.Depth(q.Name), b.g.spool.Ledger(q.Name)
-			m, known := b.queues[q.Name]
-			if went := l.Delivered + l.Dropped; !known || went != m.went {
-				m = moved{went, now}
+		for _, t := range c.things {
+			if t.up.Stats().Connected {
+				queues = appendNames(queues, t.queues)
 			}
-			seen[q.Name] = m
-			b.last = b.last || d.Oldest > lag && now.Sub(m.at) < stuck
 		}
 	}
-	for _, c := range *links {
-		look(c.up, c.upQueues)
-		for _, t := range c.things {
-			look(t.up, t.queues)
+	b.looked, b.last = now, b.behind(now, queues, b.g.spool)
+	return b.last
+}
+
+func appendNames(names []string, queues []bridge.QueueRef) []string {
+	for _, q := range queues {
+		names = append(names, q.Name)
+	}
+	return names
+}
+
+// depths is what a backlog asks of the spool.
+type depths interface {
+	Depth(queue string) bridge.Depth
+	Ledger(queue string) bridge.Ledger
+}
+
+// behind looks at the queues whose link is up.
+func (b *backlog) behind(now time.Time, queues []string, in depths) (some bool) {
+	seen := make(map[string]moved, len(queues))
+	for _, q := range queues {
+		l := in.Ledger(q)
+		m, known := b.queues[q]
+		if went := l.Delivered + l.Dropped; !known || went != m.went {
+			m = moved{went, now}
 		}
+		seen[q] = m
+		some = some || in.Depth(q).Oldest > lag && now.Sub(m.at) < stuck
 	}
 	b.queues = seen
-	return b.last
+	return some
 }
