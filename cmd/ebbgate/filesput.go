@@ -162,6 +162,9 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 		return err
 	})
 	line.end()
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted; the same command goes on where it was")
+	}
 	if err != nil {
 		return o.explain(err)
 	}

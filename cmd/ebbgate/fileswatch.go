@@ -185,18 +185,23 @@ func (v *transferView) draw() error {
 // barWidth is that of a bar.
 const barWidth = 20
 
+// bar shows a part of a whole.
+func bar(done, of int64) string {
+	full := int(percent(done, of)) * barWidth / 100
+	return strings.Repeat("#", full) + strings.Repeat("-", barWidth-full)
+}
+
 // barOf is a transfer as a bar.
 func barOf(t *upload.Transfer) string {
 	done := t.Received
 	if t.State == upload.StateExporting {
 		done = t.Sent
 	}
-	bar := strings.Repeat("?", barWidth)
+	shown := strings.Repeat("?", barWidth)
 	if t.Size != nil {
-		full := int(percent(done, *t.Size)) * barWidth / 100
-		bar = strings.Repeat("#", full) + strings.Repeat("-", barWidth-full)
+		shown = bar(done, *t.Size)
 	}
-	text := fmt.Sprintf("[%s] %-10s %s: %s", bar, t.State, nameOf(t), bytesOf(t))
+	text := fmt.Sprintf("[%s] %-10s %s: %s", shown, t.State, nameOf(t), bytesOf(t))
 	if t.Rate >= 1 {
 		text += ", " + rateOf(t)
 	}

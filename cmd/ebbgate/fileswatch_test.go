@@ -36,7 +36,7 @@ func TestTransferView(t *testing.T) {
 	if got := draw(nil); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	got := draw(func() (int, int) { return 71, 10 })
+	got := draw(func() (int, int) { return 70, 10 })
 	for _, part := range []string{
 		"\r\x1b[J[#####---------------] open       a.bin from c?[2J: 500 B of 2.0 KiB,\r\n",
 		"\x1b[1A\r\x1b[J[##########----------] open       a.bin from c?[2J: 1000 B of 2.0 KiB\r\n[????????????????????] open       d/g: 0 B\r\n",

@@ -154,7 +154,7 @@ func (p *transferLine) progress(done, total int64) {
 		return
 	}
 	p.drawn, p.written = now, true
-	text := fmt.Sprintf("%s of %s, %d %%", humanSize(done), humanSize(total), 100*done/max(total, 1))
+	text := fmt.Sprintf("[%s] %s of %s, %d %%", bar(done, total), humanSize(done), humanSize(total), percent(done, total))
 	if took := now.Sub(p.began).Seconds(); took > 1 && done > p.first {
 		rate := float64(done-p.first) / took
 		text += fmt.Sprintf(", %s/s, %s left", humanSize(int64(rate)), humanAge(seconds(float64(total-done)/rate)))

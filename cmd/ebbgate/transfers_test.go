@@ -75,7 +75,7 @@ func (g *gateway) export(t *testing.T, client, file, content string) {
 	g.command(t, client, fmt.Sprintf("$file/%s/fin/%d", file, len(content)), "")
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); <-tick.C {
 		if all, err := g.files.service.Show(client, file); err == nil && len(all) == 1 && all[0].State == upload.StateExported {
 			return
 		}
@@ -257,7 +257,7 @@ func TestWatchByHTTP(t *testing.T) {
 	}()
 	see := func(event string, state upload.State, received int64) {
 		t.Helper()
-		late := time.After(20 * time.Second)
+		late := time.After(2 * time.Minute)
 		for {
 			select {
 			case e := <-events:
