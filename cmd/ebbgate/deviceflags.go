@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -21,7 +21,9 @@ type deviceFlags struct {
 	ca, cert, key    string
 }
 
-func (o *deviceFlags) add(fl *pflag.FlagSet, clientID string) {
+// add adds them to a command. clientID explains what a client id is for there.
+func (o *deviceFlags) add(cmd *cobra.Command, clientID string) {
+	fl := cmd.Flags()
 	fl.StringVar(&o.broker, "broker", "mqtt://127.0.0.1:1883", "where to connect: mqtt://, mqtts://, ws:// or wss://")
 	fl.StringVar(&o.clientID, "client-id", "", clientID)
 	fl.StringVar(&o.user, "user", "", "user name")

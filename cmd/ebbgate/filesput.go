@@ -68,7 +68,7 @@ it; 5 the far side does not take this file.`,
 		},
 	}
 	fl := cmd.Flags()
-	o.add(fl, "MQTT client id, to which the transfer belongs (default ebbgate-HOST)")
+	o.add(cmd, "MQTT client id, to which the transfer belongs (default ebbgate-HOST)")
 	fl.StringVar(&o.protocol, "protocol", "auto", "MQTT version: 5, 3.1.1 or auto")
 	fl.StringVar(&o.fileID, "file-id", "", "id of the file, for good (default made of name and content)")
 	fl.StringVar(&o.name, "name", "", "what the file is called there (default as here)")
@@ -222,6 +222,8 @@ func (o *filesPut) explain(err error) error {
 	switch {
 	case !refused || !said.Final():
 		return err
+	case said.TooLarge():
+		return invalidf("%w: segments of %v are too large there, choose a smaller --segment-size", err, o.segment)
 	case said.Denied():
 		return &exitError{exitRefused, fmt.Errorf("%w: the policy forbids it; it has to allow iot:Publish on $file/* to this client", err)}
 	case said.Word == "filemeta_conflict":

@@ -49,7 +49,7 @@ OUT.part.json until the file is whole. The SHA-256 is printed in the end.`,
 		},
 	}
 	fl := cmd.Flags()
-	o.add(fl, "MQTT client id; the thing's name without it")
+	o.add(cmd, "MQTT client id; the thing's name without it")
 	fl.StringVar(&o.thing, "thing", "", "thing to ask as (required)")
 	fl.IntVar(&o.file, "file", 0, "which file of the stream, by its number")
 	fl.StringVarP(&o.out, "out", "o", "", "where the file goes (default STREAM.FILE)")

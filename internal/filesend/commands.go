@@ -71,6 +71,9 @@ func (r *Refused) Final() bool {
 // Denied reports whether the policy says no.
 func (r *Refused) Denied() bool { return r.Code == codeDenied }
 
+// TooLarge reports whether packets of that size are not taken at all.
+func (r *Refused) TooLarge() bool { return r.Code == codeBig }
+
 // waits reports whether it has to wait, and to be sent again then.
 func (r *Refused) waits() bool {
 	return r.Code == codeWait || r.Word == "enospc" || r.Word == "edquot" || r.Word == "eagain"

@@ -47,7 +47,7 @@ type Transfer struct {
 	SHA256     string          `json:"sha256,omitempty"` // once it has been computed
 	Place      string          `json:"place,omitempty"`  // at the target
 	ExportedAt time.Time       `json:"exported_at,omitzero"`
-	Metadata   json.RawMessage `json:"metadata,omitempty"` // what init said
+	Metadata   json.RawMessage `json:"metadata,omitempty"` // what init said; of one that runs only in a Detail
 	Cost       Cost            `json:"cost"`
 }
 
@@ -87,13 +87,15 @@ func (s *Service) runningLocked() []*transfer {
 	for _, t := range s.open {
 		out = append(out, t)
 	}
+	queued := make(map[*transfer]bool, len(s.queue))
 	for _, t := range s.queue {
+		queued[t] = true
 		if !t.gone {
 			out = append(out, t)
 		}
 	}
 	for _, t := range s.leaving { // with mode direct they are in no queue
-		if !t.gone && !slices.Contains(s.queue, t) {
+		if !t.gone && !queued[t] {
 			out = append(out, t)
 		}
 	}
@@ -110,7 +112,7 @@ func (s *Service) viewLocked(t *transfer) Transfer {
 		Age: (now - t.begun).Seconds(), Idle: (now - max(j.heard, t.begun)).Seconds(), Attempts: t.attempts, Cost: j.cost,
 	}
 	if t.meta != nil {
-		v.Name, v.Size, v.Metadata = t.meta.Name, t.meta.Size, encodeMeta(t.meta)
+		v.Name, v.Size = t.meta.Name, t.meta.Size
 	}
 	switch {
 	case t.verified != nil:
@@ -247,6 +249,9 @@ func (s *Service) Show(clientID, fileID string) ([]Detail, error) {
 
 func (s *Service) detailLocked(t *transfer) Detail {
 	d := Detail{Transfer: s.viewLocked(t)}
+	if t.meta != nil {
+		d.Metadata = encodeMeta(t.meta)
+	}
 	list := make([]span, 0, len(t.segments))
 	for at := range t.segments {
 		list = append(list, at)
