@@ -1,10 +1,13 @@
 package scenario
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -104,5 +107,59 @@ func TestFileGoesOnToAnotherGateway(t *testing.T) {
 		if code := g.stop(); code != 0 || strings.Contains(g.log(), "panic") {
 			t.Errorf("exit code %d", code)
 		}
+	}
+}
+
+// TestFilesOfTwoDevicesGoOnWithEqualIDs: over MQTT 3.1.1, where only responses tell, to
+// a gateway that takes small segments only and does not say so. With mode direct fin
+// means that the file has arrived there.
+func TestFilesOfTwoDevicesGoOnWithEqualIDs(t *testing.T) {
+	there := local(t, "file_transfer.enabled=true", "file_transfer.max_segment=8KiB")
+	there.start()
+	here := newGateway(t, site{Endpoint: "mqtt://" + there.Listen, Set: []string{
+		"file_transfer.enabled=true", "file_transfer.export.to=upstream", "file_transfer.export.upstream=cloud",
+		"file_transfer.export.mode=direct", "upstreams.cloud.protocol=3.1.1", "routes.up[0].origin=none",
+	}})
+	here.write("policies/fleet.json", openPolicy)
+	here.start()
+	want := map[string][]byte{}
+	for i, device := range []string{"pump-1", "pump-2"} {
+		content := bytes.Repeat([]byte{byte(i), 7, byte(3 * i)}, 20_000)
+		want[device] = content
+		c := join(t, here.Listen, device, true)
+		u := &filmUpload{t: t}
+		for _, command := range []struct {
+			topic   string
+			payload []byte
+		}{{"$file/log/init", []byte(`{"name":"log.bin"}`)}, {"$file/log/0", content}} {
+			if err := u.one(c, command.topic, command.payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !until(time.Minute, func() bool {
+			if err := u.one(c, "$file/log/fin/"+strconv.Itoa(len(content)), nil); err != nil {
+				t.Fatal(err)
+			}
+			return len(exported(there)) == i+1
+		}) {
+			t.Fatalf("of %d files %d are there", i+1, len(exported(there)))
+		}
+	}
+	for _, path := range exported(there) {
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for device, content := range want {
+			if bytes.Equal(got, content) && strings.Contains(path, device+"-log-") {
+				delete(want, device)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("%v are not whole: %v", slices.Collect(maps.Keys(want)), exported(there))
+	}
+	if strings.Contains(here.log()+there.log(), "panic") {
+		t.Error("a gateway panicked")
 	}
 }
