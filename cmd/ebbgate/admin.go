@@ -14,7 +14,7 @@ import (
 
 // adminRoutes are what the admin port serves beside health and metrics.
 func (g *gateway) adminRoutes() telemetry.Routes {
-	return telemetry.Routes{
+	routes := telemetry.Routes{
 		"GET /api/v1/bill":   g.ledger,
 		"GET /api/v1/ledger": billing.Export(g.spool),
 		"POST /api/v1/spool": spoolHandler{g},
@@ -24,6 +24,8 @@ func (g *gateway) adminRoutes() telemetry.Routes {
 		"GET /api/v1/policy/log":      g.asked,
 		"POST /api/v1/policy/dry-run": decisions.DryRunHandler{Log: g.asked, Load: g.candidate, Standing: g.broker.Standing},
 	}
+	maps.Copy(routes, g.transferRoutes())
+	return routes
 }
 
 // billState is the short bill of all upstreams, and the units of each of today.

@@ -26,6 +26,8 @@ const (
 	exitInvalid = 2 // wrong usage, or a configuration, policy or registry that is not valid
 	exitTaken   = 3 // something is in use: a port, or the spool by another gateway
 	exitRefused = 4 // the upstream refuses the login
+
+	exitNotTaken = 5 // files put: the far side does not take this file
 )
 
 func main() {
@@ -104,7 +106,8 @@ a meter that says what it costs.
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage, or a configuration,
 policy or registry that is not valid; 3 a port or the spool is in use by another
-process; 4 the upstream refuses the login.`,
+process; 4 the upstream refuses the login; 5 the far side does not take this file
+(files put).`,
 		Example: `  ebbgate demo                             see the main job in this terminal
   ebbgate config check /etc/ebbgate.yaml   look for mistakes
   ebbgate run --config /etc/ebbgate.yaml   run the gateway
@@ -117,7 +120,7 @@ process; 4 the upstream refuses the login.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newDropsCommand(), newBillCommand(), newUserCommand(), newStreamsCommand(), newPolicyCommand(), newDecodeCommand(), newDemoCommand(), newSandboxCommand())
+	root.AddCommand(newRunCommand(), newConfigCommand(), newSpoolCommand(), newDropsCommand(), newBillCommand(), newUserCommand(), newFilesCommand(), newStreamsCommand(), newPolicyCommand(), newDecodeCommand(), newDemoCommand(), newSandboxCommand())
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(groupUsage(root))
 	groups(root)

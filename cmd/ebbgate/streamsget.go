@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,21 +15,19 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker/delivery"
-	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
 // streamsGet are the flags of ebbgate streams get.
 type streamsGet struct {
-	broker, thing, clientID string
-	user, password          string
-	ca, cert, key           string
-	file                    int
-	out, format             string
-	block                   bridge.Size
-	blocks                  int
-	wait                    time.Duration
-	json                    bool
+	deviceFlags
+	thing       string
+	file        int
+	out, format string
+	block       bridge.Size
+	blocks      int
+	wait        time.Duration
+	json        bool
 }
 
 func newStreamsGetCommand() *cobra.Command {
@@ -52,14 +49,8 @@ OUT.part.json until the file is whole. The SHA-256 is printed in the end.`,
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&o.broker, "broker", "mqtt://127.0.0.1:1883", "where to ask: mqtt://, mqtts://, ws:// or wss://")
+	o.add(cmd, "MQTT client id; the thing's name without it")
 	fl.StringVar(&o.thing, "thing", "", "thing to ask as (required)")
-	fl.StringVar(&o.clientID, "client-id", "", "MQTT client id; the thing's name without it")
-	fl.StringVar(&o.user, "user", "", "user name")
-	fl.StringVar(&o.password, "password-file", "", "file with the user's password")
-	fl.StringVar(&o.ca, "ca", "", "PEM file of the authorities of the broker's certificate")
-	fl.StringVar(&o.cert, "cert", "", "PEM file of the client certificate")
-	fl.StringVar(&o.key, "key", "", "PEM file of its private key")
 	fl.IntVar(&o.file, "file", 0, "which file of the stream, by its number")
 	fl.StringVarP(&o.out, "out", "o", "", "where the file goes (default STREAM.FILE)")
 	fl.StringVar(&o.format, "format", o.format, "json or cbor; cbor is a quarter smaller")
@@ -88,39 +79,9 @@ func (o *streamsGet) check() error {
 	return nil
 }
 
-// options are those of the connection.
-func (o *streamsGet) options() (mqtt.Options, error) {
-	m := mqtt.DefaultOptions()
-	m.Endpoint, m.Protocol = o.broker, "auto"
-	m.ClientID, m.Username = cmp.Or(o.clientID, o.thing), o.user
-	m.TLS = upstream.TLSOptions{CA: o.ca, Cert: o.cert, Key: o.key}
-	m.Backoff.Base, m.Backoff.Max = 200*time.Millisecond, 5*time.Second
-	if o.password != "" {
-		b, err := os.ReadFile(o.password)
-		if err != nil {
-			return m, invalidf("--password-file: %w", err)
-		}
-		m.Password = bridge.Secret(trimLine(string(b)))
-	}
-	for _, p := range m.Validate() {
-		return m, invalidf("%s %s: %s", p.Path, p.Text, p.Remedy)
-	}
-	return m, nil
-}
-
-// trimLine takes one line end away.
-func trimLine(s string) string {
-	for _, end := range []string{"\n", "\r"} {
-		if n := len(s); n > 0 && s[n-1:] == end {
-			s = s[:n-1]
-		}
-	}
-	return s
-}
-
 // run downloads, and prints what there is.
 func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.Writer) error {
-	m, err := o.options()
+	m, err := o.options(o.thing)
 	if err != nil {
 		return err
 	}
@@ -128,21 +89,7 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 	line := &transferLine{w: stderr}
 	var talk *mqtt.Talk
 	client := delivery.NewClient(o.thing, format, talkTransport{&talk})
-	refused := make(chan error, 1)
-	hooks := upstream.Hooks{
-		Raise: func(w bridge.Warning) {
-			if w.Severity == bridge.Critical { // nothing that waiting helps against
-				select {
-				case refused <- &exitError{exitRefused, errors.New(w.Text)}:
-				default:
-				}
-				return
-			}
-			line.say(w.Text)
-		},
-		Clear: func(string) {},
-		Drop:  func(string, *bridge.Message) {},
-	}
+	hooks, refused := deviceHooks(line.say)
 	talk = mqtt.NewTalk(m, "stream", m.ClientID, delivery.Filters(o.thing, format), func(m *bridge.Message, _ int, ack func()) {
 		client.Take(m)
 		ack()
@@ -151,7 +98,11 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 		Client: client, Stream: stream, File: o.file, Path: cmp.Or(o.out, fmt.Sprintf("%s.%d", stream, o.file)),
 		Block: int(o.block), Blocks: o.blocks, Wait: o.wait, Progress: line.progress,
 	}
-	r, err := download(ctx, talk, d, refused)
+	var r *delivery.Result
+	err = conversing(ctx, talk, refused, func(ctx context.Context) (err error) {
+		r, err = d.Run(ctx)
+		return err
+	})
 	line.end()
 	if err != nil {
 		return err
@@ -161,28 +112,6 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 	}
 	_, err = fmt.Fprintf(stdout, "%s  %s\n", r.SHA256, r.Path)
 	return err
-}
-
-// download runs the connection beside the download.
-func download(ctx context.Context, talk *mqtt.Talk, d *delivery.Download, refused <-chan error) (*delivery.Result, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	talking, watching := make(chan error, 1), make(chan struct{})
-	go func() { talking <- talk.Run(ctx) }()
-	go func() {
-		defer close(watching)
-		select {
-		case err := <-refused:
-			stop(err)
-		case <-ctx.Done():
-		}
-	}()
-	r, err := d.Run(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	stop(nil)
-	<-watching
-	return r, errors.Join(err, <-talking)
 }
 
 // talkTransport lends a connection to a client that is made before it.
@@ -225,7 +154,7 @@ func (p *transferLine) progress(done, total int64) {
 		return
 	}
 	p.drawn, p.written = now, true
-	text := fmt.Sprintf("%s of %s, %d %%", humanSize(done), humanSize(total), 100*done/max(total, 1))
+	text := fmt.Sprintf("[%s] %s of %s, %d %%", bar(done, total), humanSize(done), humanSize(total), percent(done, total))
 	if took := now.Sub(p.began).Seconds(); took > 1 && done > p.first {
 		rate := float64(done-p.first) / took
 		text += fmt.Sprintf(", %s/s, %s left", humanSize(int64(rate)), humanAge(seconds(float64(total-done)/rate)))

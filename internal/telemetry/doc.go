@@ -5,5 +5,6 @@
 //
 // The admin listener is for this machine only: it has no login, so it binds to
 // loopback, and answers no request that names another host, which keeps web
-// pages from reaching it through a browser (DNS rebinding).
+// pages from reaching it through a browser (DNS rebinding), and none of a web page of
+// another origin that would change something.
 package telemetry

@@ -42,7 +42,7 @@ func Listen(address string, status func() Status, extra Routes, log *slog.Logger
 	}
 	s := &Server{listener: l}
 	s.http = http.Server{
-		Handler:           localOnly(mux),
+		Handler:           localOnly(http.NewCrossOriginProtection().Handler(mux)),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,

@@ -117,15 +117,11 @@ type uploadBed struct {
 	devices map[string]*recorder
 	gone    []*recorder    // earlier connections of them
 	acks    map[int]uint16 // reason codes by step, 0 for MQTT 3.1.1
+	web     map[int]asked  // answers over HTTP, by step
 }
 
 func newUploadBed(t *testing.T, c *fileCase) *uploadBed {
-	for _, s := range c.Steps {
-		if s["http_get"] != nil {
-			t.Skip("the listing of exported files over HTTP is not there")
-		}
-	}
-	b := &uploadBed{t: t, c: c, devices: map[string]*recorder{}, acks: map[int]uint16{}}
+	b := &uploadBed{t: t, c: c, devices: map[string]*recorder{}, acks: map[int]uint16{}, web: map[int]asked{}}
 	b.depot = openDepot(t, func(s *depotSetup) {
 		if c.Profile != "" {
 			s.profile = c.Profile
@@ -184,6 +180,8 @@ func (b *uploadBed) step(n int, s map[string]json.RawMessage) {
 			<-r.ended
 		}
 		b.restart()
+	case s["http_get"] != nil:
+		b.web[n] = b.get(strings.ReplaceAll(unquoted(s["http_get"]), "@node", depotNode))
 	case s["advance_seconds"] != nil:
 		b.clock.advance(time.Duration(number(s["advance_seconds"])) * time.Second)
 		if string(s["run_gc"]) == "true" {
@@ -223,11 +221,15 @@ func (b *uploadBed) expect(e map[string]json.RawMessage) {
 	b.t.Helper()
 	n := number(e["step"])
 	for key := range e {
-		if !slices.Contains([]string{"step", "puback_rc", "puback_rc_any", "pubrec_rc", "topic", "qos", "fields", "after_puback", "no_message", "absent_fields", "file", "no_file"}, key) {
+		if !slices.Contains([]string{"step", "puback_rc", "puback_rc_any", "pubrec_rc", "topic", "qos", "fields", "after_puback", "no_message", "absent_fields", "file", "no_file", "status", "code"}, key) {
 			b.t.Fatalf("an expectation of %q is not known", key)
 		}
 	}
 	switch {
+	case e["status"] != nil:
+		if got := b.web[n]; got.status != number(e["status"]) || e["code"] != nil && got.text("code") != unquoted(e["code"]) {
+			b.t.Errorf("step %d is answered with %d %s, want %s %s", n, got.status, got.body, e["status"], e["code"])
+		}
 	case e["file"] != nil:
 		b.expectFile(e["file"])
 	case hasKey(e, "no_file"):

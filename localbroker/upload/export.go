@@ -115,7 +115,7 @@ func (s *Service) tellRefusedLocked(last *transfer) {
 		return
 	}
 	s.deps.Health.Raise(bridge.Warning{Code: warningRefused, Severity: bridge.Degraded, Text: fmt.Sprintf(
-		"%d finished files are refused for what they are, the last one %s of %s (%v); they are kept, and tried again at the next start", n, last.meta.Name, last.client, last.failure)})
+		"%d finished files are refused for what they are, the last one %s of %s (%v); they are kept, and tried again at the next start, or by ebbgate files retry", n, last.meta.Name, last.client, last.failure)})
 }
 
 // exportNow exports a file whose fin waits for it.
@@ -126,6 +126,10 @@ func (s *Service) exportNow(t *transfer) error {
 // exportOne exports one file, remembers it, and forgets its transfer.
 func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 	s.mu.Lock()
+	if t.gone { // given up
+		s.mu.Unlock()
+		return nil
+	}
 	f, e, err := s.fileLocked(t)
 	s.mu.Unlock()
 	if err != nil {
@@ -135,6 +139,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 	if e.Place, err = s.deps.Target.Put(ctx, f); err != nil {
 		return err
 	}
+	e.Cost = s.costOf(t)
 	if err := s.durable(bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"slices"
@@ -129,13 +128,9 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 			return leaver{f.Reader(context.Background()), func() { s.leave(t) }}, nil
 		}}, nil
 	}
-	value, err := s.deps.Shelf.Get(shelfFile, p.key())
-	if err != nil || value == nil {
+	e, err := s.exportedOf(p)
+	if err != nil || e == nil {
 		return nil, err
-	}
-	var e exported
-	if err := decodeJSON(value, &e); err != nil || len(e.Sum) != len(checksum{}) {
-		return nil, fmt.Errorf("the record of an exported file: %w", cmp.Or(err, error(errReadSegment)))
 	}
 	return &prior{e.Size, checksum(e.Sum), func() (io.ReadCloser, error) { return s.deps.Target.Open(context.Background(), e.Place) }}, nil
 }

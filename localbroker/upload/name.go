@@ -37,3 +37,13 @@ type pair struct{ client, file string }
 func (p pair) key() string {
 	return string(binary.AppendUvarint(nil, uint64(len(p.client)))) + p.client + p.file
 }
+
+// parsePair reads a key.
+func parsePair(key string) (p pair, ok bool) {
+	n, digits := binary.Uvarint([]byte(key))
+	if digits <= 0 || n > uint64(len(key)-digits) {
+		return p, false
+	}
+	p = pair{key[digits : digits+int(n)], key[digits+int(n):]} //nolint:gosec // bounded by the key
+	return p, p.key() == key
+}

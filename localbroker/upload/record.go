@@ -49,6 +49,7 @@ type exported struct {
 	Place    string        `json:"place"`
 	At       time.Duration `json:"at"` // on the shelf's clock
 	Meta     *meta         `json:"meta"`
+	Cost     *Cost         `json:"cost,omitempty"` // nil: exported by an earlier version
 }
 
 func encodeJSON(v any) []byte {

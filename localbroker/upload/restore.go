@@ -34,6 +34,7 @@ func (s *Service) restore() error {
 		return err
 	}
 	for _, t := range byNumber {
+		t.restoreJournal(s.now())
 		s.adoptLocked(t)
 	}
 	slices.SortFunc(s.queue, func(a, b *transfer) int { return cmp.Compare(a.verified.Since, b.verified.Since) })

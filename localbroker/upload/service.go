@@ -92,7 +92,8 @@ type transfer struct {
 	attempts int   // of exporting, that have failed
 	failure  error // of the latest of them
 	refused  bool  // the target will never take it as it is
-	gone     bool  // data is closed and removed when it has no user
+	journal  journal
+	gone     bool // data is closed and removed when it has no user
 }
 
 // Open makes the service, with what an earlier start has left.
@@ -101,6 +102,7 @@ func Open(o Options, deps Deps) (*Service, error) {
 		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit), now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
 	}
+	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("folder of unfinished files: %w", err)
 	}

@@ -55,17 +55,18 @@ func (s *Service) Take(r Request, done func(error)) {
 	}
 	p := pair{r.ClientID, strings.Clone(cmd.fileID)} // the packet's bytes must not live on
 	payload := r.Message.Payload
+	noted := s.noting(p, cmd, r.Message.MeteredSize(), len(payload))
 	r.Message.Payload = nil
 	switch cmd.verb {
 	case verbInit:
-		s.init(p, payload, answer)
+		s.init(p, payload, noted(answer))
 	case verbSegment:
-		s.segment(p, cmd, payload, answer)
+		s.segment(p, cmd, payload, noted(answer))
 	case verbFin:
 		if cmd.async {
 			answer = s.deferred(r, done)
 		}
-		s.fin(p, cmd, answer)
+		s.fin(p, cmd, noted(answer))
 	default:
 		s.abort(p, answer)
 	}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/big"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+)
+
+// wayCost is what one way to carry a file takes.
+type wayCost struct {
+	Way      string   `json:"way"`
+	Requests int64    `json:"requests"`                   // MQTT messages, or HTTP requests
+	Units    int64    `json:"metered_messages,omitempty"` // of MQTT
+	Bytes    int64    `json:"wire_bytes"`                 // without TLS and TCP
+	USD      string   `json:"usd"`                        // of the requests
+	Range    string   `json:"usd_range,omitempty"`        // where the price is not known for certain
+	LinkUSD  string   `json:"link_usd,omitempty"`
+	Reasons  []string `json:"reasons"`
+}
+
+// transferEstimate is what a transfer would cost.
+type transferEstimate struct {
+	Size      int64     `json:"size"`
+	Region    string    `json:"region"`
+	AsOf      string    `json:"prices_as_of"`
+	Ways      []wayCost `json:"ways"`
+	NotPriced []string  `json:"not_priced"`
+}
+
+// The parts of an upload to S3, and what a request has beside its body.
+const (
+	s3Part     = 8 << 20
+	s3Overhead = 1 << 10
+	awsPayload = 128 << 10 // AWS's largest payload (Q12)
+)
+
+// estimate says what a file of that size would cost, by two ways.
+func (o *filesPut) estimate(size int64, w io.Writer) error {
+	prices := billing.BuiltIn()
+	if _, ok := prices.Regions[o.region]; !ok {
+		return invalidf("--region %s: the list has no prices for it", o.region)
+	}
+	link, err := dollarsOf("--link-price", o.linkPrice)
+	if err != nil {
+		return err
+	}
+	put, err := dollarsOf("--put-price", o.putCost)
+	if err != nil {
+		return err
+	}
+	e := transferEstimate{Size: size, Region: o.region, AsOf: prices.AsOf}
+	e.Ways = []wayCost{o.byMQTT(size, prices), byS3(size, put)}
+	for i := range e.Ways {
+		if way := &e.Ways[i]; link != nil {
+			way.LinkUSD = billing.Dollars(new(big.Rat).Mul(link, big.NewRat(way.Bytes, 1_000_000_000)))
+		}
+	}
+	e.NotPriced = []string{
+		"from the device to this gateway: the site's own network, nothing is metered there",
+		"rules, Lambda or whatever puts MQTT blocks together in the cloud: as much again, or more",
+		"storing the object in S3, reading it, and S3's transfer acceleration or VPC endpoints",
+		"repetitions after lost connections, TLS and TCP (some 3 % of the bytes), free tiers, taxes",
+	}
+	if link == nil {
+		e.NotPriced = append(e.NotPriced, "the link: --link-price says what a GB costs")
+	}
+	if o.json {
+		return printIndented(w, e)
+	}
+	return e.print(w, o.name)
+}
+
+// dollarsOf reads a price; empty: none.
+func dollarsOf(flag, text string) (*big.Rat, error) {
+	if text == "" {
+		return nil, nil
+	}
+	r, ok := new(big.Rat).SetString(text)
+	if !ok || r.Sign() < 0 || strings.ContainsAny(text, "/eE") {
+		return nil, invalidf("%s %s: write dollars, such as 0.09", flag, text)
+	}
+	return r, nil
+}
+
+// byMQTT is the file as messages to AWS IoT Core.
+func (o *filesPut) byMQTT(size int64, prices *billing.PriceList) wayCost {
+	segment := min(int64(o.segment), awsPayload)
+	n := (size + segment - 1) / segment
+	topic := fmt.Sprintf("$file/%s/%d", strings.Repeat("i", 24), max(size-1, 0)) // as long as the longest
+	meter := func(payload int64) int64 {
+		return billing.Publish(&bridge.Message{Topic: topic, Payload: make([]byte, payload)}, billing.DefaultUnit)
+	}
+	way := wayCost{Way: "MQTT messages to AWS IoT Core", Requests: n + 2}
+	const head = 9 // of a PUBLISH: type, length, topic's length, packet id, no properties
+	way.Bytes = size + (n+2)*int64(len(topic)+head)
+	way.Units = 2 * meter(0)
+	if n > 0 {
+		full := meter(segment)
+		way.Units += (n-1)*full + meter(size-(n-1)*segment)
+		way.Reasons = append(way.Reasons, fmt.Sprintf("%s of up to %s, init and fin; AWS takes no payload above 128 KiB", count(int(n), "segment"), humanSize(segment)),
+			fmt.Sprintf("a metered message is 5 KiB of topic and payload: a segment is %d of them", full))
+	}
+	a, _ := prices.Cost(o.region, billing.Usage{Messages: way.Units}, false)
+	way.USD, way.Range = a.String(), a.Range()
+	way.Reasons = append(way.Reasons, fmt.Sprintf("the price of the first tier of %s, of the list of %s; the free tier is not taken off", o.region, prices.AsOf))
+	return way
+}
+
+// byS3 is the file as an upload to S3, as the gateway exports it.
+func byS3(size int64, per1000 *big.Rat) wayCost {
+	way := wayCost{Way: "upload to S3", Requests: 1, Reasons: []string{"one PUT: the file is not larger than a part of 8 MiB"}}
+	if size > s3Part {
+		parts := (size + s3Part - 1) / s3Part
+		way.Requests = parts + 2
+		way.Reasons = []string{fmt.Sprintf("%s of 8 MiB, and two requests to begin and to end", count(int(parts), "part"))}
+	}
+	way.Bytes = size + way.Requests*s3Overhead
+	if per1000 != nil {
+		way.USD = billing.Dollars(new(big.Rat).Mul(per1000, big.NewRat(way.Requests, 1000)))
+		way.Reasons = append(way.Reasons, fmt.Sprintf("$%s for 1000 requests, by --put-price; bytes into S3 are free", per1000.FloatString(4)))
+	}
+	return way
+}
+
+// print tells it in words.
+func (e *transferEstimate) print(w io.Writer, name string) error {
+	t := &billTable{out: w}
+	t.printf("%s, %s, %s, prices of %s\n", printable(name), humanSize(e.Size), e.Region, e.AsOf)
+	for _, way := range e.Ways {
+		t.printf("\n%s: $%s", way.Way, way.USD)
+		if way.Range != "" {
+			t.printf(" (%s)", way.Range)
+		}
+		if way.LinkUSD != "" {
+			t.printf(", and $%s for the link", way.LinkUSD)
+		}
+		t.printf("\n")
+		if way.Units > 0 {
+			t.printf("  %s messages, %s metered, %s on the wire\n", thousands(way.Requests), thousands(way.Units), humanSize(way.Bytes))
+		} else {
+			t.printf("  %s, %s on the wire\n", count(int(way.Requests), "request"), humanSize(way.Bytes))
+		}
+		for _, r := range way.Reasons {
+			t.paragraph("  ", r)
+		}
+	}
+	t.printf("\nnot in this:\n")
+	for _, n := range e.NotPriced {
+		t.paragraph("  ", n)
+	}
+	return t.err
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/localbroker/upload"
+)
+
+// TestTransferView: elsewhere than at a terminal there is a line for each change of
+// state; at one, bars that are drawn over, and a line for what has ended.
+func TestTransferView(t *testing.T) {
+	size := int64(2000)
+	events := []*transferEvent{
+		{"transfer", upload.Transfer{ClientID: "c\x1b[2J", FileID: "f", Name: "a.bin", State: upload.StateOpen, Size: &size, Received: 500, Rate: 100, Left: 15}},
+		nil,
+		{"transfer", upload.Transfer{ClientID: "c\x1b[2J", FileID: "f", Name: "a.bin", State: upload.StateOpen, Size: &size, Received: 1000}},
+		{"transfer", upload.Transfer{ClientID: "d", FileID: "g", State: upload.StateOpen}},
+		nil,
+		{"gone", upload.Transfer{ClientID: "c\x1b[2J", FileID: "f", Name: "a.bin", State: upload.StateExported, Size: &size, Received: 2000, Place: "p"}},
+		{"gone", upload.Transfer{ClientID: "d", FileID: "g"}},
+		nil,
+	}
+	draw := func(size func() (int, int)) string {
+		var out strings.Builder
+		v := &transferView{w: &out, size: size, running: map[string]*upload.Transfer{}, states: map[string]upload.State{}}
+		for _, e := range events {
+			if err := v.take(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return out.String()
+	}
+	const want = "open  a.bin from c?[2J (f), 500 B of 2.0 KiB, 25 %\nopen  d/g (g), 0 B\nexported  a.bin from c?[2J (f), 2.0 KiB, p\ngiven up  d/g (g), 0 B\n"
+	if got := draw(nil); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got := draw(func() (int, int) { return 70, 10 })
+	for _, part := range []string{
+		"\r\x1b[J[#####---------------] open       a.bin from c?[2J: 500 B of 2.0 KiB,\r\n",
+		"\x1b[1A\r\x1b[J[##########----------] open       a.bin from c?[2J: 1000 B of 2.0 KiB\r\n[????????????????????] open       d/g: 0 B\r\n",
+		"\x1b[2A\r\x1b[Jexported  a.bin from c?[2J (f), 2.0 KiB, p\r\ngiven up  d/g (g), 0 B\r\nno transfer is running\r\n",
+	} {
+		if !strings.Contains(got, part) {
+			t.Errorf("no %q in %q", part, got)
+		}
+	}
+	if got := draw(func() (int, int) { return 70, 3 }); !strings.Contains(got, "and 1 more\r\n") {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestEstimate: AWS's units and S3's requests by hand, at the bounds of a segment, a
+// unit and a part.
+func TestEstimate(t *testing.T) {
+	o := &filesPut{segment: 128 << 10}
+	for _, c := range []struct {
+		size                   int64
+		messages, units, parts int64
+	}{
+		{0, 2, 2, 1}, {1, 3, 3, 1}, {5000, 3, 3, 1}, {5120, 3, 4, 1}, {128 << 10, 3, 28, 1}, {128<<10 + 1, 4, 29, 1},
+		{8 << 20, 66, 64*26 + 2, 1}, {8<<20 + 1, 67, 64*26 + 1 + 2, 4},
+	} {
+		var out strings.Builder
+		o.region, o.putCost, o.json = "us-east-1", "0.005", true
+		if err := o.estimate(c.size, &out); err != nil {
+			t.Fatal(err)
+		}
+		var e transferEstimate
+		decodeInto(t, out.String(), &e)
+		if m, s := e.Ways[0], e.Ways[1]; m.Requests != c.messages || m.Units != c.units || s.Requests != c.parts || m.Bytes < c.size || s.Bytes < c.size {
+			t.Errorf("%d bytes: %+v %+v", c.size, m, s)
+		}
+	}
+	for _, price := range []string{"-1", "1/3", "x", "1e3"} {
+		o.linkPrice = price
+		if err := o.estimate(1, &strings.Builder{}); err == nil {
+			t.Errorf("%s is taken for a price", price)
+		}
+	}
+}
+
+func decodeInto(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}

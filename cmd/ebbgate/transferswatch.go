@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/localbroker/upload"
+)
+
+// The pace of a stream of changes: how often it looks, how often it says something
+// when there is nothing to say, so that a reader who is gone is noticed, and how
+// long one may take to read.
+const (
+	watchEvery    = 500 * time.Millisecond
+	watchAlive    = 15 * time.Second
+	watchPatience = 30 * time.Second
+)
+
+// watch streams the transfers that run and what becomes of them, as server-sent
+// events: "transfer" is one as it is now, "gone" one that has ended, with how it
+// ended if that is known. Nothing waits in memory for a slow reader: what is there
+// is looked at when the reader has read what was there before, so he sees fewer
+// states of it, and always the last.
+func (a *transfersAPI) watch(w http.ResponseWriter, r *http.Request) error {
+	select {
+	case a.watches <- struct{}{}:
+		defer func() { <-a.watches }()
+	default:
+		http.Error(w, "too many watch already: close one", http.StatusServiceUnavailable)
+		return nil
+	}
+	out := http.NewResponseController(w)
+	if err := out.SetReadDeadline(time.Time{}); err != nil { // nothing more is read of this request
+		return err
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	look, alive := time.NewTicker(watchEvery), time.NewTicker(watchAlive)
+	defer look.Stop()
+	defer alive.Stop()
+	s := &changes{source: a.service, emit: func(name string, v any) error { return writeEvent(w, name, v) }}
+	for ctx := r.Context(); ; {
+		err := out.SetWriteDeadline(time.Now().Add(watchPatience))
+		if err == nil {
+			err = s.look()
+		}
+		if err == nil {
+			err = out.Flush()
+		}
+		if err != nil || !a.wait(ctx, w, look.C, alive.C) {
+			return nil // the reader is gone
+		}
+	}
+}
+
+// wait waits for the next look, and says that the stream lives.
+func (a *transfersAPI) wait(ctx context.Context, w http.ResponseWriter, look, alive <-chan time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-alive:
+		_, err := w.Write([]byte(": alive\n\n"))
+		return err == nil
+	case <-look:
+		return true
+	}
+}
+
+// transferSource is what changes are looked for in.
+type transferSource interface {
+	Running(following string, limit int) ([]upload.Transfer, string)
+	Show(clientID, fileID string) ([]upload.Detail, error)
+}
+
+// changes tells what is other than at the last look. The first look tells all.
+type changes struct {
+	source transferSource
+	emit   func(name string, v any) error
+	told   map[transferID]telling
+}
+
+// transferID tells transfers apart: an id that is used anew while the file before
+// waits for its export is two.
+type transferID struct {
+	client, file string
+	whole        bool
+}
+
+// telling is what was told of a transfer, as far as it says whether there is more
+// to tell.
+type telling struct {
+	name     string
+	state    upload.State
+	received int64
+	sent     int64
+	attempts int
+	failed   string
+	messages int64
+	moving   bool // its rate has not come to rest
+}
+
+func tellingOf(t *upload.Transfer) telling {
+	return telling{t.Name, t.State, t.Received, t.Sent, t.Attempts, t.Error, t.Cost.Messages, t.Rate >= 1}
+}
+
+// look looks once.
+func (c *changes) look() error {
+	now := map[transferID]telling{}
+	for following := ""; ; {
+		page, next := c.source.Running(following, upload.MostListed)
+		for i := range page {
+			t := &page[i]
+			id := transferID{t.ClientID, t.FileID, t.SHA256 != ""}
+			is := tellingOf(t)
+			if was, known := c.told[id]; !known || was != is || is.moving {
+				if err := c.emit("transfer", t); err != nil {
+					return err
+				}
+			}
+			now[id] = is
+		}
+		if following = next; next == "" {
+			break
+		}
+	}
+	var gone []transferID
+	for id := range c.told {
+		_, runs := now[id]
+		_, whole := now[transferID{id.client, id.file, true}]
+		if !runs && !whole {
+			gone = append(gone, id)
+		}
+	}
+	slices.SortFunc(gone, func(a, b transferID) int {
+		return cmp.Or(strings.Compare(a.client, b.client), strings.Compare(a.file, b.file))
+	})
+	for _, id := range gone {
+		if err := c.emit("gone", c.ending(id)); err != nil {
+			return err
+		}
+	}
+	c.told = now
+	return nil
+}
+
+// ending is what became of a transfer that runs no more.
+func (c *changes) ending(id transferID) any {
+	all, err := c.source.Show(id.client, id.file)
+	for i := range all {
+		if err == nil && all[i].State == upload.StateExported {
+			return all[i].Transfer
+		}
+	}
+	return struct {
+		ClientID string `json:"client_id"`
+		FileID   string `json:"file_id"`
+	}{id.client, id.file}
+}
