@@ -49,10 +49,6 @@ type OtherUsage struct {
 	Actions  int64 `koanf:"actions" doc:"Actions executed a month, 0 or more."`
 }
 
-func (u OtherUsage) usage() Usage {
-	return Usage{Messages: u.Messages, Minutes: u.Minutes, Shadow: u.Shadow, Rules: u.Rules, Actions: u.Actions}
-}
-
 // DeclaredRule is what the cloud does with each message of a topic.
 type DeclaredRule struct {
 	Topic       string `koanf:"topic" doc:"Topic filter at the upstream."`

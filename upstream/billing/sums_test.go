@@ -21,7 +21,7 @@ func randomLedger(t *testing.T, random *rand.Rand, of map[string]Options) *memor
 	clock.set("2026-11-01 00:00")
 	var m *Meter
 	names := []string{"a", "b", "c"}
-	for range 400 {
+	for range 150 {
 		if m == nil || random.IntN(40) == 0 {
 			var err error
 			if m, err = NewMeter(spool, of, clock.now); err != nil {
@@ -49,7 +49,7 @@ func randomLedger(t *testing.T, random *rand.Rand, of map[string]Options) *memor
 		case 3:
 			m.Opened(up, device, Connection{Properties: random.IntN(6000)}).Closed()
 		default:
-			for range 1 + random.IntN(300) {
+			for range 1 + random.IntN(40) {
 				m.Delivered(&b, up, s, o)
 			}
 		}
