@@ -54,29 +54,56 @@ const (
 	nsOld = "own-old"
 )
 
-// Inherited is the last place of a queue, to which a device's messages come now, that
-// is from an earlier time when they did. What the device has sent since, to the
-// queues of all, came after that and before what comes now: so that part is sent with
-// those queues, and the rest waits for both. 0 is none. The first who asks decides,
-// before messages come.
-func Inherited(spool Spool, queue string) (Place, error) {
-	own, err := spool.Get(nsOwn, queue)
-	if err != nil || own != nil {
-		return 0, err
-	}
-	v, err := spool.Get(nsOld, queue)
-	if err != nil {
-		return 0, err
-	}
-	if n, err := strconv.ParseUint(string(v), 10, 64); err == nil {
-		return Place(n), nil
-	}
-	last := Place(spool.Ledger(queue).Accepted)
+// Inherited tells of queues to which messages of single devices come now up to which
+// place each is from an earlier time when they did: those that have something of it.
+// What the device has sent since, to the queues of all, came after that and before
+// what comes now: so that part is sent with those queues, and the rest waits for
+// both. The first who asks decides, before messages come.
+func Inherited(spool Spool, queues []string) (map[string]Place, error) {
+	out := map[string]Place{}
 	var b Batch
-	b.Put(nsOld, queue, strconv.AppendUint(nil, uint64(last), 10))
+	for _, q := range queues {
+		own, err := spool.Get(nsOwn, q)
+		if err != nil {
+			return nil, err
+		}
+		old, err := spool.Get(nsOld, q)
+		if err != nil {
+			return nil, err
+		}
+		if own != nil {
+			continue
+		}
+		last, bad := strconv.ParseUint(string(old), 10, 64)
+		if bad != nil {
+			last = uint64(spool.Ledger(q).Accepted)
+			b.Put(nsOld, q, strconv.AppendUint(nil, last, 10))
+		}
+		if last > 0 {
+			out[q] = Place(last)
+		}
+		if len(b.Puts) >= putsAtOnce {
+			if err := written(spool, &b); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, written(spool, &b)
+}
+
+// putsAtOnce are far fewer than a commit takes.
+const putsAtOnce = 256
+
+// written commits a batch, empties it, and returns when it is durable.
+func written(spool Spool, b *Batch) error {
+	if b.Empty() {
+		return nil
+	}
 	done := make(chan error, 1)
-	spool.Commit(&b, func(_ Seq, err error) { done <- err })
-	return last, <-done
+	full := *b
+	spool.Commit(&full, func(_ Seq, err error) { done <- err })
+	*b = Batch{}
+	return <-done
 }
 
 // succeedEvery is how often it is looked whether the others have gone.
@@ -209,10 +236,5 @@ func ForgetSuccessions(spool Spool, kept func(queue string) bool) error {
 			return err
 		}
 	}
-	if b.Empty() {
-		return nil
-	}
-	done := make(chan error, 1)
-	spool.Commit(&b, func(_ Seq, err error) { done <- err })
-	return <-done
+	return written(spool, &b)
 }

@@ -226,7 +226,7 @@ func (g *gateway) drains(upstreams []telemetry.Upstream) map[string]float64 {
 		if i < 0 {
 			continue
 		}
-		for _, q := range c.upQueues {
+		for _, q := range c.allUpQueues() {
 			out[q.Name] = upstreams[i].Drain
 		}
 		for _, q := range c.rawQueues {

@@ -41,9 +41,6 @@ func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 		case q.Thing != "":
 			out.own[q.Thing] = append(out.own[q.Thing], r)
 			things[q.Thing] = true
-			if err := g.inherit(&out, r); err != nil {
-				return out, err
-			}
 		default:
 			out.up = append(out.up, r)
 			out.before = append(out.before, bridge.Predecessor{Queue: q.Name, Priority: q.Priority})
@@ -64,25 +61,31 @@ func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 		}
 		g.leftBehind(&out, name, q, known, shaped, things)
 	}
-	return out, nil
+	return out, g.inherit(&out)
 }
 
-// inherit lets what a thing's queue holds from an earlier time, when it had a
-// connection of its own as well, go with its route.
-func (g *gateway) inherit(out *cloudQueues, r bridge.QueueRef) error {
-	last, err := bridge.Inherited(g.spool, r.Name)
-	if err != nil {
-		return fmt.Errorf("what %s holds from an earlier time: %w", r.Name, err)
+// inherit lets what things' queues hold from an earlier time, when they had
+// connections of their own as well, go with their routes.
+func (g *gateway) inherit(out *cloudQueues) error {
+	var names []string
+	refs := map[string]bridge.QueueRef{}
+	for _, list := range out.own {
+		for _, r := range list {
+			names, refs[r.Name] = append(names, r.Name), r
+		}
 	}
-	if last == 0 {
-		return nil
+	slices.Sort(names)
+	var err error
+	if out.inherited, err = bridge.Inherited(g.spool, names); err != nil {
+		return fmt.Errorf("what things have sent by connections of their own before: %w", err)
 	}
-	if out.inherited == nil {
-		out.inherited = map[string]bridge.Place{}
+	for _, name := range names {
+		if last := out.inherited[name]; last > 0 {
+			r := refs[name]
+			r.Until, r.LiveFirst = last, false
+			out.up = append(out.up, r)
+		}
 	}
-	out.inherited[r.Name] = last
-	r.Until, r.LiveFirst = last, false
-	out.up = append(out.up, r)
 	return nil
 }
 
