@@ -29,7 +29,8 @@ func (g *gateway) openFiles() (*files, error) {
 	f := &files{folder: folder}
 	f.service, err = upload.Open(o, upload.Deps{
 		Shelf: g.spool, Target: folder, Drops: g.drops, Health: g.health, Log: g.log,
-		Tell: func(m *bridge.Message) { g.broker.Tell(m) },
+		Tell:     func(m *bridge.Message) { g.broker.Tell(m) },
+		Messages: g.stats.accepted.Load,
 		Wall: func() (time.Time, bool) {
 			now := g.clock.Now()
 			return now.Wall, now.Synced

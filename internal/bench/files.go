@@ -28,6 +28,7 @@ const (
 	exportTime    = 60 * time.Second
 	filesDevices  = 20 // that send telemetry meanwhile
 	telemetryTime = 5 * time.Second
+	filesSeed     = 2
 )
 
 // fileSettings are those of a gateway that takes files into a folder with a path

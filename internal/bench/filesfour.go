@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +30,7 @@ func (b *bench) measureFiles(ctx context.Context) error {
 	p99 := add("  PUBACK p99 of telemetry beside it", "ms", "without it", bound{ratioAtMost, filesLatency})
 	b.note("file: telemetry is %s messages a second of %d devices, before and while the files come; disk is all that the gateway's folder occupies, files that are removed but open too, and is looked at once exported for up to %v.",
 		number(pacedRate), filesDevices, exportTime)
-	f := newFilm(b.FileOfFour, 2)
+	f := newFilm(b.FileOfFour, filesSeed)
 	return b.eachRun(ctx, partFiles, func(run string) error {
 		r, err := b.beside(ctx, f)
 		if err != nil {
@@ -86,8 +88,7 @@ func (b *bench) beside(ctx context.Context, f *film) (r besideFiles, err error) 
 	r.quiet = quantile(milliseconds(quiet), 0.99)
 	anon, disk := watchMemory(ctx, g.pid()), watchDisk(ctx, g)
 	during, err := p.during(ctx, func() error {
-		_, err := uploadAll(ctx, g.addr, f, fileDevices)
-		return err
+		return b.uploadBeside(ctx, g.addr, f)
 	})
 	if err == nil {
 		err = g.exported(ctx, f, fileDevices)
@@ -100,6 +101,28 @@ func (b *bench) beside(ctx context.Context, f *film) (r besideFiles, err error) 
 	r.p99, r.anon, r.peak = quantile(milliseconds(during), 0.99), m.anon(), most/megabyte
 	r.after, err = g.settles(ctx, filesAfter*float64(f.size)*fileDevices)
 	return r, err
+}
+
+// uploadMode makes this program the devices that send four files: a child, or
+// what is measured beside it would wait for this process's own turns.
+const uploadMode = "upload"
+
+func runUpload(ctx context.Context, addr, size string) error {
+	n, err := strconv.ParseInt(size, 10, 64)
+	if err != nil {
+		return err
+	}
+	_, err = uploadAll(ctx, addr, newFilm(n, filesSeed), fileDevices)
+	return err
+}
+
+func (b *bench) uploadBeside(ctx context.Context, addr string, f *film) error {
+	cmd := exec.CommandContext(ctx, b.self, uploadMode, addr, strconv.FormatInt(f.size, 10))
+	cmd.SysProcAttr = childAttr()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // during keeps up the load until fn returns, and tells how long each PUBACK took

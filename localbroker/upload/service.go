@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,10 @@ type Deps struct {
 	Health *bridge.Health
 	Log    *slog.Logger
 
+	// Messages is how many messages the gateway has accepted so far: while there
+	// are any, files yield to them.
+	Messages func() int64
+
 	// Wall is the wall clock and whether it is to be believed: for expire_at.
 	Wall func() (now time.Time, synced bool)
 }
@@ -48,6 +53,8 @@ type Service struct {
 	deps Deps
 	sync *syncer
 	now  func() time.Duration
+
+	hashing atomic.Int64 // bytes that wait for it
 
 	mu       sync.Mutex
 	open     map[pair]*transfer // that take segments
@@ -92,7 +99,7 @@ type transfer struct {
 // Open makes the service, with what an earlier start has left.
 func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
-		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit), now: deps.Shelf.Age,
+		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit, deps.Messages), now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
 	}
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
