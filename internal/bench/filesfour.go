@@ -49,8 +49,8 @@ func (b *bench) measureFiles(ctx context.Context) error {
 		peak.Ours, peak.Peer = append(peak.Ours, r.peak), append(peak.Peer, total/megabyte)
 		after.Ours, after.Peer = append(after.Ours, r.after), append(after.Peer, total/megabyte)
 		p99.Ours, p99.Peer = append(p99.Ours, r.p99), append(p99.Peer, r.quiet)
-		b.say("%s: %s MB/s, mosquitto %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, without files %s ms",
-			run, number(ours), number(peer), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.quiet))
+		b.say("%s: %s MB/s, mosquitto %s MB/s, beside telemetry %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, without files %s ms",
+			run, number(ours), number(peer), number(r.rate), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.quiet))
 		return nil
 	})
 }
@@ -58,6 +58,7 @@ func (b *bench) measureFiles(ctx context.Context) error {
 // besideFiles is what one transfer of four files has cost.
 type besideFiles struct {
 	quiet, p99        float64 // ms
+	rate              float64 // MB/s
 	anon, peak, after float64 // MB
 }
 
@@ -86,9 +87,11 @@ func (b *bench) beside(ctx context.Context, f *film) (r besideFiles, err error) 
 		return r, err
 	}
 	r.quiet = quantile(milliseconds(quiet), 0.99)
-	anon, disk := watchMemory(ctx, g.pid()), watchDisk(ctx, g)
+	anon, disk, start := watchMemory(ctx, g.pid()), watchDisk(ctx, g), time.Now()
 	during, err := p.during(ctx, func() error {
-		return b.uploadBeside(ctx, g.addr, f)
+		err := b.uploadBeside(ctx, g.addr, f)
+		r.rate = float64(f.size) * fileDevices / megabyte / time.Since(start).Seconds()
+		return err
 	})
 	if err == nil {
 		err = g.exported(ctx, f, fileDevices)

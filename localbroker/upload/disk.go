@@ -1,17 +1,15 @@
 package upload
 
 import (
-	"errors"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // syncData makes what was written to a file durable, and of its metadata what
 // reading it needs.
 func syncData(f *os.File) error {
 	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
+		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
 			return err
 		}
 	}
@@ -20,11 +18,11 @@ func syncData(f *os.File) error {
 // writeOut has a part of a file written to the disk and waits for it. It promises
 // nothing: syncData, which follows, finds little left to do.
 func writeOut(f *os.File, at, n int64) error {
-	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	const waitBefore, write, waitAfter = 1, 2, 4 // sync_file_range(2)
 	for {
-		switch err := unix.SyncFileRange(int(f.Fd()), at, n, all); {
-		case err == unix.EINTR:
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ESPIPE):
+		switch err := syscall.SyncFileRange(int(f.Fd()), at, n, waitBefore|write|waitAfter); err {
+		case syscall.EINTR:
+		case syscall.EINVAL, syscall.ENOSYS, syscall.ESPIPE:
 			return nil // this file system has no such thing
 		default:
 			return err
@@ -34,4 +32,7 @@ func writeOut(f *os.File, at, n int64) error {
 
 // dropCache makes the next reads of a file come from the disk: what the kernel
 // could not write may stand in its memory as if it had.
-func dropCache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) } // advice
+func dropCache(f *os.File) {
+	const dontNeed = 4                                                              // posix_fadvise(2)
+	_, _, _ = syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, dontNeed, 0, 0) // it is advice
+}

@@ -17,8 +17,8 @@ type pacer struct {
 }
 
 const (
-	yieldDirty = 1 << 20
-	yieldPiece = 256 << 10
+	yieldDirty = 512 << 10
+	yieldPiece = 128 << 10
 	yieldFor   = time.Second // after the last message
 
 	// yieldRest is how long the disk rests after a piece, as a multiple of what
@@ -37,7 +37,7 @@ func (p *pacer) yields() bool {
 }
 
 // sync syncs what was written to a file piece by piece.
-func (p *pacer) sync(ctx context.Context, f *os.File, written span) error {
+func (p *pacer) sync(ctx context.Context, f *os.File, written span, syncData func(*os.File) error) error {
 	for at := written.offset; at < written.end(); at += yieldPiece {
 		if err := p.piece(ctx, func() error { return writeOut(f, at, min(yieldPiece, written.end()-at)) }); err != nil {
 			return err

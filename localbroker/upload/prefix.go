@@ -20,7 +20,7 @@ type prefix struct {
 	waiting [][]byte  // in order
 	working bool      // a goroutine hashes what waits
 	idle    sync.Cond // it has ended
-	broken  bool      // the file's bytes may not be what was hashed
+	broken  bool      // the disk has not confirmed some of it
 }
 
 // hashBehind bounds the bytes that wait for their hash, of all transfers.
@@ -78,11 +78,17 @@ func (p *prefix) catchUpLocked() {
 	}
 }
 
-// distrust makes it of no use: fin reads the file.
+// distrust makes it of no use: fin reads the file, from the disk.
 func (p *prefix) distrust() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.broken = true
+}
+
+func (p *prefix) distrusted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken
 }
 
 // begin is a hash to go on with, and the rest of a plan. A plan whose first

@@ -99,9 +99,10 @@ type transfer struct {
 // Open makes the service, with what an earlier start has left.
 func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
-		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit, deps.Messages), now: deps.Shelf.Age,
+		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
 	}
+	s.sync = newSyncer(deps.Shelf.Commit, deps.Messages, s.synced)
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("folder of unfinished files: %w", err)
 	}
@@ -290,9 +291,21 @@ func (s *Service) room(n int64) error {
 	return nil
 }
 
+// synced is told by each group whether its files are on the disk.
+func (s *Service) synced(err error) {
+	if err == nil {
+		s.deps.Health.Clear(warningSync)
+		return
+	}
+	s.deps.Log.Error("the disk did not confirm segments of files", "dir", s.opts.Dir, "error", err)
+	s.deps.Health.Raise(bridge.Warning{Code: warningSync, Severity: bridge.Critical, Text: fmt.Sprintf(
+		"the disk of %s did not confirm what was written (%v): those segments are refused; look at the kernel's log, and replace the disk if this comes again", s.opts.Dir, err)})
+}
+
 // The codes of warnings.
 const (
 	warningFull   = "files-full"
+	warningSync   = "files-sync"
 	warningExport = "files-export"
 )
 

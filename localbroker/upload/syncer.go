@@ -25,6 +25,8 @@ type step struct {
 // with a rest after each (pace.go).
 type syncer struct {
 	commit func(*bridge.Batch, func(bridge.Seq, error))
+	sync   func(*os.File) error
+	told   func(error) // of each group's files, nil when all are synced
 	pacer  pacer
 
 	mu     sync.Mutex
@@ -46,8 +48,8 @@ const (
 	filesAtOnce = 8
 )
 
-func newSyncer(commit func(*bridge.Batch, func(bridge.Seq, error)), messages func() int64) *syncer {
-	y := &syncer{commit: commit, pacer: pacer{messages: messages}, wake: make(chan struct{}, 1)}
+func newSyncer(commit func(*bridge.Batch, func(bridge.Seq, error)), messages func() int64, told func(error)) *syncer {
+	y := &syncer{commit: commit, sync: syncData, told: told, pacer: pacer{messages: messages}, wake: make(chan struct{}, 1)}
 	y.clean.L = &y.mu
 	return y
 }
@@ -124,6 +126,9 @@ func (y *syncer) make(ctx context.Context, group []step) {
 		bytes += s.span.length
 	}
 	y.settled(bytes)
+	if bytes > 0 {
+		y.told(anyOf(failed))
+	}
 	var batch bridge.Batch
 	for _, s := range group {
 		if s.file == nil || failed[s.file] == nil {
@@ -134,7 +139,7 @@ func (y *syncer) make(ctx context.Context, group []step) {
 		defer y.open.Done()
 		for _, s := range group {
 			if failure := failed[s.file]; s.file != nil && failure != nil {
-				s.done(failure)
+				s.done(&syncError{failure})
 			} else {
 				s.done(err)
 			}
@@ -146,6 +151,21 @@ func (y *syncer) make(ctx context.Context, group []step) {
 		return
 	}
 	y.commit(&batch, landed)
+}
+
+// syncError says that the kernel did not confirm a file: what it has of it in
+// memory may not be what is on the disk, and looks as if it were.
+type syncError struct{ err error }
+
+func (e *syncError) Error() string { return "sync: " + e.err.Error() }
+
+func (e *syncError) Unwrap() error { return e.err }
+
+func anyOf(failed map[*os.File]error) error {
+	for _, err := range failed {
+		return err
+	}
+	return nil
 }
 
 // syncFiles syncs the files of a group, and returns those that the kernel did
@@ -171,7 +191,7 @@ func (y *syncer) syncFiles(ctx context.Context, group []step) map[*os.File]error
 	y.mu.Unlock()
 	if gentle {
 		for _, f := range files {
-			if err := y.pacer.sync(ctx, f, written[f]); err != nil {
+			if err := y.pacer.sync(ctx, f, written[f], y.sync); err != nil {
 				failed[f] = err
 			}
 		}
@@ -183,7 +203,7 @@ func (y *syncer) syncFiles(ctx context.Context, group []step) map[*os.File]error
 	for _, f := range files {
 		places <- struct{}{}
 		running.Go(func() {
-			if err := syncData(f); err != nil {
+			if err := y.sync(f); err != nil {
 				mu.Lock()
 				failed[f] = err
 				mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"hash/crc32"
 	"os"
 	"strings"
@@ -226,6 +227,9 @@ func (s *Service) land(t *transfer, at, written span, next stored, err error, an
 	s.sync.add(step{file: t.data, span: written, puts: puts, done: func(err error) {
 		s.mu.Lock()
 		s.settleLocked(t, at, next, err)
+		if _, failed := errors.AsType[*syncError](err); failed {
+			t.prefix.distrust()
+		}
 		s.leaveLocked(t)
 		s.mu.Unlock()
 		answer(err)
