@@ -254,3 +254,83 @@ func TestPrefixBehind(t *testing.T) {
 		t.Errorf("%d pieces left, %x, want %x; %d bytes counted", len(rest), h.Sum(nil), whole.Sum(nil), y.hashing.Load())
 	}
 }
+
+// TestTinySegments: a device that cuts a file into single bytes is refused before
+// they cost more than they carry, for good; another is not disturbed (§9).
+func TestTinySegments(t *testing.T) {
+	y := openYard(t, nil)
+	var senders sync.WaitGroup
+	for i := range manySegments {
+		senders.Go(func() {
+			if err := y.send(fmt.Sprintf("$file/tiny/%d", i), "x"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	senders.Wait()
+	var f *Fault
+	if err := y.send(fmt.Sprintf("$file/tiny/%d", manySegments), "x"); !errors.As(err, &f) || f.Code != 0x83 {
+		t.Errorf("one more is answered with %v", err)
+	}
+	y.ok(fmt.Sprintf("$file/tiny/%d", manySegments), strings.Repeat("x", manySegments*leastAverage))
+	y.ok("$file/other/0", "x")
+}
+
+// TestClientSegments: one client cannot take all the segments that there are room
+// for.
+func TestClientSegments(t *testing.T) {
+	y := openYard(t, func(y *yard) { y.opts.AllSegments = 6 })
+	for i := range 3 {
+		y.ok(fmt.Sprintf("$file/f/%d", i), "x")
+	}
+	var f *Fault
+	if err := y.send("$file/f/3", "x"); !errors.As(err, &f) || f.Word != "edquot" || f.Code != 0x97 {
+		t.Errorf("the fourth of six is answered with %v", err)
+	}
+	y.ok("$file/f/2", "y") // in place of one that is there
+}
+
+// TestHeadroom: below the headroom a segment is refused with 0x97, enospc, and a
+// warning; with room again the next is taken.
+func TestHeadroom(t *testing.T) {
+	y := openYard(t, func(y *yard) { y.opts.Headroom = 1 << 60 })
+	var f *Fault
+	if err := y.send("$file/f/0", "x"); !errors.As(err, &f) || f.Word != "enospc" || f.Code != 0x97 {
+		t.Errorf("without room: %v", err)
+	}
+	if !y.warned(warningFull) {
+		t.Error("nobody is warned")
+	}
+	y.opts.Headroom = 0
+	y.ok("$file/f/0", "x")
+	if y.warned(warningFull) {
+		t.Error("the warning stays")
+	}
+}
+
+// TestDamagedSegment: a bit that flips in the file of segments while the gateway
+// is away is noticed at fin, and what is sent again takes its place.
+func TestDamagedSegment(t *testing.T) {
+	y := openYard(t, nil)
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/0", "first ")
+	y.ok("$file/f/6", "second")
+	p := y.open[pair{"c", "f"}]
+	p.prefix.distrust() // as after a start, which knows no checksum of it
+	if _, err := p.data.WriteAt([]byte("S"), 6); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("first second"))
+	fin := fmt.Sprintf("$file/f/fin/12/%x", sum)
+	var f *Fault
+	if err := y.send(fin, ""); !errors.As(err, &f) || f.Word != "read_segment" || f.Code != 0x80 {
+		t.Errorf("a damaged segment: %v", err)
+	}
+	y.ok("$file/f/0", "first ")
+	y.ok("$file/f/6", "second")
+	y.ok(fin, "")
+	got, err := os.ReadFile(filepath.Join(y.exports, "c", "f", "a.bin"))
+	if err != nil || string(got) != "first second" {
+		t.Errorf("exported: %q, %v", got, err)
+	}
+}

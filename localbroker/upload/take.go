@@ -138,6 +138,15 @@ func (s *Service) segment(p pair, cmd command, payload []byte, answer func(error
 	}
 }
 
+// A segment costs the gateway some 100 bytes of memory and more on the shelf,
+// however small it is. Of a file in many they are to be worth it; a small file, or
+// the ragged end of a large one, may come in any. No client has more than half of
+// all segments, so that it cannot keep the others out.
+const (
+	manySegments = 1000
+	leastAverage = 256
+)
+
 // reserve makes room for a segment, and holds the transfer's file open. had is
 // the same segment if it came before with the same checksum.
 func (s *Service) reserve(p pair, at span, sum uint32) (t *transfer, had stored, err error) {
@@ -157,8 +166,10 @@ func (s *Service) reserve(p pair, at span, sum uint32) (t *transfer, had stored,
 		err = errNoSpace
 	case mine.bytes+at.length > int64(s.opts.MaxClientSize):
 		err = errQuota
-	case !known && (len(t.segments) >= s.opts.Segments || s.all.segments >= s.opts.AllSegments):
+	case !known && (len(t.segments) >= s.opts.Segments || s.all.segments >= s.opts.AllSegments || mine.segments >= s.opts.AllSegments/2):
 		err = errQuota
+	case !known && len(t.segments) >= manySegments && t.charged+at.length < int64(len(t.segments)+1)*leastAverage:
+		err = errTooSmall
 	default:
 		err = s.openLocked(t)
 	}

@@ -14,7 +14,15 @@ const { options: o, tell, fail } = require('./talk.cjs');
   });
   client.on('error', () => {}); // a gateway that is away: it is tried again
   await new Promise((resolve) => { client.once('connect', resolve); });
-  const command = (topic, payload) => client.publishAsync(`${o.topic}/${topic}`, payload, { qos: 1 });
+  const command = async (topic, payload) => {
+    for (;;) {
+      try {
+        return await client.publishAsync(`${o.topic}/${topic}`, payload, { qos: 1 });
+      } catch (err) { // cut once more while it was repeating: it gives that up
+        if (err.message !== 'Connection closed') throw err;
+      }
+    }
+  };
   await command('init', JSON.stringify({ name: 'film.bin' }));
   const count = Math.ceil(content.length / o.segment);
   let next = 0;
