@@ -26,7 +26,7 @@ type report struct {
 const (
 	earlyRoom  = 256
 	leastEarly = 8
-	settleAt   = 64
+	settleAt   = 128
 )
 
 // bell wakes a forwarder for outcomes; ringing it again does nothing more.

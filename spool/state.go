@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -75,20 +76,35 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 			db, err = nil, bridge.Errorf("open "+o.Dir, bridge.Corrupt, "%v", r)
 		}
 	}()
-	if err := checkTables(o.Dir); err != nil {
+	if err := checkTables(o); err != nil {
 		return nil, bridge.Errorf("open "+o.Dir, bridge.Corrupt, "%w", err)
 	}
 	return badger.Open(o)
 }
 
-// checkTables reads every table of a folder, checksums included. Badger would
-// read a damaged one in a goroutine of its own and end the process.
-func checkTables(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+// checkTables reads every table that belongs to a folder, checksums included.
+// Badger would read a damaged one in a goroutine of its own and end the process.
+// A table that the manifest does not name yet is no damage, however it looks: a
+// kill came while it was written, what it was to hold is still where it came
+// from, and Badger deletes it. Without a manifest it would delete them all.
+func checkTables(o badger.Options) error {
+	manifest, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		names, err := filepath.Glob(filepath.Join(o.Dir, "*.sst"))
+		if err == nil && len(names) > 0 {
+			err = fmt.Errorf("%s is missing, and there are %d tables", badger.ManifestFilename, len(names))
+		}
+		return err
+	}
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
+	m, _, err := badger.ReplayManifestFile(manifest, o.ExternalMagicVersion, o)
+	if err := errors.Join(err, manifest.Close()); err != nil {
+		return err
+	}
+	for id := range m.Tables {
+		name := table.NewFilename(id, o.Dir)
 		file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 		if err != nil {
 			return fmt.Errorf("table %s: %w", filepath.Base(name), err)

@@ -91,13 +91,24 @@ func callNow(trap, fd uintptr, p []byte) (n int, err error) {
 	return int(k), nil
 }
 
-// lowMark sets how many bytes must have come for a reader to be woken.
+// lowMark sets how many bytes must have come for a reader to be woken. It is no
+// call that the runtime is told of, for the reason of callNow: the runtime's
+// watching thread sleeps when all is idle, and such a call wakes it.
 func (d descriptor) lowMark(n int) (err error) {
 	if d.raw == nil {
 		return errors.ErrUnsupported
 	}
-	failed := d.raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, n) })
-	return errors.Join(failed, err)
+	v := int32(n)
+	failed := d.raw.Control(func(fd uintptr) {
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, fd, syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+		if errno != 0 {
+			err = os.NewSyscallError("setsockopt", errno)
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 // taken is how many bytes the other side's kernel has acknowledged; 0 when that

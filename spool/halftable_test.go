@@ -1,0 +1,73 @@
+package spool
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// A kill while Badger writes a table leaves a file of its full size that holds
+// part of it, or nothing. The manifest does not name it, and what it was to hold
+// is still in the memtable's file: nothing is damaged, no meter starts anew.
+func TestKilledWhileATableIsWritten(t *testing.T) {
+	for name, content := range map[string][]byte{
+		"empty": nil, "zeros": make([]byte, 4096), "half": bytes.Repeat([]byte("half of a table "), 300),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := openTest(t, dir)
+			fill(t, s, 0, 40, up)
+			expectRange(t, drain(t, s, up, true), 0, 40)
+			fill(t, s, 40, 100, up)
+			var b bridge.Batch
+			b.Add("meter", "units", 3)
+			commitAll(t, s, &b)
+			gen := s.generationDir(s.newest)
+			closeTest(t, s)
+			for _, folder := range []string{filepath.Join(dir, "state"), gen} {
+				if err := os.WriteFile(filepath.Join(folder, "009999.sst"), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if r, err := Verify(dir, nil); err != nil || !r.Sound() {
+				t.Fatalf("verify calls it damage: %+v, %v", r, err)
+			}
+			after := openTest(t, dir)
+			defer closeTest(t, after)
+			if n := after.damages.Load(); n != 0 {
+				t.Fatalf("%d damages reported: %v", n, after.deps.Health.Warnings())
+			}
+			if n, err := after.Count("meter", "units"); n != 3 || err != nil {
+				t.Fatalf("the meter says %d, %v", n, err)
+			}
+			expectRange(t, drain(t, after, up, true), 40, 100)
+		})
+	}
+}
+
+// Without its manifest Badger would open the state empty and delete its tables.
+func TestStateWithoutAManifest(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	fill(t, s, 0, 100, up)
+	closeTest(t, s)
+	if err := os.Remove(filepath.Join(dir, "state", "MANIFEST")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Verify(dir, nil); err != nil || r.State == "" {
+		t.Fatalf("verify calls it sound: %+v, %v", r, err)
+	}
+	after := openTest(t, dir)
+	defer closeTest(t, after)
+	if n := after.damages.Load(); n == 0 {
+		t.Fatal("nobody is told")
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "damaged", "state-*", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("the tables are gone: %v, %v", tables, err)
+	}
+	expectRange(t, drain(t, after, up, true), 0, 100)
+}
