@@ -44,7 +44,8 @@ func (g *gateway) openFiles() (*files, error) {
 	}
 	deps := upload.Deps{
 		Shelf: g.spool, Target: f.target, Drops: g.drops, Health: g.health, Log: g.log,
-		Tell: func(m *bridge.Message) { g.broker.Tell(m) },
+		Tell:     func(m *bridge.Message) { g.broker.Tell(m) },
+		Messages: g.stats.accepted.Load,
 		Wall: func() (time.Time, bool) {
 			now := g.clock.Now()
 			return now.Wall, now.Synced

@@ -107,6 +107,8 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partCrowd}, b.measureCrowd},
 		{[]string{partSteps}, b.measureSteps},
 		{[]string{partLink}, b.measureLink},
+		{[]string{partFile}, b.measureFile},
+		{[]string{partFiles}, b.measureFiles},
 	} {
 		if !b.wants(p.names...) || ctx.Err() != nil {
 			continue

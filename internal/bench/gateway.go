@@ -33,12 +33,13 @@ upstreams:
 admin: {address: %q}
 `
 
-// gatewayPolicy lets a device publish its own telemetry, and nothing else.
+// gatewayPolicy lets a device publish its own telemetry and files, and nothing
+// else.
 const gatewayPolicy = `{
   "Version": "2012-10-17",
   "Statement": [
     {"Effect": "Allow", "Action": "iot:Connect", "Resource": "arn:aws:iot:*:*:client/${iot:ClientId}"},
-    {"Effect": "Allow", "Action": "iot:Publish", "Resource": "arn:aws:iot:*:*:topic/dt/${iot:ClientId}/*"}
+    {"Effect": "Allow", "Action": "iot:Publish", "Resource": ["arn:aws:iot:*:*:topic/dt/${iot:ClientId}/*", "arn:aws:iot:*:*:topic/$file/*"]}
   ]
 }
 `
@@ -58,6 +59,7 @@ type gatewayOptions struct {
 	commitDelay time.Duration // spool.commit_delay
 	syncDelay   time.Duration // how much longer each sync takes
 	route       string        // settings of its route, each with a comma behind it
+	set         []string      // more settings
 }
 
 // newGateway writes the configuration of a gateway in a folder of its own below
@@ -74,6 +76,9 @@ func newGateway(binary, dir string, o gatewayOptions) (*gateway, error) {
 	g := &gateway{addr: addrs[0], admin: addrs[1], data: filepath.Join(home, "data")}
 	file := filepath.Join(home, "ebbgate.yaml")
 	g.child = &child{name: "ebbgate", dir: home, argv: append(slowSyncs(o.syncDelay), binary, "run", "--config", file)}
+	for _, s := range o.set {
+		g.argv = append(g.argv, "--set", s)
+	}
 	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, o.route, "mqtt://"+o.cloud, max(o.connections, 1), g.admin)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err

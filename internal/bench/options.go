@@ -30,6 +30,8 @@ type scale struct {
 	Read        int           `json:"read"`   // readings of U5
 	Steps       int           `json:"steps"`  // messages through each step of a route
 	Day         time.Duration `json:"day_ns"` // of which a day's bytes are extrapolated
+	File        int64         `json:"file"`   // bytes of the file of one device
+	FileOfFour  int64         `json:"file_of_four"`
 }
 
 // The scales of a whole and of a quick run. 200,000 and 1,000,000 messages are
@@ -38,10 +40,12 @@ var (
 	whole = scale{
 		Runs: 7, Intake: 3 * time.Second, Paced: 6 * time.Second, Samples: 1000, SlowSamples: 200,
 		Forwarded: 200_000, Replayed: 200_000, Spooled: 1_000_000, Day: 20 * time.Second, Read: 40_000, Steps: 40_000,
+		File: 200e6, FileOfFour: 1e9,
 	}
 	quick = scale{
 		Runs: 3, Intake: 1500 * time.Millisecond, Paced: 4 * time.Second, Samples: 300, SlowSamples: 100,
 		Forwarded: 50_000, Replayed: 50_000, Spooled: 100_000, Day: 15 * time.Second, Read: 10_000, Steps: 8_000,
+		File: 50e6, FileOfFour: 100e6,
 	}
 )
 
@@ -65,10 +69,13 @@ const (
 
 	partSteps = "u5-steps"
 	partLink  = "u5-link"
+
+	partFile  = "file-one"
+	partFiles = "file-four"
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles}
 }
 
 func parseOptions(args []string) (*options, error) {
@@ -77,6 +84,7 @@ func parseOptions(args []string) (*options, error) {
 	isQuick := flags.Bool("quick", false, "three runs and smaller counts: to see that it works, not what it measures")
 	runs := flags.Int("runs", 0, "runs of each measurement (7, with --quick 3)")
 	messages := flags.Int("messages", 0, "messages of the backlog of d, e, f and g (1000000, with --quick 100000)")
+	fileSize := flags.Int64("file-size", 0, "megabytes of each file of file-one and file-four (200 and 1000, with --quick 50 and 100)")
 	only := flags.String("only", "", "measure these parts only, comma-separated: a to g, or of "+strings.Join(parts(), ", "))
 	flags.StringVar(&o.dir, "dir", "bin", "folder on the disk to measure on; a folder of its own is made there and removed")
 	flags.StringVar(&o.binary, "binary", "", "measure this ebbgate instead of building one")
@@ -90,14 +98,17 @@ func parseOptions(args []string) (*options, error) {
 	if *isQuick {
 		o.scale = quick
 	}
-	if *runs < 0 || *messages < 0 {
-		return nil, fmt.Errorf("--runs and --messages are at least 1")
+	if *runs < 0 || *messages < 0 || *fileSize < 0 {
+		return nil, fmt.Errorf("--runs, --messages and --file-size are at least 1")
 	}
 	if *runs > 0 {
 		o.Runs = *runs
 	}
 	if *messages > 0 {
 		o.Spooled = *messages
+	}
+	if *fileSize > 0 {
+		o.File, o.FileOfFour = *fileSize*megabyte, *fileSize*megabyte
 	}
 	if *only != "" {
 		for name := range strings.SplitSeq(*only, ",") {

@@ -36,8 +36,13 @@ const pacedWindow = 100
 
 // newPace connects devices that publish rate messages a second together.
 func newPace(ctx context.Context, addr string, devices, rate int) (*pace, error) {
+	return newPaceFrom(ctx, addr, 0, devices, rate)
+}
+
+// newPaceFrom is newPace for devices of other numbers.
+func newPaceFrom(ctx context.Context, addr string, first, devices, rate int) (*pace, error) {
 	p := &pace{rate: rate}
-	for i := range devices {
+	for i := first; i < first+devices; i++ {
 		client := clientName(i)
 		conn, err := connect(ctx, addr, client)
 		if err != nil {

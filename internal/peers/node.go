@@ -40,6 +40,9 @@ type NodeOptions struct {
 	Messages int    `json:"messages"`
 	Denied   string `json:"denied,omitempty"`
 	Queued   int    `json:"queued"` // messages that wait when it comes back
+
+	File    string `json:"file,omitempty"`    // for mqttjsfile: what it sends
+	Segment int    `json:"segment,omitempty"` // bytes at a time
 }
 
 // NodeMessage is a message as the client saw it.

@@ -103,12 +103,7 @@ func TestF40(t *testing.T) {
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)
 	size := scaled(200<<20, 24<<20)
-	u := &filmUpload{t: t, addr: proxy.Addr, content: make([]byte, size), segment: 128 << 10}
-	chance := dice(t)
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
-	u.acked = make([]bool, (size+u.segment-1)/u.segment)
+	u := newFilmUpload(t, proxy.Addr, size, dice(t))
 	blows := 0
 	deadline := time.Now().Add(5 * time.Minute)
 	for !u.settled {
@@ -132,7 +127,7 @@ func TestF40(t *testing.T) {
 	if blows != 8 {
 		t.Errorf("%d kills and cuts", blows)
 	}
-	path := filepath.Join(g.Data, "files", "exports", "camera", "film", "film.bin")
+	path := filmPath(g)
 	if !until(30*time.Second, func() bool { _, err := os.Stat(path); return err == nil }) {
 		t.Fatal("the file is not exported")
 	}

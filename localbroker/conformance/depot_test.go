@@ -68,7 +68,8 @@ func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 		o.families = func(g *gate, shelf localbroker.Shelf) []localbroker.Family {
 			d.service, err = upload.Open(s.Options, upload.Deps{
 				Shelf: shelf, Target: target, Tell: func(m *bridge.Message) { g.Tell(m) }, Drops: g.drops, Health: d.health, Log: slog.New(slog.DiscardHandler),
-				Wall: func() (time.Time, bool) { return g.clock.now(), true },
+				Wall:     func() (time.Time, bool) { return g.clock.now(), true },
+				Messages: func() int64 { return 0 },
 			})
 			if err != nil {
 				tb.Fatal(err)

@@ -39,6 +39,7 @@ var (
 	errInternal     = &Fault{"internal_error", 0x80}
 	errNameTooLong  = &Fault{"enametoolong", 0x80}
 	errTooBig       = &Fault{"efbig", 0x83}
+	errTooSmall     = &Fault{"emsgsize", 0x83}
 	errQuota        = &Fault{"edquot", 0x97} // of the client
 	errNoSpace      = &Fault{"enospc", 0x97} // of all, or of the disk
 	errBusy         = &Fault{"eagain", 0x97}

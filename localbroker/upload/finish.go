@@ -250,6 +250,9 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 // hash reads the pieces in order that have not been hashed as they came, and
 // checks each.
 func (t *transfer) hash(plan []piece) (*checksum, error) {
+	if t.data != nil && t.prefix.distrusted() {
+		dropCache(t.data)
+	}
 	h, plan := t.prefix.begin(plan)
 	var buf []byte
 	for _, p := range plan {

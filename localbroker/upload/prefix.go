@@ -4,30 +4,91 @@ import (
 	"crypto/sha256"
 	"hash"
 	"sync"
+	"sync/atomic"
 )
 
 // prefix is the checksum of a file's beginning, taken while its segments come
 // in order: then fin need not read the file again. What has been written to
 // a place of the transfer's file is never written over, so the checksum stays
 // true. It does not outlive the process.
+//
+// It is taken beside the writing, because it takes as long as that.
 type prefix struct {
-	mu     sync.Mutex
-	h      hash.Cloner
-	length int64
+	mu      sync.Mutex
+	h       hash.Cloner
+	length  int64     // hashed, or waiting for it
+	waiting [][]byte  // in order
+	working bool      // a goroutine hashes what waits
+	idle    sync.Cond // it has ended
+	broken  bool      // the disk has not confirmed some of it
 }
 
-// add takes what was written at a place, if it is the next.
-func (p *prefix) add(at int64, b []byte) {
+// hashBehind bounds the bytes that wait for their hash, of all transfers.
+const hashBehind = 16 << 20
+
+// add takes what was written at a place, if it is the next. The bytes must not
+// change any more. behind counts those of all transfers that wait.
+func (p *prefix) add(behind *atomic.Int64, at int64, b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at != p.length {
-		return
-	}
 	if p.h == nil {
 		p.h = sha256.New().(hash.Cloner)
+		p.idle.L = &p.mu
 	}
-	_, _ = p.h.Write(b) // never fails
+	late := behind.Load()+int64(len(b)) > hashBehind
+	if late {
+		p.catchUpLocked()
+	}
+	if at != p.length || p.broken {
+		return
+	}
 	p.length += int64(len(b))
+	if late {
+		_, _ = p.h.Write(b) // never fails
+		return
+	}
+	behind.Add(int64(len(b)))
+	p.waiting = append(p.waiting, b)
+	if !p.working {
+		p.working = true
+		go p.work(behind)
+	}
+}
+
+// work hashes what waits.
+func (p *prefix) work(behind *atomic.Int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.waiting) > 0 {
+		b := p.waiting[0]
+		p.waiting[0] = nil
+		p.waiting = p.waiting[1:]
+		p.mu.Unlock()
+		_, _ = p.h.Write(b) // never fails
+		behind.Add(-int64(len(b)))
+		p.mu.Lock()
+	}
+	p.waiting, p.working = nil, false
+	p.idle.Broadcast()
+}
+
+func (p *prefix) catchUpLocked() {
+	for p.working {
+		p.idle.Wait()
+	}
+}
+
+// distrust makes it of no use: fin reads the file, from the disk.
+func (p *prefix) distrust() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = true
+}
+
+func (p *prefix) distrusted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken
 }
 
 // begin is a hash to go on with, and the rest of a plan. A plan whose first
@@ -36,8 +97,9 @@ func (p *prefix) add(at int64, b []byte) {
 func (p *prefix) begin(plan []piece) (hash.Hash, []piece) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.catchUpLocked()
 	for i, piece := range plan {
-		if piece.at != piece.offset || piece.end() > p.length {
+		if p.broken || piece.at != piece.offset || piece.end() > p.length {
 			break
 		}
 		if piece.end() == p.length {

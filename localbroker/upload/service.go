@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,6 +43,10 @@ type Deps struct {
 	// ever does.
 	Open func(ctx context.Context) error
 
+	// Messages is how many messages the gateway has accepted so far: while there
+	// are any, files yield to them.
+	Messages func() int64
+
 	// Wall is the wall clock and whether it is to be believed: for expire_at.
 	Wall func() (now time.Time, synced bool)
 }
@@ -52,6 +57,8 @@ type Service struct {
 	deps Deps
 	sync *syncer
 	now  func() time.Duration
+
+	hashing atomic.Int64 // bytes that wait for it
 
 	mu       sync.Mutex
 	open     map[pair]*transfer // that take segments
@@ -99,10 +106,11 @@ type transfer struct {
 // Open makes the service, with what an earlier start has left.
 func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
-		opts: o, deps: deps, sync: newSyncer(deps.Shelf.Commit), now: deps.Shelf.Age,
+		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
 	}
 	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
+	s.sync = newSyncer(deps.Shelf.Commit, deps.Messages, s.synced)
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("folder of unfinished files: %w", err)
 	}
@@ -292,9 +300,21 @@ func (s *Service) room(n int64) error {
 	return nil
 }
 
+// synced is told by each group whether its files are on the disk.
+func (s *Service) synced(err error) {
+	if err == nil {
+		s.deps.Health.Clear(warningSync)
+		return
+	}
+	s.deps.Log.Error("the disk did not confirm segments of files", "dir", s.opts.Dir, "error", err)
+	s.deps.Health.Raise(bridge.Warning{Code: warningSync, Severity: bridge.Critical, Text: fmt.Sprintf(
+		"the disk of %s did not confirm what was written (%v): those segments are refused; look at the kernel's log, and replace the disk if this comes again", s.opts.Dir, err)})
+}
+
 // The codes of warnings.
 const (
 	warningFull    = "files-full"
+	warningSync    = "files-sync"
 	warningExport  = "files-export"
 	warningRefused = "files-refused"
 )

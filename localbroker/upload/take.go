@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"hash/crc32"
 	"os"
 	"strings"
@@ -124,17 +125,28 @@ func (s *Service) segment(p pair, cmd command, payload []byte, answer func(error
 		return
 	}
 	next := stored{at: had.at, crc: sum, age: seconds(s.now())}
+	written := span{offset: had.at}
 	if !had.durable || !sameBytes(t.data, had, payload) {
 		next.at, err = s.write(t, at, payload)
+		written = span{next.at, at.length}
 	} else {
 		s.mu.Lock()
 		s.chargeLocked(t, 0, -at.length) // what was reserved is not needed
 		s.mu.Unlock()
 	}
-	if err := s.land(t, at, next, err, answer); err != nil {
+	if err := s.land(t, at, written, next, err, answer); err != nil {
 		answer(err)
 	}
 }
+
+// A segment costs the gateway some 100 bytes of memory and more on the shelf,
+// however small it is. Of a file in many they are to be worth it; a small file, or
+// the ragged end of a large one, may come in any. No client has more than half of
+// all segments, so that it cannot keep the others out.
+const (
+	manySegments = 1000
+	leastAverage = 256
+)
 
 // reserve makes room for a segment, and holds the transfer's file open. had is
 // the same segment if it came before with the same checksum.
@@ -155,8 +167,10 @@ func (s *Service) reserve(p pair, at span, sum uint32) (t *transfer, had stored,
 		err = errNoSpace
 	case mine.bytes+at.length > int64(s.opts.MaxClientSize):
 		err = errQuota
-	case !known && (len(t.segments) >= s.opts.Segments || s.all.segments >= s.opts.AllSegments):
+	case !known && (len(t.segments) >= s.opts.Segments || s.all.segments >= s.opts.AllSegments || mine.segments >= s.opts.AllSegments/2):
 		err = errQuota
+	case !known && len(t.segments) >= manySegments && t.charged+at.length < int64(len(t.segments)+1)*leastAverage:
+		err = errTooSmall
 	default:
 		err = s.openLocked(t)
 	}
@@ -191,23 +205,25 @@ func sameBytes(f *os.File, had stored, payload []byte) bool {
 // write appends a segment to the transfer's file. In a file that comes in order
 // each stands where it belongs, so that the file is the result.
 func (s *Service) write(t *transfer, at span, payload []byte) (int64, error) {
+	s.sync.admit(at.length)
 	s.mu.Lock()
 	place := t.end
 	t.end += at.length
 	s.mu.Unlock()
 	_, err := t.data.WriteAt(payload, place)
 	if err == nil && place == at.offset {
-		t.prefix.add(place, payload)
+		t.prefix.add(&s.hashing, place, payload)
 	}
 	return place, err
 }
 
 // land notes a segment that was written, and answers when it is durable.
-func (s *Service) land(t *transfer, at span, next stored, err error, answer func(error)) error {
+func (s *Service) land(t *transfer, at, written span, next stored, err error, answer func(error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.writers--
 	if err != nil || t.gone {
+		s.sync.settled(written.length)
 		s.chargeLocked(t, 0, -at.length)
 		s.leaveLocked(t)
 		return cmp.Or(err, error(errGone)) // aborted meanwhile
@@ -220,9 +236,12 @@ func (s *Service) land(t *transfer, at span, next stored, err error, answer func
 		t.segments[at] = next // not durable yet
 	}
 	puts := append(t.saveLocked(false), bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
-	s.sync.add(step{file: t.data, puts: puts, done: func(err error) {
+	s.sync.add(step{file: t.data, span: written, puts: puts, done: func(err error) {
 		s.mu.Lock()
 		s.settleLocked(t, at, next, err)
+		if _, failed := errors.AsType[*syncError](err); failed {
+			t.prefix.distrust()
+		}
 		s.leaveLocked(t)
 		s.mu.Unlock()
 		answer(err)

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// measureFiles is what four large files at once cost the gateway, its disk, and
+// the messages of the others.
+func (b *bench) measureFiles(ctx context.Context) error {
+	total := float64(b.FileOfFour) * fileDevices
+	add := func(what, unit, with string, bound bound) *figure {
+		return b.report.add(figure{Item: "file", What: what, Unit: unit, With: with, Bound: bound})
+	}
+	rate := add(fmt.Sprintf("%d devices send %s MB each", fileDevices, number(float64(b.FileOfFour)/megabyte)), "MB/s", "by mosquitto to files, synced at the end", bound{ratioAtLeast, fileRatio})
+	anon := add("  RssAnon, most", "MB", "", bound{valueAtMost, filesAnon})
+	peak := add("  disk, most", "MB", "the files", bound{ratioAtMost, filesPeak})
+	after := add("  disk once exported", "MB", "the files", bound{ratioAtMost, filesAfter})
+	p99 := add("  PUBACK p99 of telemetry beside it", "ms", "without it", bound{ratioAtMost, filesLatency})
+	b.note("file: telemetry is %s messages a second of %d devices, before and while the files come; disk is all that the gateway's folder occupies, files that are removed but open too, and is looked at once exported for up to %v.",
+		number(pacedRate), filesDevices, exportTime)
+	f := newFilm(b.FileOfFour, filesSeed)
+	return b.eachRun(ctx, partFiles, func(run string) error {
+		r, err := b.beside(ctx, f)
+		if err != nil {
+			return err
+		}
+		ours, err := b.sendFiles(ctx, f, fileDevices)
+		if err != nil {
+			return err
+		}
+		_, peer, err := b.copyFiles(ctx, f, fileDevices)
+		if err != nil {
+			return err
+		}
+		rate.Ours, rate.Peer = append(rate.Ours, ours), append(rate.Peer, peer)
+		anon.Ours = append(anon.Ours, r.anon)
+		peak.Ours, peak.Peer = append(peak.Ours, r.peak), append(peak.Peer, total/megabyte)
+		after.Ours, after.Peer = append(after.Ours, r.after), append(after.Peer, total/megabyte)
+		p99.Ours, p99.Peer = append(p99.Ours, r.p99), append(p99.Peer, r.quiet)
+		b.say("%s: %s MB/s, mosquitto %s MB/s, beside telemetry %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, without files %s ms",
+			run, number(ours), number(peer), number(r.rate), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.quiet))
+		return nil
+	})
+}
+
+// besideFiles is what one transfer of four files has cost.
+type besideFiles struct {
+	quiet, p99        float64 // ms
+	rate              float64 // MB/s
+	anon, peak, after float64 // MB
+}
+
+// beside sends four files while others send telemetry.
+func (b *bench) beside(ctx context.Context, f *film) (r besideFiles, err error) {
+	if err := b.warm(f, fileDevices); err != nil {
+		return r, err
+	}
+	g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{set: fileSettings})
+	if err != nil {
+		return r, err
+	}
+	defer g.close()
+	defer func() {
+		if err != nil {
+			err = g.failed(err)
+		}
+	}()
+	p, err := newPaceFrom(ctx, g.addr, fileDevices, filesDevices, pacedRate)
+	if err != nil {
+		return r, err
+	}
+	defer p.close()
+	quiet, err := p.run(ctx, telemetryTime)
+	if err != nil {
+		return r, err
+	}
+	r.quiet = quantile(milliseconds(quiet), 0.99)
+	anon, disk, start := watchMemory(ctx, g.pid()), watchDisk(ctx, g), time.Now()
+	during, err := p.during(ctx, func() error {
+		err := b.uploadBeside(ctx, g.addr, f)
+		r.rate = float64(f.size) * fileDevices / megabyte / time.Since(start).Seconds()
+		return err
+	})
+	if err == nil {
+		err = g.exported(ctx, f, fileDevices)
+	}
+	m, memoryErr := anon()
+	most, diskErr := disk()
+	if err := cmp.Or(err, memoryErr, diskErr); err != nil {
+		return r, err
+	}
+	r.p99, r.anon, r.peak = quantile(milliseconds(during), 0.99), m.anon(), most/megabyte
+	r.after, err = g.settles(ctx, filesAfter*float64(f.size)*fileDevices)
+	return r, err
+}
+
+// uploadMode makes this program the devices that send four files: a child, or
+// what is measured beside it would wait for this process's own turns.
+const uploadMode = "upload"
+
+func runUpload(ctx context.Context, addr, size string) error {
+	n, err := strconv.ParseInt(size, 10, 64)
+	if err != nil {
+		return err
+	}
+	_, err = uploadAll(ctx, addr, newFilm(n, filesSeed), fileDevices)
+	return err
+}
+
+func (b *bench) uploadBeside(ctx context.Context, addr string, f *film) error {
+	cmd := exec.CommandContext(ctx, b.self, uploadMode, addr, strconv.FormatInt(f.size, 10))
+	cmd.SysProcAttr = childAttr()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// during keeps up the load until fn returns, and tells how long each PUBACK took
+// meanwhile.
+func (p *pace) during(ctx context.Context, fn func() error) (all []time.Duration, err error) {
+	var g errgroup.Group
+	ended := make(chan struct{})
+	g.Go(func() error {
+		defer close(ended)
+		return fn()
+	})
+	for {
+		took, err := p.run(ctx, 500*time.Millisecond)
+		if err != nil {
+			return nil, cmp.Or(g.Wait(), err)
+		}
+		select {
+		case <-ended: // that run was half without
+			return all, g.Wait()
+		default:
+			all = append(all, took...)
+		}
+	}
+}
+
+// settles waits until the gateway occupies no more than enough, and tells how much
+// it does then, or in the end, in MB.
+func (g *gateway) settles(ctx context.Context, enough float64) (float64, error) {
+	for deadline := time.Now().Add(exportTime); ; {
+		n, err := g.occupies()
+		if err != nil || float64(n) <= enough || time.Now().After(deadline) {
+			return float64(n) / megabyte, err
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// occupies is what the gateway's files take of the disk, in bytes: those in its
+// folder, and those that it has removed and still holds open.
+func (g *gateway) occupies() (int64, error) {
+	total, err := diskUsage(g.data)
+	if err != nil {
+		return 0, err
+	}
+	fds := fmt.Sprintf("/proc/%d/fd", g.pid())
+	entries, err := os.ReadDir(fds)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		name := filepath.Join(fds, e.Name())
+		to, err := os.Readlink(name)
+		if err != nil || !strings.HasPrefix(to, g.data) || !strings.HasSuffix(to, " (deleted)") {
+			continue // it has been closed meanwhile, or is counted
+		}
+		var info fs.FileInfo
+		if info, err = os.Stat(name); err == nil {
+			total += info.Sys().(*syscall.Stat_t).Blocks * sectorSize
+		}
+	}
+	return total, nil
+}
+
+// watchDisk samples what the gateway occupies until stop is called, which returns
+// the most that was seen, in bytes.
+func watchDisk(ctx context.Context, g *gateway) (stop func() (float64, error)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var most int64
+	var watch errgroup.Group
+	watch.Go(func() error {
+		for {
+			n, err := g.occupies()
+			if err != nil {
+				return err
+			}
+			if most = max(most, n); pause(ctx, 50*time.Millisecond) != nil {
+				return nil
+			}
+		}
+	})
+	return func() (float64, error) {
+		cancel()
+		err := watch.Wait()
+		return float64(most), err
+	}
+}

@@ -1,0 +1,178 @@
+package scenario
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
+)
+
+// fileStore is where a gateway exports to.
+type fileStore struct {
+	name  string
+	set   []string                                                    // settings of the gateway
+	fetch func(g *gateway, client, file, name string) ([]byte, error) // what has arrived, whole
+}
+
+func fileStores() []fileStore {
+	return []fileStore{{
+		name: "directory",
+		set:  []string{"file_transfer.export.layout=${clientid}/${fileid}/${name}"},
+		fetch: func(g *gateway, client, file, name string) ([]byte, error) {
+			return os.ReadFile(filepath.Join(g.Data, "files", "exports", client, file, name))
+		},
+	}}
+}
+
+// filmClient sends the film by a library for devices, many segments in flight.
+// Connecting again is the library's, and so is repeating, as far as it does: what
+// it reports as failed is published again. It tells each acknowledged segment.
+type filmClient struct {
+	name string
+	send func(t *testing.T, broker string, content []byte, segment int, acked func(n int))
+}
+
+// TestFilesOfClients: libraries for devices send a file in segments of 128 KiB
+// while the gateway is killed and the link cut, in a soak three and five times. None of them
+// knows more than that a publish was acknowledged; the file that arrives is the
+// one that was sent.
+func TestFilesOfClients(t *testing.T) {
+	const segment = 128 << 10
+	for _, store := range fileStores() {
+		for _, c := range []filmClient{{"paho for Go", pahoFilm}, {"MQTT.js 3.1.1", nodeFilm(4)}, {"MQTT.js 5", nodeFilm(5)}} {
+			t.Run(store.name+", "+c.name, func(t *testing.T) {
+				g := local(t, append([]string{"file_transfer.enabled=true"}, store.set...)...)
+				g.start()
+				s := &storm{g: g, proxy: peers.NewProxy(t, g.Listen), kills: scaled(3, 1), cuts: scaled(5, 2)}
+				content := newFilmUpload(t, "", scaled(200<<20, 12<<20), dice(t)).content
+				s.segments = (len(content) + segment - 1) / segment
+				c.send(t, s.proxy.Addr, content, segment, s.acked)
+				if s.blows != s.kills+s.cuts {
+					t.Errorf("%d kills and cuts, want %d", s.blows, s.kills+s.cuts)
+				}
+				var got []byte
+				if !until(60*time.Second, func() (ok bool) {
+					var err error
+					got, err = store.fetch(g, "camera", "film", "film.bin")
+					return err == nil
+				}) {
+					t.Fatal("the file does not arrive")
+				}
+				if sha256.Sum256(got) != sha256.Sum256(content) {
+					t.Errorf("%d bytes arrived that are not the %d sent", len(got), len(content))
+				}
+				if code := g.stop(); code != 0 {
+					t.Errorf("exit code %d", code)
+				}
+			})
+		}
+	}
+}
+
+// storm kills the gateway and cuts the link in turn, evenly over an upload.
+type storm struct {
+	g                  *gateway
+	proxy              *peers.Proxy
+	segments           int
+	kills, cuts, blows int
+}
+
+// acked is told how many segments have been acknowledged.
+func (s *storm) acked(n int) {
+	all := s.kills + s.cuts
+	if s.blows == all || n < (s.blows+1)*s.segments/(all+1) {
+		return
+	}
+	s.blows++
+	if s.blows%2 == 0 && s.blows/2 <= s.kills {
+		s.g.kill()
+		s.proxy.Cut()
+		s.g.start()
+	} else {
+		s.proxy.Cut()
+	}
+	s.proxy.Restore()
+}
+
+// pahoFilm is paho for Go, with its own store and its own reconnecting.
+func pahoFilm(t *testing.T, broker string, content []byte, segment int, acked func(int)) {
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + broker).SetClientID("camera").SetCleanSession(false).
+		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond))
+	defer c.Disconnect(0)
+	publish := func(topic string, payload any) {
+		for {
+			token := c.Publish(topic, 1, false, payload)
+			if token.WaitTimeout(5*time.Second) && token.Error() == nil {
+				return
+			}
+			select {
+			case <-t.Context().Done():
+				return
+			default: // the link was cut under it: a command may be repeated
+			}
+		}
+	}
+	if token := c.Connect(); !token.WaitTimeout(time.Minute) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	publish("$file/film/init", `{"name":"film.bin"}`)
+	const window = 40
+	offsets, done := make(chan int), make(chan int, window)
+	var workers sync.WaitGroup
+	for range window {
+		workers.Go(func() {
+			for at := range offsets {
+				publish(fmt.Sprintf("$file/film/%d", at), content[at:min(at+segment, len(content))])
+				done <- at
+			}
+		})
+	}
+	go func() {
+		defer close(offsets)
+		for at := 0; at < len(content); at += segment {
+			offsets <- at
+		}
+	}()
+	for n := range (len(content) + segment - 1) / segment {
+		<-done
+		acked(n + 1)
+	}
+	workers.Wait()
+	publish(fmt.Sprintf("$file/film/fin/%d/%x", len(content), sha256.Sum256(content)), "")
+}
+
+// nodeFilm is MQTT.js.
+func nodeFilm(version int) func(*testing.T, string, []byte, int, func(int)) {
+	return func(t *testing.T, broker string, content []byte, segment int, acked func(int)) {
+		file := filepath.Join(t.TempDir(), "film.bin")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		host, port, err := net.SplitHostPort(broker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := peers.NodeOptions{Version: version, URL: "mqtt://" + broker, Host: host, Client: "camera", Topic: "$file/film", File: file, Segment: segment}
+		if o.Port, err = strconv.Atoi(port); err != nil {
+			t.Fatal(err)
+		}
+		n := peers.Node(t, "mqttjsfile", o)
+		for i := range (len(content) + segment - 1) / segment {
+			if got := n.Step("acked").Code; got != i+1 {
+				t.Fatalf("segment %d is acknowledged after %d", got, i)
+			}
+			acked(i + 1)
+		}
+		n.Step("sent")
+		n.End()
+	}
+}
