@@ -28,14 +28,11 @@ func (in *Ingest) Sent(upstream, service string, m *Message, o Outcome) {
 	var b Batch
 	s := in.own(upstream, service, m)
 	refusals, tells := in.meter.(RefusalMeter)
-	losses, knows := in.meter.(LossMeter)
 	switch {
 	case o.Result == ResultAcked:
 		in.meter.Delivered(&b, upstream, s, o)
-	case o.Result == ResultLost && knows:
-		losses.Lost(&b, upstream, s, o)
 	case o.Result == ResultLost:
-		in.meter.Uncertain(&b, upstream, s)
+		in.meter.Uncertain(&b, upstream, s, o)
 	case tells:
 		refusals.Refused(&b, upstream, s, o)
 	}

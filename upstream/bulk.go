@@ -84,7 +84,7 @@ func (b *Bulk) Wait(ctx context.Context, n int) error {
 	}
 	for b.rate != nil && n > 0 {
 		k := min(n, b.rate.Burst())
-		if err := wait(ctx, nil, b.rate, k, nil); err != nil {
+		if err := b.rate.WaitN(ctx, k); err != nil {
 			return err
 		}
 		n -= k
