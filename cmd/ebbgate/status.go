@@ -145,8 +145,11 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	stats, link := c.stats(), c.status()
 	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1,
 		Connections: link.up, Wanted: link.wanted, Connects: stats.Connects, Allowed: link.Pace.Rate, Slowed: link.Pace.Slowed, Throttled: link.Pace.Throttled}
-	if link.Up {
+	switch {
+	case link.Up:
 		u.Link = telemetry.LinkUp
+	case c.standby:
+		u.Link = telemetry.LinkStandby
 	}
 	if link.Err != nil {
 		u.LastError = link.Err.Error()
@@ -162,8 +165,10 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	given := int64(0)
 	// First what waits for steps: what becomes a product meanwhile is seen twice, and
 	// not left out.
+	var f flow
 	for _, q := range c.rawQueues {
 		d := b.g.spool.Depth(q)
+		f.raw(d, b.g.patience(q))
 		u.Depth += d.Records
 		u.Bytes += d.Bytes
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
@@ -171,6 +176,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	for _, q := range c.allUpQueues() {
 		given += b.g.spool.Ledger(q.Name).Accepted
 		d := b.g.spool.Depth(q.Name)
+		f.depth += d.Records
 		u.Depth += d.Records
 		u.Bytes += d.Bytes
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
@@ -183,7 +189,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	if link.Up && u.Allowed > 0 {
 		limit = u.Allowed
 	}
-	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
+	f.in, f.out, f.limit, f.up, f.fresh = u.InRate, u.OutRate, limit, link.Up, now.Sub(link.Since) < settling
 	u.Drain, u.Outlook = f.estimate()
 	u.Metered, u.Things = c.metered(), b.g.thingStates(c)
 	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
