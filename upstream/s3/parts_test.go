@@ -233,12 +233,12 @@ func TestOtherContent(t *testing.T) {
 // A file is never in memory, nor is a part of it.
 func TestMemory(t *testing.T) {
 	r := openRig(t)
-	f := file("c1", "f1", "a.bin", 48*mib)
+	f := file("c1", "f1", "a.bin", 24*mib)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	r.put(f)
 	runtime.ReadMemStats(&after)
-	if n := after.TotalAlloc - before.TotalAlloc; n > 16*mib {
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8*mib {
 		t.Errorf("%d bytes were allocated for a file of %d", n, f.Size)
 	}
 	r.wantObject("c1/f1/a.bin", f)
