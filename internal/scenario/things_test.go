@@ -37,6 +37,7 @@ func send(t *testing.T, g *gateway, thing string, first, last uint64, acked *tal
 // it gets the connection, when the gateway is killed, and when it loses it again.
 // One whose certificate is refused keeps nobody back but itself, and is told of.
 func TestThingsAreConnectionsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{TLS: true})
 	proxy := peers.NewProxy(t, broker.TLSAddr)
 	w := watch(t, broker.Addr)

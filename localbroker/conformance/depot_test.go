@@ -1,15 +1,16 @@
 package conformance
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/upstream/folder"
@@ -75,23 +76,13 @@ func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 			return []localbroker.Family{localbroker.Uploads(d.service)}
 		}
 	}}, s.gate...)...)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.service.Run(ctx) }()
-	ended := false
-	d.end = func() {
-		if ended {
-			return
-		}
-		ended = true
+	stop := peers.Run(tb, d.service.Run)
+	d.end = sync.OnceFunc(func() {
 		d.stop()
-		cancel()
-		if err := <-done; err != nil {
-			tb.Errorf("stop: %v", err)
-		}
+		stop()
 		closes(tb, d.store)
 		closes(tb, exports)
-	}
+	})
 	tb.Cleanup(d.end)
 	return d
 }
