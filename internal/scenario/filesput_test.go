@@ -22,7 +22,7 @@ type putting struct {
 
 func startPut(t *testing.T, dir, proxy string, args ...string) *putting {
 	t.Helper()
-	p := &putting{Cmd: exec.Command(binary(t), append([]string{"files", "put", "film.bin", "--broker", "mqtt://" + proxy, "--client-id", "camera", "--file-id", "film", "--segment-size", "16KiB", "--in-flight", "4", "--json"}, args...)...)}
+	p := &putting{Cmd: exec.Command(binary(t), append([]string{"files", "put", "film.bin", "--broker", "mqtt://" + proxy, "--client-id", "camera", "--file-id", "film", "--segment-size", "16KiB", "--in-flight", "2", "--json"}, args...)...)}
 	p.Dir, p.Stdout = dir, &p.out
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestFilesPut(t *testing.T) {
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)
 	proxy.Delay(5 * time.Millisecond)
-	size := int64(scaled(100<<20, 6<<20))
+	size := int64(scaled(100<<20, 4<<20))
 	film, chance := make([]byte, size), dice(t)
 	for i := range film {
 		film[i] = byte(chance.Uint32())
