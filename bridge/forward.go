@@ -101,6 +101,10 @@ type QueueRef struct {
 	// Run goes beside the forwarder's.
 	Last *KeepLast
 
+	// Until is the last place that is sent, 0 for no end: the rest is another
+	// forwarder's, see [Inherited].
+	Until Place
+
 	// Requests says that the queue's messages are requests of devices, each
 	// for itself: one that the receiver's policy denies does not stop those of
 	// others, as a route is stopped.

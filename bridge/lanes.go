@@ -44,6 +44,7 @@ type track struct {
 	queue    string
 	requests bool      // see QueueRef
 	last     *KeepLast // see QueueRef
+	until    Place     // see QueueRef
 
 	flying map[Place]*flight
 	done   map[Place]bool // released in a batch that is not confirmed yet
@@ -102,7 +103,7 @@ func newLanes(queues []QueueRef, weight float64) (out []*lane) {
 		return out[i]
 	}
 	for _, q := range queues {
-		t := &track{queue: q.Name, requests: q.Requests, last: q.Last, done: map[Place]bool{}}
+		t := &track{queue: q.Name, requests: q.Requests, last: q.Last, until: q.Until, done: map[Place]bool{}}
 		s := find(q.Priority, false).add(t)
 		if q.LiveFirst {
 			s.other = find(q.Priority, true).add(t)

@@ -321,11 +321,4 @@ func TestIfLive(t *testing.T) {
 	if all := balance(t, s); all[normal] != (bridge.Ledger{Accepted: 2, Held: 1, Dropped: 1}) {
 		t.Errorf("%+v", all)
 	}
-	b := &bridge.Batch{IfLive: true}
-	b.Append(second.Record)
-	end := make(chan error, 1)
-	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
-	if err := <-end; bridge.KindOf(err) != bridge.Internal || err == nil {
-		t.Errorf("it appends, and ends with %v", err)
-	}
 }

@@ -50,7 +50,10 @@ func (s *source) first() Place {
 
 // end is the place after the source's part.
 func (s *source) end() Place {
-	if s.live || s.other == nil {
+	switch {
+	case s.until > 0:
+		return s.until + 1
+	case s.live || s.other == nil:
 		return ^Place(0)
 	}
 	return s.split.at

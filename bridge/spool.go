@@ -108,8 +108,8 @@ type Batch struct {
 
 	// IfLive makes it a batch for records that somebody else may release: it
 	// changes nothing, and ends with ErrReleased, when one of its Releases is of a
-	// record that is released already. Such a batch neither appends nor changes the
-	// shelf.
+	// record that is released already. When it appends it moves the record: whoever
+	// releases it meanwhile does nothing. Such a batch does not change the shelf.
 	IfLive bool
 
 	notes *notes // what it notes in the drop log: a part of Puts and Adds

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -23,8 +24,9 @@ type Succession struct {
 
 // Successor is a queue to which messages come that came to others before.
 type Successor struct {
-	Queue    string
-	Priority int
+	Queue     string
+	Priority  int
+	Inherited Place // see [Inherited]
 }
 
 // Predecessor is a queue that the messages came to before.
@@ -36,7 +38,8 @@ type Predecessor struct {
 
 // successors are the queues of one priority that wait for others.
 type successors struct {
-	queues []string // that have waited for nothing yet
+	queues []string         // that have waited for nothing yet
+	old    map[string]Place // by queue of these: up to where it is from an earlier time
 	raw    []string
 	before []string
 	limits map[string]Place // by queue: the last place that is awaited; nil: nothing waits yet
@@ -44,8 +47,37 @@ type successors struct {
 	asked  time.Time
 }
 
-// nsOwn holds the queues that need not wait for others any more.
-const nsOwn = "own"
+// nsOwn holds the queues that need not wait for others any more, nsOld those that do:
+// up to where each is from an earlier time, see Inherited.
+const (
+	nsOwn = "own"
+	nsOld = "own-old"
+)
+
+// Inherited is the last place of a queue, to which a device's messages come now, that
+// is from an earlier time when they did. What the device has sent since, to the
+// queues of all, came after that and before what comes now: so that part is sent with
+// those queues, and the rest waits for both. 0 is none. The first who asks decides,
+// before messages come.
+func Inherited(spool Spool, queue string) (Place, error) {
+	own, err := spool.Get(nsOwn, queue)
+	if err != nil || own != nil {
+		return 0, err
+	}
+	v, err := spool.Get(nsOld, queue)
+	if err != nil {
+		return 0, err
+	}
+	if n, err := strconv.ParseUint(string(v), 10, 64); err == nil {
+		return Place(n), nil
+	}
+	last := Place(spool.Ledger(queue).Accepted)
+	var b Batch
+	b.Put(nsOld, queue, strconv.AppendUint(nil, uint64(last), 10))
+	done := make(chan error, 1)
+	spool.Commit(&b, func(_ Seq, err error) { done <- err })
+	return last, <-done
+}
 
 // succeedEvery is how often it is looked whether the others have gone.
 const succeedEvery = 100 * time.Millisecond
@@ -59,10 +91,11 @@ func NewSuccession(spool Spool, moved []Successor, before []Predecessor, inner G
 		}
 		l := s.lanes[m.Priority]
 		if l == nil {
-			l = &successors{}
+			l = &successors{old: map[string]Place{}}
 			s.lanes[m.Priority] = l
 		}
 		l.queues = append(l.queues, m.Queue)
+		l.old[m.Queue] = m.Inherited
 	}
 	for _, b := range before {
 		switch l := s.lanes[b.Priority]; {
@@ -106,6 +139,7 @@ func (s *Succession) succeeded(priority int) bool {
 	var b Batch
 	for _, q := range l.queues {
 		b.Put(nsOwn, q, strconv.AppendInt(nil, int64(priority), 10))
+		b.Put(nsOld, q, nil)
 	}
 	s.spool.Commit(&b, nil) // lost, it is waited for once more
 	delete(s.lanes, priority)
@@ -118,7 +152,7 @@ func (l *successors) over(spool Spool) bool {
 	if l.limits == nil {
 		some := false
 		for _, q := range l.queues {
-			some = some || spool.Depth(q).Records > 0
+			some = some || Place(spool.Ledger(q).Accepted) > l.old[q] && spool.Depth(q).Records > 0
 		}
 		if !some {
 			return false
@@ -130,6 +164,7 @@ func (l *successors) over(spool Spool) bool {
 			return false
 		}
 		l.shaped, l.limits = true, ends(spool, l.before)
+		maps.Copy(l.limits, l.old)
 	}
 	return gone(spool, l.limits)
 }
@@ -163,14 +198,19 @@ func gone(spool Spool, limits map[string]Place) bool {
 // back, and then again, has to wait again. It returns when that is durable.
 func ForgetSuccessions(spool Spool, kept func(queue string) bool) error {
 	var b Batch
-	err := spool.Keys(nsOwn, "", func(key string) bool {
-		if !kept(key) {
-			b.Put(nsOwn, key, nil)
+	for _, space := range [...]string{nsOwn, nsOld} {
+		err := spool.Keys(space, "", func(key string) bool {
+			if !kept(key) {
+				b.Put(space, key, nil)
+			}
+			return true
+		})
+		if err != nil {
+			return err
 		}
-		return true
-	})
-	if err != nil || b.Empty() {
-		return err
+	}
+	if b.Empty() {
+		return nil
 	}
 	done := make(chan error, 1)
 	spool.Commit(&b, func(_ Seq, err error) { done <- err })

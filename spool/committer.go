@@ -206,6 +206,7 @@ func (s *Spool) publish(h *commitHeader, list []pending, forgets []forget) {
 	w.gen.publish(h.first)
 	w.seq, w.fresh = h.next(), false
 	var merged bridge.Batch
+	var moves []bridge.Release
 	bytes := make([]uint64, len(h.table))
 	var age int64
 	for _, p := range list {
@@ -216,6 +217,9 @@ func (s *Spool) publish(h *commitHeader, list []pending, forgets []forget) {
 			}
 		}
 		merged.Releases = append(merged.Releases, p.Releases...)
+		if p.IfLive {
+			moves = append(moves, p.Releases...)
+		}
 		if p.shelved == 0 {
 			merged.Puts = append(merged.Puts, p.Puts...)
 		} else {
@@ -252,6 +256,6 @@ func (s *Spool) publish(h *commitHeader, list []pending, forgets []forget) {
 		w.gen.ops = h.first
 		s.mu.Unlock()
 		s.handed.Add(1)
-		s.changes <- &change{Batch: &merged, logged: h.first}
+		s.changes <- &change{Batch: &merged, logged: h.first, moves: moves}
 	}
 }

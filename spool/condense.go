@@ -134,21 +134,20 @@ func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	kept, size := map[bridge.Seq]rawCommit{}, int64(0)
+	kept := map[bridge.Seq]rawCommit{}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		if value := s.liveOf(raw[key]); value != nil {
 			kept[key] = rawCommit{header: raw[key].header, value: value}
-			size += int64(len(value))
 		}
 	}
-	needs := size + int64(len(kept))*entryOverhead + indexRoom
+	size, log, needs := sizesOf(kept)
 	if !s.spares(needs) {
 		g.wants, g.wanting = needs, g.live
 		return false, nil
 	}
 	g.wants, g.wanting = 0, 0
 	fresh := g.dir + condensedSuffix
-	if err := errors.Join(os.RemoveAll(fresh), s.writeAnew(fresh, kept, needs)); err != nil {
+	if err := errors.Join(os.RemoveAll(fresh), s.writeAnew(fresh, kept, log)); err != nil {
 		return false, errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(g.dir, fresh)); err != nil {
@@ -162,42 +161,11 @@ func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	return true, errors.Join(err, os.RemoveAll(fresh))
 }
 
-// What a condensed generation takes besides its commits: what Badger writes around
-// each, and its index when it is closed.
-const (
-	entryOverhead = 256
-	indexRoom     = 1 << 20
-)
-
 // spares reports whether the disk has room for a generation that is written anew
 // with so many bytes in its value log: in a full spool that is some of the headroom.
 func (s *Spool) spares(size int64) bool {
 	free, err := freeBytes(s.opts.Dir)
-	return err == nil && free >= size+2*s.sizes.memtable+int64(s.opts.Headroom)/8
-}
-
-// writeAnew writes commits into a new folder, as one value log file of which the
-// disk gives size bytes before: Badger writes through a map, and one that meets a
-// full disk ends the process.
-func (s *Spool) writeAnew(dir string, commits map[bridge.Seq]rawCommit, size int64) error {
-	z := s.sizes
-	z.valueLog = max(z.valueLog, size)
-	db, err := openBadger(genOptions(dir, z, false, s.deps.Log))
-	if err != nil {
-		return err
-	}
-	log := valueLog{dir: dir, reserve: size}
-	err = errors.Join(log.open(), reserveMemtable(dir))
-	log.close()
-	for _, key := range slices.Sorted(maps.Keys(commits)) {
-		if err == nil {
-			err = putCommit(db, key, commits[key].value)
-		}
-	}
-	if err == nil {
-		err = db.Sync()
-	}
-	return errors.Join(err, closeBadger(db))
+	return err == nil && free >= size+4*s.sizes.memtable+int64(s.opts.Headroom)/8
 }
 
 // liveOf encodes a commit with its live records only, nil when there are none.

@@ -16,8 +16,12 @@ type change struct {
 	*bridge.Batch
 	logged bridge.Seq // the commit that holds them, 0 for none
 	lost   []Missing  // places to give up
-	late   bool       // it was for live records only, and one is not
-	done   func(bridge.Seq, error)
+
+	claims, unclaims []bridge.Release // places that a move is to release, or is not after all
+	moves            []bridge.Release // of those that it carries: what moves have claimed
+
+	late bool // it was for live records only, and one is not
+	done func(bridge.Seq, error)
 }
 
 // size is what the state would take of it; what goes to the shelf does not count.
@@ -69,6 +73,27 @@ func (s *Spool) keep() {
 
 // applyChanges writes a batch of changes and completes them.
 func (s *Spool) applyChanges(batch []*change) {
+	for i, c := range batch {
+		if len(c.claims)+len(c.unclaims) == 0 {
+			continue
+		}
+		if len(batch) > 1 { // what is before it is published first
+			s.applyChanges(batch[:i])
+			s.applyChanges(batch[i : i+1])
+			s.applyChanges(batch[i+1:])
+			return
+		}
+		if len(c.claims) > 0 {
+			err := s.claim(c.claims)
+			s.settled.add(1)
+			c.done(0, err)
+			return
+		}
+		c.Releases = s.unclaim(c.unclaims)
+	}
+	if len(batch) == 0 {
+		return
+	}
 	touched, err := s.writeChanges(batch)
 	if err != nil && len(batch) > 1 { // whose fault is it?
 		for _, c := range batch {
@@ -93,6 +118,7 @@ func (s *Spool) applyChanges(batch []*change) {
 			if c.logged > 0 {
 				s.applied.Store(uint64(c.logged))
 			}
+			s.settleClaims(c)
 		}
 		s.deps.Health.Clear("spool-state")
 	} else {
@@ -208,6 +234,9 @@ func (s *Spool) releaseInto(touched map[string]releases, c *change) {
 		return s.queueLocked(queue).done.clone()
 	}
 	for _, r := range c.Releases {
+		if s.waits(c, r) {
+			continue
+		}
 		t := of(r.Queue)
 		t.add(r)
 		touched[r.Queue] = t

@@ -35,7 +35,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		queues:  map[string]*queue{},
 		intake:  intake{wake: make(chan struct{}, 1)},
 		writer:  writer{index: map[string]int{}},
-		changes: make(chan *change, 1024),
+		changes: make(chan *change, 1024), claimed: map[recordPlace]claim{},
 		settled: newProgress(),
 		shelf:   newShelf(z),
 		gone:    make(chan struct{}),

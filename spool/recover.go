@@ -172,7 +172,10 @@ func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 		return nil, s.discardEmpty(n)
 	}
 	keys := slices.Sorted(maps.Keys(raw))
-	if err := s.reindex(dir, raw); err != nil {
+	switch err := s.reindex(dir, raw); {
+	case bridge.KindOf(err) == bridge.Full:
+		return nil, err
+	case err != nil:
 		whole := s.allThere(n, keys, raw)
 		if whole { // the index is never synced: after a power cut it may be anything
 			s.deps.Log.Info("spool: the index of a generation is made anew from its raw files", "generation", n, "error", firstLine(err))
@@ -255,31 +258,6 @@ func commitless(dir string) bool {
 	return true
 }
 
-// reindex opens a generation's Badger, adds the commits that it misses, and
-// closes it, which writes the index through.
-func (s *Spool) reindex(dir string, raw map[bridge.Seq]rawCommit) error {
-	db, err := openBadger(genOptions(dir, s.sizes, false, s.deps.Log))
-	if err != nil {
-		return err
-	}
-	keys, err := listKeys(db)
-	if err != nil {
-		return errors.Join(err, closeBadger(db))
-	}
-	have := map[bridge.Seq]bool{}
-	for _, k := range keys {
-		have[k] = true
-	}
-	for k, c := range raw {
-		if !have[k] || !s.readable(db, k, c) {
-			if err := putCommit(db, k, c.value); err != nil {
-				return errors.Join(err, closeBadger(db))
-			}
-		}
-	}
-	return errors.Join(db.Sync(), closeBadger(db))
-}
-
 // readable reports whether a commit can be read through the index: what the
 // index names must be there, be what it says, and be as good as the best copy
 // that is in the raw files. There can be two copies: recovery writes anew what
@@ -305,8 +283,12 @@ func (s *Spool) readable(db *badger.DB, key bridge.Seq, best rawCommit) bool {
 func (s *Spool) rebuildDir(n uint64, raw map[bridge.Seq]rawCommit, keep bool) error {
 	dir := s.generationDir(n)
 	fresh := dir + condensedSuffix
-	if err := errors.Join(os.RemoveAll(fresh), s.reindex(fresh, raw)); err != nil {
+	_, log, needs := sizesOf(raw)
+	if err := errors.Join(os.RemoveAll(fresh), s.roomFor(needs)); err != nil {
 		return err
+	}
+	if err := s.writeAnew(fresh, raw, log); err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(dir, fresh)); err != nil {
 		return err

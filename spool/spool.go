@@ -38,6 +38,7 @@ type Spool struct {
 	intake  intake
 	writer  writer // the committer's own
 	changes chan *change
+	claimed map[recordPlace]claim // by moves; the keeper's own
 	handed  atomic.Int64
 	settled *progress
 	applied atomic.Uint64 // last commit whose carried changes are in the state
@@ -154,8 +155,12 @@ func (s *Spool) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		done = func(bridge.Seq, error) {}
 	}
 	shelved := shelves(b)
-	if b.IfLive && (shelved || len(b.Appends) > 0) {
-		done(0, bridge.Errorf("commit", bridge.Internal, "a batch for live records only must neither append nor change the shelf"))
+	if b.IfLive && shelved {
+		done(0, bridge.Errorf("commit", bridge.Internal, "a batch for live records only must not change the shelf"))
+		return
+	}
+	if b.IfLive && len(b.Appends) > 0 {
+		s.commitMove(b, done)
 		return
 	}
 	if shelved && s.shelf.overfull() {

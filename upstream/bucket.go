@@ -3,9 +3,8 @@ package upstream
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // ErrStopped ends a [Bucket.Wait] whose stop channel was closed.
@@ -15,32 +14,55 @@ var ErrStopped = errors.New("stopped while waiting for the rate limit")
 // [DefaultLimits].
 const byteBurst = 7
 
-// catchUp is the part of a second's messages that may go at once beyond the
-// burst. At 95 a second a token comes every 10.5 ms; a timer that fires later than
-// the next one is due, as on a busy machine they do, would lose it.
-const catchUp = 64
-
 // Bucket paces one connection: a token bucket for messages and one for bytes,
-// each for both directions. It slows down when the cloud throttles (see
+// each for both directions, and a record of the last second, so that however late
+// a timer is and whatever is made up for that, no second holds more than it may
+// (see [Limits.Most]). It slows down when the cloud throttles (see
 // [Bucket.Throttled]), and may be one of several within a bucket for all of them.
-// It is safe for concurrent use; the bytes of concurrent waits may interleave.
+// It is safe for concurrent use; who waits goes in turn.
 type Bucket struct {
-	messages, bytes *rate.Limiter // nil: unlimited
-	within          *Bucket       // nil: alone
-	slow            slowdown
+	limits Limits
+	within *Bucket       // nil: alone
+	turn   chan struct{} // held by the one who waits for tokens
+	slow   slowdown
+
+	mu              sync.Mutex
+	messages, bytes tokens // with no rate: unlimited
+	second          second
+	grown           time.Time // the tokens are those of this time
+	due             time.Time // when who has the turn may go at the earliest; zero: nobody waits
+	lacking         byte      // what for
+	asked           time.Time // for which the timer is set
+	blocked         time.Time // when somebody last had to wait
+	late            time.Duration
+
+	lateness func() time.Duration // of a timer, for tests; nil: what the machine makes it
 }
+
+// What a wait is for.
+const (
+	lacksMessages = iota
+	lacksBytes
+)
+
+// A timer that is later than tolerated is asked for earlier from then on, by as
+// much as the latest of late, which is forgotten by a tenth with every one: a second
+// that has to make up for more than that is full before it has. Being early costs
+// another wait, of leastWait.
+const (
+	tolerated = 20 * time.Millisecond
+	leastWait = 4 * time.Millisecond
+)
 
 // NewBucket makes the bucket of one client id, for all of its connections: what
 // one was throttled for the next must not do.
 func NewBucket(l Limits) *Bucket {
-	b := &Bucket{}
-	if l.MessagesPerSecond > 0 {
-		b.messages = rate.NewLimiter(rate.Limit(l.MessagesPerSecond), max(l.Burst, 1)+int(l.MessagesPerSecond/catchUp))
-	}
-	if l.BytesPerSecond > 0 {
-		b.bytes = rate.NewLimiter(rate.Limit(l.BytesPerSecond), max(int(l.BytesPerSecond)/byteBurst, 1))
-	}
-	b.slow.full, b.slow.made = l.MessagesPerSecond, time.Now()
+	now := time.Now()
+	b := &Bucket{limits: l, turn: make(chan struct{}, 1), grown: now}
+	b.messages.set(l.MessagesPerSecond, float64(max(l.Burst, 1)))
+	b.bytes.set(float64(l.BytesPerSecond), max(float64(l.BytesPerSecond/byteBurst), 1))
+	b.messages.have, b.bytes.have = b.messages.burst, b.bytes.burst
+	b.slow.full, b.slow.made = l.MessagesPerSecond, now
 	return b
 }
 
@@ -62,24 +84,155 @@ func (b *Bucket) Wait(ctx context.Context, stop <-chan struct{}, size int, idle 
 			return err
 		}
 	}
-	if b.bytes != nil {
-		for size > 0 {
-			n := min(size, b.bytes.Burst())
-			if err := wait(ctx, stop, b.bytes, n, idle); err != nil {
-				return err
-			}
-			size -= n
+	if b.unlimited() {
+		return nil
+	}
+	told := false
+	waits := func() {
+		if !told && idle != nil {
+			idle()
+		}
+		told = true
+	}
+	select {
+	case b.turn <- struct{}{}:
+	default:
+		waits()
+		select {
+		case b.turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stop:
+			return ErrStopped
 		}
 	}
-	if l := b.slow.limiter(b.messages); l != nil {
-		return wait(ctx, stop, l, 1, idle)
+	defer func() { <-b.turn }()
+	for left := float64(size); ; {
+		d := b.try(&left, size)
+		if d == 0 {
+			return nil
+		}
+		waits()
+		if b.lateness != nil {
+			d += b.lateness()
+		}
+		if err := sleep(ctx, stop, d); err != nil {
+			b.giveUp(float64(size) - left)
+			return err
+		}
 	}
-	return nil
+}
+
+// try takes the tokens that there are for a message of size bytes, left of which
+// it still has none for. It returns how long to wait for more; 0 when it may go.
+func (b *Bucket) try(left *float64, size int) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.woke(now)
+	b.follow(now)
+	if b.bytes.rate > 0 && *left > 0 {
+		n := min(max(b.bytes.have, 0), *left)
+		b.bytes.have -= n
+		if *left -= n; *left > 0 {
+			return b.wait(now, b.bytes.until(min(*left, b.bytes.burst)), lacksBytes)
+		}
+	}
+	b.second.forget(now)
+	if d := max(b.messages.until(1), b.second.until(now, size, b.most(), b.limits.mostBytes())); d > 0 {
+		return b.wait(now, d, lacksMessages)
+	}
+	b.messages.take(1)
+	b.second.went(now, 1, size)
+	return 0
+}
+
+// most is how many messages a second may hold when we send another: what may come
+// in before it is over, one at least, has to find room. 0 is no limit.
+func (b *Bucket) most() int {
+	if b.messages.rate == 0 {
+		return 0
+	}
+	l := b.limits
+	l.MessagesPerSecond = b.messages.rate
+	most := l.Most()
+	return max(most-min(max(b.second.clump, 1), most/10), l.Burst, 1)
+}
+
+// wait notes what is waited for, and returns for how long a timer is to be set.
+func (b *Bucket) wait(now time.Time, d time.Duration, lacking byte) time.Duration {
+	b.due, b.lacking = now.Add(d), lacking
+	if b.late > tolerated {
+		d = min(d, max(d-b.late, leastWait))
+	}
+	b.asked = now.Add(d)
+	return d
+}
+
+// woke is told when somebody tries, and lets tokens grow. What more than the burst
+// is saved makes up for being late, which only who has a backlog can be.
+func (b *Bucket) woke(now time.Time) {
+	if b.due.IsZero() {
+		backlog := now.Sub(b.blocked) < time.Second
+		if !backlog {
+			b.messages.have, b.bytes.have = min(b.messages.have, b.messages.burst), min(b.bytes.have, b.bytes.burst)
+		}
+		b.grow(now, backlog, backlog)
+		return
+	}
+	b.late = max(now.Sub(b.asked), b.late*9/10)
+	if at := b.due; at.Before(now) {
+		b.grow(at, b.lacking == lacksMessages, b.lacking == lacksBytes)
+		b.grow(now, true, true)
+	} else {
+		b.grow(now, b.lacking == lacksMessages, b.lacking == lacksBytes)
+	}
+	b.due, b.blocked = time.Time{}, now
+}
+
+// grow lets tokens grow until now, beyond the burst where that is free.
+func (b *Bucket) grow(now time.Time, messages, bytes bool) {
+	d := now.Sub(b.grown).Seconds()
+	if d <= 0 {
+		return
+	}
+	b.grown = now
+	b.messages.grow(d, messages)
+	b.bytes.grow(d, bytes)
+}
+
+// follow takes up the rate that the cloud's complaints leave.
+func (b *Bucket) follow(now time.Time) {
+	if r := b.slow.now(now); r != b.messages.rate {
+		b.messages.set(r, b.messages.burst)
+	}
+}
+
+// giveUp returns the bytes of a message that does not go.
+func (b *Bucket) giveUp(bytes float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.woke(time.Now())
+	b.bytes.have += bytes
+}
+
+// unlimited reports whether nothing paces now, and counts a message then.
+func (b *Bucket) unlimited() bool {
+	return b.limits.MessagesPerSecond == 0 && b.limits.BytesPerSecond == 0 && b.slow.rests()
 }
 
 // Free reports whether a Wait for one message would not wait, and counts it then.
-func (b *Bucket) Free() bool {
-	return b.bytes == nil && b.slow.limiter(b.messages) == nil && (b.within == nil || b.within.Free())
+func (b *Bucket) Free() bool { return b.unlimited() && (b.within == nil || b.within.Free()) }
+
+// Written tells that of what was let go some is written now. Until then it counts
+// as written when it was let go, which on a busy machine is a while earlier.
+func (b *Bucket) Written(messages, bytes int) {
+	if b.unpaced() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.second.written(time.Now(), messages, bytes)
 }
 
 // Take counts a message of size bytes that came in. It never waits: what is
@@ -89,20 +242,46 @@ func (b *Bucket) Take(size int) {
 	if b.within != nil {
 		b.within.Take(size)
 	}
+	if b.unpaced() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	now := time.Now()
-	take(b.slow.limiter(b.messages), now, 1)
-	take(b.bytes, now, size)
+	if b.due.IsZero() {
+		b.woke(now)
+	}
+	b.messages.owe(1)
+	b.bytes.owe(float64(size))
+	b.second.forget(now)
+	b.second.came(now, size)
+}
+
+// unpaced reports whether nothing paces now.
+func (b *Bucket) unpaced() bool {
+	return b.limits.MessagesPerSecond == 0 && b.limits.BytesPerSecond == 0 && !b.slow.active.Load()
 }
 
 // Throttled tells the bucket that the cloud has thrown a message away, or hung
 // up, for there being too many: from now on it lets half as many go, and then a
 // little more with every second in which it is not told again.
-func (b *Bucket) Throttled() { b.slow.halve(b.messages, time.Now()) }
+func (b *Bucket) Throttled() { b.slow.halve(time.Now()) }
 
 // Busy reports whether a configured rate was used up just now: somebody waits for
 // it, or did a moment ago.
 func (b *Bucket) Busy() bool {
-	return b.messages != nil && b.messages.Tokens() < 1
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if b.limits.MessagesPerSecond == 0 {
+		return false
+	}
+	if !b.due.IsZero() {
+		return true
+	}
+	b.woke(now)
+	b.second.forget(now)
+	return b.messages.until(1) > 0 || b.second.messages() >= b.most()
 }
 
 // Pace is what a bucket lets go now.
@@ -113,39 +292,18 @@ type Pace struct {
 }
 
 // Pace may be called at any time.
-func (b *Bucket) Pace() Pace { return b.slow.pace(b.messages, time.Now()) }
+func (b *Bucket) Pace() Pace { return b.slow.pace(time.Now()) }
 
-// wait awaits n tokens.
-func wait(ctx context.Context, stop <-chan struct{}, l *rate.Limiter, n int, idle func()) error {
-	r := l.ReserveN(time.Now(), n)
-	d := r.Delay()
-	if d == 0 {
-		return nil
-	}
-	if idle != nil {
-		idle()
-	}
+// sleep waits for d.
+func sleep(ctx context.Context, stop <-chan struct{}, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		r.Cancel()
 		return ctx.Err()
 	case <-stop:
-		r.Cancel()
 		return ErrStopped
-	}
-}
-
-func take(l *rate.Limiter, now time.Time, n int) {
-	if l == nil {
-		return
-	}
-	for n > 0 && l.TokensAt(now) > -float64(l.Limit()) {
-		k := min(n, l.Burst())
-		l.ReserveN(now, k)
-		n -= k
 	}
 }

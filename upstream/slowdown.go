@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // slowdown is how a bucket answers throttling: the rate is halved, at most once
@@ -28,9 +26,8 @@ type slowdown struct {
 	times  atomic.Int64
 
 	mu      sync.Mutex
-	limit   *rate.Limiter // instead of none
-	top     float64       // what it grows to
-	step    float64       // a second
+	top     float64 // what it grows to
+	step    float64 // a second
 	rate    float64
 	tooMuch float64 // the rate at the latest complaint
 	changed time.Time
@@ -49,21 +46,25 @@ const (
 	atFirst = 0.1   // and before that as much at most
 )
 
-// limiter is what paces now: configured, when there is one.
-func (s *slowdown) limiter(configured *rate.Limiter) *rate.Limiter {
-	if s.full == 0 {
-		s.measure()
-	}
+// now is the rate that may go: 0 for unlimited.
+func (s *slowdown) now(now time.Time) float64 {
 	if !s.active.Load() {
-		return configured
+		return s.full
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recover(configured, time.Now())
-	if configured != nil {
-		return configured
+	s.recover(now)
+	if !s.active.Load() {
+		return s.full
 	}
-	return s.limit
+	return s.rate
+}
+
+// rests counts a message that no configured rate holds back, and reports whether
+// none of its own does.
+func (s *slowdown) rests() bool {
+	s.measure()
+	return !s.active.Load()
 }
 
 // measure counts a message that no configured rate holds back.
@@ -78,7 +79,7 @@ func (s *slowdown) measure() {
 }
 
 // halve slows down.
-func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
+func (s *slowdown) halve(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.active.Load() && now.Sub(s.halved) < stablePause {
@@ -87,24 +88,22 @@ func (s *slowdown) halve(configured *rate.Limiter, now time.Time) {
 	s.times.Add(1)
 	if !s.active.Load() {
 		s.top, s.rate = s.full, s.full
-		if configured == nil {
+		if s.full == 0 {
 			elapsed := max(now.Sub(s.made)-time.Duration(s.since.Load()), time.Second)
 			s.rate = max(float64(s.count.Load())/elapsed.Seconds(), 1)
 			s.top = 2 * s.rate
-			s.limit = rate.NewLimiter(rate.Limit(s.rate), 1)
 		}
 		s.step = s.rate * growth
 		s.active.Store(true)
 	} else {
-		s.recover(configured, now)
+		s.recover(now)
 	}
 	s.tooMuch, s.rate = s.rate, max(s.rate/2, s.top*slowest)
 	s.halved, s.changed = now, now
-	s.set(configured, now)
 }
 
 // recover lets more go, for every second that has passed without a complaint.
-func (s *slowdown) recover(configured *rate.Limiter, now time.Time) {
+func (s *slowdown) recover(now time.Time) {
 	seconds := now.Sub(s.changed) / stablePause
 	if seconds <= 0 || !s.active.Load() {
 		return
@@ -120,27 +119,15 @@ func (s *slowdown) recover(configured *rate.Limiter, now time.Time) {
 		}
 		s.rate = min(s.rate+step, s.top)
 	}
-	s.set(configured, now)
 	if s.rate >= s.top {
 		s.active.Store(false)
-		s.limit = nil
 	}
 }
 
-func (s *slowdown) set(configured *rate.Limiter, now time.Time) {
-	l := configured
-	if l == nil {
-		l = s.limit
-	}
-	if l != nil {
-		l.SetLimitAt(now, rate.Limit(s.rate))
-	}
-}
-
-func (s *slowdown) pace(configured *rate.Limiter, now time.Time) Pace {
+func (s *slowdown) pace(now time.Time) Pace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recover(configured, now)
+	s.recover(now)
 	p := Pace{Rate: s.full, Slowed: s.active.Load(), Throttled: s.times.Load()}
 	if p.Slowed {
 		p.Rate = s.rate

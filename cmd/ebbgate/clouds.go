@@ -27,6 +27,7 @@ type cloud struct {
 	size       *upstream.Sizer
 	wanted     atomic.Int64 // of uplinks
 	up         *bridge.Forwarder
+	standby    bool // it only takes over for others: up does not run
 	upQueues   []bridge.QueueRef
 	things     []*thingLink // those that are connections of their own
 	trouble    *thingTrouble
@@ -200,18 +201,21 @@ func (g *gateway) runClouds(ctx context.Context) error {
 	for {
 		g.mu.Lock()
 		clouds, changed, retired := g.clouds, g.stats.cloudsChanged(), g.retired
-		g.retired = nil
+		round, end := context.WithCancel(ctx)
+		g.retired, g.endRound = nil, end
 		g.mu.Unlock()
 		if err := closeClouds(retired, nil); err != nil {
+			end()
 			return err
 		}
-		round, end := context.WithCancel(ctx)
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
-			group.Go(func() error {
-				c.awaitDownlink(round)
-				return c.up.Run(round)
-			})
+			if !c.standby {
+				group.Go(func() error {
+					c.awaitDownlink(round)
+					return c.up.Run(round)
+				})
+			}
 			for _, t := range c.things {
 				group.Go(func() error {
 					c.awaitDownlink(round)

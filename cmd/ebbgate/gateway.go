@@ -53,12 +53,13 @@ type gateway struct {
 	stats   *statusBuilder
 	links   atomic.Pointer[map[string]*cloud] // the upstreams in force, for those that must not wait
 
-	mu      sync.Mutex // reload replaces what follows
-	cfg     *configs.Config
-	table   *rules.Table
-	clouds  []*cloud
-	ways    map[string]*upstream.Ways // by upstream: what is known of the ways there
-	retired []*cloud                  // replaced by a reload and not closed yet: one may still run
+	mu       sync.Mutex // reload replaces what follows
+	cfg      *configs.Config
+	table    *rules.Table
+	clouds   []*cloud
+	ways     map[string]*upstream.Ways // by upstream: what is known of the ways there
+	endRound context.CancelFunc        // ends those that run now; nil before the first
+	retired  []*cloud                  // replaced by a reload and not closed yet: one may still run
 }
 
 // openGateway opens everything that a gateway needs. On error nothing is left

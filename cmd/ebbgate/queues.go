@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -15,12 +16,14 @@ type cloudQueues struct {
 	up, down []bridge.QueueRef
 	own      map[string][]bridge.QueueRef // by the thing that has a connection of its own
 	before   []bridge.Predecessor         // those of up that a thing's messages came to before
+
+	inherited map[string]bridge.Place // by queue of own: up to where it is in up as well
 }
 
 // queuesOf lists an upstream's queues: those of its routes, and those that earlier
 // routes have left behind, which go last. What a thing has left behind that had a
 // connection of its own goes with its route, in the order of acceptance.
-func (g *gateway) queuesOf(name string) cloudQueues {
+func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 	out := cloudQueues{own: map[string][]bridge.QueueRef{}}
 	known := map[string]bridge.QueueRef{}
 	things := map[string]bool{}
@@ -38,6 +41,9 @@ func (g *gateway) queuesOf(name string) cloudQueues {
 		case q.Thing != "":
 			out.own[q.Thing] = append(out.own[q.Thing], r)
 			things[q.Thing] = true
+			if err := g.inherit(&out, r); err != nil {
+				return out, err
+			}
 		default:
 			out.up = append(out.up, r)
 			out.before = append(out.before, bridge.Predecessor{Queue: q.Name, Priority: q.Priority})
@@ -58,7 +64,26 @@ func (g *gateway) queuesOf(name string) cloudQueues {
 		}
 		g.leftBehind(&out, name, q, known, shaped, things)
 	}
-	return out
+	return out, nil
+}
+
+// inherit lets what a thing's queue holds from an earlier time, when it had a
+// connection of its own as well, go with its route.
+func (g *gateway) inherit(out *cloudQueues, r bridge.QueueRef) error {
+	last, err := bridge.Inherited(g.spool, r.Name)
+	if err != nil {
+		return fmt.Errorf("what %s holds from an earlier time: %w", r.Name, err)
+	}
+	if last == 0 {
+		return nil
+	}
+	if out.inherited == nil {
+		out.inherited = map[string]bridge.Place{}
+	}
+	out.inherited[r.Name] = last
+	r.Until, r.LiveFirst = last, false
+	out.up = append(out.up, r)
+	return nil
 }
 
 // leftBehind adds a queue that no route fills any more.

@@ -138,6 +138,11 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		g.cfg, g.table = was, wasTable
 		return nil, errors.Join(err, closeClouds(clouds, g.clouds))
 	}
+	if !same && g.endRound != nil {
+		// What a thing sends to another queue from now on must not overtake what the
+		// connections that end here still have of it.
+		g.endRound()
+	}
 	g.router.Swap(table)
 	g.broker.PassThrough(passThrough(cfg.Routes.PassThrough))
 	g.health.Clear(localbroker.WarningNoRuleRoute)

@@ -24,7 +24,10 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		}
 		o.Endpoint, c.stop = endpoint, stop
 	}
-	queues := g.queuesOf(name)
+	queues, err := g.queuesOf(name)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
 	c.upQueues, c.downQueues = queues.up, queues.down
 	c.limit = o.Limits.MessagesPerSecond
 	log := g.log.With("upstream", name)
@@ -61,6 +64,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		}
 	}
 	c.size = upstream.NewSizer(u.Pool, o.Limits)
+	c.standby = len(c.upQueues) == 0 && g.takesOver(name)
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
 		Upstream: name, Queues: c.upQueues,
 		Connections: func() int { return g.connections(c) },
@@ -93,6 +97,17 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
+}
+
+// takesOver reports whether another upstream fails over to one: that logs in to it by
+// connections of its own.
+func (g *gateway) takesOver(name string) bool {
+	for _, u := range g.cfg.Upstreams {
+		if u.Failover.To == name {
+			return true
+		}
+	}
+	return false
 }
 
 // signerOf is what signs an upstream's logins, nil when nothing does.

@@ -133,6 +133,7 @@ func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 			b.Append(&moved)
 			b.Put("dead", x.ID.String(), nil)
 			b.ReleaseAs(x, bridge.Moved)
+			b.IfLive = true // it may be delivered meanwhile, and is not moved then
 		})
 	case "drop":
 		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {

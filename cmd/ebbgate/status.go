@@ -145,8 +145,11 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	stats, link := c.stats(), c.status()
 	u := telemetry.Upstream{Name: c.name, Link: telemetry.LinkConnecting, Since: link.Since, InFlight: int(stats.InFlight), Drain: -1,
 		Connections: link.up, Wanted: link.wanted, Connects: stats.Connects, Allowed: link.Pace.Rate, Slowed: link.Pace.Slowed, Throttled: link.Pace.Throttled}
-	if link.Up {
+	switch {
+	case link.Up:
 		u.Link = telemetry.LinkUp
+	case c.standby:
+		u.Link = telemetry.LinkStandby
 	}
 	if link.Err != nil {
 		u.LastError = link.Err.Error()

@@ -41,7 +41,7 @@ func (g *gateway) openThings(c *cloud, u configs.Upstream, q cloudQueues, hooks 
 		t := &thingLink{name: thing.Name, queues: q.own[thing.Name]}
 		var moved []bridge.Successor
 		for _, x := range t.queues {
-			moved = append(moved, bridge.Successor{Queue: x.Name, Priority: x.Priority})
+			moved = append(moved, bridge.Successor{Queue: x.Name, Priority: x.Priority, Inherited: q.inherited[x.Name]})
 		}
 		gate := bridge.NewSuccession(g.spool, moved, q.before, metered)
 		own := c.trouble.hooks(thing.Name, hooks)
@@ -99,9 +99,9 @@ func (g *gateway) demand(queues []bridge.QueueRef, gate bridge.Gate) func(contex
 	}
 }
 
-// allUpQueues are the queues that all of a cloud's connections send.
+// allUpQueues are the queues that all of a cloud's connections send, each once.
 func (c *cloud) allUpQueues() []bridge.QueueRef {
-	out := slices.Clone(c.upQueues)
+	out := slices.DeleteFunc(slices.Clone(c.upQueues), func(q bridge.QueueRef) bool { return q.Until > 0 }) // a thing's as well
 	for _, t := range c.things {
 		out = append(out, t.queues...)
 	}

@@ -22,6 +22,7 @@ type fleet struct {
 	size     int           // of a payload, in bytes
 	every    time.Duration // between two messages, of each device; 0: as fast as the window lets it
 	name     string        // before the device's number; empty: "device"
+	password string        // of all, each under its own name; empty: they give none
 
 	body func(device string, number uint64, size int) []byte // nil: payload
 
@@ -104,7 +105,11 @@ type sent struct {
 func (d *device) connection(ctx context.Context) {
 	lost := make(chan struct{})
 	var once sync.Once
-	c := mqtt.NewClient(mqtt.NewClientOptions().
+	o := mqtt.NewClientOptions()
+	if d.password != "" {
+		o.SetUsername(d.id).SetPassword(d.password)
+	}
+	c := mqtt.NewClient(o.
 		AddBroker("tcp://" + d.addr).
 		SetClientID(d.id).
 		SetCleanSession(true).

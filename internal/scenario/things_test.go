@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,10 +34,33 @@ func send(t *testing.T, g *gateway, thing string, first, last uint64, acked *tal
 	}
 }
 
+// byPassword are the settings of a listener whose devices are users, see logIn.
+var byPassword = []string{"listeners[0].auth=password", "listeners[0].users=users.yaml"}
+
+// logIn makes things of the site users of their name, with the password "pass".
+func (g *gateway) logIn(t *testing.T, things ...string) {
+	t.Helper()
+	registry, users, logins := "things:\n", "users:\n", ""
+	for _, thing := range things {
+		hash := exec.Command(binary(t), "user", "hash", thing)
+		hash.Stdin = strings.NewReader("pass\n")
+		line, err := hash.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		logins += string(line)
+		registry += fmt.Sprintf("  %s: {}\n", thing)
+		users += fmt.Sprintf("  %s: {thing: %s, policies: [fleet]}\n", thing, thing)
+	}
+	g.write("things.yaml", registry+users)
+	g.write("users.yaml", logins)
+}
+
 // A thing with a connection of its own is seen as itself, and keeps its order when
 // it gets the connection, when the gateway is killed, and when it loses it again.
 // One whose certificate is refused keeps nobody back but itself, and is told of.
 func TestThingsAreConnectionsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{TLS: true})
 	proxy := peers.NewProxy(t, broker.TLSAddr)
 	w := watch(t, broker.Addr)
@@ -45,23 +69,10 @@ func TestThingsAreConnectionsOfTheirOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	good, bad := broker.CA.Client("pump-1", peers.Validity{}), peers.CA(t).Client("pump-2", peers.Validity{})
-	shared := []string{"listeners[0].auth=password", "listeners[0].users=users.yaml"}
-	own := append(append([]string(nil), shared...), fmt.Sprintf(
+	own := append(slices.Clone(byPassword), fmt.Sprintf(
 		"upstreams.cloud.as_things.things=[{name: pump-1, cert: %s, key: %s}, {name: pump-2, cert: %s, key: %s}]", good.CertFile, good.KeyFile, bad.CertFile, bad.KeyFile))
-	g := newGateway(t, site{Endpoint: "mqtts://localhost:" + port, CA: broker.CA.File, Cert: broker.ClientCert.CertFile, Key: broker.ClientCert.KeyFile, Set: shared})
-	registry, logins := "things: {pump-1: {}, pump-2: {}, pump-3: {}}\nusers:\n", ""
-	for _, thing := range []string{"pump-1", "pump-2", "pump-3"} {
-		hash := exec.Command(binary(t), "user", "hash", thing)
-		hash.Stdin = strings.NewReader("pass\n")
-		line, err := hash.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		logins += string(line)
-		registry += fmt.Sprintf("  %s: {thing: %s, policies: [fleet]}\n", thing, thing)
-	}
-	g.write("things.yaml", registry)
-	g.write("users.yaml", logins)
+	g := newGateway(t, site{Endpoint: "mqtts://localhost:" + port, CA: broker.CA.File, Cert: broker.ClientCert.CertFile, Key: broker.ClientCert.KeyFile, Set: byPassword})
+	g.logIn(t, "pump-1", "pump-2", "pump-3")
 	var acked tally.Set
 
 	g.start() // while it is cut off, the things share the gateway's connection
@@ -118,7 +129,7 @@ func TestThingsAreConnectionsOfTheirOwn(t *testing.T) {
 	}
 
 	g.kill()
-	g.Set = shared
+	g.Set = byPassword
 	g.start()
 	for _, thing := range []string{"pump-1", "pump-2", "pump-3"} {
 		send(t, g, thing, 201, 300, &acked)

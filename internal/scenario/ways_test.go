@@ -3,6 +3,7 @@ package scenario
 import (
 	"encoding/json"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func (w *cloud) hears(t *testing.T, addr, id string) {
 // While one cloud is away another takes its messages, and gives them back: what
 // was acknowledged is at one of the two.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	first, second := peers.Mosquitto(t, peers.MosquittoOptions{}), peers.Mosquitto(t, peers.MosquittoOptions{})
 	proxy := peers.NewProxy(t, first.Addr)
 	both, atFirst, atSecond := watch(t, first.Addr), &cloud{}, &cloud{}
@@ -64,6 +66,9 @@ func TestFailover(t *testing.T) {
 	if d := both.await(&f.acked, 20*time.Second); d.Lost > 0 {
 		t.Errorf("%d acknowledged messages are at neither, such as %v", d.Lost, d.Sample)
 	}
+	if log := second.Log(); !strings.Contains(log, " as site-1-standby-for-cloud (") || strings.Contains(log, " as site-1-standby (") {
+		t.Error("the second, to which no route leads, had a connection of its own, or not the one that takes over")
+	}
 	if code := g.stop(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
 	}
@@ -72,6 +77,7 @@ func TestFailover(t *testing.T) {
 // A gateway in a DMZ passes on what one behind it sends: the hops are counted,
 // and with an envelope the first device stays known.
 func TestGatewaysInAChain(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	type arrival struct {
 		payload []byte

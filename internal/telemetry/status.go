@@ -36,6 +36,7 @@ type Status struct {
 const (
 	LinkUp         = "up"
 	LinkConnecting = "connecting" // back-off included
+	LinkStandby    = "standby"    // no route leads there, and it takes over for others by links of theirs
 	LinkPaused     = "paused"     // by the operator, or a refusal of the cloud's policy
 )
 

@@ -20,12 +20,16 @@ func DefaultOptions() Options { return Options{After: time.Minute, BackAfter: 5 
 // Validate lists everything that is wrong with the options.
 func (o Options) Validate() []bridge.Problem {
 	var out []bridge.Problem
+	usual := DefaultOptions()
 	for _, c := range []struct {
-		path string
-		d    time.Duration
-	}{{"after", o.After}, {"back_after", o.BackAfter}} {
-		if c.d < time.Second || c.d > 24*time.Hour {
+		path     string
+		d, usual time.Duration
+	}{{"after", o.After, usual.After}, {"back_after", o.BackAfter, usual.BackAfter}} {
+		switch {
+		case c.d < time.Second || c.d > 24*time.Hour:
 			out = append(out, bridge.Problem{Path: c.path, Text: fmt.Sprintf("%v is out of range", c.d), Remedy: "set it between 1s and 24h"})
+		case o.To == "" && c.d != c.usual:
+			out = append(out, bridge.Problem{Path: c.path, Text: "is given, and no upstream takes over", Remedy: "name one in failover.to, or leave it out"})
 		}
 	}
 	return out

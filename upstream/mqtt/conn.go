@@ -92,6 +92,7 @@ type conn struct {
 	mu     sync.Mutex
 	out    []byte        // packets that are not written yet
 	after  []func(error) // to call when they are written, or can not be
+	paced  pacedPart     // of out: what the limits have let go
 	err    error         // why it ended; nil while it lives
 	room   chan struct{} // a token when the network has taken what was written
 	ending chan struct{} // closed with err set
@@ -131,6 +132,9 @@ func newConn(nc net.Conn, raw *socket, bucket *upstream.Bucket, log *slog.Logger
 	}
 	return c
 }
+
+// pacedPart is the messages among what waits to be written.
+type pacedPart struct{ messages, bytes int }
 
 // heard notes when bytes came in.
 type heard struct{ c *conn }
@@ -198,10 +202,13 @@ func (c *conn) flush() {
 		c.writing.Unlock()
 		return
 	}
-	out, after := c.out, c.after
-	c.out, c.after = c.spare[:0], nil
+	out, after, paced := c.out, c.after, c.paced
+	c.out, c.after, c.paced = c.spare[:0], nil, pacedPart{}
 	c.mu.Unlock()
 	_, err := c.net.Write(out)
+	if paced.messages > 0 {
+		c.bucket.Written(paced.messages, paced.bytes)
+	}
 	c.lastWrite.Store(int64(time.Since(c.epoch)))
 	if c.spare = out; cap(out) > 4*outBuffer {
 		c.spare = nil

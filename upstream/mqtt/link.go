@@ -221,6 +221,7 @@ func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcom
 		l.begun = time.Now()
 	}
 	c.out = p.append(c.out, id)
+	c.paced.messages, c.paced.bytes = c.paced.messages+1, c.paced.bytes+size
 	if id != 0 {
 		l.window.send(id, report, size, l.begun)
 	} else {

@@ -66,10 +66,10 @@ func (o Options) validateAWS(e endpoint) []bridge.Problem {
 	if p, bad := o.validateLogin(e); bad {
 		out = append(out, p)
 	}
-	if most := o.Limits.MessagesPerSecond + float64(o.Limits.Burst); o.Limits.MessagesPerSecond == 0 || most > awsMessages {
+	if most := o.Limits.Most(); most == 0 || most > awsMessages {
 		out = append(out, bridge.Problem{
 			Path: "limits.messages_per_second", Text: "AWS IoT Core discards what is above 100 messages a second",
-			Remedy: fmt.Sprintf("set it so that messages_per_second + burst is at most %d; 95 and 1 are the default", awsMessages),
+			Remedy: fmt.Sprintf("set it so that messages_per_second, a 20th of it for late timers, and burst are at most %d; 95 and 1 are the default", awsMessages),
 		})
 	}
 	if most := math.Ceil(float64(o.Limits.BytesPerSecond) * 8 / 7); o.Limits.BytesPerSecond == 0 || most > awsBytes {
