@@ -92,7 +92,7 @@ func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 type noMeter struct{ delivered, uncertain int }
 
 func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcome) { m.delivered++ }
-func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored)                 { m.uncertain++ }
+func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored, bridge.Outcome) { m.uncertain++ }
 func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
 
 func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }

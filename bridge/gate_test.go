@@ -1,12 +1,12 @@
 package bridge_test
 
 import (
-	"context"
 	"log/slog"
 	"sync/atomic"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // door is a gate that a test opens; it lets priority 9 through.
@@ -35,9 +35,7 @@ func TestForwarderKeepsToItsGate(t *testing.T) {
 	c, d := &cloud{window: 10}, new(door)
 	cfg := bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal, Priority: 4}, {Name: alarms, Priority: 9}}, Gate: d}
 	f := bridge.NewForwarder(cfg, s, []bridge.Sender{c}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
+	stop := peers.Run(t, f.Run)
 	reach(t, "the alarm has gone", empty(s, alarms))
 	put(t, s, alarms, "d", "smoke")
 	reach(t, "another has", empty(s, alarms))
@@ -47,9 +45,6 @@ func TestForwarderKeepsToItsGate(t *testing.T) {
 	d.open.Store(true)
 	reach(t, "the rest has gone", empty(s, normal))
 	stop()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
 	if n, err := s.Count("door", "asked"); err != nil || n == 0 || n != d.accounted.Load() {
 		t.Errorf("%d of %d are durable, %v", n, d.accounted.Load(), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // pacedLink waits for its rate before each transmission, as the uplink does, and
@@ -68,16 +69,11 @@ func TestStoppingDuringAReplayLands(t *testing.T) {
 	c := new(pacedCloud)
 	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}},
 		s, []bridge.Sender{c}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
+	stop := peers.Run(t, f.Run)
 	for c.acked.Load() < 20 {
 		time.Sleep(time.Millisecond)
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
+	stop()
 	if n := c.lost.Load(); n > 0 {
 		t.Errorf("%d messages that were on their way are sent twice after an orderly stop (%d acknowledged)", n, c.acked.Load())
 	}

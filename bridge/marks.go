@@ -147,7 +147,7 @@ func (f *Forwarder) accountFrom(queue string, sent reach) {
 		if err != nil || r == nil || r.Place >= sent.to {
 			return
 		}
-		f.meter.Uncertain(&f.batch, f.cfg.Upstream, r)
+		f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // fleet is a receiver with several connections. It answers after a random while,
@@ -142,16 +143,7 @@ func (l *fleetLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 func start(t *testing.T, cfg bridge.ForwarderConfig, s bridge.Spool, senders []bridge.Sender) (f *bridge.Forwarder, end func()) {
 	t.Helper()
 	f = bridge.NewForwarder(cfg, s, senders, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
-	return f, func() {
-		t.Helper()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
+	return f, peers.Run(t, f.Run)
 }
 
 // await polls a condition; a test that never gets there fails by the clock.

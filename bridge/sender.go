@@ -81,8 +81,9 @@ type Meter interface {
 	// Delivered meters an acknowledged delivery.
 	Delivered(b *Batch, upstream string, s *Stored, o Outcome)
 	// Uncertain meters a delivery that was sent and whose fate is unknown: the
-	// cloud may have billed it, and will bill it again when it is resent.
-	Uncertain(b *Batch, upstream string, s *Stored)
+	// cloud may have billed it, and will bill it again when it is resent. Of one
+	// that an earlier process has sent, nothing of the outcome is known.
+	Uncertain(b *Batch, upstream string, s *Stored, o Outcome)
 	// Received meters a message that came down, with its acknowledgement.
 	Received(b *Batch, upstream string, m *Message, wire int)
 }
@@ -92,11 +93,4 @@ type Meter interface {
 type RefusalMeter interface {
 	// Refused meters a delivery that was refused, for now or for good.
 	Refused(b *Batch, upstream string, s *Stored, o Outcome)
-}
-
-// LossMeter is a [Meter] that wants to know of an uncertain delivery how it was
-// sent, and to whom.
-type LossMeter interface {
-	// Lost is [Meter].Uncertain for a delivery of this process.
-	Lost(b *Batch, upstream string, s *Stored, o Outcome)
 }

@@ -67,11 +67,7 @@ func (f *Forwarder) settle(r report) {
 		if l := fl.line; l.oldest == nil || fl.Seq < l.oldest.Seq {
 			l.oldest = fl
 		}
-		if m, ok := f.meter.(LossMeter); ok {
-			m.Lost(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
-		} else {
-			f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored)
-		}
+		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.hold(fl)
 	default: // ResultRetry, ResultAbsent
 		f.hold(fl)

@@ -186,7 +186,7 @@ func completed(t *testing.T, dir string) *Config {
 	plain.Spool.Dir = filepath.Join(dir, plain.Spool.Dir)
 	plain.Streams.Dir = filepath.Join(dir, plain.Streams.Dir)
 	plain.FileTransfer.Dir = filepath.Join(plain.Spool.Dir, "files")
-	plain.FileTransfer.Export.Dir = filepath.Join(plain.FileTransfer.Dir, "exports")
+	plain.FileTransfer.Export.Folder.Dir = filepath.Join(plain.FileTransfer.Dir, "exports")
 	plain.Policy.Things, plain.Policy.Policies = filepath.Join(dir, plain.Policy.Things), filepath.Join(dir, plain.Policy.Policies)
 	if !reflect.DeepEqual(cfg, plain) {
 		t.Errorf("an empty file makes\n%s\nthe defaults are\n%s", Print(cfg), Print(plain))

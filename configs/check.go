@@ -83,20 +83,6 @@ func (c *check) files(dir string) {
 	c.file(dir, fileKey{path: "policy.policies", value: &cfg.Policy.Policies, folder: true})
 }
 
-// transferFolders are those of file transfer. What is not said is below the
-// spool's folder, about which everything has been said.
-func (c *check) transferFolders(dir string) {
-	f := &c.config.FileTransfer
-	c.file(dir, fileKey{path: "file_transfer.dir", value: &f.Dir, folder: true, made: true})
-	if f.Dir == "" {
-		f.Dir = filepath.Join(c.config.Spool.Dir, "files")
-	}
-	c.file(dir, fileKey{path: "file_transfer.export.dir", value: &f.Export.Dir, folder: true, made: true})
-	if f.Export.Dir == "" {
-		f.Export.Dir = filepath.Join(f.Dir, "exports")
-	}
-}
-
 func (c *check) file(dir string, k fileKey) {
 	if *k.value == "" {
 		return
@@ -120,7 +106,7 @@ func (c *check) packages() {
 	c.under("spool", "spool", cfg.Spool.Validate())
 	c.under("policy", "policy", cfg.Policy.Validate())
 	c.under("", "broker", cfg.Broker.Validate())
-	c.under("file_transfer", "file-transfer", cfg.FileTransfer.Validate())
+	c.transfer()
 	c.under("routes", "routes", cfg.Routes.Validate())
 	c.under("streams", "streams", cfg.Streams.Validate())
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {

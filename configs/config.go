@@ -10,7 +10,6 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/delivery"
-	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/spool"
@@ -30,7 +29,7 @@ type Config struct {
 	Spool           spool.Options       `koanf:"spool" doc:"The durable queue on this machine's disk."`
 	Policy          policy.Options      `koanf:"policy" doc:"Who may do what."`
 	Broker          localbroker.Options `koanf:",squash"`
-	FileTransfer    upload.Options      `koanf:"file_transfer" doc:"Files from devices, by EMQX's file transfer over MQTT."`
+	FileTransfer    FileTransfer        `koanf:"file_transfer" doc:"Files from devices, by EMQX's file transfer over MQTT."`
 	Routes          rules.Options       `koanf:"routes" doc:"What goes where, and as what."`
 	Upstreams       map[string]Upstream `koanf:"upstreams" doc:"Where messages go, by names that the routes use."`
 	Streams         delivery.Options    `koanf:"streams" doc:"Files for devices, by AWS IoT's MQTT-based file delivery."`
@@ -151,7 +150,7 @@ func Default() *Config {
 		Spool:           spool.DefaultOptions(),
 		Policy:          policy.DefaultOptions(),
 		Broker:          localbroker.DefaultOptions(),
-		FileTransfer:    upload.DefaultOptions(),
+		FileTransfer:    DefaultFileTransfer(),
 		Routes:          rules.DefaultOptions(),
 		Upstreams:       map[string]Upstream{},
 		Streams:         delivery.DefaultOptions(),

@@ -1,7 +1,6 @@
 package localbroker
 
 import (
-	"context"
 	"crypto/x509"
 	"log/slog"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // rules is a policy: "action name" pairs that are denied, "*" at the end being
@@ -244,16 +244,7 @@ func openOptions(tb testing.TB, known people, change func(*Deps), tune func(*Opt
 		tb.Fatal(err)
 	}
 	h.Broker = b
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
-	h.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			tb.Errorf("stop: %v", err)
-		}
-	})
-	tb.Cleanup(h.stop)
+	h.stop = peers.Run(tb, b.Run)
 	return h
 }
 

@@ -38,8 +38,9 @@ func (s *stage) passed(d *device) bool {
 	}
 	s.cut = true
 	if s.restart {
+		s.disk.crash()
+		_ = d.Close() // or it is given time to read the last words
 		s.h, s.disk = s.disk.crashed(s.t, s.h, s.clock, plain(profileMQTT))
-		_ = d.Close()
 	} else {
 		s.h.leave(d, "d")
 	}
@@ -82,6 +83,7 @@ func TestTornIn(t *testing.T) {
 		for {
 			pk := sub.expect(packets.Publish)
 			if pk.TopicName == "end" {
+				_ = sub.Close() // or the broker's end gives it time to read the last words
 				return got
 			}
 			got = append(got, string(pk.Payload))

@@ -23,13 +23,13 @@ const (
 // TestSpeedsAgree draws policy sets, contexts and requests and decides each by
 // the compiled path and by plain Rego from the raw documents. EBBGATE_TRIPLES
 // sets how many are drawn, EBBGATE_SEED where the drawing starts. Under the race
-// detector, which is there for what the goroutines share, it draws a tenth; make
+// detector, which is there for what the goroutines share, it draws a fortieth; make
 // test runs the whole without it.
 func TestSpeedsAgree(t *testing.T) {
 	t.Parallel()
 	draw := 200_000
 	if raced {
-		draw /= 10
+		draw /= 40
 	}
 	want := fromEnv(t, "EBBGATE_TRIPLES", draw)
 	seed := fromEnv(t, "EBBGATE_SEED", 1)

@@ -14,29 +14,6 @@ import (
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
-// echo is a server that sends back what it gets.
-func echo(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.Copy(c, c)
-			_ = c.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	return l.Addr().String()
-}
-
 // says sends a word over a connection and wants it back.
 func says(t *testing.T, d *Dialer, address string) {
 	t.Helper()
@@ -55,7 +32,7 @@ func says(t *testing.T, d *Dialer, address string) {
 }
 
 func TestProxy(t *testing.T) {
-	target, p := echo(t), peers.NewConnectProxy(t, "ada", "p:w")
+	target, p := peers.Echo(t), peers.NewConnectProxy(t, "ada", "p:w")
 	login := ProxyOptions{Proxy: "http://" + p.Addr, Username: "ada", Password: "p:w"}
 	says(t, NewDialer(ProxyOptions{}), target)
 	if n := len(p.Tunnels()); n != 0 {

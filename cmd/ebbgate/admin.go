@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/internal/decisions"
@@ -32,17 +34,42 @@ func (g *gateway) billState(now time.Time) (telemetry.BillState, map[string][2]i
 	if err != nil {
 		return out, units
 	}
-	today, month, projected := new(big.Rat), new(big.Rat), new(big.Rat)
+	today, month := new(big.Rat), new(big.Rat)
 	for name, t := range totals {
 		out.UnitsToday += t.UnitsToday
 		out.UncertainToday += t.UncertainToday
 		today.Add(today, orZero(t.USDToday))
 		month.Add(month, orZero(t.USDMonth))
-		projected.Add(projected, orZero(t.USDProjected))
 		units[name] = [2]int64{t.UnitsToday, t.UncertainToday}
 	}
-	out.USDToday, out.USDMonth, out.USDProjected = today.FloatString(6), month.FloatString(6), projected.FloatString(6)
+	out.USDToday, out.USDMonth = today.FloatString(6), month.FloatString(6)
+	project(&out, totals)
 	return out, units
+}
+
+// project sums up what the upstreams cost in a month, if something can be said of
+// each: the sum of some of them would be no projection.
+func project(out *telemetry.BillState, totals map[string]billing.Totals) {
+	usd, low, high := new(big.Rat), new(big.Rat), new(big.Rat)
+	window := time.Duration(-1)
+	for _, name := range slices.Sorted(maps.Keys(totals)) {
+		p := totals[name].Projected
+		if p.Why != "" {
+			out.ProjectedFrom = p.Why
+			return
+		}
+		usd.Add(usd, orZero(p.USD))
+		low.Add(low, orZero(p.Low))
+		high.Add(high, orZero(p.High))
+		if window < 0 || p.Window < window {
+			window = p.Window
+		}
+	}
+	if window < 0 {
+		return // there is no upstream
+	}
+	out.USDProjected, out.USDProjectedLow, out.USDProjectedHigh = usd.FloatString(6), low.FloatString(6), high.FloatString(6)
+	out.ProjectedFrom = fmt.Sprintf("the last %d minutes", window/time.Minute)
 }
 
 func orZero(r *big.Rat) *big.Rat {

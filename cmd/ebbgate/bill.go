@@ -22,8 +22,13 @@ const (
 	byTopic    = "topic"
 	byRoute    = "route"
 	byPriority = "priority"
-	byHour     = "hour"
-	byDay      = "day"
+
+	byDirection = "direction"
+	byUpstream  = "upstream"
+	byRegion    = "region"
+	byAccount   = "account"
+	byHour      = "hour"
+	byDay       = "day"
 )
 
 // billOptions are the flags of bill.
@@ -77,8 +82,8 @@ billed them, or not. A running gateway is asked; else its spool is read.`,
 	f.BoolVar(&o.month, "month", false, "only this month (short for --period month)")
 	o.periodFlags(cmd, "today and this month")
 	f.StringVar(&o.by, "by", "", "group by "+strings.Join(groupings, ", ")+" (default device and topic)")
-	f.BoolVar(&o.json, "json", false, "print the whole ledger as JSON")
-	f.BoolVar(&o.csv, "csv", false, "print the lines as CSV")
+	f.BoolVar(&o.json, "json", false, "print the whole ledger as JSON, with --by its groups as well")
+	f.BoolVar(&o.csv, "csv", false, "print the lines as CSV, with --by its groups instead; of one period, this month by default")
 	f.StringVar(&o.explain, "explain", "", "explain one line of --by, down to its metered messages")
 	f.BoolVar(&o.forecast, "forecast", false, "say what the month will cost, and why")
 	cmd.AddCommand(newWhatIfCommand(), newAdviseCommand(), newReconcileCommand())
@@ -98,7 +103,7 @@ func (o *billOptions) configFlags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&o.sets, "set", nil, "override a setting, such as admin.address=127.0.0.1:9900")
 }
 
-var groupings = []string{byDevice, byThing, byTopic, byRoute, byPriority, byHour, byDay}
+var groupings = []string{byDevice, byThing, byTopic, byRoute, byPriority, byDirection, byUpstream, byRegion, byAccount, byHour, byDay}
 
 // span is one period that is shown.
 type span struct {
@@ -116,6 +121,9 @@ func (o *billOptions) spans(now time.Time) ([]span, error) {
 		if form {
 			asked++
 		}
+	}
+	if o.forecast && (o.by != "" || o.month || o.period != "" || o.at != "") {
+		return nil, errors.New("--forecast is of this month, and of an upstream as a whole: leave out --by, --month, --period and --at")
 	}
 	if asked > 1 {
 		return nil, errors.New("--json, --csv, --explain and --forecast exclude each other: give one")
@@ -155,9 +163,24 @@ func (o *billOptions) spans(now time.Time) ([]span, error) {
 
 // bills are what --json prints.
 type bills struct {
-	Today *billing.Bill `json:"today,omitempty"`
-	Month *billing.Bill `json:"month,omitempty"`
-	Span  *billing.Bill `json:"span,omitempty"` // the period that was asked for
+	Today *groupedBill `json:"today,omitempty"`
+	Month *groupedBill `json:"month,omitempty"`
+	Span  *groupedBill `json:"span,omitempty"` // the period that was asked for
+}
+
+// groupedBill is a bill, and its lines summed up by what --by says.
+type groupedBill struct {
+	*billing.Bill
+	By     string      `json:"by,omitempty"`
+	Groups []billGroup `json:"groups,omitempty"`
+}
+
+// billGroup is one row of a table: the lines of one upstream that have one name.
+type billGroup struct {
+	Upstream string `json:"upstream"`
+	Region   string `json:"region,omitempty"`
+	Account  string `json:"account,omitempty"`
+	billing.Sum
 }
 
 // show prints what the flags ask for.
@@ -173,19 +196,29 @@ func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.L
 		if err != nil {
 			return err
 		}
+		withPriorities(cfg, b)
 		all = append(all, b)
 	}
 	name := naming(cfg)
 	switch {
 	case o.explain != "":
 		return printExplained(out, l, all[len(all)-1], o.explain, name(o.by))
+	case o.csv && o.by != "":
+		b := all[len(all)-1]
+		return writeGroups(out, b, o.by, groupsOf(b, o.by, name(o.by)))
 	case o.csv:
 		return writeCSV(out, all[len(all)-1])
 	case o.json:
 		var b bills
+		grouped := func(b *billing.Bill) *groupedBill {
+			if o.by == "" {
+				return &groupedBill{Bill: b}
+			}
+			return &groupedBill{b, o.by, groupsOf(b, o.by, name(o.by))}
+		}
 		if len(all) == 2 {
-			b.Today, b.Month = all[0], all[1]
-		} else if b.Span = all[0]; o.period == "month" {
+			b.Today, b.Month = grouped(all[0]), grouped(all[1])
+		} else if b.Span = grouped(all[0]); o.period == "month" {
 			b.Month, b.Span = b.Span, nil
 		}
 		return json.NewEncoder(out).Encode(b)
@@ -198,12 +231,38 @@ func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.L
 	return t.err
 }
 
-// naming is how a line is called in each grouping.
-func naming(cfg *configs.Config) func(by string) func(billing.Line) string {
+// groupsOf sums the lines of each upstream by their names, all of them.
+func groupsOf(b *billing.Bill, by string, name func(billing.Line) string) []billGroup {
+	var out []billGroup
+	for _, total := range b.Totals {
+		for _, s := range tableRows(linesOf(b, total.Upstream), len(b.Lines), by, name) {
+			out = append(out, billGroup{total.Upstream, total.Region, total.Account, s})
+		}
+	}
+	return out
+}
+
+// linesOf are those of one upstream.
+func linesOf(b *billing.Bill, upstream string) []billing.Line {
+	return slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != upstream })
+}
+
+// withPriorities notes of each line the priority of its route.
+func withPriorities(cfg *configs.Config, b *billing.Bill) {
 	priorities := map[string]string{}
 	for _, r := range cfg.Routes.Up {
 		priorities[r.Name] = fmt.Sprint(r.Priority)
 	}
+	for i := range b.Lines {
+		if n := &b.Lines[i]; n.Direction == billing.Up {
+			n.Priority = priorities[n.Route]
+		}
+	}
+}
+
+// naming is how a line is called in each grouping.
+func naming(cfg *configs.Config) func(by string) func(billing.Line) string {
+	options := billingOf(cfg)
 	special := func(n billing.Line) string {
 		switch {
 		case n.Direction == billing.Down:
@@ -232,9 +291,15 @@ func naming(cfg *configs.Config) func(by string) func(billing.Line) string {
 				return n.Topic
 			},
 			byRoute:    func(n billing.Line) string { return or(special(n), n.Route, "(not recorded)") },
-			byPriority: func(n billing.Line) string { return or(special(n), priorities[n.Route], "(route has gone)") },
-			byHour:     func(n billing.Line) string { return n.Start.Format("2006-01-02 15h") },
-			byDay:      func(n billing.Line) string { return n.Start.Format(time.DateOnly) },
+			byPriority: func(n billing.Line) string { return or(special(n), n.Priority, "(route has gone)") },
+
+			byDirection: func(n billing.Line) string { return n.Direction },
+			byUpstream:  func(n billing.Line) string { return n.Upstream },
+			byRegion:    func(n billing.Line) string { return or(options[n.Upstream].Region) },
+			byAccount:   func(n billing.Line) string { return or(options[n.Upstream].Account) },
+
+			byHour: func(n billing.Line) string { return n.Start.Format("2006-01-02 15h") },
+			byDay:  func(n billing.Line) string { return n.Start.Format(time.DateOnly) },
 		}[by]
 	}
 }

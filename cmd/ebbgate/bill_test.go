@@ -87,7 +87,7 @@ func TestBillReadsTheSpoolWhenNoGatewayRuns(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 	rows, err := csv.NewReader(strings.NewReader(runBill(t, "--config", config, "--csv", "--by", "hour"))).ReadAll()
-	if err != nil || len(rows) != 4 || len(rows[0]) != len(rows[1]) || rows[1][7] != "pump" {
+	if err != nil || len(rows) != 2 || len(rows[0]) != len(rows[1]) || rows[1][6] != time.Now().UTC().Format("2006-01-02 15h") || rows[1][7] != "2" {
 		t.Errorf("%v, %v", rows, err)
 	}
 }
@@ -109,6 +109,41 @@ func TestBillTableFitsTheTerminal(t *testing.T) {
 	}
 }
 
+// A region that the list does not have is metered; that there are no dollars is said,
+// and what to do.
+func TestBillOfARegionWithoutPrices(t *testing.T) {
+	config, _ := billed(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, bytes.ReplaceAll(text, []byte("eu-central-1"), []byte("eu-north-1")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := strings.Join(strings.Fields(runBill(t, "--config", config)), " ")
+	if !strings.Contains(out, "no prices for eu-north-1: give a list that has it (billing.price_list)") {
+		t.Errorf("%s", out)
+	}
+	out = strings.Join(strings.Fields(runBill(t, "advise", "--config", config)), " ")
+	if !strings.Contains(out, "nothing can be ranked: no prices: eu-north-1 may well be a region of AWS") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestForecastInWords(t *testing.T) {
+	_, cfg := billed(t)
+	later := time.Now().UTC().Add(4 * time.Hour)
+	want := "aws will cost $"
+	if later.Month() != time.Now().UTC().Month() { // of which nothing is known
+		want = "nothing can be told yet"
+	}
+	var out bytes.Buffer
+	err := withLedger(t.Context(), cfg, func(l *billing.Ledger) error { return printForecast(&out, l, later) })
+	if err != nil || !strings.Contains(out.String(), want) {
+		t.Errorf("%s, %v", out.String(), err)
+	}
+}
+
 func TestBillGroupsAndPeriods(t *testing.T) {
 	config, _ := billed(t)
 	now := time.Now().UTC()
@@ -126,7 +161,7 @@ func TestBillGroupsAndPeriods(t *testing.T) {
 		{[]string{"--at", now.Format("2006-01-02"), "--by", "device"}, "pump"},
 		{[]string{"--by", "topic", "--explain", "dt/a"}, "1 of about"},
 		{[]string{"--by", "device", "--explain", "(the connections)"}, "M01"},
-		{[]string{"--forecast"}, "aws will cost $"},
+		{[]string{"--forecast"}, "nothing can be told yet"},
 	} {
 		if s := runBill(t, append([]string{"--config", config}, c.args...)...); !strings.Contains(s, c.want) {
 			t.Errorf("%v: no %q in\n%s", c.args, c.want, s)
@@ -135,6 +170,7 @@ func TestBillGroupsAndPeriods(t *testing.T) {
 	for _, args := range [][]string{
 		{"--by", "colour"}, {"--period", "year"}, {"--at", "yesterday"}, {"--at", "2026-11", "--period", "day"},
 		{"--explain", "dt/a"}, {"--by", "topic", "--explain", "nothing"}, {"--json", "--csv"},
+		{"--forecast", "--by", "topic"}, {"--forecast", "--period", "day"}, {"--csv", "--by", "colour"}, {"--json", "--by", "colour"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := execute(append([]string{"bill", "--config", config}, args...), &stdout, &stderr); code != exitInvalid {

@@ -11,36 +11,53 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
+// What stands in a row of CSV between its names and its words.
+var countColumns = []string{
+	"metered_messages", "uncertain", "messages", "wire_bytes", "metered_bytes", "retained", "acks", "answers", "other_reading",
+	"basic_ingest", "shadow_ops", "throttled", "minutes", "socket_bytes", "usd", "estimated_usd", "not_visible",
+}
+
+func countCells(c billing.Counts, usd, estimated, hidden string) (cells []string) {
+	for _, v := range []int64{
+		c.Units, c.Uncertain, c.Messages, c.Wire, c.Bytes, c.Retained, c.Acks, c.Answers, c.Other, c.Basic, c.Shadow, c.Throttled, c.Minutes, c.Socket,
+	} {
+		cells = append(cells, strconv.FormatInt(v, 10))
+	}
+	return append(cells, usd, estimated, hidden)
+}
+
 // writeCSV writes the lines of a bill, one a row.
 func writeCSV(w io.Writer, b *billing.Bill) error {
-	out := csv.NewWriter(w)
-	rows := [][]string{{
-		"from", "to", "start", "upstream", "region", "account", "direction", "device", "thing", "topic", "route",
-		"metered_messages", "uncertain", "messages", "wire_bytes", "metered_bytes", "retained", "acks", "other_reading",
-		"basic_ingest", "shadow_ops", "throttled", "minutes", "socket_bytes", "usd", "estimated_usd", "not_visible",
-	}}
+	rows := [][]string{append([]string{
+		"from", "to", "upstream", "region", "account", "direction", "device", "thing", "topic", "route", "priority",
+	}, countColumns...)}
 	totals := map[string]billing.Total{}
 	for _, t := range b.Totals {
 		totals[t.Upstream] = t
 	}
 	for _, n := range b.Lines {
-		start := ""
-		if !n.Start.IsZero() {
-			start = n.Start.Format(time.RFC3339)
-		}
 		t := totals[n.Upstream]
-		for _, name := range []*string{&n.Device, &n.Thing, &n.Topic} {
-			*name = harmless(*name)
+		row := []string{
+			b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), n.Upstream, t.Region, t.Account, n.Direction,
+			harmless(n.Device), harmless(n.Thing), harmless(n.Topic), n.Route, n.Priority,
 		}
-		row := []string{b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), start, n.Upstream, t.Region, t.Account, n.Direction, n.Device, n.Thing, n.Topic, n.Route}
-		for _, v := range []int64{
-			n.Units, n.Uncertain, n.Messages, n.Wire, n.Bytes, n.Retained, n.Acks, n.Other, n.Basic, n.Shadow, n.Throttled, n.Minutes, n.Socket,
-		} {
-			row = append(row, strconv.FormatInt(v, 10))
-		}
-		rows = append(rows, append(row, n.USD, n.Estimated, n.Hidden))
+		rows = append(rows, append(row, countCells(n.Counts, n.USD, n.Estimated, n.Hidden)...))
 	}
-	if err := out.WriteAll(rows); err != nil {
+	return writeRows(w, rows)
+}
+
+// writeGroups writes the rows of the tables of a bill.
+func writeGroups(w io.Writer, b *billing.Bill, by string, all []billGroup) error {
+	rows := [][]string{append([]string{"from", "to", "upstream", "region", "account", "by", "name"}, countColumns...)}
+	for _, g := range all {
+		row := []string{b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), g.Upstream, g.Region, g.Account, by, harmless(g.Name)}
+		rows = append(rows, append(row, countCells(g.Counts, g.USD, g.Estimated, g.Hidden)...))
+	}
+	return writeRows(w, rows)
+}
+
+func writeRows(w io.Writer, rows [][]string) error {
+	if err := csv.NewWriter(w).WriteAll(rows); err != nil {
 		return fmt.Errorf("write CSV: %w", err)
 	}
 	return nil

@@ -14,7 +14,7 @@ func printExplained(w io.Writer, l *billing.Ledger, b *billing.Bill, which strin
 	t := &billTable{out: w}
 	found := false
 	for _, total := range b.Totals {
-		lines := slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != total.Upstream || name(n) != which })
+		lines := slices.DeleteFunc(linesOf(b, total.Upstream), func(n billing.Line) bool { return name(n) != which })
 		if len(lines) == 0 {
 			continue
 		}
@@ -49,9 +49,16 @@ func printForecast(w io.Writer, l *billing.Ledger, now time.Time) error {
 	}
 	t := &billTable{out: w}
 	for _, f := range all {
-		if f.USD != "" {
+		switch {
+		case f.Unknown:
+			t.printf("%s in %s: nothing can be told yet\n", f.Upstream, now.UTC().Format("2006-01"))
+			for _, r := range f.Reasons {
+				t.paragraph("  ", r)
+			}
+			continue
+		case f.USD != "":
 			t.printf("%s will cost $%s in %s, between $%s and $%s\n", f.Upstream, f.USD, now.UTC().Format("2006-01"), f.From, f.To)
-		} else {
+		default:
 			t.printf("%s in %s\n", f.Upstream, now.UTC().Format("2006-01"))
 		}
 		t.paragraph("  ", fmt.Sprintf("%s metered messages at the end of the month, between %s and %s", thousands(f.Likely), thousands(f.Low), thousands(f.Top)))

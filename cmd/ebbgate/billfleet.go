@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,6 +36,9 @@ func (o *fleetOptions) each(cmd *cobra.Command, fn func(cfg *configs.Config, f *
 	}
 	now := time.Now()
 	spans, err := o.spans(now)
+	if err == nil && o.period == "hour" {
+		err = errors.New("--period hour: sizes are recorded by the day: choose a day or a month")
+	}
 	if err != nil {
 		return &exitError{exitInvalid, err}
 	}
@@ -93,16 +95,17 @@ change. What saves less than --least a year is not worth the bother.`,
 func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 	advice, bother, ok := f.Advise(threshold)
 	if !ok {
-		t.paragraph("", f.Upstream+": no prices for its region, so nothing can be ranked; set billing.region")
+		t.paragraph("", f.Upstream+": nothing can be ranked: "+unpriced(f, f.Plan(nil)))
 		return
 	}
-	now, _ := f.Cost(f.Plan(nil))
+	now, _ := f.Range(f.Plan(nil))
 	year := now.Times(12, 1)
 	t.paragraph("", fmt.Sprintf("%s: $%s a year at the pace of the last %s%s", f.Upstream, cents(year), humanAge(f.Span), between(year)))
+	t.covered(f)
 	saved := billing.Amount{}
 	for i, a := range advice {
 		saved = saved.Plus(a.PerYear)
-		t.paragraph("  ", fmt.Sprintf("%d. %s: saves $%s a year", i+1, printable(a.Name), cents(a.PerYear)))
+		t.paragraph("  ", fmt.Sprintf("%d. %s: saves $%s a year%s", i+1, printable(a.Name), cents(a.PerYear), between(a.PerYear)))
 		t.paragraph("     ", "risk: "+a.Risk)
 		t.paragraph("     ", "who reads it: "+a.Consumer)
 	}
@@ -115,6 +118,50 @@ func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 		t.paragraph("  ", fmt.Sprintf("don't bother: %s ($%s a year)", printable(a.Name), cents(a.PerYear)))
 	}
 }
+
+// covered says how much of the bill the sizes know of, and what becomes of the rest.
+func (t *billTable) covered(f *billing.Fleet) {
+	if f.Span < shortPast {
+		t.paragraph("  ", fmt.Sprintf("%s are a short past: a day's rhythm is not in them, and the first minutes of a start are", humanAge(f.Span)))
+	}
+	c := f.Covered
+	if c.Whole() {
+		return
+	}
+	share := func(part, all int64) string {
+		if all == 0 {
+			return "all"
+		}
+		return big.NewRat(100*min(part, all), all).FloatString(1) + " %"
+	}
+	text := fmt.Sprintf("sizes are recorded of %s of %s messages (%s) and %s of %s metered ones (%s)", thousands(c.Recorded), thousands(c.Messages), share(c.Recorded, c.Messages),
+		thousands(c.RecordedUnits), thousands(c.Units), share(c.RecordedUnits, c.Units))
+	if c.Processed > 0 {
+		text += fmt.Sprintf(", and %s of %s by Basic Ingest", thousands(c.RecordedRule), thousands(c.Processed))
+	}
+	t.paragraph("  ", text+"; the rest is taken as it was billed, whatever is changed: the last minute before a kill, or before now, answers to requests that failed, what the ledger knows only as (other), or what is older than the sizes are kept")
+}
+
+// unpriced says why there are no dollars.
+func unpriced(f *billing.Fleet, p billing.Plan) string {
+	for _, region := range []string{p.Region, f.Region} {
+		if region == "" {
+			continue
+		}
+		for _, list := range []*billing.PriceList{p.Prices, f.Prices} {
+			if list == nil {
+				continue
+			}
+			if why, missing := list.Unpriced(region); missing {
+				return "no prices: " + why
+			}
+		}
+	}
+	return "no prices: its endpoint is not AWS's, and names no region; set billing.region if it is billed as one"
+}
+
+// shortPast is how much of a past says little of a year.
+const shortPast = 24 * time.Hour
 
 func cents(a billing.Amount) string { return a.Rat().FloatString(2) }
 
@@ -146,7 +193,8 @@ func newWhatIfCommand() *cobra.Command {
 		Long: `Replay the recorded sizes of what was sent through other routes: those of another
 configuration file (Basic Ingest, retain, origin, region, unit and prices), or of
 the flags. Batches hold messages of one topic; the ledger knows topics by their
-first levels and takes those below one prefix for one topic.`,
+first levels and takes those below one prefix for one topic. What the ledger has and
+the sizes do not stands in both columns as it was billed, and is said.`,
 		Example: `  ebbgate bill what-if --routes new.yaml
   ebbgate bill what-if --batch telemetry=5120B --batch-age 30s --basic-ingest telemetry
   ebbgate bill what-if --region us-east-1 --unit 5000B --protocol mqtt3`,
@@ -161,7 +209,7 @@ first levels and takes those below one prefix for one topic.`,
 	f.StringVar(&o.routes, "routes", "", "configuration file whose routes and billing are tried")
 	f.StringVar(&o.region, "region", "", "region of the price list")
 	f.StringVar(&o.unit, "unit", "", "size of a metered message, such as 5000B")
-	f.StringVar(&o.protocol, "protocol", "mqtt5", "mqtt5, or mqtt3, which carries no properties")
+	f.StringVar(&o.protocol, "protocol", "", "mqtt5, mqtt3, which carries no properties, or https, whose answers are metered (default as it was)")
 	f.StringArrayVar(&o.batches, "batch", nil, "ROUTE=SIZE: batch the route's messages up to SIZE, topic included; * is every route")
 	f.StringVar(&o.format, "batch-format", "json", "json, ndjson, length_prefixed or raw")
 	f.DurationVar(&o.age, "batch-age", time.Minute, "how long a message waits for others")
@@ -176,29 +224,42 @@ func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
 		return err
 	}
 	was := f.Plan(nil)
-	before, priced := f.Cost(was)
-	after, pricedThen := f.Cost(plan)
+	before, priced := f.Range(was)
+	after, pricedThen := f.Range(plan)
 	t.paragraph("", fmt.Sprintf("%s: a month of 30 days at the pace of the last %s", f.Upstream, humanAge(f.Span)))
-	t.printf("  %-22s %20s %20s\n", "", "as it is", "what if")
-	a, b := f.Usage(was), f.Usage(plan)
+	t.covered(f)
+	t.printf("  %-24s %18s %20s\n", "", "as it is", "what if")
+	a, b, rest, restThen := f.Usage(was), f.Usage(plan), f.Unsized(was), f.Unsized(plan)
 	for _, r := range []struct {
 		name string
 		a, b int64
-	}{{"metered messages", a.Messages, b.Messages}, {"rules triggered", a.Rules, b.Rules}, {"actions", a.Actions, b.Actions}, {"minutes", a.Minutes, b.Minutes}} {
-		t.printf("  %-22s %20s %20s\n", r.name, thousands(r.a), thousands(r.b))
+		some bool // it is shown only where there is some
+	}{
+		{"metered messages", a.Messages, b.Messages, false}, {"  of them without sizes", rest.Messages, restThen.Messages, true},
+		{"rules triggered", a.Rules, b.Rules, false}, {"actions", a.Actions, b.Actions, false},
+		{"minutes", a.Minutes, b.Minutes, false}, {"shadow operations", a.Shadow, b.Shadow, true},
+	} {
+		if !r.some || r.a != 0 || r.b != 0 {
+			t.printf("  %-24s %18s %20s\n", r.name, thousands(r.a), thousands(r.b))
+		}
 	}
 	switch {
 	case !priced || !pricedThen:
-		t.paragraph("  ", "no prices for "+cmp.Or(plan.Region, f.Region, "its region"))
+		t.paragraph("  ", unpriced(f, plan))
 	default:
-		t.printf("  %-22s %20s %20s\n", "USD a month", before, after)
-		t.printf("  %-22s %20s %20s\n", "USD a year", cents(before.Times(12, 1)), cents(after.Times(12, 1)))
+		t.printf("  %-24s %18s %20s\n", "USD a month", before, after)
+		t.printf("  %-24s %18s %20s\n", "USD a year", cents(before.Times(12, 1)), cents(after.Times(12, 1)))
 		if before.Rat().Sign() > 0 {
 			change := new(big.Rat).Quo(after.Minus(before).Rat(), before.Rat())
-			t.printf("  %-22s %41s\n", "", change.Mul(change, big.NewRat(100, 1)).FloatString(1)+" %")
+			t.printf("  %-24s %39s\n", "", change.Mul(change, big.NewRat(100, 1)).FloatString(1)+" %")
 		}
-		if after.Ranged() {
-			t.paragraph("  ", "what if: between $"+strings.Replace(after.Range(), " to ", " and $", 1)+" a month: not all prices are sourced")
+		for _, r := range []struct {
+			name string
+			a    billing.Amount
+		}{{"as it is", before}, {"what if", after}} {
+			if r.a.Ranged() {
+				t.paragraph("  ", r.name+": between $"+strings.Replace(r.a.Range(), " to ", " and $", 1)+" a month: not all prices are sourced, or 5 KB is the other number")
+			}
 		}
 	}
 	for _, n := range notes {

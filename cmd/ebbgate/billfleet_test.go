@@ -35,7 +35,6 @@ func TestWhatIf(t *testing.T) {
 		{[]string{"--routes", other}, []string{"rules triggered", "720", "-"}},
 		{[]string{"--basic-ingest", "telemetry"}, []string{"rules triggered", "actions", "not all prices are sourced"}},
 		{[]string{"--batch", "*=5120B", "--batch-format", "ndjson"}, []string{"0.0 %"}},
-		{[]string{"--region", "moon-1"}, []string{"no prices for moon-1"}},
 		{[]string{"--unit", "5000B", "--protocol", "mqtt3", "--upstream", "aws"}, []string{"0.0 %"}},
 	} {
 		out := runBill(t, append([]string{"what-if", "--config", config}, c.args...)...)
@@ -49,10 +48,26 @@ func TestWhatIf(t *testing.T) {
 		{"--unit", "5000"}, {"--protocol", "mqtt4"}, {"--batch", "telemetry"}, {"--batch", "telemetry=1B"}, {"--batch", "gone=5120B"},
 		{"--batch", "telemetry=5120B", "--batch-format", "xml"}, {"--batch", "telemetry=5120B", "--batch-age", "-1s"},
 		{"--basic-ingest", "gone"}, {"--upstream", "gone"}, {"--at", "never"}, {"--routes", other + "-gone"},
+		{"--period", "hour"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := execute(append([]string{"bill", "what-if", "--config", config}, args...), &stdout, &stderr); code == exitOK {
 			t.Errorf("%v: taken", args)
+		}
+	}
+}
+
+// A region without prices is no answer: it is an error that says what is known.
+func TestWhatIfOfARegionWithoutPrices(t *testing.T) {
+	config, _ := billed(t)
+	for region, want := range map[string]string{
+		"mars-1":    "mars-1 is no region of AWS, by its name, nor of the price list of 2026-11-20, which has ap-northeast-1, ",
+		"sa-east-1": "sa-east-1 may well be a region of AWS, and the price list of 2026-11-20 does not have it",
+	} {
+		var stdout, stderr bytes.Buffer
+		code := execute([]string{"bill", "what-if", "--config", config, "--region", region}, &stdout, &stderr)
+		if code != exitInvalid || !strings.Contains(stderr.String(), want) || !strings.Contains(stderr.String(), "us-west-2") {
+			t.Errorf("%s: exit %d: %s", region, code, stderr.String())
 		}
 	}
 }

@@ -23,7 +23,7 @@ type, and name the cause of each difference. Give the report of one month.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := os.Open(args[0])
 			if err != nil {
-				return &exitError{exitInvalid, fmt.Errorf("open the report: %w", err)}
+				return &exitError{exitInvalid, fmt.Errorf("open the report: %w; give the file that AWS Data Exports wrote into your bucket, such as data/BILLING_PERIOD=2026-11/report.csv.gz", err)}
 			}
 			defer in.Close()
 			report, err := cur.Read(in)

@@ -50,19 +50,14 @@ func (t *billTable) print(title string, b *billing.Bill) {
 func (t *billTable) total(b *billing.Bill, total billing.Total) {
 	t.printf("\n")
 	t.paragraph("", priced(total))
-	lines := slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != total.Upstream })
+	lines := linesOf(b, total.Upstream)
 	groups := []string{byDevice, byTopic}
 	if t.by != "" {
 		groups = []string{t.by}
 	}
 	for _, group := range groups {
 		t.row(group, "metered", "USD, here", "USD, est.", "not visible here")
-		rows := billing.Group(lines, billRows, t.name(group))
-		if group == byHour || group == byDay {
-			rows = billing.Group(lines, 1000, t.name(group))
-			slices.SortFunc(rows, func(a, b billing.Sum) int { return strings.Compare(a.Name, b.Name) })
-		}
-		for _, r := range rows {
+		for _, r := range tableRows(lines, billRows, group, t.name(group)) {
 			t.row(r.Name, thousands(r.Units), r.USD, r.Estimated, r.Hidden)
 		}
 		t.row("total", thousands(total.Units), total.USD, total.Estimated, "see below")
@@ -70,6 +65,17 @@ func (t *billTable) total(b *billing.Bill, total billing.Total) {
 	t.known(total)
 	t.fill(lines, total)
 	t.causes(lines, total)
+}
+
+// tableRows sums lines by their names, the dearest first, and hours and days in
+// their order, all of them.
+func tableRows(lines []billing.Line, limit int, by string, name func(billing.Line) string) []billing.Sum {
+	if by != byHour && by != byDay {
+		return billing.Group(lines, limit, name)
+	}
+	rows := billing.Group(lines, len(lines), name)
+	slices.SortFunc(rows, func(a, b billing.Sum) int { return strings.Compare(a.Name, b.Name) })
+	return rows
 }
 
 // row prints one row of a table, cut to the columns.
@@ -151,7 +157,7 @@ func (t *billTable) causes(lines []billing.Line, total billing.Total) {
 			}
 		}
 	}
-	if connects.Units+subscribes.Units+total.Uncertain+total.Retained+total.Acks+total.Throttled == 0 {
+	if connects.Units+subscribes.Units+total.Uncertain+total.Retained+total.Acks+total.Answers+total.Throttled == 0 {
 		return
 	}
 	t.printf("  what outages, retries and copies cost\n")
@@ -165,6 +171,7 @@ func (t *billTable) causes(lines []billing.Line, total billing.Total) {
 	row("sent again, fate unknown", total.Uncertain, "if they were billed")
 	row("retained copies", total.Retained, "")
 	row("our answers to deliveries", total.Acks, "PUBACK, QoS 1")
+	row("the cloud's answers", total.Answers, "HTTPS, errors too")
 	if total.Throttled > 0 {
 		t.printf("    %s refused for now or for good, not billed\n", thousands(total.Throttled))
 	}
@@ -185,7 +192,11 @@ func priced(t billing.Total) string {
 		s += " (account " + t.Account + ")"
 	}
 	if t.USD == "" {
-		return s + fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
+		s += fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
+		if t.Region != "" {
+			s += " for " + t.Region + ": give a list that has it (billing.price_list)"
+		}
+		return s
 	}
 	s += fmt.Sprintf(": prices of %s as of %s (%s), metered in units of %d bytes", t.Region, t.PricesAsOf, t.PriceStatus, t.Unit)
 	if t.Uncertain > 0 {

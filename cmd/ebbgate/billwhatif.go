@@ -26,6 +26,13 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 	}
 	if o.region != "" {
 		p.Region = o.region
+		prices := f.Prices
+		if p.Prices != nil {
+			prices = p.Prices
+		}
+		if why, unpriced := prices.Unpriced(o.region); unpriced {
+			return fail("--region %s: %s", o.region, why)
+		}
 	}
 	if o.unit != "" {
 		var unit bridge.Size
@@ -34,11 +41,11 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 		}
 		p.Unit = int64(unit)
 	}
-	if o.protocol != "mqtt5" && o.protocol != "mqtt3" {
-		return fail("--protocol %s: write mqtt5 or mqtt3", o.protocol)
+	if protocols := []string{billing.ProtocolMQTT5, billing.ProtocolMQTT3, billing.ProtocolHTTPS}; o.protocol != "" && !slices.Contains(protocols, o.protocol) {
+		return fail("--protocol %s: write one of %s", o.protocol, strings.Join(protocols, ", "))
 	}
 	for i := range p.Treatments {
-		p.Treatments[i].MQTT3 = o.protocol == "mqtt3"
+		p.Treatments[i].Protocol = cmp.Or(o.protocol, p.Treatments[i].Protocol)
 	}
 	for _, b := range o.batches {
 		route, size, found := strings.Cut(b, "=")
@@ -49,7 +56,7 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 		if o.age < 0 {
 			return fail("--batch-age %v: write 0 or more", o.age)
 		}
-		if _, _, ok := billing.BatchFormat(o.format, 1); !ok {
+		if _, ok := billing.BatchFormat(o.format, 1); !ok {
 			return fail("--batch-format %s: write json, ndjson, length_prefixed or raw", o.format)
 		}
 		at := sentBy(f, route)
@@ -57,8 +64,9 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 			return fail("--batch %s: route %s has sent nothing in that time", b, route)
 		}
 		for _, i := range at {
-			fixed, record, _ := billing.BatchFormat(o.format, f.Traffic[i].MeanPayload())
-			p.Treatments[i].Batch = billing.Batch{Limit: int(limit), Age: o.age, Fixed: fixed, Record: record}
+			batch, _ := billing.BatchFormat(o.format, f.Traffic[i].MeanPayload())
+			batch.Limit, batch.Age = int(limit), o.age
+			p.Treatments[i].Batch = batch
 		}
 	}
 	for _, route := range o.basic {
@@ -67,10 +75,21 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 			return fail("--basic-ingest %s: that route has sent nothing in that time", route)
 		}
 		for _, i := range at {
-			p.Treatments[i].BasicIngest = true
+			p.Treatments[i].BasicIngest, p.Treatments[i].Prefix = true, billing.BasicIngestPrefix(route)
 		}
 	}
 	return p, notes, nil
+}
+
+// protocolOf is what an upstream speaks.
+func protocolOf(o billing.Options) string {
+	switch {
+	case o.HTTP:
+		return billing.ProtocolHTTPS
+	case o.MQTT3:
+		return billing.ProtocolMQTT3
+	}
+	return billing.ProtocolMQTT5
 }
 
 // sentBy are the parts of a fleet that a route has sent.
@@ -90,7 +109,18 @@ func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []str
 		return nil, err
 	}
 	if then, ok := billingOf(cfg)[f.Upstream]; ok {
-		p.Region, p.Unit = then.Region, int64(then.Unit)
+		p.Region = then.Region
+		if then.Unit != f.Options.Unit {
+			p.Unit = int64(then.Unit)
+		}
+		if p.Prices, err = then.Prices(); err != nil {
+			return nil, err
+		}
+		if then.MQTT3 != f.Options.MQTT3 || then.HTTP != f.Options.HTTP {
+			for i := range p.Treatments {
+				p.Treatments[i].Protocol = protocolOf(then)
+			}
+		}
 	} else {
 		notes = append(notes, fmt.Sprintf("%s has no upstream %s: region and unit stay", o.routes, f.Upstream))
 	}
@@ -101,15 +131,17 @@ func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []str
 			continue
 		}
 		r, how := cfg.Routes.Up[at], &p.Treatments[i]
-		how.BasicIngest = billing.IsBasicIngest(r.Topic)
+		rule := cmp.Or(r.BasicIngest, billing.BasicIngestRule(r.Topic))
+		how.BasicIngest, how.Prefix = rule != "", billing.BasicIngestPrefix(rule)
 		how.ClearRetain = r.Retain == "clear"
 		how.NoOrigin = r.Origin == "none" || r.Origin == "bare"
 		if b := r.Steps.Batch; b.Format != "none" {
-			fixed, record, ok := billing.BatchFormat(b.Format, t.MeanPayload())
+			batch, ok := billing.BatchFormat(b.Format, t.MeanPayload())
 			if !ok {
 				notes = append(notes, fmt.Sprintf("route %s: batches of %s are not worked out", r.Name, b.Format))
 			}
-			how.Batch = billing.Batch{Limit: b.Limit(int(cmp.Or(p.Unit, int64(f.Options.Unit)))), Count: b.Count, Age: b.Age, Fixed: fixed, Record: record}
+			batch.Limit, batch.Count, batch.Age = b.Limit(int(cmp.Or(p.Unit, int64(f.Options.Unit)))), b.Count, b.Age
+			how.Batch = batch
 		}
 		if r.Steps.Compress != "none" {
 			notes = append(notes, fmt.Sprintf("route %s: what compression saves depends on the payloads, which are not recorded", r.Name))

@@ -280,5 +280,5 @@ const earsFirst = 2 * time.Second
 type unmetered struct{}
 
 func (unmetered) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcome) {}
-func (unmetered) Uncertain(*bridge.Batch, string, *bridge.Stored)                 {}
+func (unmetered) Uncertain(*bridge.Batch, string, *bridge.Stored, bridge.Outcome) {}
 func (unmetered) Received(*bridge.Batch, string, *bridge.Message, int)            {}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 
@@ -69,5 +70,18 @@ func TestNearestCommand(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := execute([]string{"help", "spool", "ls"}, &stdout, &stderr); code != exitOK || !strings.Contains(stdout.String(), "ebbgate spool ls [QUEUE]") {
 		t.Errorf("help spool ls: exit %d\n%s%s", code, stdout.String(), stderr.String())
+	}
+}
+
+// The README's table has every command.
+func TestREADMEListsTheCommands(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range newRootCommand().Commands() {
+		if name := c.CommandPath(); c.IsAvailableCommand() && c.Name() != "help" && !strings.Contains(string(text), "\n| `"+name) {
+			t.Errorf("the README does not tell of %s", name)
+		}
 	}
 }

@@ -36,12 +36,12 @@ func newConfigCheckCommand() *cobra.Command {
 		Long: `Read the configuration as "ebbgate run" does, with EBBGATE_ variables and --set
 on top of it, and with the files that it names: certificates, keys, users,
 things and policies. Nothing is opened to the network, unless --connect asks to
-log in to each upstream; a gateway that runs with the same client id then loses
-its link for a moment.
+log in to each upstream, and to try the bucket that files go to; a gateway that
+runs with the same client id then loses its link for a moment.
 
 Exit code 0: valid, and a summary is printed. 2: not valid, and every problem is
 printed as "file:line: key: what is wrong; remedy". With --connect, 4: an upstream
-refuses the login.`,
+or the bucket refuses the login.`,
 		Example: `  ebbgate config check /etc/ebbgate/ebbgate.yaml
   ebbgate config check --connect /etc/ebbgate/ebbgate.yaml`,
 		Args: cobra.ExactArgs(1),
@@ -60,7 +60,7 @@ refuses the login.`,
 			return connectUpstreams(cmd.Context(), cmd.OutOrStdout(), cfg)
 		},
 	}
-	cmd.Flags().BoolVar(&connect, "connect", false, "also log in to each upstream, once")
+	cmd.Flags().BoolVar(&connect, "connect", false, "also log in to each upstream, and to the bucket of files, once")
 	cmd.Flags().StringArrayVar(&sets, "set", nil, "override a setting, such as --set spool.durability=os; may be repeated")
 	return cmd
 }

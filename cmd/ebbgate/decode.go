@@ -43,8 +43,8 @@ func newDecodeCommand() *cobra.Command {
 		Use:   "decode [FILE...]",
 		Short: "Undo what the steps of a route have done to messages",
 		Long: `Undo what the steps of a route have done to messages: parts, compression,
-batches and envelopes. It reads files or standard input and writes one JSON object a line for
-each message as a device published it.
+batches and envelopes. It reads files or standard input and writes one JSON object
+a line for each message as a device published it.
 
 With --input lines each line is one message, either "TOPIC HEX", as written by
 mosquitto_sub -F '%t %x', or a JSON object with topic, payload and properties, as

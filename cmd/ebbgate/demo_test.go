@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -17,19 +16,11 @@ import (
 )
 
 // build makes the binary: the demo's gateway is a process of its own.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "ebbgate")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return path
-}
-
 // TestDemoLosesNothing is the demo script of the product's promise: an outage,
 // a power cut in it and one in the middle of the replay.
 func TestDemoLosesNothing(t *testing.T) {
-	cmd := exec.Command(build(t), "demo", "--once", "--devices", "20", "--messages", "20000", "--outage", "10s", "--kill", "2", "--no-limits", "--json")
+	t.Parallel()
+	cmd := exec.Command(program(t), "demo", "--once", "--devices", "20", "--messages", "20000", "--outage", "10s", "--kill", "2", "--no-limits", "--json")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -70,7 +61,7 @@ func TestDemoLosesNothing(t *testing.T) {
 }
 
 func TestDemoWithoutATerminalPrintsLines(t *testing.T) {
-	cmd := exec.Command(build(t), "demo", "--devices", "5", "--interval", "50ms")
+	cmd := exec.Command(program(t), "demo", "--devices", "5", "--interval", "50ms")
 	var out lockedBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -102,7 +93,7 @@ func TestVersusMosquitto(t *testing.T) {
 		t.Skip("needs EBBGATE_SOAK=1: it takes half a minute")
 	}
 	peers.Need(t, "mosquitto")
-	cmd := exec.Command(build(t), "demo", "--versus", "mosquitto", "--messages", "8000", "--outage", "4s", "--kill", "1", "--json")
+	cmd := exec.Command(program(t), "demo", "--versus", "mosquitto", "--messages", "8000", "--outage", "4s", "--kill", "1", "--json")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -56,7 +56,7 @@ func describeDrop(e *bridge.DropEntry) *dropLine {
 }
 
 // when is the time of the drop, marked when the clock was not synchronised.
-func (l *dropLine) when() string { return clocked(l.Dropped.Format(time.RFC3339), l.Clock) }
+func (l *dropLine) when() string { return clocked(l.Dropped.UTC().Format(time.RFC3339), l.Clock) }
 
 func clocked(text, clock string) string {
 	if clock == (bridge.Instant{Synced: true}).Quality() {

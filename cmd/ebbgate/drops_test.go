@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -117,7 +118,7 @@ func TestWhyAndDropsOfARunningGateway(t *testing.T) {
 	}
 	drains := 0
 	for _, l := range ask(spoolRequest{Op: "stat"}) {
-		if l.Queue != nil && strings.HasSuffix(l.Queue.Drain, " at the limit of 95/s, once the link is back") {
+		if l.Queue != nil && strings.HasSuffix(l.Queue.Drain, " at the limit of 95/s, once it is back") {
 			drains++
 		}
 	}
@@ -165,13 +166,89 @@ func TestDrainEstimate(t *testing.T) {
 		{flow{depth: 600, in: 1, out: 11, up: true}, 60, "1m0s"},
 		{flow{depth: 600, in: 11, out: 10, limit: 95, up: true}, -1, "never at this rate: 11.0/s come, 10.0/s go"},
 		{flow{depth: 9400, in: 1, limit: 95, up: true, fresh: true}, 100, "1m40s at the limit of 95/s"},
-		{flow{depth: 9400, in: 1, limit: 95}, -1, "1m40s at the limit of 95/s, once the link is back"},
-		{flow{depth: 1, in: 200, limit: 95}, -1, "never at this rate: 200.0/s come, 95.0/s go"},
-		{flow{depth: 1}, -1, "unknown until it flows"},
+		{flow{depth: 9400, in: 1, limit: 95}, -1, "the link is down: 1m40s at the limit of 95/s, once it is back"},
+		{flow{depth: 1, in: 200, limit: 95}, -1, "the link is down: never at this rate, once it is back: 200.0/s come, 95.0/s go"},
+		{flow{depth: 1}, -1, "the link is down: unknown until it flows"},
+		{flow{}, 0, "the link is down: nothing waits for it"},
+		// A steady flow in batches, of which one is always open, is no backlog.
+		{flow{open: 20, due: 30 * time.Second, in: 2, out: 2, up: true}, 30, "0s; 20 wait in open batches and windows, 30s at most"},
+		{flow{depth: 600, open: 20, due: 30 * time.Second, in: 1, out: 11, up: true}, 60, "1m0s; 20 wait in open batches and windows, 30s at most"},
+		{flow{open: 20, due: 30 * time.Second}, -1, "the link is down: nothing waits for it; 20 wait in open batches and windows, 30s at most"},
 		{flow{depth: 1 << 50, out: 1, up: true}, 1 << 50, "more than a year"},
 	} {
 		if left, text := c.estimate(); left != c.left || text != c.text {
 			t.Errorf("%+v: %v, %q; want %v, %q", c.flow, left, text, c.left, c.text)
+		}
+	}
+}
+
+// What is older than the steps of its route let it be is backlog.
+func TestOpenBatchesAreNoBacklog(t *testing.T) {
+	var f flow
+	f.raw(bridge.Depth{Records: 20, Oldest: 35 * time.Second}, 30*time.Second)
+	f.raw(bridge.Depth{Records: 3, Oldest: time.Minute}, 30*time.Second)
+	f.raw(bridge.Depth{}, time.Hour)
+	if f.open != 20 || f.depth != 3 || f.due != 30*time.Second {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestOutlookOfAnOpenBatch(t *testing.T) {
+	_, cfg := spooled(t)
+	cfg.Admin.Address, cfg.Broker.Listeners[0].Address = "", "127.0.0.1:0"
+	r := cfg.Routes.Up[0]
+	r.Steps.Batch.Format, r.Steps.Batch.Age, r.Steps.Window.Every = "json", time.Minute, time.Hour
+	r.Steps.Window.Fields = []string{"temp"}
+	cfg.Routes.Up[0] = r
+	g, err := openGateway(cfg, newLogger(cfg.Log, t.Output()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := g.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	raw := bridge.RawQueue(bridge.QueueName("up", r.Upstream, r.Name))
+	if got := g.patience(raw); got != time.Hour+windowGrace+time.Minute {
+		t.Errorf("patience %v", got)
+	}
+	o := g.outlook(raw)
+	if !strings.HasPrefix(o.drain, "the link is down: ") || !strings.Contains(o.next, "in an open batch or window") || !strings.Contains(o.next, "which is down since") {
+		t.Errorf("%+v", o)
+	}
+}
+
+// A message that came through a gateway behind this one says when that one accepted
+// it, and how long it has been here: the one is not the other ago.
+func TestWhyOfAnAdoptedMessage(t *testing.T) {
+	config, cfg := spooled(t)
+	s := openSpool(t, cfg)
+	clock := bridge.NewClock(s.Age, nil)
+	if err := clock.Note(s); err != nil {
+		t.Fatal(err)
+	}
+	own := bridge.Origin{Device: "pump", ID: clock.NewID(), Instant: clock.Now()}
+	adopted := bridge.Origin{Device: "fan", ID: bridge.MessageID{9}, Instant: clock.Now()}
+	adopted.Wall, adopted.Synced = time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("there", 3600)), true
+	for _, o := range []bridge.Origin{own, adopted} {
+		var b bridge.Batch
+		b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a"}, Origin: o, Receivers: []bridge.Receiver{{Queue: "up/cloud/all", Topic: "dt/a"}}})
+		done := make(chan error, 1)
+		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{
+		adopted.ID.String(): "accepted 2026-01-02T02:04:05Z by the gateway that had it first, and here ",
+		own.ID.String():     "accepted " + own.Wall.UTC().Format(time.RFC3339) + "? (",
+	} {
+		if code, out := spoolRun(t, config, "spool", "why", id); code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("exit %d, %q, want %q", code, out, want)
 		}
 	}
 }

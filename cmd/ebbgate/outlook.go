@@ -30,7 +30,12 @@ func (g *gateway) outlook(queue string) outlook {
 			u := g.stats.upstream(c, time.Now())
 			return outlook{drain: u.Outlook, next: g.waitsFor(queue, u)}
 		case slices.Contains(c.rawQueues, queue):
-			return outlook{drain: g.stats.upstream(c, time.Now()).Outlook, next: "it waits for the steps of its route: in an open batch or window, or for its turn"}
+			u := g.stats.upstream(c, time.Now())
+			next := "it waits for the steps of its route: in an open batch or window, or for its turn"
+			if u.Link != telemetry.LinkUp {
+				next += "; then " + g.waitsFor(queue, u)
+			}
+			return outlook{drain: u.Outlook, next: next}
 		case slices.ContainsFunc(c.downQueues, named):
 			return outlook{drain: "-", next: "it waits for a subscriber on the site, or is on its way"}
 		}
@@ -63,42 +68,107 @@ func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
 
 // flow is what an estimate of a drain goes by, messages and messages a second.
 type flow struct {
-	depth   int64
+	depth   int64         // the backlog: what could be sent
+	open    int64         // what waits besides in open batches and windows, as its routes say
+	due     time.Duration // in which all of open is due
 	in, out float64
 	limit   float64 // what the limits allow, 0 for no limit
 	up      bool
 	fresh   bool // up so short that out says nothing yet
 }
 
+// raw takes in what waits for the steps of a route, which let a message wait for
+// so long: what is older is backlog.
+func (f *flow) raw(d bridge.Depth, patience time.Duration) {
+	if d.Oldest > patience+lagging {
+		f.depth += d.Records
+		return
+	}
+	if f.open += d.Records; d.Records > 0 {
+		f.due = max(f.due, patience)
+	}
+}
+
+// lagging is how late the steps of a route are when they are behind.
+const lagging = 10 * time.Second
+
 // estimate says in how many seconds nothing is left, -1 for never at these
 // rates, and the same in words. Without a link it goes by the limits, from when
 // the link is back.
 func (f flow) estimate() (left float64, text string) {
-	out, by := f.out, ""
+	left, text = f.backlog()
+	if !f.up {
+		text = "the link is down: " + text
+	}
+	if f.open > 0 {
+		text += fmt.Sprintf("; %s wait in open batches and windows, %s at most", thousands(f.open), humanAge(f.due))
+		if left >= 0 {
+			left = max(left, f.due.Seconds())
+		}
+		if !f.up {
+			left = -1
+		}
+	}
+	return left, text
+}
+
+// backlog is estimate for what could be sent.
+func (f flow) backlog() (left float64, text string) {
+	out, by, back := f.out, "", ""
+	if !f.up {
+		back = ", once it is back"
+	}
 	switch {
+	case f.depth == 0 && !f.up:
+		return 0, "nothing waits for it"
 	case f.depth == 0:
 		return 0, "0s"
 	case !f.up || f.fresh:
 		if f.limit == 0 {
 			return -1, "unknown until it flows"
 		}
-		if out, by = f.limit, fmt.Sprintf(" at the limit of %.4g/s", f.limit); !f.up {
-			by += ", once the link is back"
-		}
+		out, by = f.limit, fmt.Sprintf(" at the limit of %.4g/s", f.limit)
 	}
 	if out <= f.in {
-		return -1, fmt.Sprintf("never at this rate: %.1f/s come, %.1f/s go", f.in, out)
+		return -1, fmt.Sprintf("never at this rate%s: %.1f/s come, %.1f/s go", back, f.in, out)
 	}
 	left = float64(f.depth) / (out - f.in)
-	text = "more than a year" + by
+	text = "more than a year" + by + back
 	if left < math.MaxInt32/70 {
-		text = humanAge(seconds(left)) + by
+		text = humanAge(seconds(left)) + by + back
 	}
 	if !f.up {
 		return -1, text // it does not drain now
 	}
 	return left, text
 }
+
+// patience is how long the steps of a raw queue's route let a message wait: a window
+// and then a batch, which a budget may have made longer.
+func (g *gateway) patience(queue string) time.Duration {
+	g.mu.Lock()
+	routes := g.cfg.Routes.Up
+	g.mu.Unlock()
+	products, _ := bridge.IsRaw(queue)
+	shared, _, _ := bridge.OwnedBy(products)
+	for _, r := range routes {
+		if bridge.QueueName("up", r.Upstream, r.Name) != shared {
+			continue
+		}
+		wait := time.Duration(0)
+		if w := r.Steps.Window.Every; w > 0 {
+			wait += w + windowGrace
+		}
+		if r.Steps.Batch.Format != "none" {
+			wait += max(r.Steps.Batch.Age, g.budgets.patience(r.Upstream))
+		}
+		return wait
+	}
+	return 0
+}
+
+// windowGrace is how long a window stays open for what is being written.
+const windowGrace = 2 * time.Second
 
 // settling is how long rates say nothing yet about a link that has come up.
 const settling = 5 * time.Second

@@ -46,9 +46,11 @@ it: in the query of a WebSocket, in the header of a request. Policies are those 
 
 When it is ready it prints its address, one line: mqtt://127.0.0.1:1884, with TLS
 mqtts://…; then those of --websocket, --https, --sigv4 and --control, a line each; with
---json all of them and the files in one line of JSON. With --control its link can be broken over HTTP: GET
-/report and /latest; POST /cut, /blackhole, /refuse,
-/slow?latency=300ms&rate=20000 and /restore.`,
+--json all of them and the files in one line of JSON.
+
+With --control its link can be broken over HTTP, by POST /cut, /blackhole, /refuse,
+/slow?latency=300ms&rate=20000 and /restore; GET /report and /latest tell what has
+arrived.`,
 		Example: `  ebbgate sandbox --listen 127.0.0.1:1884 --anonymous
   ebbgate sandbox --listen 0.0.0.0:8883 --tls certs --policies policies --things things.yaml
   ebbgate sandbox --anonymous --control 127.0.0.1:18831

@@ -190,11 +190,11 @@ func (l *restLine) Ripe(now time.Duration, out func(*bridge.Product)) (time.Dura
 func (m *shapeModel) crash() {
 	to := filepath.Join(m.t.TempDir(), "spool")
 	for range 100 {
-		before := folder(m.dir)
+		before := contents(m.dir)
 		if err := os.RemoveAll(to); err != nil {
 			m.t.Fatal(err)
 		}
-		if err := os.CopyFS(to, os.DirFS(m.dir)); err == nil && folder(m.dir) == before {
+		if err := os.CopyFS(to, os.DirFS(m.dir)); err == nil && contents(m.dir) == before {
 			break
 		}
 	}
@@ -203,8 +203,8 @@ func (m *shapeModel) crash() {
 	m.open()
 }
 
-// folder is the names and sizes of a folder.
-func folder(dir string) string {
+// contents is the names and sizes of a folder.
+func contents(dir string) string {
 	var b strings.Builder
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/spool"
 )
 
@@ -146,18 +146,13 @@ func stage(t *testing.T, s *spool.Spool, queue string, from, to int) {
 	}
 	sh := bridge.NewShaper(bridge.ShaperConfig{Queue: queue, Line: func() bridge.Line { return &three{} }},
 		s, m.drops(s), new(bridge.Health), slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- sh.Run(ctx) }()
+	stop := peers.Run(t, sh.Run)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for s.Depth(bridge.RawQueue(queue)).Records > 0 {
 		<-tick.C
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
+	stop()
 }
 
 // three is a line that makes one message of three, and holds back what comes then.

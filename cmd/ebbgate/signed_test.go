@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/internal/sandbox"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -32,15 +33,7 @@ func signedCloud(t *testing.T) (*sandbox.Cloud, sandboxFiles) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- cloud.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	peers.Run(t, cloud.Run)
 	return cloud, files
 }
 

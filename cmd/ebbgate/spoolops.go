@@ -73,7 +73,8 @@ type recordLine struct {
 	Retain     bool         `json:"retain,omitempty"`
 	Accepted   time.Time    `json:"accepted"`
 	Clock      string       `json:"clock"`
-	Age        float64      `json:"age_seconds"`
+	Elsewhere  bool         `json:"accepted_elsewhere,omitempty"` // accepted and clock are of another gateway, or of a start that is forgotten
+	Age        float64      `json:"age_seconds"`                  // since it was accepted here
 	Size       int          `json:"size"`
 	Why        string       `json:"why,omitempty"` // dead letters
 	Payload    *string      `json:"payload,omitempty"`
@@ -285,10 +286,13 @@ func describe(s *spool.Spool, x *bridge.Stored, full bool) *recordLine {
 	l := &recordLine{
 		Queue: x.Receiver.Queue, Place: x.Place, Seq: x.Seq, ID: x.ID.String(), Device: x.Device, Thing: x.Thing,
 		Topic: x.Topic, QoS: x.Receiver.QoS, Retain: x.Receiver.Retain,
-		Accepted: x.Wall, Clock: x.Quality(), Age: (s.Age() - x.Age).Seconds(), Size: len(x.Payload),
+		Accepted: x.Wall.UTC(), Clock: x.Quality(), Age: (s.Age() - x.Age).Seconds(), Size: len(x.Payload),
 	}
 	if x.Receiver.Topic != x.Topic {
 		l.To = x.Receiver.Topic
+	}
+	if b, err := bridge.BirthOf(s, x.ID); err == nil {
+		l.Elsewhere = !b.Known
 	}
 	if isDead(l.Queue) {
 		why, err := s.Get("dead", l.ID)

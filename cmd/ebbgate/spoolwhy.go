@@ -82,23 +82,34 @@ func (l *whyLine) tell(w io.Writer) error {
 	}
 	switch r := l.Record; l.State {
 	case whyPart:
-		_, err = fmt.Fprintf(w, "made a part of message %s in %s by the steps of the route, at %s\n", l.Part.Product, l.Part.Queue, clocked(l.Part.When.Format(time.RFC3339), l.Part.Clock))
+		_, err = fmt.Fprintf(w, "made a part of message %s in %s by the steps of the route, at %s\n", l.Part.Product, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
 	case whyKept:
-		_, err = fmt.Fprintf(w, "kept back by the step %s of %s, as the route says, at %s\n", l.Part.Step, l.Part.Queue, clocked(l.Part.When.Format(time.RFC3339), l.Part.Clock))
+		_, err = fmt.Fprintf(w, "kept back by the step %s of %s, as the route says, at %s\n", l.Part.Step, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
 	case whyHeld:
-		_, err = fmt.Fprintf(w, "held in %s, place %d, %d before it; from %s, topic %s, accepted %s (%s ago)\n%s\n",
-			r.Queue, r.Place, l.Ahead, r.Device, r.Topic, r.Accepted.Format(time.RFC3339), humanAge(seconds(r.Age)), l.Next)
+		_, err = fmt.Fprintf(w, "held in %s, place %d, %d before it; from %s, topic %s, %s\n%s\n",
+			r.Queue, r.Place, l.Ahead, r.Device, r.Topic, r.accepted(), l.Next)
 	case whyDead:
-		_, err = fmt.Fprintf(w, "a dead letter in %s, place %d: %s; from %s, topic %s, accepted %s (%s ago)\n%s\n",
-			r.Queue, r.Place, r.Why, r.Device, r.Topic, r.Accepted.Format(time.RFC3339), humanAge(seconds(r.Age)), l.Next)
+		_, err = fmt.Fprintf(w, "a dead letter in %s, place %d: %s; from %s, topic %s, %s\n%s\n",
+			r.Queue, r.Place, r.Why, r.Device, r.Topic, r.accepted(), l.Next)
 	case whyDropped:
 		d := l.Drop
 		_, err = fmt.Fprintf(w, "given up by %s at %s: %s; from %s, topic %s, accepted %s\n", d.Queue, d.when(),
-			strings.TrimSuffix(d.Reason+", "+d.Detail, ", "), d.Device, d.Topic, d.Accepted.Format(time.RFC3339))
+			strings.TrimSuffix(d.Reason+", "+d.Detail, ", "), d.Device, d.Topic, d.Accepted.UTC().Format(time.RFC3339))
 	default:
 		_, err = fmt.Fprintln(w, l.Text)
 	}
 	return err
+}
+
+// accepted says when a record was accepted. Of one that came through a gateway
+// behind this one the time is that gateway's, and its age is since it came here: the
+// one is not the other ago.
+func (r *recordLine) accepted() string {
+	at, age := clocked(r.Accepted.UTC().Format(time.RFC3339), r.Clock), humanAge(seconds(r.Age))
+	if r.Elsewhere {
+		return fmt.Sprintf("accepted %s by the gateway that had it first, and here %s ago", at, age)
+	}
+	return fmt.Sprintf("accepted %s (%s ago)", at, age)
 }
 
 // whyHops bounds how often a part of a part is followed: a window's parts are put
@@ -253,7 +264,7 @@ func (s *desk) next(queue string) string {
 func tellBirth(b bridge.Birth) string {
 	const gone = "not held and not in the drop log: delivered to every receiver, or dropped, or made a part of another message, longer ago than the logs reach"
 	if !b.Known {
-		return gone + "; or never accepted here: no start of this gateway that it remembers gave out such an id"
+		return gone + "; or never accepted here: no start of this gateway that it remembers gave out such an id; those of what came through a gateway behind this one are that gateway's"
 	}
 	clock := ""
 	if !b.Synced {

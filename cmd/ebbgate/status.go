@@ -165,8 +165,10 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	given := int64(0)
 	// First what waits for steps: what becomes a product meanwhile is seen twice, and
 	// not left out.
+	var f flow
 	for _, q := range c.rawQueues {
 		d := b.g.spool.Depth(q)
+		f.raw(d, b.g.patience(q))
 		u.Depth += d.Records
 		u.Bytes += d.Bytes
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
@@ -174,6 +176,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	for _, q := range c.allUpQueues() {
 		given += b.g.spool.Ledger(q.Name).Accepted
 		d := b.g.spool.Depth(q.Name)
+		f.depth += d.Records
 		u.Depth += d.Records
 		u.Bytes += d.Bytes
 		u.OldestAge = max(u.OldestAge, d.Oldest.Seconds())
@@ -186,7 +189,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	if link.Up && u.Allowed > 0 {
 		limit = u.Allowed
 	}
-	f := flow{depth: u.Depth, in: u.InRate, out: u.OutRate, limit: limit, up: link.Up, fresh: now.Sub(link.Since) < settling}
+	f.in, f.out, f.limit, f.up, f.fresh = u.InRate, u.OutRate, limit, link.Up, now.Sub(link.Since) < settling
 	u.Drain, u.Outlook = f.estimate()
 	u.Metered, u.Things = c.metered(), b.g.thingStates(c)
 	if text := closedText(u.Metered); text != "" && u.Depth > 0 {

@@ -49,7 +49,7 @@ func TestDemoInATerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(build(t), "demo", "--devices", "5", "--interval", "50ms")
+	cmd := exec.Command(program(t), "demo", "--devices", "5", "--interval", "50ms")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = screen, screen, screen
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

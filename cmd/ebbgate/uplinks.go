@@ -173,7 +173,6 @@ type named interface{ Endpoint() string }
 type meter interface {
 	bridge.Meter
 	bridge.RefusalMeter
-	bridge.LossMeter
 }
 
 // byTaker meters what another upstream took, refused, or has perhaps taken, as
@@ -190,9 +189,9 @@ func (m byTaker) Refused(b *bridge.Batch, up string, s *bridge.Stored, o bridge.
 	m.meter.Refused(b, takerOf(up, o), s, o)
 }
 
-// Lost implements bridge.LossMeter.
-func (m byTaker) Lost(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
-	m.meter.Lost(b, takerOf(up, o), s, o)
+// Uncertain implements bridge.Meter.
+func (m byTaker) Uncertain(b *bridge.Batch, up string, s *bridge.Stored, o bridge.Outcome) {
+	m.meter.Uncertain(b, takerOf(up, o), s, o)
 }
 
 func takerOf(up string, o bridge.Outcome) string {

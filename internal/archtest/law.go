@@ -58,7 +58,7 @@ func Ebbgate() *Law {
 			{Folder: "cmd/...", May: []string{anywhere}},
 			{Folder: "bridge/..."},
 			// The proof that the broker does as AWS does runs it with all that stands behind it.
-			{Folder: "localbroker/conformance", May: []string{"bridge", "localbroker", "localbroker/upload", "localbroker/delivery", "internal/sandbox", "policy", "rules", "spool"}},
+			{Folder: "localbroker/conformance", May: []string{"bridge", "localbroker", "localbroker/upload", "localbroker/delivery", "internal/sandbox", "policy", "rules", "spool", "upstream/folder"}},
 			// A family of topics is a broker's idea.
 			{Folder: "localbroker/delivery", May: []string{"bridge", "localbroker"}},
 			{Folder: "localbroker/...", May: []string{"bridge"}},
@@ -95,8 +95,8 @@ func Ebbgate() *Law {
 			{Module: "github.com/knadh/koanf", Folders: []string{"configs"}},
 			{Module: "github.com/goccy/go-yaml", Folders: []string{"configs"}},
 			{Module: "gopkg.in/yaml", Folders: []string{"policy/...", "localbroker", "configs"}},
-			{Module: "github.com/aws/aws-sdk-go-v2", Folders: []string{"policy/account", "upstream/aws"}},
-			{Module: "github.com/aws/smithy-go", Folders: []string{"policy/account", "upstream/aws"}},
+			{Module: "github.com/aws/aws-sdk-go-v2", Folders: []string{"policy/account", "upstream/aws", "upstream/s3"}},
+			{Module: "github.com/aws/smithy-go", Folders: []string{"policy/account", "upstream/aws", "upstream/s3"}},
 			{Module: "cel.dev/cel-go", Folders: []string{"rules/where"}},
 			{Module: "github.com/fxamacker/cbor", Folders: []string{"rules/payload", "localbroker/delivery", "internal/sandbox"}, Tests: []string{"localbroker/conformance", "internal/scenario"}},
 			{Module: "github.com/klauspost/compress", Folders: []string{"rules/shape"}},

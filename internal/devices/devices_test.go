@@ -60,15 +60,7 @@ func start(t *testing.T, o Options) *Fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	peers.Run(t, f.Run)
 	return f
 }
 
@@ -160,9 +152,7 @@ func TestPaceHoldsAndReleases(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Pace(0, 20)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
+	stop := peers.Run(t, f.Run)
 	await(t, "the first 20 each", func() bool { return f.Stats().Acked == 60 })
 	f.Pace(time.Millisecond, 30)
 	await(t, "10 more each", func() bool { return f.Stats().Acked == 90 })
@@ -175,10 +165,7 @@ func TestPaceHoldsAndReleases(t *testing.T) {
 	if s := f.Stats(); s.Sent != 150 {
 		t.Errorf("stats %+v, want 150 sent", s)
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	stop()
 }
 
 func TestIdentify(t *testing.T) {

@@ -34,28 +34,6 @@ func TestMosquittoListensPlainAndTLS(t *testing.T) {
 	}
 }
 
-// echo answers every byte with itself.
-func echo(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(c, c)
-				c.Close()
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -77,7 +55,7 @@ func roundTrip(c net.Conn, within time.Duration) error {
 }
 
 func TestProxy(t *testing.T) {
-	p := peers.NewProxy(t, echo(t))
+	p := peers.NewProxy(t, peers.Echo(t))
 	c := dial(t, p.Addr)
 	if err := roundTrip(c, time.Minute); err != nil {
 		t.Fatalf("through the proxy: %v", err)

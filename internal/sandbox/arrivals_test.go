@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // byColon identifies payloads such as "a:1".
@@ -90,7 +91,7 @@ func TestArrivalsRefuseWhatThePolicyDenies(t *testing.T) {
 }
 
 func TestControl(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	a := NewArrivals(byColon, nil)
 	arrive(a, "a:1", "hello")
 	control := NewControl(g, a)

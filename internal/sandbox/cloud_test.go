@@ -10,6 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/localbroker"
 )
 
@@ -19,15 +20,7 @@ func openCloud(t *testing.T, o Options) *Cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	peers.Run(t, c.Run)
 	return c
 }
 
@@ -117,7 +110,7 @@ func TestCloudGivesBackItsPorts(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	taken := echo(t)
+	taken := peers.Echo(t)
 	if _, err := Open(Options{Address: taken}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("opened on a port that is in use")
 	}

@@ -9,12 +9,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 const soon = 5 * time.Second
 
 func TestGateForwards(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	if err := ask(c, "hello", soon); err != nil {
 		t.Fatal(err)
@@ -31,7 +33,7 @@ func TestGateForwards(t *testing.T) {
 }
 
 func TestCutResetsAndTakesNewConnections(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	if err := ask(c, "hello", soon); err != nil {
 		t.Fatal(err)
@@ -48,7 +50,7 @@ func TestCutResetsAndTakesNewConnections(t *testing.T) {
 }
 
 func TestBlackHoleIsSilentAndLosesNothing(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	if err := ask(c, "hello", soon); err != nil {
 		t.Fatal(err)
@@ -71,7 +73,7 @@ func TestBlackHoleIsSilentAndLosesNothing(t *testing.T) {
 }
 
 func TestBlackHolePassesTheEndOnAfterwards(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	if err := ask(c, "hello", soon); err != nil {
 		t.Fatal(err)
@@ -128,7 +130,7 @@ func TestBlackHoleForgetsWhatWasGivenUp(t *testing.T) {
 }
 
 func TestRefuseResetsNewConnectionsOnly(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	if err := ask(c, "hello", soon); err != nil {
 		t.Fatal(err)
@@ -151,7 +153,7 @@ func TestRefuseResetsNewConnectionsOnly(t *testing.T) {
 }
 
 func TestSlow(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	g.Set(Fault{Latency: 40 * time.Millisecond})
 	_ = ask(c, "x", soon) // the read under way knew nothing of the latency
@@ -174,7 +176,7 @@ func TestSlow(t *testing.T) {
 }
 
 func TestGateEndsInABlackHole(t *testing.T) {
-	g := openGate(t, echo(t))
+	g := openGate(t, peers.Echo(t))
 	c := dial(t, g.Addr())
 	if err := ask(c, "hello", soon); err != nil {
 		t.Fatal(err)

@@ -1,44 +1,17 @@
 package sandbox
 
 import (
-	"context"
 	"io"
 	"net"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// echo answers everything that it reads.
-func echo(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(c, c)
-				_ = c.Close()
-			}()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		<-done
-	})
-	return l.Addr().String()
-}
 
 // openGate runs a gate until the test ends.
 func openGate(t *testing.T, target string) *Gate {
@@ -47,15 +20,7 @@ func openGate(t *testing.T, target string) *Gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	peers.Run(t, g.Run)
 	return g
 }
 

@@ -95,6 +95,7 @@ func wayOf(t *testing.T, g *gateway) wayStatus {
 // the messages go over HTTPS. When MQTT is open again they go back to it. Nothing
 // that was acknowledged is lost, and the order of each device is kept throughout.
 func TestTheMessagesFindAWay(t *testing.T) {
+	t.Parallel()
 	m := newManyWays(t)
 	seen := m.watch(t)
 	g := newGateway(t, site{Endpoint: m.mqtt, Set: []string{"upstreams.cloud.backoff.max=2s"}})
@@ -105,12 +106,13 @@ func TestTheMessagesFindAWay(t *testing.T) {
 	g.write("ebbgate.yaml", strings.Replace(string(text), "    endpoint: "+m.mqtt+"\n", `    way: auto
     ways: [`+strings.Join([]string{m.mqtt, m.wss, m.https}, ", ")+`]
     tls: {ca: `+m.ca+`}
-    aws: {sign: always, region: eu-central-1, access_key_id: AKIATEST, secret_access_key: "${TEST_SECRET}"}
+    aws: {sign: always, region: eu-central-1, access_key_id: AKIATEST, secret_access_key: "file:secret"}
 `, 1))
-	t.Setenv("TEST_SECRET", "secret")
+	g.write("secret", "secret\n")
 	g.start()
-	// No faster than the consumer: a broker keeps no more than so much for one.
-	f := &fleet{devices: 5, window: 5, size: 100, every: 5 * time.Millisecond}
+	// No faster than the consumer: a broker keeps no more than so much for one. And it
+	// takes the better part of a minute until MQTT is looked at again.
+	f := &fleet{devices: 5, window: 5, size: 100, every: 20 * time.Millisecond}
 	f.start(t, g.Listen)
 	goes := func(way, what string) {
 		t.Helper()

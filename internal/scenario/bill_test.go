@@ -183,6 +183,7 @@ func (g *gateway) socketBytes(t *testing.T) (n int64) {
 // U1: with kills and cuts the recorder's count lies between what was delivered
 // and that with what is uncertain.
 func TestTheBillBoundsWhatARecorderCounts(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	r := newBillRecorder(t, broker.Addr)

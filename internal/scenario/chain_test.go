@@ -117,6 +117,7 @@ func uncertain(t *testing.T, g *gateway) map[string]int64 {
 // sent again to the third, so each is at one of the two at least, and no more than
 // a window is at both. The order of each device is kept at either.
 func TestUncertainWhenItFailsOverDownAChain(t *testing.T) {
+	t.Parallel()
 	first, third := peers.Mosquitto(t, peers.MosquittoOptions{}), peers.Mosquitto(t, peers.MosquittoOptions{})
 	link := newDeafLink(t, first.Addr)
 	both, atFirst, atThird := watch(t, first.Addr), &cloud{}, &cloud{}

@@ -22,6 +22,7 @@ import (
 // starts and delivers what is whole, and says how many messages are missing:
 // as many as are. "spool verify" sees it before, "spool repair" says the same.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	base := spooled(t)
 	for _, kind := range base.kinds() {
@@ -30,8 +31,10 @@ func TestDamage(t *testing.T) {
 			all = []harm{harms[rnd.IntN(len(harms))]}
 		}
 		for _, h := range all {
+			file := kind.files[rnd.IntN(len(kind.files))]
+			rnd := rand.New(rand.NewPCG(rnd.Uint64(), 0)) // its own: they run beside each other
 			t.Run(kind.name+" "+h.name, func(t *testing.T) {
-				file := kind.files[rnd.IntN(len(kind.files))]
+				t.Parallel()
 				base.survive(t, file, func(path string) { h.do(t, rnd, path) })
 			})
 		}
@@ -42,14 +45,15 @@ func TestDamage(t *testing.T) {
 type full struct {
 	dir   string // of the gateway; the spool is in data below it
 	acked tally.Set
-	limit int // messages that one generation may hold, at most
+	limit int // messages that one generation holds, at most
 	kept  int // messages that wait for a device that is away, see [full.keep]
 }
 
 const damagePayload = 16 << 10
 
-// spooled fills a spool with several generations, some closed and one left by
-// a kill, while the cloud is away.
+// spooled fills a spool with several generations, one closed and two left by a
+// kill, while the cloud is away. In a soak some are as large as they get; that a
+// spool of small ones is hurt in the same way saves copying gigabytes.
 func spooled(t *testing.T) *full {
 	t.Helper()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
@@ -57,10 +61,12 @@ func spooled(t *testing.T) *full {
 	proxy.Cut()
 	g := newGateway(t, site{Endpoint: "mqtt://" + proxy.Addr})
 	g.write("policies/fleet.json", openPolicy)
-	b := &full{dir: g.dir, limit: (64<<20+2<<20)/damagePayload + 1}
-	for round, messages := range []int{700, 700, 300} {
+	const devices = 10
+	rounds := scaled([]int{700, 700, 300}, []int{100, 120, 60})
+	b := &full{dir: g.dir, limit: min((64<<20+2<<20)/damagePayload+1, devices*slices.Max(rounds))}
+	for round, messages := range rounds {
 		g.start()
-		f := &fleet{devices: 10, messages: messages, window: 50, size: damagePayload, name: fmt.Sprintf("round%d", round)}
+		f := &fleet{devices: devices, messages: messages, window: 50, size: damagePayload, name: fmt.Sprintf("round%d", round)}
 		f.start(t, g.Listen)
 		if !f.wait(2 * time.Minute) {
 			t.Fatalf("only %d messages were taken", f.acked.Len())

@@ -26,6 +26,7 @@ const diskSize = 320 << 20
 // when the cloud is back, everything acknowledged arrives, intake goes on by
 // itself and the disk is given back.
 func TestDiskFullOfMessages(t *testing.T) {
+	t.Parallel()
 	for _, fs := range disks {
 		t.Run(fs.name, func(t *testing.T) {
 			s := newFullDisk(t, fs.make(t, diskSize))
@@ -55,6 +56,7 @@ func TestDiskFullOfMessages(t *testing.T) {
 // drains although the disk is still full, loses nothing, and takes messages
 // again when there is space.
 func TestDiskFullOfSomethingElse(t *testing.T) {
+	t.Parallel()
 	for _, fs := range disks {
 		t.Run(fs.name, func(t *testing.T) {
 			s := newFullDisk(t, fs.make(t, diskSize))

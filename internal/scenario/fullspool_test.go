@@ -17,6 +17,7 @@ import (
 // cloud is back intake goes on, long before the open batches are as old as they may be,
 // and everything that was acknowledged arrives.
 func TestFullSpoolOfOpenBatches(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	proxy := peers.NewProxy(t, broker.Addr)
 	proxy.Cut()

@@ -50,6 +50,7 @@ func sumsOf(t *testing.T, g *gateway) sums {
 // was accepted is delivered, held or dropped, and each that was dropped stands in
 // the drop log.
 func TestTheSumHoldsAcrossKills(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{TLS: true})
 	proxy := peers.NewProxy(t, broker.TLSAddr)

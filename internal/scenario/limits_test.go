@@ -52,6 +52,7 @@ func sandboxed(t *testing.T) (addr string) {
 // of a hundred tokens are used, no second at the gateway's socket has more than
 // 100 messages, and 99 of a hundred alarms are with the cloud in a second.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	const connections, rate, inbound = 8, 95, 9
 	messages := scaled(100_000, 5_000)
 	devices := scaled(400, 50) // the more, the more even their shares

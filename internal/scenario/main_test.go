@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,6 +15,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// They wait for disks, links and time-outs more than they compute. Who says
+	// -parallel is heard: flags are read after this.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "ebbgate-scenario-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

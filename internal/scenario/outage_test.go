@@ -17,6 +17,7 @@ import (
 // got a PUBACK arrives, in order per device by first arrival, and there are no
 // more duplicates than what was under way explains.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	const kills, cuts = 3, 3
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{TLS: true})

@@ -117,6 +117,7 @@ func TestPolicyChange(t *testing.T) {
 // publishing sees it with the next message; connection and subscription stay,
 // and what may not be received is withheld (policy §12).
 func TestPolicyChangeLikeAWS(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	g, dev, admin := changing(t, "policy_change: aws", "policy_delay: 2s")

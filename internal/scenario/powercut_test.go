@@ -19,6 +19,7 @@ import (
 // every message that a device was given a PUBACK for, to the cloud and to a
 // device that was away.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	for i := range scaled(24, 3) {
 		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {
@@ -37,6 +38,7 @@ func TestPowerCut(t *testing.T) {
 // it did not, the test above could not tell a spool that syncs from one that
 // does not.
 func TestPowerCutWithoutSyncs(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	var lost, acked int64
 	for range scaled(5, 2) {
@@ -52,6 +54,7 @@ func TestPowerCutWithoutSyncs(t *testing.T) {
 // TestPowerCutInOpenBatches is TestPowerCut for a route that makes batches: what
 // waited in an open one, or was being written as one, is there again (U8).
 func TestPowerCutInOpenBatches(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	for i := range scaled(12, 2) {
 		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {

@@ -148,6 +148,7 @@ func (g *gateway) linked(up bool) {
 // B212). Nobody else hears the answers. While the cloud is away its requests are
 // refused, and never carried out later.
 func TestServices(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	proxy := peers.NewProxy(t, broker.Addr)
 	cloud := serve(t, broker.Addr)
@@ -207,6 +208,7 @@ func TestServices(t *testing.T) {
 // is away is there when it comes back, in order and across a kill of the
 // gateway; what it desires is not.
 func TestServicesQueue(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	proxy := peers.NewProxy(t, broker.Addr)
 	cloud := serve(t, broker.Addr)

@@ -18,6 +18,7 @@ import (
 // message that got a PUBACK arrives in a batch, in order per device, and there are
 // far fewer batches than messages.
 func TestBatchesSurviveKills(t *testing.T) {
+	t.Parallel()
 	const kills, cuts = 3, 1
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})

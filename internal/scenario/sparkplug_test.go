@@ -37,6 +37,7 @@ const sparkplugPolicy = `{"Version": "2012-10-17", "Statement": [{"Effect": "All
 // birth or a death: on a route of everything, whose steps leave Sparkplug alone, each
 // as it was published and in its order; on a route that names Sparkplug in batches.
 func TestSparkplugThroughAnOutage(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		set     []string
 		batched bool

@@ -122,6 +122,7 @@ func decoded(t *testing.T, lines []string) (payloads map[string]int, code int, e
 // any order, twice. When one part is lost that message is missing, and said to be,
 // and no other.
 func TestSplitThroughTheCloud(t *testing.T) {
+	t.Parallel()
 	const devices, messages, kills = 4, 10, 2
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/fxamacker/cbor/v2"
 
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/internal/sandbox"
 )
 
@@ -24,15 +24,7 @@ func streamCloud(t *testing.T) *sandbox.Cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	peers.Run(t, c.Run)
 	return c
 }
 

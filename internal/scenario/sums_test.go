@@ -180,6 +180,7 @@ func (s *sumsSite) books(t *testing.T, dir string, acked map[string]int64) sums 
 // while a sample, a condition and a budget leave messages out, and messages expire
 // and replace each other. After each kill every message is accounted for (U8).
 func TestSumsAcrossKills(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	s := newSumsSite(t, "")
 	for i := range scaled(40, 4) {
@@ -270,6 +271,7 @@ func heldForCloud(t *testing.T, g *gateway) (n int64) {
 // (see TestPowerCut). Then it goes on; each image is read by itself, and from the last
 // one a gateway goes on to the end (U8).
 func TestSumsAcrossPowerCuts(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	for i := range scaled(8, 1) {
 		t.Run(fmt.Sprintf("site %d", i+1), func(t *testing.T) { sumsAcrossPowerCuts(t, rnd, scaled(6, 4)) })

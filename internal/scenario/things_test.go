@@ -60,6 +60,7 @@ func (g *gateway) logIn(t *testing.T, things ...string) {
 // it gets the connection, when the gateway is killed, and when it loses it again.
 // One whose certificate is refused keeps nobody back but itself, and is told of.
 func TestThingsAreConnectionsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{TLS: true})
 	proxy := peers.NewProxy(t, broker.TLSAddr)
 	w := watch(t, broker.Addr)

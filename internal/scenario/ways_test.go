@@ -35,6 +35,7 @@ func (w *cloud) hears(t *testing.T, addr, id string) {
 // While one cloud is away another takes its messages, and gives them back: what
 // was acknowledged is at one of the two.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	first, second := peers.Mosquitto(t, peers.MosquittoOptions{}), peers.Mosquitto(t, peers.MosquittoOptions{})
 	proxy := peers.NewProxy(t, first.Addr)
 	both, atFirst, atSecond := watch(t, first.Addr), &cloud{}, &cloud{}
@@ -76,6 +77,7 @@ func TestFailover(t *testing.T) {
 // A gateway in a DMZ passes on what one behind it sends: the hops are counted,
 // and with an envelope the first device stays known.
 func TestGatewaysInAChain(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	type arrival struct {
 		payload []byte

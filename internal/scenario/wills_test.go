@@ -11,6 +11,7 @@ import (
 // published once by the next start, that of one which said goodbye is not, and
 // what waits for a share group goes to the first member that comes (B166, B178).
 func TestWillsAndGroupsSurviveAKill(t *testing.T) {
+	t.Parallel()
 	const devices, messages = 5, 50
 	g := local(t)
 	g.start()

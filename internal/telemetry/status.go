@@ -146,8 +146,14 @@ type BillState struct {
 	UnitsToday     int64  `json:"units_today"`
 	UncertainToday int64  `json:"uncertain_units_today"`
 	USDToday       string `json:"usd_today"`
-	USDMonth       string `json:"usd_month"`            // this month so far
-	USDProjected   string `json:"usd_month_projection"` // at the pace of the last hour
+	USDMonth       string `json:"usd_month"` // this month so far
+
+	// Of a month of 30 days at the pace of the last hour, or of what there is of it:
+	// empty where too little has been seen to tell.
+	USDProjected     string `json:"usd_month_projection"`
+	USDProjectedLow  string `json:"usd_month_projection_low"` // at the pace of the quietest sixth of it
+	USDProjectedHigh string `json:"usd_month_projection_high"`
+	ProjectedFrom    string `json:"usd_month_projection_basis"` // "the last 42 minutes", or why there is none
 }
 
 // Warning is a bridge.Warning in words.

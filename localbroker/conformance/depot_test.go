@@ -1,17 +1,19 @@
 package conformance
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
+	"github.com/ebbgate/ebbgate/upstream/folder"
 )
 
 // depot is a gate that takes files, to a folder.
@@ -28,8 +30,9 @@ type depot struct {
 // depotSetup is what a test may change of a depot before it opens.
 type depotSetup struct {
 	upload.Options
+	folder  folder.Options
 	profile string
-	target  func(upload.Target) upload.Target // put before the folder; nil: nothing
+	target  func(bridge.FileTarget) bridge.FileTarget // put before the folder; nil: nothing
 	gate    []func(*setup)
 }
 
@@ -42,20 +45,20 @@ func openDepot(tb testing.TB, changes ...func(*depotSetup)) *depot {
 // startDepot opens a depot on its folder.
 func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 	tb.Helper()
-	s := &depotSetup{Options: upload.DefaultOptions(), profile: "aws-edge"}
-	s.Enabled, s.Dir, s.Export.Dir = true, filepath.Join(d.dir, "files"), filepath.Join(d.dir, "exports")
+	s := &depotSetup{Options: upload.DefaultOptions(), folder: folder.DefaultOptions(), profile: "aws-edge"}
+	s.Enabled, s.Dir, s.folder.Dir = true, filepath.Join(d.dir, "files"), filepath.Join(d.dir, "exports")
 	s.Headroom = 1 << 20
 	for _, change := range d.changes {
 		change(s)
 	}
-	d.exports, d.health = s.Export.Dir, &bridge.Health{}
-	folder, err := upload.OpenDirectory(s.Export)
+	d.exports, d.health = s.folder.Dir, &bridge.Health{}
+	exports, err := folder.Open(s.folder)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	var target upload.Target = folder
+	var target bridge.FileTarget = exports
 	if s.target != nil {
-		target = s.target(folder)
+		target = s.target(exports)
 	}
 	d.gate = open(tb, append([]func(*setup){func(o *setup) {
 		o.spool.Dir, o.clock = filepath.Join(d.dir, "spool"), at
@@ -73,23 +76,13 @@ func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 			return []localbroker.Family{localbroker.Uploads(d.service)}
 		}
 	}}, s.gate...)...)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.service.Run(ctx) }()
-	ended := false
-	d.end = func() {
-		if ended {
-			return
-		}
-		ended = true
+	stop := peers.Run(tb, d.service.Run)
+	d.end = sync.OnceFunc(func() {
 		d.stop()
-		cancel()
-		if err := <-done; err != nil {
-			tb.Errorf("stop: %v", err)
-		}
+		stop()
 		closes(tb, d.store)
-		closes(tb, folder)
-	}
+		closes(tb, exports)
+	})
 	tb.Cleanup(d.end)
 	return d
 }

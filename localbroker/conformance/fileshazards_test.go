@@ -195,7 +195,7 @@ func TestLargeSegments(t *testing.T) {
 
 // TestLinkInTheExports: a symbolic link in the folder of exports leads nowhere.
 func TestLinkInTheExports(t *testing.T) {
-	d := openDepot(t, func(s *depotSetup) { s.Export.Layout, s.Export.Mode = "${clientid}/${fileid}/${name}", "direct" })
+	d := openDepot(t, func(s *depotSetup) { s.folder.Layout, s.Export.Mode = "${clientid}/${fileid}/${name}", "direct" })
 	outside := t.TempDir()
 	if err := os.Symlink(outside, filepath.Join(d.exports, "c1")); err != nil {
 		t.Fatal(err)

@@ -2,26 +2,25 @@ package conformance
 
 import (
 	"context"
-	"io"
 	"sync"
 	"testing"
 
-	"github.com/ebbgate/ebbgate/localbroker/upload"
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // heldTarget is a target that the test holds: each Put asks, and goes on or
 // fails as it is let.
 type heldTarget struct {
-	upload.Target
-	asked chan *upload.File
+	bridge.FileTarget
+	asked chan *bridge.File
 	let   chan error
 
 	mu   sync.Mutex
 	puts []string // client/file, of those that succeeded
 }
 
-// Put implements upload.Target.
-func (h *heldTarget) Put(ctx context.Context, f *upload.File) (string, error) {
+// Put implements bridge.FileTarget.
+func (h *heldTarget) Put(ctx context.Context, f *bridge.File) (string, error) {
 	select {
 	case h.asked <- f:
 	case <-ctx.Done():
@@ -35,7 +34,7 @@ func (h *heldTarget) Put(ctx context.Context, f *upload.File) (string, error) {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	place, err := h.Target.Put(ctx, f)
+	place, err := h.FileTarget.Put(ctx, f)
 	if err == nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -50,17 +49,14 @@ func (h *heldTarget) count() int {
 	return len(h.puts)
 }
 
-// Open implements upload.Target.
-func (h *heldTarget) Open(place string) (io.ReadCloser, error) { return h.Target.Open(place) }
-
 // slowDepot exports with mode direct to a target that the test holds.
 func slowDepot(t *testing.T, changes ...func(*depotSetup)) (*depot, *heldTarget) {
 	t.Helper()
-	h := &heldTarget{asked: make(chan *upload.File, 100), let: make(chan error, 100)}
+	h := &heldTarget{asked: make(chan *bridge.File, 100), let: make(chan error, 100)}
 	d := openDepot(t, append([]func(*depotSetup){func(s *depotSetup) {
 		s.Export.Mode = "direct"
-		s.target = func(to upload.Target) upload.Target {
-			h.Target = to
+		s.target = func(to bridge.FileTarget) bridge.FileTarget {
+			h.FileTarget = to
 			return h
 		}
 	}}, changes...)...)

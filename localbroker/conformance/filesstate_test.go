@@ -243,7 +243,7 @@ func TestF51Layouts(t *testing.T) {
 		"in/${clientid}-${fileid}_${name}":  "in/client-1-file-id-1_up.txt",
 		"${clientid}/${fileid}/x/${name}.1": "client-1/file-id-1/x/up.txt.1",
 	} {
-		d := openDepot(t, func(s *depotSetup) { s.Export.Layout = layout })
+		d := openDepot(t, func(s *depotSetup) { s.folder.Layout = layout })
 		s := d.sends(5, "client-1")
 		s.ok("$file/file-id-1/init", `{"name":"up.txt"}`)
 		s.ok("$file/file-id-1/0", "hello")

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
@@ -126,16 +126,7 @@ func open(tb testing.TB, changes ...func(*setup)) *gate {
 	if err := g.Listen(); err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
-	g.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			tb.Errorf("stop: %v", err)
-		}
-	})
-	tb.Cleanup(g.stop)
+	g.stop = peers.Run(tb, g.Run)
 	return g
 }
 

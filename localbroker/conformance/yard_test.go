@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/internal/sandbox"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/delivery"
@@ -68,15 +68,7 @@ func openSandbox(t *testing.T) *sandbox.Cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	peers.Run(t, c.Run)
 	return c
 }
 

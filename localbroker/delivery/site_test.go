@@ -16,6 +16,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/localbroker"
 )
 
@@ -100,16 +101,8 @@ func openSite(t testing.TB, change ...func(*Options)) *site {
 		t.Fatal(err)
 	}
 	s.addr = b.Addrs()[l.Name].String()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		s.service.Close()
-	})
+	t.Cleanup(s.service.Close)
+	peers.Run(t, b.Run)
 	return s
 }
 

@@ -20,10 +20,10 @@
 //   - fin looks for a path of exact boundaries (coverage.go), reads what was not
 //     hashed as it came (prefix.go), and puts the verdict on the shelf. That is what its answer
 //     means with export mode spooled; with direct the file has been exported.
-//   - Export (export.go) hands the file to a [Target], in the order of the fins,
-//     again and again until it is taken. A [Directory] takes a file whose
-//     segments came in order, as nearly all do, by renaming it: it is written to
-//     the disk once. Others are streamed, in order, into a file beside.
+//   - Export (export.go) hands the file to a [bridge.FileTarget], in the order of
+//     the fins, again and again until it is taken. A target on the same disk takes
+//     a file whose segments came in order, as nearly all do, by renaming it: it is
+//     written once. Others read it, in order.
 //   - Bounds: transfers, segments and bytes, of a client and of all, and the
 //     disk's headroom, are looked at before a segment is written; a device is
 //     told at once (0x97), and nobody else notices. Age is by the spool's clock

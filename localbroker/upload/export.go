@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
@@ -63,8 +62,12 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 			s.mu.Unlock()
 			continue
 		}
-		t.attempts++
-		pass := t.attempts >= passOver
+		if bridge.OfFile(err) {
+			t.attempts = passOver
+		} else if !bridge.OfTarget(err) {
+			t.attempts++
+		}
+		pass := t.attempts >= passOver && !bridge.OfTarget(err)
 		s.mu.Unlock()
 		if held == nil {
 			held = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err)
@@ -105,14 +108,14 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 
 // fileLocked makes the target's view of a verified transfer, whose file is held
 // open until leave.
-func (s *Service) fileLocked(t *transfer) (*File, *exported, error) {
+func (s *Service) fileLocked(t *transfer) (*bridge.File, *exported, error) {
 	v := t.verified
 	plan, whole := cover(t.segments, v.Size)
 	if !whole || len(v.Sum) != len(checksum{}) || t.meta == nil {
 		return nil, nil, errReadSegment
 	}
 	sum := checksum(v.Sum)
-	manifest, err := t.meta.manifest(&sum)
+	meta, err := t.meta.complete(&sum)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -122,20 +125,9 @@ func (s *Service) fileLocked(t *transfer) (*File, *exported, error) {
 			return nil, nil, err
 		}
 	}
-	f := &File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Manifest: manifest}
+	f := &bridge.File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Meta: meta, Content: content{t.data, plan}}
 	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 {
 		f.Path = s.path(t)
-	}
-	data := t.data
-	f.Content = func() io.Reader {
-		var parts []io.Reader
-		for _, p := range plan {
-			if data == nil {
-				break // the target has it already, or it is lost
-			}
-			parts = append(parts, io.NewSectionReader(data, p.at, p.length))
-		}
-		return io.MultiReader(parts...)
 	}
 	t.users++
 	return f, &exported{ClientID: t.client, FileID: t.file, Size: v.Size, Sum: v.Sum, At: s.now(), Meta: t.meta}, nil

@@ -52,13 +52,29 @@ var (
 	}
 )
 
+// faultOfExport is what a fin is told, with export mode direct, of what kept the
+// file from its target (F52): but for a file that is too
+// big, sending fin again may help.
+func faultOfExport(k bridge.Kind) *Fault {
+	switch k {
+	case bridge.Corrupt:
+		return errReadSegment
+	case bridge.TooLarge:
+		return errTooBig
+	}
+	return errInternal
+}
+
 // faultOf finds the words of an error of the disk.
 func faultOf(err error) *Fault {
 	if f, ok := errors.AsType[*Fault](err); ok {
 		return f
 	}
-	if e, ok := errors.AsType[*bridge.Error](err); ok { // of the shelf
-		if e.Kind == bridge.Full {
+	if e, ok := errors.AsType[*bridge.Error](err); ok {
+		switch {
+		case e.Op == bridge.OpExport:
+			return faultOfExport(e.Kind)
+		case e.Kind == bridge.Full: // of the shelf
 			return errNoSpace
 		}
 		return errBusy

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -125,7 +126,7 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 			if err != nil {
 				return nil, err
 			}
-			return leaver{f.Content(), func() { s.leave(t) }}, nil
+			return leaver{f.Reader(context.Background()), func() { s.leave(t) }}, nil
 		}}, nil
 	}
 	value, err := s.deps.Shelf.Get(shelfFile, p.key())
@@ -136,7 +137,7 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 	if err := decodeJSON(value, &e); err != nil || len(e.Sum) != len(checksum{}) {
 		return nil, fmt.Errorf("the record of an exported file: %w", cmp.Or(err, error(errReadSegment)))
 	}
-	return &prior{e.Size, checksum(e.Sum), func() (io.ReadCloser, error) { return s.deps.Target.Open(e.Place) }}, nil
+	return &prior{e.Size, checksum(e.Sum), func() (io.ReadCloser, error) { return s.deps.Target.Open(context.Background(), e.Place) }}, nil
 }
 
 // leaver gives a transfer's file back when it is closed.

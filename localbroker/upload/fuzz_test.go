@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // FuzzTopic: whatever the topic, what is taken out of it stays in its bounds.
@@ -24,7 +26,7 @@ func FuzzTopic(f *testing.F) {
 		if c.verb == 0 || c.fileID == "" || c.offset < 0 || c.offset > maxNumber || c.size < 0 || c.size > maxNumber {
 			t.Errorf("%q: %+v", topic, c)
 		}
-		if e := escape(c.fileID); e == "." || e == ".." || e == "" || strings.ContainsAny(e, `/\:`) || len(e) > maxComponent || path.Base(e) != e {
+		if e := bridge.EscapeID(c.fileID); e == "." || e == ".." || e == "" || strings.ContainsAny(e, `/\:`) || len(e) > maxComponent || path.Base(e) != e {
 			t.Errorf("%q is %q", c.fileID, e)
 		}
 	})
@@ -51,9 +53,9 @@ func FuzzMeta(f *testing.F) {
 		if err := decodeJSON(encodeJSON(transferRecord{Meta: m}), &again); err != nil || !m.equal(again.Meta) {
 			t.Errorf("%s is %+v, %v", payload, again.Meta, err)
 		}
-		manifest, err := m.manifest(&checksum{})
-		if err != nil || !json.Valid(manifest) {
-			t.Errorf("%s: %v", manifest, err)
+		f := bridge.File{}
+		if f.Meta, err = m.complete(&checksum{}); err != nil || !json.Valid(f.Manifest()) {
+			t.Errorf("%s: %v", f.Manifest(), err)
 		}
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"math"
 	"reflect"
 	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // maxMeta bounds the payload of init.
@@ -44,7 +46,7 @@ func parseMeta(payload []byte) (*meta, error) {
 	if !ok || json.Unmarshal(name, &m.Name) != nil || !validName(m.Name) {
 		return nil, errMeta
 	}
-	if strings.HasSuffix(strings.ToLower(m.Name), strings.ToLower(manifestSuffix)) {
+	if strings.HasSuffix(strings.ToLower(m.Name), strings.ToLower(bridge.ManifestSuffix)) {
 		return nil, errMetaForGood // it would stand where another file's manifest is
 	}
 	for _, f := range []struct {
@@ -130,12 +132,12 @@ func (m *meta) sum() *checksum {
 	return sum
 }
 
-// manifest is the body of the file beside an exported one: EMQX's, with the
-// checksum that was computed when the device gave none.
-func (m *meta) manifest(computed *checksum) ([]byte, error) {
+// complete is the JSON of it that goes with a whole file: with the checksum that
+// was computed when the device gave none.
+func (m *meta) complete(computed *checksum) ([]byte, error) {
 	out := *m
 	if out.Checksum == "" {
 		out.Checksum = strings.ToUpper(computed.String())
 	}
-	return json.Marshal([]any{"filemeta", 1, out})
+	return json.Marshal(out)
 }

@@ -11,7 +11,7 @@ import (
 type Options struct {
 	Enabled         bool          `koanf:"enabled" doc:"Whether devices may send files: $file/…, $file-async/… and $file-response/… on all listeners but those of profile aws."`
 	Dir             string        `koanf:"dir" doc:"Folder of what has been sent of files that are not finished; empty: files in spool.dir. On the file system of export.dir a file that came in order is not copied."`
-	Export          ExportOptions `koanf:"export" doc:"Where finished files go."`
+	Export          ExportOptions // in a file it stands beside the options of the target
 	MaxSegment      bridge.Size   `koanf:"max_segment" doc:"Largest payload of one segment, 1KiB to 1MiB; MQTT 5 devices are told in CONNACK."`
 	MaxFile         bridge.Size   `koanf:"max_file" doc:"Largest file; more is refused with 0x83, efbig."`
 	MaxSize         bridge.Size   `koanf:"max_size" doc:"Most bytes of all unfinished and not yet exported files together; 0 means the disk less headroom. Above it segments are refused with 0x97, enospc."`
@@ -29,11 +29,9 @@ type Options struct {
 	StrictCodes     bool          `koanf:"strict_emqx_codes" doc:"Whether every refusal is 0x80, as EMQX does it; otherwise 0x83 says that sending again is pointless, and 0x97 that it has to wait."`
 }
 
-// ExportOptions say where finished files go.
+// ExportOptions say how finished files go to their target.
 type ExportOptions struct {
 	Mode     string `koanf:"mode" enum:"spooled,direct" doc:"What success of fin means: spooled (the file is whole, its checksum right, and it is durably queued for export, which is tried until it succeeds) or direct (it has been exported)."`
-	Dir      string `koanf:"dir" doc:"Folder of the finished files; empty: exports in dir."`
-	Layout   string `koanf:"layout" template:"path" doc:"Path of a file in that folder: emqx (EMQX's, by a hash of client and file id), or a template with ${clientid}, ${fileid} and ${name}, each in a component of its own or part of one, such as ${clientid}/${fileid}/${name}."`
 	ExpireAt string `koanf:"expire_at" enum:"keep,remove" doc:"What becomes of an exported file when the expire_at of its init has passed: keep leaves it, as EMQX does, remove deletes it and its manifest."`
 }
 
@@ -41,7 +39,6 @@ type ExportOptions struct {
 const (
 	modeSpooled      = "spooled"
 	modeDirect       = "direct"
-	layoutEMQX       = "emqx"
 	checksumOptional = "optional"
 	checksumRequired = "required"
 	expireKeep       = "keep"
@@ -52,7 +49,7 @@ const (
 // and room for a thousand transfers.
 func DefaultOptions() Options {
 	return Options{
-		Export:     ExportOptions{Mode: modeSpooled, Layout: layoutEMQX, ExpireAt: expireKeep},
+		Export:     ExportOptions{Mode: modeSpooled, ExpireAt: expireKeep},
 		MaxSegment: 1 << 20, MaxFile: 16 << 30, MaxClientSize: 32 << 30, Headroom: 256 << 20,
 		Transfers: 1000, ClientTransfers: 32, Segments: 100_000, AllSegments: 400_000,
 		MinTTL: 5 * time.Minute, MaxTTL: 24 * time.Hour, Lifetime: 7 * 24 * time.Hour, AssembleTimeout: 5 * time.Minute,
@@ -107,8 +104,5 @@ func (o Options) Validate() []bridge.Problem {
 	one("checksum", o.Checksum, checksumOptional, checksumRequired)
 	one("export.mode", o.Export.Mode, modeSpooled, modeDirect)
 	one("export.expire_at", o.Export.ExpireAt, expireKeep, expireRemove)
-	if _, err := parseLayout(o.Export.Layout); err != nil {
-		add("export.layout", err.Error(), "write emqx, or a template such as ${clientid}/${fileid}/${name}")
-	}
 	return ps
 }

@@ -32,7 +32,7 @@ type Shelf interface {
 // Deps are what the service works with. All are required.
 type Deps struct {
 	Shelf  Shelf
-	Target Target
+	Target bridge.FileTarget
 	Tell   func(*bridge.Message) // publishes a response
 	Drops  *bridge.DropLog
 	Health *bridge.Health
@@ -131,10 +131,11 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) sweeps(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	s.abandon(ctx)
 	for {
 		select {
 		case <-tick.C:
-			s.Sweep()
+			s.sweep(ctx)
 		case <-ctx.Done():
 			return
 		}

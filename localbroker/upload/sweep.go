@@ -2,6 +2,7 @@ package upload
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +21,9 @@ const (
 // EMQX does, and transfers that have lasted too long. What is being
 // assembled or exported stays (F43). Of the exported files it forgets the oldest,
 // and with expire_at: remove it removes those that have expired.
-func (s *Service) Sweep() {
+func (s *Service) Sweep() { s.sweep(context.Background()) }
+
+func (s *Service) sweep(ctx context.Context) {
 	now := s.now()
 	s.mu.Lock()
 	var puts []bridge.Put
@@ -40,8 +43,23 @@ func (s *Service) Sweep() {
 	for chunk := range slices.Chunk(puts, groupSteps) {
 		s.sync.add(step{puts: chunk, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
 	}
-	if err := s.sweepExported(now); err != nil {
+	if err := s.sweepExported(ctx, now); err != nil {
 		s.deps.Log.Warn("exported files could not be looked through", "error", err)
+	}
+	s.abandon(ctx)
+}
+
+// abandon has the target give up what it has begun of files that are not here any
+// more.
+func (s *Service) abandon(ctx context.Context) {
+	err := s.deps.Target.Abandon(ctx, func(clientID, fileID string) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p := pair{clientID, fileID}
+		return s.open[p] != nil || s.leaving[p] != nil
+	})
+	if err != nil && ctx.Err() == nil {
+		s.deps.Log.Warn("what is left of exports that were given up could not be removed yet; it is tried again every minute", "error", err)
 	}
 }
 
@@ -80,7 +98,7 @@ func (s *Service) ageLocked(t *transfer, now time.Duration) []bridge.Put {
 }
 
 // sweepExported looks through what is remembered of exported files.
-func (s *Service) sweepExported(now time.Duration) error {
+func (s *Service) sweepExported(ctx context.Context, now time.Duration) error {
 	type entry struct {
 		key string
 		at  time.Duration
@@ -108,9 +126,14 @@ func (s *Service) sweepExported(now time.Duration) error {
 		}
 	}
 	for _, e := range expired { // F55
-		if err := s.deps.Target.Remove(e.Place); err != nil {
+		if err := s.deps.Target.Remove(ctx, e.Place); err != nil {
 			s.deps.Log.Warn("an exported file that has expired could not be removed", "client", e.ClientID, "file", e.FileID, "error", err)
-			continue
+			if bridge.OfTarget(err) {
+				break
+			}
+			if !bridge.OfFile(err) { // else it is where files do not go any more
+				continue
+			}
 		}
 		forget = append(forget, pair{e.ClientID, e.FileID}.key())
 	}

@@ -3,12 +3,14 @@ package billing
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
-// Tiers and the free tier belong to an account in a region, whichever of its
-// upstreams used them up. The upstreams of one are priced in the order of their
-// names, each after those before it: what they cost together is what the account
-// is charged.
+// Tiers belong to an account in a region (M28), whichever of its upstreams used
+// them up; the free tier is the account's in all regions together, but for
+// GovCloud. The upstreams of one account are priced in the order of their names,
+// each after those before it: what they cost together is what the account is
+// charged.
 
 // account is what shares tiers.
 type account struct{ id, region, alone string }
@@ -23,12 +25,19 @@ func (l *Ledger) accountOf(upstream string) account {
 	return account{id: o.Account, region: o.Region}
 }
 
-// otherUsage is what the rest of an upstream's account was declared to use. Each
-// of the account's upstreams may say it, and it is one figure.
-func (l *Ledger) otherUsage(upstream string) Usage {
-	out, mine := Usage{}, l.accountOf(upstream)
+// hasFree reports whether the free tier counts what an account uses here.
+func (a account) hasFree() bool { return a.alone == "" && !strings.HasPrefix(a.region, "us-gov-") }
+
+// otherUsage is what the rest of an upstream's account was declared to use in its
+// region.
+func (l *Ledger) otherUsage(upstream string) Usage { return l.otherUsageOf(l.accountOf(upstream)) }
+
+// otherUsageOf is what the rest of an account was declared to use in a region.
+// Each of the account's upstreams may say it, and it is one figure.
+func (l *Ledger) otherUsageOf(a account) Usage {
+	out := Usage{}
 	for _, name := range slices.Sorted(maps.Keys(l.upstreams)) {
-		if l.accountOf(name) == mine {
+		if l.accountOf(name) == a {
 			u := l.upstreams[name].OtherUsage
 			out.Messages, out.Minutes, out.Shadow = max(out.Messages, u.Messages), max(out.Minutes, u.Minutes), max(out.Shadow, u.Shadow)
 			out.Rules, out.Actions = max(out.Rules, u.Rules), max(out.Actions, u.Actions)
@@ -37,15 +46,35 @@ func (l *Ledger) otherUsage(upstream string) Usage {
 	return out
 }
 
-// freeTier reports whether the free tier is taken off an upstream's account.
-func (l *Ledger) freeTier(upstream string) bool {
-	mine := l.accountOf(upstream)
+// freeTier is what of an upstream's usage in its region the free tier covers: all
+// that the account's usage in other regions, so far, has left of it.
+func (l *Ledger) freeTier(upstream string, used ...shared) Usage {
+	mine, list := l.accountOf(upstream), l.prices[upstream]
+	if !mine.hasFree() || list == nil {
+		return Usage{}
+	}
+	granted := l.options(upstream).FreeTier
+	elsewhere := map[account]bool{}
 	for name, o := range l.upstreams {
-		if o.FreeTier && l.accountOf(name) == mine {
-			return true
+		if a := l.accountOf(name); a.hasFree() && a.id == mine.id {
+			granted = granted || o.FreeTier
+			elsewhere[a] = a != mine
 		}
 	}
-	return l.options(upstream).FreeTier
+	if !granted {
+		return Usage{}
+	}
+	left := list.Free
+	for a, other := range elsewhere {
+		if !other {
+			continue
+		}
+		left = left.less(l.otherUsageOf(a))
+		for _, s := range used {
+			left = left.less(s[a])
+		}
+	}
+	return left
 }
 
 // shared is what the upstreams of each account have used.

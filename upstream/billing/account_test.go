@@ -50,7 +50,7 @@ func TestUpstreamsOfOneAccountShareItsTiers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		short, err := l.Totals(day, func(string) int64 { return 0 })
+		short, err := l.Totals(day, func(string) Pace { return Pace{} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,4 +98,125 @@ func rat(t *testing.T, usd string) *big.Rat {
 func withOther(o Options) Options {
 	o.OtherUsage.Messages = 1_000_000_000
 	return o
+}
+
+// AWS's free tier is one for all regions of an account but GovCloud: what one region
+// has used of it the others do not have.
+func TestTheFreeTierIsOneForAllRegions(t *testing.T) {
+	day := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	in := func(region, account string) Options {
+		o := DefaultOptions()
+		o.Region, o.Account, o.FreeTier = region, account, region == "us-east-1"
+		return o
+	}
+	told := in("us-east-1", "1")
+	told.OtherUsage.Messages = 200_000
+	for _, c := range []struct {
+		name string
+		of   map[string]Options
+		want map[string]string // a month of 300,000 messages of each
+	}{
+		{"two regions", map[string]Options{"a": in("us-east-1", "1"), "b": in("eu-central-1", "1")}, map[string]string{"a": "0.000000", "b": "0.120000"}},
+		{"two accounts", map[string]Options{"a": in("us-east-1", "1"), "b": in("eu-central-1", "2")}, map[string]string{"a": "0.000000", "b": "0.360000"}},
+		{"what else is used there", map[string]Options{"a": told, "b": in("eu-central-1", "1")}, map[string]string{"a": "0.000000", "b": "0.360000"}},
+		{"none is left", map[string]Options{"a": in("us-east-1", "1"), "b": in("us-west-2", "1"), "c": in("eu-central-1", "1")},
+			map[string]string{"a": "0.000000", "b": "0.100000", "c": "0.360000"}},
+	} {
+		spool := newMemory()
+		for name := range c.of {
+			for n, at := range []time.Time{day.AddDate(0, 0, -1), day} { // a third yesterday
+				spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key(hourOf(at, true))+string(kindUnits)] = int64(100_000 * (n + 1))
+			}
+		}
+		l := newLedger(t, spool, c.of)
+		month, err := l.Bill(Month(day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, err := l.Totals(day, func(string) Pace { return Pace{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		paid, days := new(big.Rat), new(big.Rat)
+		for _, total := range month.Totals {
+			if total.USD != c.want[total.Upstream] || Dollars(short[total.Upstream].USDMonth) != total.USD {
+				t.Errorf("%s: %s costs $%s, and in short $%s, want $%s", c.name, total.Upstream, total.USD, Dollars(short[total.Upstream].USDMonth), c.want[total.Upstream])
+			}
+			paid.Add(paid, rat(t, total.USD))
+		}
+		for _, at := range []time.Time{day.AddDate(0, 0, -1), day} {
+			b, err := l.Bill(Today(at))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, total := range b.Totals {
+				days.Add(days, rat(t, total.USD))
+			}
+		}
+		// Which region's messages are the free ones nobody says: at most they are those
+		// of the dearest.
+		if off := new(big.Rat).Sub(days, paid); off.Abs(off).Cmp(big.NewRat(1, 10)) > 0 {
+			t.Errorf("%s: the days cost $%s, the month $%s", c.name, Dollars(days), Dollars(paid))
+		}
+	}
+}
+
+func TestGovCloudHasNoFreeTier(t *testing.T) {
+	if a := (account{region: "us-gov-west-1"}); a.hasFree() {
+		t.Error("GovCloud has one")
+	}
+	l := newLedger(t, newMemory(), map[string]Options{"gov": {Region: "us-gov-west-1", FreeTier: true}, "a": {Region: "us-east-1", FreeTier: true}})
+	if got := l.freeTier("gov"); got != (Usage{}) {
+		t.Errorf("%+v", got)
+	}
+	used := shared{account{region: "us-gov-west-1"}: {Messages: 400_000}}
+	if got := l.freeTier("a", used); got.Messages != 500_000 {
+		t.Errorf("%+v is left of it beside GovCloud, want all", got)
+	}
+}
+
+// What is declared is paid after all that is metered: the days' estimates are the
+// month's, and the free rules of an account are there once.
+func TestEstimatesOfDaysAreThoseOfTheMonth(t *testing.T) {
+	day := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	o := DefaultOptions()
+	o.Region, o.FreeTier = "us-east-1", true
+	o.DeclaredRules = []DeclaredRule{{Topic: "dt/#", Rules: 1, Actions: 1, Subscribers: 1, QoS: "0"}}
+	spool := newMemory()
+	for _, name := range []string{"a", "b"} {
+		for n := range 5 {
+			spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key(hourOf(day.AddDate(0, 0, -n), true))+string(kindUnits)] = 100_000
+		}
+	}
+	l := newLedger(t, spool, map[string]Options{"a": o, "b": o})
+	estimates := func(from, to time.Time) *big.Rat {
+		b, err := l.Bill(from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := new(big.Rat)
+		for i, total := range b.Totals {
+			all.Add(all, total.estimated.Rat())
+			lines := new(big.Rat)
+			for _, n := range b.Lines {
+				if n.Upstream == total.Upstream {
+					lines.Add(lines, n.estimate)
+				}
+			}
+			if lines.Cmp(total.estimated.Rat()) != 0 {
+				t.Errorf("%s of %s: the lines' estimates are $%s, the total $%s", b.Totals[i].Upstream, b.From, Dollars(lines), total.Estimated)
+			}
+		}
+		return all
+	}
+	days := new(big.Rat)
+	for n := range 5 {
+		days.Add(days, estimates(Today(day.AddDate(0, 0, -n))))
+	}
+	// A million messages metered and one delivered, half a million of them free (the
+	// metered ones first); 1,000,000 rules and actions, 250,000 free of each.
+	month := estimates(Month(day))
+	if want := "1.225000"; Dollars(month) != want || Dollars(days) != want {
+		t.Errorf("the month $%s, its days $%s, want $%s", Dollars(month), Dollars(days), want)
+	}
 }

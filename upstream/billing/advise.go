@@ -31,19 +31,22 @@ func (f *Fleet) Measures() []Measure {
 	for i, t := range f.Traffic {
 		where := fmt.Sprintf("route %s, %s", t.Route, t.Topic)
 		set := func(change func(*Treatment)) func(*Plan) { return func(p *Plan) { change(&p.Treatments[i]) } }
+		if t.HTTP {
+			where += ", over HTTPS"
+		}
 		if IsBasicIngest(t.Topic) {
-			out = append(out, batchOf(where, set))
+			out = append(out, f.batchOf(where, set))
 			continue
 		}
-		if f.Rules[i].Subscribers == 0 {
+		if !slices.ContainsFunc(f.Rules[i], func(r DeclaredRule) bool { return r.Subscribers > 0 }) {
 			out = append(out, Measure{
 				Name:     "send by Basic Ingest: " + where,
 				Risk:     "no subscriber receives it and nothing is retained; an acknowledgement means only that the rule's engine has it",
 				Consumer: "make the rule that reads it the one that is named in $aws/rules/NAME/…",
-				apply:    set(func(h *Treatment) { h.BasicIngest, h.ClearRetain = true, true }),
+				apply:    set(func(h *Treatment) { h.BasicIngest, h.ClearRetain, h.Prefix = true, true, BasicIngestPrefix(t.Route) }),
 			})
 		}
-		out = append(out, batchOf(where, set))
+		out = append(out, f.batchOf(where, set))
 		if t.retained() > 0 {
 			out = append(out, Measure{
 				Name:     "retain: clear, " + where,
@@ -72,13 +75,23 @@ func (f *Fleet) Measures() []Measure {
 	return out
 }
 
-func batchOf(where string, set func(func(*Treatment)) func(*Plan)) Measure {
+// batchOf is to batch up to one metered message. Where nobody knows which number
+// "5 KB" is, that is one of at most the smaller: the larger would cost two of them
+// if it was wrong.
+func (f *Fleet) batchOf(where string, set func(func(*Treatment)) func(*Plan)) Measure {
+	unit := int64(f.Options.Unit)
+	limit := min(unit, otherReading(unit))
+	how := fmt.Sprintf("batch up to %d B, one metered message: ", limit)
+	if limit != otherReading(limit) {
+		how = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", limit, decimalUnit, DefaultUnit)
+	}
 	return Measure{
-		Name:     "batch up to one metered message, " + where,
+		Name:     how + where,
 		Risk:     fmt.Sprintf("a message waits up to %v for others", batchAge),
 		Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves",
 		apply: set(func(h *Treatment) {
-			h.Batch, h.ClearRetain = Batch{Limit: DefaultUnit, Age: batchAge, Fixed: 1, Record: 1}, true
+			h.Batch, _ = BatchFormat("json", 0)
+			h.Batch.Limit, h.Batch.Age, h.ClearRetain = int(limit), batchAge, true
 		}),
 	}
 }
@@ -103,7 +116,7 @@ func (t Traffic) hasProperties() bool {
 func (f *Fleet) Plan(measures []Measure) Plan {
 	p := Plan{Treatments: make([]Treatment, len(f.Traffic))}
 	for i, t := range f.Traffic {
-		p.Treatments[i] = Treatment{BasicIngest: IsBasicIngest(t.Topic)}
+		p.Treatments[i] = t.asItIs()
 	}
 	for _, m := range measures {
 		m.apply(&p)
@@ -128,9 +141,12 @@ func (f *Fleet) Advise(leastPerYear *big.Rat) (advice []Advice, bother []Advice,
 			bother = slices.DeleteFunc(all, func(a Advice) bool { return a.PerYear.Rat().Sign() <= 0 })
 			break
 		}
-		advice = append(advice, best)
-		taken = append(taken, best.Measure)
+		before, _ := f.Range(f.Plan(taken))
 		now = now.Minus(best.PerYear.Times(1, 12))
+		taken = append(taken, best.Measure)
+		after, _ := f.Range(f.Plan(taken))
+		best.PerYear = before.Minus(after).Times(12, 1)
+		advice = append(advice, best)
 		left = slices.DeleteFunc(left, func(m Measure) bool { return m.Name == best.Name })
 	}
 	return advice, bother, true

@@ -24,7 +24,7 @@ func fleets() map[string]*Fleet {
 	us := func(f *Fleet) *Fleet {
 		f.Upstream, f.Region, f.Prices, f.Options, f.Span = "aws", "us-east-1", BuiltIn(), DefaultOptions(), monthOf
 		for len(f.Rules) < len(f.Traffic) {
-			f.Rules = append(f.Rules, DefaultDeclaredRule())
+			f.Rules = append(f.Rules, nil)
 		}
 		return f
 	}
@@ -36,7 +36,7 @@ func fleets() map[string]*Fleet {
 				traffic("alarms", "dt/alarm", 2_000, originSize+9, false, 300),
 				traffic("stored", "$aws/rules/store/dt", 100_000, 9, false, 400),
 			},
-			Rules: []DeclaredRule{rule, {Rules: 1, Actions: 2, Subscribers: 3, QoS: "1"}, rule},
+			Rules: [][]DeclaredRule{{rule}, {{Rules: 1, Actions: 2, Subscribers: 3, QoS: "1"}}, {rule}},
 			Fixed: Usage{Messages: 1_000, Minutes: 43_200},
 		}),
 		"trucks": us(&Fleet{
@@ -52,7 +52,7 @@ func fleets() map[string]*Fleet {
 				traffic("doors", "b/door", 8_000, 9, true, 40),
 				traffic("lifts", "b/lift", 90_000, originSize+9, false, 4_960),
 			},
-			Rules: []DeclaredRule{{QoS: "0"}, {Subscribers: 2, QoS: "1"}, rule},
+			Rules: [][]DeclaredRule{nil, {{Subscribers: 2, QoS: "1"}}, {rule}},
 			Fixed: Usage{Messages: 900_000, Minutes: 86_400}, Acks: 450_000,
 		}),
 	}
@@ -122,7 +122,7 @@ func TestWhatIfIsTheGoldenArithmetic(t *testing.T) {
 	}
 	f := &Fleet{
 		Upstream: "aws", Region: "us-east-1", Prices: BuiltIn(), Options: DefaultOptions(), Span: 864 * time.Second,
-		Traffic: []Traffic{{Route: "telemetry", Topic: "dt/line", Sizes: day, Hours: 1}}, Rules: []DeclaredRule{DefaultDeclaredRule()},
+		Traffic: []Traffic{{Route: "telemetry", Topic: "dt/line", Sizes: day, Hours: 1}}, Rules: [][]DeclaredRule{nil},
 	}
 	full := Batch{Limit: DefaultUnit}
 	for _, c := range []struct {
@@ -138,7 +138,7 @@ func TestWhatIfIsTheGoldenArithmetic(t *testing.T) {
 		{"G10 batched", DeclaredRule{Rules: 1, Actions: 1}, Treatment{Batch: full}, "6.419400"},
 		{"G10 batched and Basic Ingest", DeclaredRule{Rules: 1, Actions: 1}, Treatment{Batch: full, BasicIngest: true}, "1.481400"},
 	} {
-		f.Rules[0] = c.rule
+		f.Rules[0] = []DeclaredRule{c.rule}
 		cost, ok := f.Cost(Plan{Treatments: []Treatment{c.how}})
 		if !ok || cost.String() != c.want {
 			t.Errorf("%s: $%s, want $%s", c.id, cost, c.want)
@@ -147,7 +147,7 @@ func TestWhatIfIsTheGoldenArithmetic(t *testing.T) {
 	if u := f.Usage(Plan{}); u.Messages != month {
 		t.Errorf("%d messages a month, want %d", u.Messages, month)
 	}
-	f.Rules[0] = DefaultDeclaredRule()
+	f.Rules[0] = nil
 	other, _ := f.Cost(Plan{Region: "eu-central-1"})
 	if other.String() != "124.416000" {
 		t.Errorf("in Frankfurt $%s", other)
@@ -169,23 +169,23 @@ func TestPackingMixedSizes(t *testing.T) {
 		{"what is too large goes alone", traffic("r", "topic", 10, 0, false, 6000), Batch{Limit: 5120}, 20},
 		{"the format's bytes", traffic("r", "topic", 200, 0, false, 99), Batch{Limit: 10 + 100*51, Record: 1}, 4},
 	} {
-		u := c.t.Usage(Treatment{Batch: c.batch}, 5120, DefaultDeclaredRule())
+		u := c.t.Usage(Treatment{Batch: c.batch}, 5120, nil)
 		if u.Messages != c.units {
 			t.Errorf("%s: %d, want %d", c.name, u.Messages, c.units)
 		}
 	}
 	mixed := traffic("r", "topic", 30_000, 0, false, 100, 900, 2000)
-	whole := mixed.Usage(Treatment{Batch: Batch{Limit: 5120}}, 5120, DefaultDeclaredRule())
+	whole := mixed.Usage(Treatment{Batch: Batch{Limit: 5120}}, 5120, nil)
 	if whole.Messages < 30_000/5 || whole.Messages > 30_000/4 { // 1,000 B on average: four to five fit
 		t.Errorf("mixed: %d batches of 30,000", whole.Messages)
 	}
 	for format, want := range map[string]int{"json": 2 + 20 + 19, "ndjson": 40, "length_prefixed": 40, "raw": 20} {
-		fixed, record, ok := BatchFormat(format, 1)
-		if got := fixed + 20*(1+record); !ok || got != want && format != "json" || format == "json" && got != want {
+		b, ok := BatchFormat(format, 1)
+		if got := b.Fixed + 20*(1+b.Record); !ok || got != want && format != "json" || format == "json" && got != want {
 			t.Errorf("%s: 20 messages of a byte take %d, want %d", format, got, want)
 		}
 	}
-	if _, _, ok := BatchFormat("xml", 1); ok {
+	if _, ok := BatchFormat("xml", 1); ok {
 		t.Error("xml is no format")
 	}
 }
@@ -198,10 +198,10 @@ func TestTreatments(t *testing.T) {
 	}{
 		"as it is":      {Treatment{}, 40},
 		"retain: clear": {Treatment{ClearRetain: true}, 20},
-		"3.1.1":         {Treatment{MQTT3: true, ClearRetain: true}, 10},
+		"3.1.1":         {Treatment{Protocol: ProtocolMQTT3, ClearRetain: true}, 10},
 		"origin: none":  {Treatment{NoOrigin: true, ClearRetain: true}, 10},
 	} {
-		if u := tr.Usage(c.how, 5120, DefaultDeclaredRule()); u.Messages != c.want {
+		if u := tr.Usage(c.how, 5120, nil); u.Messages != c.want {
 			t.Errorf("%s: %d, want %d", name, u.Messages, c.want)
 		}
 	}

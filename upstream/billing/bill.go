@@ -13,17 +13,19 @@ import (
 type Line struct {
 	Start     time.Time `json:"start,omitzero"` // of the line's hour or day, where the bill was asked for them
 	Upstream  string    `json:"upstream"`
-	Direction string    `json:"direction"`       // up | down | link
-	Device    string    `json:"device"`          // client id; empty for down
-	Thing     string    `json:"thing,omitempty"` // of the device
-	Topic     string    `json:"topic"`           // prefix; for link the packet, or empty for the minutes
-	Route     string    `json:"route,omitempty"` // that sent it
+	Direction string    `json:"direction"`          // up | down | link
+	Device    string    `json:"device"`             // client id; empty for down
+	Thing     string    `json:"thing,omitempty"`    // of the device
+	Topic     string    `json:"topic"`              // prefix; for link the packet, or empty for the minutes
+	Route     string    `json:"route,omitempty"`    // that sent it
+	Priority  string    `json:"priority,omitempty"` // the route's in the present configuration, where whoever asks has set it
 	Counts
 	USD       string `json:"usd,omitempty"`           // this line's share of its upstream's metered cost
 	Estimated string `json:"estimated_usd,omitempty"` // of what was declared for its topic
 	Hidden    string `json:"not_visible,omitempty"`   // what may cost more and cannot be seen here, in a word or two
 
 	cost, estimate *big.Rat
+	weight         *big.Rat // of its estimate among those of the total
 }
 
 // Total is one upstream's sum.
@@ -48,6 +50,8 @@ type Total struct {
 	EstimatedUsage Usage `json:"estimated_usage"`
 
 	messages, minutes, estimated Amount
+	leastUsage                   Usage    // of EstimatedUsage, what certainly was
+	weight                       *big.Rat // of all lines' estimates together
 }
 
 // Bill is the ledger of a span, priced. Amounts are US dollars in decimals.
@@ -86,14 +90,18 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 		return nil, fmt.Errorf("billing: %s to %s is not a span within one month", from.Format(time.DateTime), to.Format(time.DateTime))
 	}
 	bill := &Bill{From: from.UTC(), To: to.UTC(), Totals: []Total{}, NotVisible: NotVisible()}
-	totals, before := l.empty(), shared{}
-	lines := map[Line]*Counts{}
+	totals := l.empty()
+	lines, earlier := map[Line]*Counts{}, map[Line]*Counts{}
 	err := l.scan(monthStart.Format(monthLayout), func(start time.Time, synced bool, s series, c Counts) {
-		if start.Before(from) {
-			before.add(l.accountOf(s.upstream), Usage{Messages: c.Units, Minutes: c.Minutes})
+		if !start.Before(to) {
 			return
 		}
-		if !start.Before(to) {
+		id := Line{Upstream: s.upstream, Direction: s.direction, Device: s.device, Thing: s.thing, Topic: s.prefix, Route: s.route}
+		if start.Before(from) {
+			if earlier[id] == nil {
+				earlier[id] = &Counts{}
+			}
+			earlier[id].add(c)
 			return
 		}
 		t := totals[s.upstream]
@@ -105,7 +113,6 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 		if !synced {
 			t.Unsynchronised += c.Units
 		}
-		id := Line{Upstream: s.upstream, Direction: s.direction, Device: s.device, Thing: s.thing, Topic: s.prefix, Route: s.route}
 		if step > 0 {
 			id.Start = start.Truncate(step)
 		}
@@ -122,10 +129,13 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 	}
 	bill.Lines = sorted(lines)
 	l.estimate(bill.Lines, totals)
+	metered, declared := l.usedBy(earlier)
 	for _, name := range slices.Sorted(maps.Keys(totals)) {
-		l.price(totals[name], before[l.accountOf(name)])
-		before.add(l.accountOf(name), Usage{Messages: totals[name].Units, Minutes: totals[name].Minutes})
-		bill.Totals = append(bill.Totals, *totals[name])
+		t := totals[name]
+		l.price(t, metered, declared)
+		metered.add(l.accountOf(name), Usage{Messages: t.Units, Minutes: t.Minutes})
+		declared.add(l.accountOf(name), t.EstimatedUsage)
+		bill.Totals = append(bill.Totals, *t)
 	}
 	for i := range bill.Lines {
 		bill.Lines[i].share(totals[bill.Lines[i].Upstream])
@@ -141,9 +151,22 @@ func (l *Ledger) empty() map[string]*Total {
 	return out
 }
 
-// price sets the total's costs, after what its account has used before in the same
-// month.
-func (l *Ledger) price(t *Total, before Usage) {
+// usedBy sums up what each account was metered for lines, and what was declared
+// for them.
+func (l *Ledger) usedBy(lines map[Line]*Counts) (metered, declared shared) {
+	metered, declared = shared{}, shared{}
+	for n, c := range lines {
+		a := l.accountOf(n.Upstream)
+		metered.add(a, Usage{Messages: c.Units, Minutes: c.Minutes})
+		_, most := l.options(n.Upstream).declared(n.series(), *c)
+		declared.add(a, most)
+	}
+	return metered, declared
+}
+
+// price sets the total's costs, after what its account was metered before in the
+// same month, and what was declared of that.
+func (l *Ledger) price(t *Total, metered, declared shared) {
 	list, o := l.prices[t.Upstream], l.options(t.Upstream)
 	if p, _ := linkPrice(o.LinkPrice); p != nil {
 		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.LinkBytes(), 1_000_000)))
@@ -151,14 +174,15 @@ func (l *Ledger) price(t *Total, before Usage) {
 	if list == nil {
 		return
 	}
-	before = before.Plus(l.otherUsage(t.Upstream))
-	free := l.freeTier(t.Upstream)
+	mine := l.accountOf(t.Upstream)
+	before := l.otherUsage(t.Upstream).Plus(metered[mine])
 	used := Usage{Messages: t.Units, Minutes: t.Minutes}
+	free := l.freeTier(t.Upstream, metered)
 	added := func(after, u Usage) Amount {
 		a, _ := list.Added(t.Region, before.Plus(after), u, free)
 		return a
 	}
-	if _, ok := list.Cost(t.Region, used, false); !ok {
+	if _, ok := list.charge(t.Region, used); !ok {
 		return
 	}
 	// The other reading of "5 KB" would have made more metered messages, or less.
@@ -167,15 +191,26 @@ func (l *Ledger) price(t *Total, before Usage) {
 	all := t.messages.Plus(t.minutes)
 	t.USD, t.USDRange, t.USDMinutes = all.String(), all.Range(), t.minutes.String()
 	t.USDUncertain = added(used, Usage{Messages: t.Uncertain}).String()
-	t.PricesAsOf, t.PriceStatus = list.AsOf, list.Status(t.Region, used.Plus(Usage{Messages: 1}))
-	if u := t.EstimatedUsage; u != (Usage{}) {
-		t.estimated = added(used, u).Spanning(t.estimated)
-		t.Estimated, t.EstimatedRange, t.EstimateStatus = t.estimated.String(), t.estimated.Range(), list.Status(t.Region, u)
+	t.PricesAsOf, t.PriceStatus = list.AsOf, list.status(t.Region, before, used.Plus(Usage{Messages: 1}))
+	if t.EstimatedUsage == (Usage{}) {
+		return
 	}
+	// What is declared comes after all that is metered, so that a day's estimate is
+	// what the day adds to the month's.
+	free = l.freeTier(t.Upstream, metered, declared)
+	estimate := func(u Usage) Amount {
+		now, _ := list.Added(t.Region, before.Plus(used), declared[mine].Plus(u), free)
+		then, _ := list.Added(t.Region, before, declared[mine], free)
+		return now.Minus(then)
+	}
+	t.estimated = estimate(t.EstimatedUsage).Spanning(estimate(t.leastUsage))
+	t.Estimated, t.EstimatedRange = t.estimated.String(), t.estimated.Range()
+	t.EstimateStatus = list.status(t.Region, before.Plus(used), t.EstimatedUsage)
 }
 
 // share gives the line its part of the total's cost: of the messages by its
-// units, of the connectivity by its minutes.
+// units, of the connectivity by its minutes, of the estimate by what it would cost
+// alone.
 func (n *Line) share(t *Total) {
 	n.cost = new(big.Rat)
 	if t.USD == "" {
@@ -189,7 +224,11 @@ func (n *Line) share(t *Total) {
 	}
 	n.cost.Add(part(t.messages, n.Units, t.Units), part(t.minutes, n.Minutes, t.Minutes))
 	n.USD = n.cost.FloatString(lineDigits)
-	if n.estimate != nil {
+	if n.weight != nil && t.Estimated != "" {
+		n.estimate = new(big.Rat)
+		if t.weight.Sign() > 0 {
+			n.estimate.Mul(t.estimated.Rat(), n.weight).Quo(n.estimate, t.weight)
+		}
 		n.Estimated = n.estimate.FloatString(lineDigits)
 	}
 }

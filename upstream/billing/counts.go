@@ -6,9 +6,10 @@ type Counts struct {
 	Uncertain int64 `json:"uncertain_units"` // metered messages, sent with an unknown fate
 	Messages  int64 `json:"messages"`        // MQTT messages, acknowledged
 	Wire      int64 `json:"wire_bytes"`      // packets' bytes, without TLS and TCP
-	Bytes     int64 `json:"metered_bytes"`   // what the units were made of
+	Bytes     int64 `json:"metered_bytes"`   // what the units were made of, but for copies and answers
 	Retained  int64 `json:"retained_units"`  // of Units: retained copies (M10)
 	Acks      int64 `json:"ack_units"`       // of Units: PUBACKs of ours (M08)
+	Answers   int64 `json:"answer_units"`    // of Units: answers to our requests over HTTPS (M18)
 	Other     int64 `json:"other_reading"`   // units more if "5 KB" is the other number (M03)
 	Basic     int64 `json:"basic_ingest"`    // units that Basic Ingest's rules processed; the messages were free (M16)
 	Shadow    int64 `json:"shadow_ops"`      // shadow operations (M21)
@@ -25,6 +26,7 @@ func (c *Counts) add(o Counts) {
 	c.Bytes += o.Bytes
 	c.Retained += o.Retained
 	c.Acks += o.Acks
+	c.Answers += o.Answers
 	c.Other += o.Other
 	c.Basic += o.Basic
 	c.Shadow += o.Shadow
@@ -50,6 +52,8 @@ func (c *Counts) set(kind byte, n int64) {
 		c.Retained = n
 	case kindAcks:
 		c.Acks = n
+	case kindAnswers:
+		c.Answers = n
 	case kindOther:
 		c.Other = n
 	case kindBasic:
@@ -68,7 +72,7 @@ func (c *Counts) set(kind byte, n int64) {
 // Fill is how many bytes a metered message of the publishes held on average, and
 // false when there was none.
 func (c Counts) Fill() (bytes int64, ok bool) {
-	n := c.Units - c.Retained - c.Acks
+	n := c.Units - c.Retained - c.Acks - c.Answers
 	if n <= 0 || c.Bytes <= 0 {
 		return 0, false
 	}

@@ -9,29 +9,43 @@ func (o Options) declared(s series, c Counts) (least, most Usage) {
 	if s.direction != Up {
 		return Usage{}, Usage{}
 	}
-	if c.Shadow > 0 {
-		least.Shadow, most.Shadow = c.Shadow, c.Shadow
+	all, certain := o.rulesOf(s.prefix)
+	sum := func(rules []DeclaredRule) Usage {
+		u := declaredFor(rules, c.Units-c.Retained-c.Answers, max(0, c.Messages-c.Basic)).Plus(declaredBasic(rules, c.Basic))
+		u.Shadow = c.Shadow
+		return u
 	}
-	// A Basic Ingest topic triggers its rule, which executes an action (M16, M19).
-	basicRule := Usage{Rules: c.Basic, Actions: c.Basic}
-	least, most = least.Plus(basicRule), most.Plus(basicRule)
-	units := c.Units - c.Retained + c.Basic
+	return sum(certain), sum(all)
+}
+
+// rulesOf are those of the declared rules that may match what the ledger counts
+// under a prefix, and those of them that match all of it.
+func (o Options) rulesOf(prefix string) (all, certain []DeclaredRule) {
 	for _, r := range o.DeclaredRules {
-		how := covers(r.Topic, s.prefix, o.PrefixLevels)
-		if how == coversNone || units == 0 {
-			continue
+		how := covers(r.Topic, prefix, o.PrefixLevels)
+		if how != coversNone {
+			all = append(all, r)
 		}
-		u := r.usage(units, c.Messages)
-		if c.Basic > 0 { // its rule is counted already, with one action
-			u = u.less(Usage{Rules: c.Basic, Actions: c.Basic})
-			u.Messages = 0 // Basic Ingest reaches no subscriber
-		}
-		most = most.Plus(u)
 		if how == coversAll {
-			least = least.Plus(u)
+			certain = append(certain, r)
 		}
 	}
-	return least, most
+	return all, certain
+}
+
+// declaredFor is what rules add to messages of so many units.
+func declaredFor(rules []DeclaredRule, units, messages int64) (u Usage) {
+	for _, r := range rules {
+		u = u.Plus(r.usage(units, messages))
+	}
+	return u
+}
+
+// declaredBasic is what becomes of so many units by Basic Ingest: the topic names a
+// rule, which executes an action at least (M16, M19), and no subscriber is reached.
+func declaredBasic(rules []DeclaredRule, units int64) Usage {
+	u := declaredFor(rules, units, 0)
+	return Usage{Rules: max(u.Rules, units), Actions: max(u.Actions, units)}
 }
 
 // usage is what happens to messages of so many units: rules and actions in 5 KB
@@ -45,10 +59,9 @@ func (r DeclaredRule) usage(units, messages int64) Usage {
 	return u
 }
 
-// estimate fills in what was declared: of each line its cost, of each total its
-// usage and the lower bound of its cost.
+// estimate fills in what was declared: of each line what it would cost alone, of
+// each total its usage.
 func (l *Ledger) estimate(lines []Line, totals map[string]*Total) {
-	low := map[string]Usage{}
 	for i := range lines {
 		n := &lines[i]
 		o := l.options(n.Upstream)
@@ -59,15 +72,10 @@ func (l *Ledger) estimate(lines []Line, totals map[string]*Total) {
 		}
 		t := totals[n.Upstream]
 		t.EstimatedUsage = t.EstimatedUsage.Plus(most)
-		low[n.Upstream] = low[n.Upstream].Plus(least)
+		t.leastUsage = t.leastUsage.Plus(least)
 		if a, ok := l.prices[n.Upstream].cost(t.Region, most); ok {
-			n.estimate = a
-		}
-	}
-	for name, u := range low {
-		if list := l.prices[name]; list != nil {
-			a, _ := list.Cost(totals[name].Region, u, l.options(name).FreeTier)
-			totals[name].estimated = a
+			n.weight = a
+			t.weight = sum(t.weight, a)
 		}
 	}
 }

@@ -29,12 +29,18 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 		all.add(n.Counts)
 		steps = append(steps, n.step())
 		id := shelf{n.Topic, n.Route}
-		i := slices.IndexFunc(traffic, func(t Traffic) bool { return t.Topic == n.Topic && t.Route == n.Route })
-		if n.Direction != Up || i < 0 || shown[id] {
+		if n.Direction != Up || shown[id] {
 			continue
 		}
 		shown[id] = true
-		steps = append(steps, sizesOf(traffic[i], unit)...)
+		recorded := int64(0)
+		for _, t := range traffic {
+			if t.Topic == n.Topic && t.Route == n.Route {
+				steps = append(steps, sizesOf(t, unit)...)
+				recorded += t.Sizes.Messages()
+			}
+		}
+		steps = append(steps, b.unsized(n, recorded)...)
 	}
 	steps = append(steps, Step{Text: "metered messages, acknowledged", Units: all.Units, Sum: true})
 	if all.Uncertain > 0 {
@@ -44,6 +50,24 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 		steps = append(steps, Step{Text: fmt.Sprintf("%d refused for now: not billed (M26)", all.Throttled)})
 	}
 	return append(steps, l.tiers(b, upstream, all)...), nil
+}
+
+// unsized says by how much the sizes of a line's route and topic are not those of
+// the bill: the last minute before a kill has none, and they are of whole days.
+func (b *Bill) unsized(n Line, recorded int64) []Step {
+	billed := int64(0)
+	for _, o := range b.Lines {
+		if o.Upstream == n.Upstream && o.Direction == Up && o.Topic == n.Topic && o.Route == n.Route {
+			billed += o.Messages
+		}
+	}
+	switch {
+	case recorded < billed:
+		return []Step{{Text: fmt.Sprintf("  all devices: %d more, whose sizes are not recorded", billed-recorded)}}
+	case recorded > billed:
+		return []Step{{Text: fmt.Sprintf("  sizes are recorded by the day: %d of these are of other hours", recorded-billed)}}
+	}
+	return nil
 }
 
 // step says what a line is made of.
@@ -67,6 +91,7 @@ func (n *Line) step() Step {
 		text string
 	}{
 		{n.Retained, "of the units %d are retained copies (M10)"}, {n.Acks, "of the units %d are our PUBACKs (M08)"},
+		{n.Answers, "of the units %d are the cloud's answers to requests over HTTPS (M18)"},
 		{n.Basic, "Basic Ingest: not metered (M16), %d rule units instead"}, {n.Shadow, "%d shadow operations besides (M21)"},
 	} {
 		if part.n > 0 {
@@ -87,11 +112,17 @@ func sizesOf(t Traffic, unit int64) []Step {
 			return append(out, Step{Text: fmt.Sprintf("  … and %d sizes more", len(cells)-i)})
 		}
 		n := c.Messages
-		mean := (c.Payload + c.Topic + c.Rest) / n
-		text := fmt.Sprintf("  all devices: %d of about %d B (payload %d, topic %d, properties %d): %d metered each",
-			n, mean, c.Payload/n, c.Topic/n, c.Rest/n, Units(int(mean), unit))
+		mean, topic := (c.Payload+c.Topic+c.Rest)/n, fmt.Sprintf("topic %d", c.Topic/n)
+		if t.HTTP {
+			mean, topic = (c.Payload+c.Rest)/n, "topic in the URL, free"
+		}
+		text := fmt.Sprintf("  all devices: %d of about %d B (payload %d, %s, properties %d): %d metered each",
+			n, mean, c.Payload/n, topic, c.Rest/n, Units(int(mean), unit))
 		if IsBasicIngest(t.Topic) {
 			text = fmt.Sprintf("  all devices: %d of about %d B: free, by Basic Ingest", n, mean)
+		}
+		if t.HTTP {
+			text += ", and its answer (M18)"
 		}
 		out = append(out, Step{Text: text})
 	}

@@ -1,6 +1,8 @@
 package billing
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ func TestExplainAddsUpToTheLine(t *testing.T) {
 		m.Delivered(&b, "aws", to("dt/a", 240-4-hopsSize), bridge.Outcome{})
 	}
 	m.Delivered(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
-	m.Uncertain(&b, "aws", to("dt/a", 6000))
+	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
 	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
 	spool.Commit(&b, nil)
 	m.writeSizes(nil)
@@ -30,6 +32,32 @@ func TestExplainAddsUpToTheLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	has := func(of *Bill, want string) {
+		t.Helper()
+		steps, err := l.Explain(of, "aws", of.Lines)
+		if err != nil || !slices.ContainsFunc(steps, func(s Step) bool { return strings.Contains(s.Text, want) }) {
+			t.Errorf("no %q in %v, %v", want, steps, err)
+		}
+	}
+	clock.set("2026-11-20 14:00")
+	var later, lost bridge.Batch
+	m.Delivered(&later, "aws", to("dt/a", 10), bridge.Outcome{HTTP: true, Body: 30})
+	spool.Commit(&later, nil)
+	m.writeSizes(nil)
+	hour, err := l.Bill(Hour(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(hour, "8 of these are of other hours")
+	has(hour, "of the units 1 are the cloud's answers to requests over HTTPS (M18)")
+	has(hour, "topic in the URL, free")
+	m.Delivered(&lost, "aws", to("dt/a", 10), bridge.Outcome{})
+	spool.Commit(&lost, nil)
+	day, err := l.Bill(Today(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(day, "1 more, whose sizes are not recorded")
 	var text strings.Builder
 	lines, sum := int64(0), int64(0)
 	for _, s := range steps {
@@ -80,5 +108,60 @@ func TestForecastFromTheLastFullDays(t *testing.T) {
 	young, err := newLedger(t, none, map[string]Options{"aws": frankfurt()}).Forecast(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
 	if err != nil || young[0].Likely != 1000+2000*59/2 || young[0].Low != 1000 {
 		t.Errorf("half a day of a month: %+v, %v", young, err)
+	}
+}
+
+// A month is not told from the first hours of a gateway, nor from a day of which it
+// saw the end alone.
+func TestForecastOfAYoungLedger(t *testing.T) {
+	at := func(text string) time.Time {
+		now, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	forecast := func(spool *memory, now string) Forecast {
+		all, err := newLedger(t, spool, map[string]Options{"aws": frankfurt()}).Forecast(at(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[0]
+	}
+	spool := newMemory()
+	if f := forecast(spool, "2026-11-20 22:10"); !f.Unknown {
+		t.Errorf("of nothing: %+v", f)
+	}
+	write(spool, "2026112021", "pump", 60_000)
+	if f := forecast(spool, "2026-11-20 22:10"); !f.Unknown || f.USD != "" || f.Likely != 60_000 {
+		t.Errorf("of an hour: %+v", f)
+	}
+	for hour := range 24 {
+		write(spool, fmt.Sprintf("20261121%02d", hour), "pump", 60_000)
+	}
+	// 21 hours of traffic at 60,000 an hour, and 9 days and 6 hours are left.
+	if f := forecast(spool, "2026-11-21 18:00"); f.Unknown || f.Likely != 25*60_000+1_714_285*37/4 || f.Low != 25*60_000 {
+		t.Errorf("of 21 hours: %+v", f)
+	}
+	write(spool, "2026112200", "pump", 1)
+	// The 21st was a full day, and the last three hours of the 20th none.
+	if f := forecast(spool, "2026-11-22 00:00"); f.Unknown || f.Likely != 25*60_000+1+9*24*60_000 || f.Low != f.Top {
+		t.Errorf("of a full day: %+v", f)
+	}
+}
+
+// The forecast's range holds what the bill's does: 5 KB read as the other number.
+func TestForecastSpansTheOtherReading(t *testing.T) {
+	spool := newMemory()
+	for _, day := range []string{"20261119", "20261120"} {
+		write(spool, day+"00", "pump", 1_000_000)
+		spool.counters[series{upstream: "aws", direction: Up, device: "pump", prefix: "dt/a"}.key(day+"00")+string(kindOther)] = 500_000
+	}
+	all, err := newLedger(t, spool, map[string]Options{"aws": frankfurt()}).Forecast(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := all[0]; f.USD != "14.400000" || f.From != "14.400000" || f.To != "21.600000" {
+		t.Errorf("$%s, from %s to %s", f.USD, f.From, f.To)
 	}
 }

@@ -11,13 +11,32 @@ import (
 type Fleet struct {
 	Upstream string
 	Traffic  []Traffic
-	Rules    []DeclaredRule // by index of Traffic: what is declared for it
-	Fixed    Usage          // deliveries, connections and their minutes: the same in every way
-	Acks     int64          // of Fixed.Messages: our PUBACKs of deliveries
-	Span     time.Duration  // in which all that happened
+	Rules    [][]DeclaredRule // by index of Traffic: what is declared for it
+	Fixed    Usage            // deliveries, connections and their minutes, shadow operations: the same in every way
+	Acks     int64            // of Fixed.Messages: our PUBACKs of deliveries
+	Rest     Usage            // what the ledger has and the sizes do not, as it was billed; below zero where they have more
+	Reread   Usage            // the same by the other reading of "5 KB"
+	Covered  Coverage         // of what went up, by the sizes
+	Span     time.Duration    // in which all that happened
 	Region   string
 	Prices   *PriceList
 	Options  Options
+	Before   Usage // what the rest of the account uses in a month of the region
+	Free     Usage // what of it all is free
+}
+
+// Coverage is how much of what the ledger has of the way up the recorded sizes know
+// of: not the last minute before a kill or, of a gateway that runs, before now; not
+// what went longer ago than they are kept.
+type Coverage struct {
+	Messages, Recorded      int64
+	Units, RecordedUnits    int64 // metered messages
+	Processed, RecordedRule int64 // units that Basic Ingest's rules processed
+}
+
+// Whole reports whether the sizes know of all.
+func (c Coverage) Whole() bool {
+	return c.Recorded >= c.Messages && c.RecordedUnits == c.Units && c.RecordedRule == c.Processed
 }
 
 // monthOf is the month to which a fleet is scaled.
@@ -45,16 +64,29 @@ func (l *Ledger) Fleet(upstream string, from, to, now time.Time) (*Fleet, error)
 		return nil, err
 	}
 	for _, t := range f.Traffic {
-		f.Rules = append(f.Rules, o.rule(t))
+		rules, _ := o.rulesOf(t.Topic)
+		f.Rules = append(f.Rules, rules)
 	}
+	var up Counts
+	var billed, reread Usage
 	for _, n := range bill.Lines {
-		if n.Upstream != upstream || n.Direction == Up {
+		if n.Upstream != upstream {
 			continue
 		}
-		f.Fixed.Messages += n.Units
-		f.Fixed.Minutes += n.Minutes
-		f.Acks += n.Acks
+		if n.Direction != Up {
+			f.Fixed.Messages += n.Units
+			f.Fixed.Minutes += n.Minutes
+			f.Acks += n.Acks
+			continue
+		}
+		_, declared := o.declared(n.series(), n.Counts)
+		f.Fixed.Shadow += declared.Shadow
+		declared.Shadow = 0
+		billed = billed.Plus(declared).Plus(Usage{Messages: n.Units})
+		reread = reread.Plus(declared).Plus(Usage{Messages: n.Units + n.Other})
+		up.add(n.Counts)
 	}
+	f.account(up, billed, reread)
 	f.Span = to.Sub(from)
 	if first, ok, err := l.first(upstream, from, to); err != nil {
 		return nil, err
@@ -62,7 +94,40 @@ func (l *Ledger) Fleet(upstream string, from, to, now time.Time) (*Fleet, error)
 		f.Span = to.Sub(first)
 	}
 	f.Span = max(f.Span, time.Hour)
+	f.Before, f.Free = l.beside(upstream, bill, f.Span)
 	return f, nil
+}
+
+// account sets what of the ledger the sizes cover, and what they do not.
+func (f *Fleet) account(up Counts, billed, reread Usage) {
+	unit := int64(f.Options.Unit)
+	f.Covered = Coverage{Messages: up.Messages, Units: up.Units, Processed: up.Basic}
+	as := f.Plan(nil)
+	var sized, resized Usage
+	for i, t := range f.Traffic {
+		f.Covered.Recorded += t.Sizes.Messages()
+		n := t.sent(as.Treatments[i], unit)
+		f.Covered.RecordedUnits += n.metered
+		if IsBasicIngest(t.Topic) {
+			f.Covered.RecordedRule += n.processed
+		}
+		sized = sized.Plus(t.Usage(as.Treatments[i], unit, f.Rules[i]))
+		resized = resized.Plus(t.Usage(as.Treatments[i], otherReading(unit), f.Rules[i]))
+	}
+	f.Rest, f.Reread = billed.Minus(sized), reread.Minus(resized)
+}
+
+// beside is what the rest of an upstream's account uses in a month beside it, when
+// all goes on as in the span of the bill, and what of it all is free.
+func (l *Ledger) beside(upstream string, bill *Bill, span time.Duration) (before, free Usage) {
+	used := shared{}
+	for _, t := range bill.Totals {
+		if t.Upstream == upstream { // those behind it are priced after it
+			break
+		}
+		used.add(l.accountOf(t.Upstream), Usage{Messages: t.Units, Minutes: t.Minutes}.scaled(monthOf, span))
+	}
+	return l.otherUsage(upstream).Plus(used[l.accountOf(upstream)]), l.freeTier(upstream, used)
 }
 
 // first is the first hour in which an upstream was billed anything.
@@ -75,68 +140,99 @@ func (l *Ledger) first(upstream string, from, to time.Time) (first time.Time, ok
 	return first, ok, err
 }
 
-// rule sums up what is declared for a prefix.
-func (o Options) rule(t Traffic) DeclaredRule {
-	out := DefaultDeclaredRule()
-	for _, r := range o.DeclaredRules {
-		if covers(r.Topic, t.Topic, o.PrefixLevels) != coversNone {
-			out.Rules += r.Rules
-			out.Actions += max(r.Actions, r.Rules)
-			out.Subscribers += r.Subscribers
-			if r.Subscribers > 0 {
-				out.QoS = r.QoS
-			}
-		}
-	}
-	return out
-}
-
 // Plan is how each traffic of a fleet is treated, and what else is done.
 type Plan struct {
-	Treatments []Treatment // by index of Traffic; missing ones are the zero Treatment
+	Treatments []Treatment // by index of Traffic; missing ones are as they were sent
 	Region     string      // empty: the fleet's
+	Prices     *PriceList  // nil: the fleet's
 	Unit       int64       // 0: that of the options
 	DownQoS0   bool        // deliveries without answers
 }
 
 // Usage is what a fleet would be billed for in a month of 30 days by a plan.
-func (f *Fleet) Usage(p Plan) Usage {
+func (f *Fleet) Usage(p Plan) Usage { return f.Counted(p).scaled(monthOf, f.Span) }
+
+// Counted is what it would have been billed for in its span: as it is sent, what
+// the bill says.
+func (f *Fleet) Counted(p Plan) Usage {
+	if p.Unit == 0 {
+		return f.counted(p, int64(f.Options.Unit))
+	}
+	return f.counted(p, p.Unit)
+}
+
+// Unsized is what of a month's usage has no recorded sizes: it is the same in
+// every plan, but for the unit.
+func (f *Fleet) Unsized(p Plan) Usage {
 	unit := p.Unit
 	if unit == 0 {
 		unit = int64(f.Options.Unit)
 	}
-	u := f.Fixed
+	return f.unsized(unit).scaled(monthOf, f.Span)
+}
+
+func (f *Fleet) unsized(unit int64) Usage {
+	if unit != int64(f.Options.Unit) && unit == otherReading(int64(f.Options.Unit)) {
+		return f.Reread
+	}
+	return f.Rest
+}
+
+// counted counts in units of so many bytes. What has no sizes is known by both
+// readings of "5 KB", and else as it was billed.
+func (f *Fleet) counted(p Plan, unit int64) Usage {
+	u := f.Fixed.Plus(f.unsized(unit))
 	if p.DownQoS0 {
 		u.Messages -= f.Acks
 	}
 	for i, t := range f.Traffic {
-		how := Treatment{}
+		how := t.asItIs()
 		if i < len(p.Treatments) {
 			how = p.Treatments[i]
 		}
 		u = u.Plus(t.Usage(how, unit, f.Rules[i]))
 	}
-	return u.scaled(monthOf, f.Span)
+	return u
 }
 
 // scaled is the usage of another span at the same pace.
 func (u Usage) scaled(to, from time.Duration) Usage {
-	by := func(n int64) int64 {
-		r := new(big.Int).Mul(big.NewInt(n), big.NewInt(int64(to/time.Second)))
-		return r.Div(r, big.NewInt(max(1, int64(from/time.Second)))).Int64()
-	}
+	by := func(n int64) int64 { return portion(n, int64(to/time.Second), int64(from/time.Second)) }
 	return Usage{Messages: by(u.Messages), Minutes: by(u.Minutes), Shadow: by(u.Shadow), Rules: by(u.Rules), Actions: by(u.Actions), Direct: by(u.Direct)}
 }
 
+// portion is n·part/of, which may be more than fits before it is divided.
+func portion(n, part, of int64) int64 {
+	r := new(big.Int).Mul(big.NewInt(n), big.NewInt(part))
+	return r.Div(r, big.NewInt(max(1, of))).Int64()
+}
+
 // Cost is what a plan costs in a month of 30 days, on top of what the rest of
-// the account was declared to use; false without prices for the region.
-func (f *Fleet) Cost(p Plan) (Amount, bool) {
-	region := p.Region
-	if region == "" {
-		region = f.Region
+// the account uses; false without prices for the region.
+func (f *Fleet) Cost(p Plan) (Amount, bool) { return f.cost(p, f.Usage(p)) }
+
+// Range is Cost between both readings of "5 KB", where the unit is one of them and
+// the plan does not say which.
+func (f *Fleet) Range(p Plan) (Amount, bool) {
+	a, ok := f.Cost(p)
+	unit := int64(f.Options.Unit)
+	if p.Unit != 0 || otherReading(unit) == unit {
+		return a, ok
 	}
-	if f.Prices == nil {
+	b, _ := f.cost(p, f.counted(p, otherReading(unit)).scaled(monthOf, f.Span))
+	return a.Spanning(b), ok
+}
+
+func (f *Fleet) cost(p Plan, u Usage) (Amount, bool) {
+	region, before, prices := f.Region, f.Before, f.Prices
+	if p.Region != "" && p.Region != region { // what else is there is not known
+		region, before = p.Region, Usage{}
+	}
+	if p.Prices != nil {
+		prices = p.Prices
+	}
+	if prices == nil {
 		return Amount{}, false
 	}
-	return f.Prices.Added(region, f.Options.OtherUsage.usage(), f.Usage(p), f.Options.FreeTier)
+	return prices.Added(region, before, u, f.Free)
 }

@@ -11,6 +11,7 @@ type Forecast struct {
 	Upstream         string
 	Now              int64 // metered messages so far
 	Low, Likely, Top int64 // at the end of the month
+	Unknown          bool  // too little has been seen: there is nothing but Now
 	USD, From, To    string
 	Reasons          []string
 }
@@ -19,10 +20,15 @@ type Forecast struct {
 // every weekday is in it once.
 const forecastDays = 7
 
+// forecastLeast is how long there must have been traffic before a month is told
+// from it.
+const forecastLeast = 3 * time.Hour
+
 // Forecast says what the month of now is going to cost each upstream: what there
 // is, and for the rest of the month the average of the last full days; between
 // the least and the most of them. A UTC day that has just begun says nothing yet
-// and is filled up at the average.
+// and is filled up at the average; nor does the day on which the ledger begins,
+// unless it is all there is.
 func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	now = now.UTC()
 	monthStart, monthEnd := Month(now)
@@ -31,7 +37,7 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	perDay := map[string]map[time.Time]Usage{}
+	perDay, began := map[string]map[time.Time]Usage{}, map[string]time.Time{}
 	first := dayStart.AddDate(0, 0, -forecastDays)
 	months := []string{monthStart.Format(monthLayout)}
 	if before := first.Format(monthLayout); before != months[0] {
@@ -39,6 +45,9 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	}
 	for _, month := range months {
 		err := l.scan(month, func(start time.Time, _ bool, s series, c Counts) {
+			if b, ok := began[s.upstream]; !ok || start.Before(b) {
+				began[s.upstream] = start
+			}
 			day, _ := Today(start)
 			if day.Before(first) || !day.Before(dayStart) {
 				return
@@ -55,16 +64,19 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	var out []Forecast
 	before := shared{}
 	for _, t := range bill.Totals {
-		out = append(out, l.forecast(t, perDay[t.Upstream], before, now, monthEnd))
+		out = append(out, l.forecast(t, perDay[t.Upstream], began[t.Upstream], before, now, monthEnd))
 	}
 	return out, nil
 }
 
-func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, before shared, now, monthEnd time.Time) Forecast {
+func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, began time.Time, before shared, now, monthEnd time.Time) Forecast {
 	f := Forecast{Upstream: t.Upstream, Now: t.Units}
 	var units, minutes []int64
 	today, _ := Today(now)
 	for day := today.AddDate(0, 0, -forecastDays); day.Before(today); day = day.AddDate(0, 0, 1) {
+		if began.After(day) {
+			continue // it is not a full one
+		}
 		if u, ok := perDay[day]; ok || len(units) > 0 { // a still day counts, once there was traffic
 			units, minutes = append(units, u.Messages), append(minutes, u.Minutes)
 		}
@@ -77,26 +89,41 @@ func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, before shared, no
 	if len(units) > 0 {
 		f.Reasons = append(f.Reasons, fmt.Sprintf("the last %d full days: %d a day on average, %d on the least, %d on the most", len(units), likely, low, top))
 	} else {
-		dayStart, _ := Today(now)
 		monthStart, _ := Month(now)
-		since := max(now.Sub(monthStart), time.Hour)
-		likely = int64(float64(t.Units) * float64(24*time.Hour) / float64(since))
-		connected = int64(float64(t.Minutes) * float64(24*time.Hour) / float64(since))
+		since := now.Sub(began)
+		if began.Before(monthStart) { // before that is another month's
+			since = now.Sub(monthStart)
+		}
+		if began.IsZero() || since < forecastLeast {
+			f.Low, f.Likely, f.Top = t.Units, t.Units, t.Units
+			f.Unknown = true
+			f.Reasons = append(f.Reasons, fmt.Sprintf("too early to tell more: no full day has traffic yet, and it takes %d hours of this one", forecastLeast/time.Hour))
+			return f
+		}
+		pace := func(n int64) int64 { return Usage{Messages: n}.scaled(24*time.Hour, since).Messages }
+		likely, connected = pace(t.Units), pace(t.Minutes)
 		low, top = 0, 2*likely
-		f.Reasons = append(f.Reasons, fmt.Sprintf("no full day before %s has traffic: the pace of this month so far, from nothing to twice of it", dayStart.Format(time.DateOnly)))
+		f.Reasons = append(f.Reasons, fmt.Sprintf("no full day has traffic: the pace of the last %.0f hours, since there is some, from nothing to twice of it", since.Hours()))
 	}
 	f.Reasons = append(f.Reasons, fmt.Sprintf("%.1f days are left", float64(left)/float64(24*time.Hour)))
 	f.Low, f.Likely, f.Top = t.Units+rest(low), t.Units+rest(likely), t.Units+rest(top)
 	list, mine := l.prices[t.Upstream], l.accountOf(t.Upstream)
+	used := Usage{Messages: f.Likely, Minutes: t.Minutes + rest(connected)}
+	defer before.add(mine, used)
 	if list == nil || t.USD == "" {
 		return f
 	}
 	cost := func(messages int64) Amount {
-		a, _ := list.Added(t.Region, l.otherUsage(t.Upstream).Plus(before[mine]), Usage{Messages: messages, Minutes: t.Minutes + rest(connected)}, l.freeTier(t.Upstream))
+		a, _ := list.Added(t.Region, l.otherUsage(t.Upstream).Plus(before[mine]), Usage{Messages: messages, Minutes: used.Minutes}, l.freeTier(t.Upstream, before))
 		return a
 	}
-	defer before.add(mine, Usage{Messages: f.Likely, Minutes: t.Minutes + rest(connected)})
-	f.USD, f.From, f.To = cost(f.Likely).String(), Dollars(known(cost(f.Low).Low)), Dollars(known(cost(f.Top).High))
+	// By the other reading of "5 KB" there are more, or less, as there were so far.
+	reread := func(messages int64) Amount {
+		return cost(messages + portion(t.Other, messages, t.Units))
+	}
+	f.USD = cost(f.Likely).String()
+	f.From = Dollars(least(known(cost(f.Low).Low), known(reread(f.Low).Low)))
+	f.To = Dollars(most(known(cost(f.Top).High), known(reread(f.Top).High)))
 	f.Reasons = append(f.Reasons, fmt.Sprintf("priced by %s's list of %s, tiers over the whole month; what was estimated from declared rules is not in it", t.Region, list.AsOf))
 	return f
 }

@@ -18,6 +18,7 @@ const (
 	kindBytes     = 'b' // bytes that were metered
 	kindRetained  = 'r' // of the units: retained copies (M10)
 	kindAcks      = 'a' // of the units: our PUBACKs (M08)
+	kindAnswers   = 'h' // of the units: answers to our requests over HTTP (M18)
 	kindOther     = 'v' // units more by the other reading of "5 KB" (M03)
 	kindBasic     = 'i' // units that Basic Ingest's rules processed (M16, M19)
 	kindShadow    = 'o' // shadow operations (M21)

@@ -36,15 +36,15 @@ func NewLedger(spool Counters, upstreams map[string]Options) (*Ledger, error) {
 			continue
 		}
 		var err error
-		if l.prices[name], err = o.prices(); err != nil {
+		if l.prices[name], err = o.Prices(); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
 
-// prices is the price list of an upstream.
-func (o Options) prices() (*PriceList, error) {
+// Prices is the price list of an upstream: the built-in one, or that of its file.
+func (o Options) Prices() (*PriceList, error) {
 	if o.PriceList == "" {
 		return BuiltIn(), nil
 	}
@@ -63,7 +63,7 @@ func (o Options) prices() (*PriceList, error) {
 // (M01), and what as many CONNECT packets do (M04), before tiers and free units. o's
 // Region must be filled in; ok is false when it has no prices.
 func Connections(o Options, n int64) (month, connects Amount, ok bool, err error) {
-	p, err := o.prices()
+	p, err := o.Prices()
 	if err != nil {
 		return Amount{}, Amount{}, false, err
 	}

@@ -51,7 +51,7 @@ func TestTodayCostsWhatItAddsToTheMonth(t *testing.T) {
 func TestTotalsAgreeWithTheBill(t *testing.T) {
 	spool := newMemory()
 	l := newLedger(t, spool, map[string]Options{"aws": frankfurt(), "site": DefaultOptions()})
-	none := func(string) int64 { return 0 }
+	none := func(string) Pace { return Pace{} }
 	start := time.Date(2026, 11, 29, 22, 30, 0, 0, time.UTC)
 	for step := range 40 { // over a day's and a month's end
 		now := start.Add(time.Duration(step) * time.Hour)
@@ -72,14 +72,18 @@ func TestTotalsAgreeWithTheBill(t *testing.T) {
 
 func TestProjectionAndUnpricedUpstreams(t *testing.T) {
 	l := newLedger(t, newMemory(), map[string]Options{"aws": frankfurt(), "site": DefaultOptions()})
-	got, err := l.Totals(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), func(string) int64 { return 3600 })
+	got, err := l.Totals(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), func(string) Pace {
+		return Pace{Window: time.Hour, Units: 3600, Minutes: 120, Low: 1800, High: 7200}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := Dollars(got["aws"].USDProjected); p != "3.110400" { // 2,592,000 × 1.20 per million
-		t.Errorf("projected $%s, want $3.110400", p)
+	// 2,592,000 × 1.20 and 86,400 × 0.096 per million, and the same of a half and the double
+	p := got["aws"].Projected
+	if have := []string{Dollars(p.USD), Dollars(p.Low), Dollars(p.High)}; !slices.Equal(have, []string{"3.118694", "1.563494", "6.229094"}) || p.Why != "" {
+		t.Errorf("projected %v (%s)", have, p.Why)
 	}
-	if got["site"].USDProjected.Sign() != 0 {
+	if got["site"].Projected.USD.Sign() != 0 {
 		t.Error("an upstream without a region has a price")
 	}
 }
@@ -197,7 +201,7 @@ func TestGroupSumsToTheTotal(t *testing.T) {
 	}
 	got := Group(bill.Lines, 3, func(n Line) string { return n.Device })
 	const hidden = "rules, subscribers"
-	want := []Sum{{Name: "g", Counts: Counts{Units: 7}, USD: "0.000008", Hidden: hidden}, {Name: "f", Counts: Counts{Units: 6}, USD: "0.000007", Hidden: hidden},
+	want := []Sum{{Name: "g", Counts: Counts{Units: 7}, USD: "0.000009", Hidden: hidden}, {Name: "f", Counts: Counts{Units: 6}, USD: "0.000007", Hidden: hidden},
 		{Name: "e", Counts: Counts{Units: 5}, USD: "0.000006", Hidden: hidden}, {Name: Rest, Counts: Counts{Units: 10}, USD: "0.000012", Hidden: hidden}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

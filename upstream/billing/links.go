@@ -110,6 +110,7 @@ func (m *Meter) begun() (out []change) {
 		if n := int64((at.Mono-c.since)/time.Minute) + 1 - c.counted; n > 0 && !c.closed {
 			c.counted += n
 			all = append(all, due{c.series, n})
+			m.paceOf(c.series.upstream, at).add(at.Mono, 0, n)
 		}
 	}
 	m.mu.Unlock()

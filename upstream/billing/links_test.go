@@ -147,7 +147,7 @@ func TestUncertainByTheWayItWasSent(t *testing.T) {
 		clock.set("2026-11-20 13:00")
 		m := newMeter(t, spool, c.o, clock)
 		var b bridge.Batch
-		m.Lost(&b, "aws", c.s, c.how)
+		m.Uncertain(&b, "aws", c.s, c.how)
 		spool.Commit(&b, nil)
 		if got := spool.bill(t, c.o, clock.Wall).Totals[0].Uncertain; got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)

@@ -60,25 +60,31 @@ var _ interface {
 // cloud's PUBACK is free (M09).
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
+	unit, reread := int64(op.Unit), otherReading(int64(op.Unit))
 	size := op.size(out, o)
-	units := op.publish(out, size, o, int64(op.Unit))
-	c := m.count(upSeries(upstream, s, out), op, units, func(d *daySizes) {
-		d.histogram.Add(len(out.Payload), len(out.Topic), size-len(out.Payload)-len(out.Topic), out.Retain)
-		d.dirty = true
-	})
-	addMessage(b, c, units, int64(o.Wire), int64(size+o.Body))
+	units, answer := op.publish(out, size, o, unit), answered(o, unit)
+	basic := IsBasicIngest(out.Topic)
+	var sent *message
+	if units > 0 || basic { // else nothing of it is metered, however it is sent
+		sent = messageOf(out, size, o.HTTP)
+	}
+	c := m.count(upSeries(upstream, s, out), op, units+answer, sent)
+	addMessage(b, c, units+answer, int64(o.Wire), int64(size))
 	m.addCarried(b, upstream)
-	if units == 0 || o.HTTP && IsBasicIngest(out.Topic) {
-		if IsBasicIngest(out.Topic) {
-			add(b, c.key(kindBasic), Units(size, int64(op.Unit)))
-		}
+	if answer > 0 {
+		add(b, c.key(kindAnswers), answer)
+	}
+	if d := op.publish(out, size, o, reread) - units + answered(o, reread) - answer; d != 0 {
+		add(b, c.key(kindOther), d)
+	}
+	if basic {
+		add(b, c.key(kindBasic), Units(size, unit))
+	}
+	if units == 0 {
 		return
 	}
 	if out.Retain {
-		add(b, c.key(kindRetained), Units(size, int64(op.Unit)))
-	}
-	if d := op.publish(out, size, o, otherReading(int64(op.Unit))) - units; d != 0 {
-		add(b, c.key(kindOther), d)
+		add(b, c.key(kindRetained), Units(size, unit))
 	}
 	if n := ShadowOperations(out); n > 0 {
 		add(b, c.key(kindShadow), n)
@@ -87,21 +93,22 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 
 // size is what is metered of a message on its way up: over MQTT 3.1.1, which an
 // upstream speaks as configured or as found out, topic and payload are all there
-// is of it (M06).
+// is of it (M06); over HTTP the topic stands in the URL and is not counted (M18).
 func (o *Options) size(out *bridge.Message, how bridge.Outcome) int {
-	if (o.MQTT3 || how.MQTT3) && !how.HTTP {
+	switch {
+	case how.HTTP:
+		return out.MeteredSize() - len(out.Topic)
+	case o.MQTT3 || how.MQTT3:
 		return len(out.Topic) + len(out.Payload)
 	}
 	return out.MeteredSize()
 }
 
-// publish is what a PUBLISH of a known size costs, or a POST, with the switches
-// of the upstream.
+// publish is what a PUBLISH of a known size costs, or a POST without its answer,
+// with the switches of the upstream.
 func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, unit int64) int64 {
 	switch {
-	case how.HTTP:
-		return HTTP(out, how.Body, unit)
-	case IsBasicIngest(out.Topic), o.Defender == DefenderFree && IsDefender(out.Topic): // M16, M23
+	case IsBasicIngest(out.Topic), !how.HTTP && o.Defender == DefenderFree && IsDefender(out.Topic): // M16, M23
 		return 0
 	case out.Retain: // M10, M11
 		return 2 * Units(size, unit)
@@ -109,15 +116,18 @@ func (o *Options) publish(out *bridge.Message, size int, how bridge.Outcome, uni
 	return Units(size, unit)
 }
 
-// Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
-// throttled one costs nothing, a re-send is billed; which it was, nobody says).
-func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored) {
-	m.Lost(b, upstream, s, bridge.Outcome{})
+// answered is what the answer to a request over HTTP costs (M18).
+func answered(how bridge.Outcome, unit int64) int64 {
+	if !how.HTTP {
+		return 0
+	}
+	return HTTPResponse(how.Body, unit)
 }
 
-// Lost is Uncertain by what was sent, and how. Of a request over HTTP the answer
-// may have had a body, of less than a unit (M18).
-func (m *Meter) Lost(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
+// Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
+// throttled one costs nothing, a re-send is billed; which it was, nobody says). Of
+// a request over HTTP the answer may have had a body, of less than a unit (M18).
+func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	if o.HTTP && o.Wire == 0 {
 		return // it was never sent
@@ -126,7 +136,7 @@ func (m *Meter) Lost(b *bridge.Batch, upstream string, s *bridge.Stored, o bridg
 	if o.HTTP {
 		o.Body = 1
 	}
-	units := op.publish(out, op.size(out, o), o, int64(op.Unit))
+	units := op.publish(out, op.size(out, o), o, int64(op.Unit)) + answered(o, int64(op.Unit))
 	if units > 0 {
 		add(b, m.count(upSeries(upstream, s, out), op, 0, nil).key(kindUncertain), units)
 	}
@@ -146,7 +156,7 @@ func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o br
 	add(b, c.key(kindThrottled), 1)
 	if units > 0 {
 		add(b, c.units, units)
-		add(b, c.bytes, int64(o.Body))
+		add(b, c.key(kindAnswers), units)
 		add(b, c.wire, int64(o.Wire))
 		add(b, c.key(kindUncertain), HTTPRequest(out, int64(op.Unit)))
 	}
@@ -233,21 +243,31 @@ func add(b *bridge.Batch, key string, delta int64) {
 // coalesce bounds the search: some 60 devices at 4 counters each.
 const coalesce = 256
 
-// Pace is how many units upstream was billed in the last hour, extrapolated
-// from what this process has seen when it is younger; for projections only.
-func (m *Meter) Pace(upstream string) (unitsPerHour int64) {
+// Pace is what upstream was metered in the last hour, as far as this process has
+// seen it; for projections only.
+func (m *Meter) Pace(upstream string) Pace {
 	at := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p := m.pace[upstream]; p != nil {
-		return p.perHour(at.Mono)
+		return p.over(at.Mono)
 	}
-	return 0
+	return Pace{}
 }
 
-// count finds the counters of s, whose prefix is still the whole topic, and has
-// record note the message's size.
-func (m *Meter) count(s series, o *Options, units int64, record func(*daySizes)) *counters {
+// paceOf is where the pace of an upstream is counted. Whoever calls holds the lock.
+func (m *Meter) paceOf(upstream string, at bridge.Instant) *pace {
+	p := m.pace[upstream]
+	if p == nil {
+		p = &pace{started: at.Mono}
+		m.pace[upstream] = p
+	}
+	return p
+}
+
+// count finds the counters of s, whose prefix is still the whole topic, and notes
+// the size of what was sent.
+func (m *Meter) count(s series, o *Options, units int64, sent *message) *counters {
 	at := m.now()
 	if s.direction != Link {
 		s.prefix = prefixOf(s.prefix, o.PrefixLevels)
@@ -261,17 +281,11 @@ func (m *Meter) count(s series, o *Options, units int64, record func(*daySizes))
 			m.book = newHourBook(hour)
 		}
 	}
-	p := m.pace[s.upstream]
-	if p == nil {
-		p = &pace{started: at.Mono}
-		m.pace[s.upstream] = p
+	m.paceOf(s.upstream, at).add(at.Mono, units, 0)
+	if sent != nil {
+		m.sizes.note(m.book.hour, s, *sent)
 	}
-	p.add(at.Mono, units)
-	c := m.book.find(s, o, m.sizes)
-	if record != nil && c.sizes != nil {
-		record(c.sizes)
-	}
-	return c
+	return m.book.find(s, o)
 }
 
 func (m *Meter) options(upstream string) *Options {

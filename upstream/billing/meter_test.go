@@ -33,7 +33,7 @@ func TestMeterCountsWhatCrossed(t *testing.T) {
 		m.Delivered(&b, "aws", stored("pump", "dt/line/a", 100), bridge.Outcome{Wire: 160})
 	}
 	m.Delivered(&b, "aws", stored("pump", "dt/line/b", 6000), bridge.Outcome{Wire: 6060})
-	m.Uncertain(&b, "aws", stored("pump", "dt/line/b", 6000))
+	m.Uncertain(&b, "aws", stored("pump", "dt/line/b", 6000), bridge.Outcome{})
 	if len(b.Adds) != 5 {
 		t.Errorf("%d changes for one series, want its 5 counters", len(b.Adds))
 	}
@@ -129,23 +129,54 @@ func TestHoursThatNoClockVouchesFor(t *testing.T) {
 	}
 }
 
-func TestPaceIsPerHour(t *testing.T) {
+// A pace is told from whole minutes, and from none until ten have been seen: the
+// first minutes of a start are reconnects and replay.
+func TestPaceIsOfTheLastHour(t *testing.T) {
+	clock := &wallClock{}
+	clock.set("2026-11-20 10:00")
+	clock.Mono = 30 * time.Second
+	m := newMeter(t, newMemory(), frankfurt(), clock)
+	deliver := func(n int) {
+		var b bridge.Batch
+		for range n {
+			m.Delivered(&b, "aws", stored("pump", "dt/a", 10), bridge.Outcome{})
+		}
+	}
+	deliver(5000) // the minute that was not seen from its beginning
+	clock.Mono += 30 * time.Second
+	for minute := range 90 { // one a second
+		if got, want := m.Pace("aws"), min(minute, 60); got.Window != time.Duration(want)*time.Minute || got.Units != int64(60*want) || got.Low != got.Units || got.High != got.Units {
+			t.Fatalf("after %s: %+v, want %d units in %d minutes", clock.Mono, got, 60*want, want)
+		} else if why, ok := got.Enough(); ok != (minute >= 10) || ok != (why == "") {
+			t.Fatalf("after %d minutes: enough is %v (%s)", minute, ok, why)
+		}
+		deliver(30)
+		clock.Mono += 30 * time.Second
+		deliver(30)
+		clock.Mono += 30 * time.Second
+	}
+	clock.Mono += 20 * time.Minute // two sixths of an hour without anything
+	if got := m.Pace("aws"); got.Units != 40*60 || got.Low != 0 || got.High != 3600 {
+		t.Errorf("after a rest: %+v", got)
+	}
+	clock.Mono += 2 * time.Hour
+	if got := m.Pace("aws"); got != (Pace{Window: time.Hour}) {
+		t.Errorf("after two idle hours: %+v", got)
+	}
+}
+
+func TestPaceCountsTheMinutesOfConnections(t *testing.T) {
 	clock := &wallClock{}
 	clock.set("2026-11-20 10:00")
 	m := newMeter(t, newMemory(), frankfurt(), clock)
-	for range 90 { // one a second, for 90 minutes
-		var b bridge.Batch
-		for range 60 {
-			m.Delivered(&b, "aws", stored("pump", "dt/a", 10), bridge.Outcome{})
-		}
+	m.Opened("aws", "plant7-1", Connection{})
+	m.Opened("aws", "plant7-2", Connection{})
+	for range 30 {
 		clock.Mono += time.Minute
-		if got := m.Pace("aws"); got < 3500 || got > 3661 {
-			t.Fatalf("after %s: %d an hour, want about 3,600", clock.Mono, got)
-		}
+		m.countMinutes()
 	}
-	clock.Mono += 2 * time.Hour
-	if got := m.Pace("aws"); got != 0 {
-		t.Errorf("after two idle hours: %d an hour, want 0", got)
+	if got := m.Pace("aws"); got.Minutes != 60 || got.Window != 30*time.Minute || got.in(got.Minutes, monthOf) != 2*30*24*60 {
+		t.Errorf("%+v, want 60 minutes of two connections", got)
 	}
 }
 

@@ -33,6 +33,8 @@ const hopsSize = len(bridge.PropHops) + 1
 func TestRulesOfWhatGoesUp(t *testing.T) {
 	retained := to("dt/a", 10<<10)
 	retained.Receiver.Retain = true
+	tipped := to("dt/a", 5120-hopsSize)
+	tipped.Receiver.Retain = true
 	deleted := to("dt/a", 0)
 	deleted.Receiver.Retain = true
 	resolved := to("dt/a", 5120-4-hopsSize)
@@ -65,9 +67,11 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		{"M06 over MQTT 3.1.1 topic and payload are all", old, typed, bridge.Outcome{}, Counts{Units: 1, Other: 1}},
 		{"M06 so over one that speaks it, as was found out", frankfurt(), typed, bridge.Outcome{MQTT3: true}, Counts{Units: 1, Other: 1}},
 		{"M16 Basic Ingest is free, its rule is not", frankfurt(), to("$aws/rules/store/dt/a", 6000), bridge.Outcome{}, Counts{Basic: 2}},
-		{"M18 HTTP with an answer", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true, Body: 20}, Counts{Units: 2}},
+		{"M18 HTTP with an answer", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true, Body: 20}, Counts{Units: 2, Answers: 1}},
 		{"M18 HTTP without one", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true}, Counts{Units: 1}},
-		{"M18 a large answer", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true, Body: 5121}, Counts{Units: 3}},
+		{"M18 a large answer", frankfurt(), to("dt/a", 3<<10), bridge.Outcome{HTTP: true, Body: 5121}, Counts{Units: 3, Answers: 2}},
+		{"M16 and M18 Basic Ingest over HTTP, with an answer", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true, Body: 20}, Counts{Units: 1, Answers: 1, Basic: 1}},
+		{"M10 and M18 over HTTP a retained copy has no topic either", frankfurt(), tipped, bridge.Outcome{HTTP: true}, Counts{Units: 2, Retained: 1}},
 		{"M18 HTTP does not count the topic", frankfurt(), to("dt/a", 5120-hopsSize), bridge.Outcome{HTTP: true}, Counts{Units: 1, Other: 1}},
 		{"M18 HTTP, retained", frankfurt(), retained, bridge.Outcome{HTTP: true}, Counts{Units: 6, Retained: 3}},
 		{"M16 and M18 Basic Ingest over HTTP", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true}, Counts{Basic: 1}},
@@ -82,7 +86,7 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		if got.Messages != 1 {
 			t.Errorf("%s: %d messages", c.rule, got.Messages)
 		}
-		if got.Units != c.want.Units || got.Retained != c.want.Retained || got.Basic != c.want.Basic || got.Shadow != c.want.Shadow || c.want.Other != 0 && got.Other != c.want.Other {
+		if got.Units != c.want.Units || got.Retained != c.want.Retained || got.Answers != c.want.Answers || got.Basic != c.want.Basic || got.Shadow != c.want.Shadow || c.want.Other != 0 && got.Other != c.want.Other {
 			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
 		}
 	}
@@ -116,7 +120,7 @@ func TestM26ResendsAndThrottledApart(t *testing.T) {
 	clock.set("2026-11-20 13:00")
 	m := newMeter(t, spool, frankfurt(), clock)
 	var b bridge.Batch
-	m.Uncertain(&b, "aws", to("dt/a", 6000))
+	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
 	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97})
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
@@ -134,7 +138,7 @@ func TestM18ErrorsWithABodyAreMetered(t *testing.T) {
 	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true})
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
-	if got.Units != 1 || got.Uncertain != 2 || got.Throttled != 2 {
+	if got.Units != 1 || got.Answers != 1 || got.Uncertain != 2 || got.Throttled != 2 {
 		t.Errorf("%+v, want the body metered, the request uncertain, and nothing for the error without a body", got)
 	}
 }

@@ -2,8 +2,10 @@ package billing
 
 import (
 	_ "embed"
+	"fmt"
 	"maps"
 	"math/big"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -68,6 +70,14 @@ func (u Usage) Plus(v Usage) Usage {
 	}
 }
 
+// Minus is the difference of two usages, which may be below zero.
+func (u Usage) Minus(v Usage) Usage {
+	return Usage{
+		Messages: u.Messages - v.Messages, Minutes: u.Minutes - v.Minutes, Shadow: u.Shadow - v.Shadow,
+		Rules: u.Rules - v.Rules, Actions: u.Actions - v.Actions, Direct: u.Direct - v.Direct,
+	}
+}
+
 // less takes v off, item by item, and nothing below zero.
 func (u Usage) less(v Usage) Usage {
 	return Usage{
@@ -89,12 +99,17 @@ func BuiltIn() *PriceList {
 // Cost is what u costs in one month of region, free units taken off first when
 // free is set (GovCloud has none). An unknown region has no price: ok is false.
 func (p *PriceList) Cost(region string, u Usage, free bool) (a Amount, ok bool) {
+	if free && (account{region: region}).hasFree() {
+		u = u.less(p.Free)
+	}
+	return p.charge(region, u)
+}
+
+// charge is what u costs when nothing of it is free.
+func (p *PriceList) charge(region string, u Usage) (a Amount, ok bool) {
 	r, ok := p.Regions[region]
 	if !ok {
 		return Amount{}, false
-	}
-	if free && !strings.HasPrefix(region, "us-gov-") {
-		u = u.less(p.Free)
 	}
 	for i, t := range r.Messages {
 		upTo := u.Messages
@@ -107,11 +122,11 @@ func (p *PriceList) Cost(region string, u Usage, free bool) (a Amount, ok bool) 
 		Plus(r.Actions.of(u.Actions)).Plus(r.Direct.of(u.Direct)), true
 }
 
-// Added is what u costs on top of before, in one month: tiers and free units
-// that before has used up are used up.
-func (p *PriceList) Added(region string, before, u Usage, free bool) (Amount, bool) {
-	less, _ := p.Cost(region, before, free)
-	a, ok := p.Cost(region, before.Plus(u), free)
+// Added is what u costs on top of before, in one month, where so much of both is
+// free: tiers and free units that before has used up are used up.
+func (p *PriceList) Added(region string, before, u, free Usage) (Amount, bool) {
+	less, _ := p.charge(region, before.less(free))
+	a, ok := p.charge(region, before.Plus(u).less(free))
 	return a.Minus(less), ok
 }
 
@@ -128,7 +143,10 @@ func (p Price) of(n int64) Amount {
 
 // Status is how well the prices of u's items are known in region: the least
 // well known counts.
-func (p *PriceList) Status(region string, u Usage) string {
+func (p *PriceList) Status(region string, u Usage) string { return p.status(region, Usage{}, u) }
+
+// status is Status of what comes after before: by the tiers that both reach.
+func (p *PriceList) status(region string, before, u Usage) string {
 	worst := Sourced
 	take := func(n int64, prices ...Price) {
 		for _, price := range prices {
@@ -142,7 +160,7 @@ func (p *PriceList) Status(region string, u Usage) string {
 		return ""
 	}
 	for _, t := range r.Messages {
-		take(u.Messages-t.From, t.Price)
+		take(min(u.Messages, before.Messages+u.Messages-t.From), t.Price)
 	}
 	take(u.Minutes, r.Minutes)
 	take(u.Shadow, r.Shadow)
@@ -154,6 +172,21 @@ func (p *PriceList) Status(region string, u Usage) string {
 
 // statuses from the best known on.
 var statuses = []string{Sourced, Inferred, Unverified}
+
+// awsRegion is what the names of AWS's regions look like.
+var awsRegion = regexp.MustCompile(`^(us|eu|ap|ca|sa|me|af|il|mx|cn|eusc)(-[a-z]{2,4})?-[a-z]+-[1-9]$`)
+
+// Unpriced says why a region has no prices, and what to do; false when it has.
+func (p *PriceList) Unpriced(region string) (why string, unpriced bool) {
+	if _, ok := p.Regions[region]; ok {
+		return "", false
+	}
+	known := strings.Join(p.names(), ", ")
+	if awsRegion.MatchString(region) {
+		return fmt.Sprintf("%s may well be a region of AWS, and the price list of %s does not have it: none is guessed, for regions differ by half and more. It has %s; give prices of your own in a file (billing.price_list)", region, p.AsOf, known), true
+	}
+	return fmt.Sprintf("%s is no region of AWS, by its name, nor of the price list of %s, which has %s", region, p.AsOf, known), true
+}
 
 func (p *PriceList) names() []string { return slices.Sorted(maps.Keys(p.Regions)) }
 

@@ -1,7 +1,6 @@
 package billing
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math/big"
@@ -29,7 +28,8 @@ type ours struct {
 	estimated      Usage
 	unsynchronised int64
 	connects       int64
-	other          OtherUsage
+	other          Usage
+	free           bool // the free tier is taken off
 	options        Options
 	prices         *PriceList
 	upstreams      []string
@@ -40,7 +40,7 @@ type ours struct {
 // one does.
 func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 	if r.From.IsZero() {
-		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core")
+		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core (product code AWSIoT), and %d lines of other services: is it of the month, and of the account, in which this gateway sent? AWS takes a day to write the first lines", r.Others)
 	}
 	_, monthEnd := Month(r.From)
 	to := r.To
@@ -113,7 +113,8 @@ func (l *Ledger) byRegion(b *Bill) map[string]*ours {
 		o.add(t.Counts)
 		o.unsynchronised += t.Unsynchronised
 		o.estimated = o.estimated.Plus(t.EstimatedUsage)
-		o.other = l.options(t.Upstream).OtherUsage
+		o.other = l.otherUsage(t.Upstream)
+		o.free = l.freeTier(t.Upstream) != Usage{}
 		o.upstreams = append(o.upstreams, t.Upstream)
 		for _, n := range b.Lines {
 			if n.Upstream == t.Upstream && n.Direction == Link && n.Topic == ConnectPacket {
@@ -196,6 +197,7 @@ func (o *ours) fewer(d int64) (causes []string) {
 	}{
 		{o.Retained, "retained copies are metered otherwise, as deletions may be (M10, M11)"},
 		{o.Acks, "our PUBACKs are not billed (M08)"},
+		{o.Answers, "the answers to requests over HTTPS are not billed (M18)"},
 		{o.estimated.Messages, "declared subscribers were not there"},
 		{o.unsynchronised, "hours that an unsynchronised clock told belong elsewhere"},
 	} {
@@ -260,7 +262,7 @@ func (o *ours) price(region, item string, c *cur.Charge) []string {
 	if o.prices == nil || n == 0 {
 		return nil
 	}
-	want, ok := o.prices.Cost(region, u, o.options.FreeTier)
+	want, ok := o.prices.Cost(region, u, o.free)
 	if !ok {
 		return []string{"no price for " + region + ": give a price_list that has it"}
 	}
@@ -272,17 +274,19 @@ func (o *ours) price(region, item string, c *cur.Charge) []string {
 	if c.USD.Sign() == 0 {
 		return []string{fmt.Sprintf("price: AWS charged nothing, the list says $%s: the free tier or credits; see billing.free_tier", want)}
 	}
-	if whole, _ := o.prices.Cost(region, u, true); o.options.FreeTier || Dollars(whole.Rat()) != Dollars(c.USD) {
+	if whole, _ := o.prices.Cost(region, u, true); o.free || Dollars(whole.Rat()) != Dollars(c.USD) {
 		return []string{fmt.Sprintf("price: AWS charged $%s per million on average, our list of %s (%s) makes $%s: prices have changed, another tier was reached, or a discount", perMillion.FloatString(6), o.prices.AsOf, o.prices.Status(region, u), want)}
 	}
 	return []string{"price: the free tier was taken off; set billing.free_tier"}
 }
 
-// whole is an amount of usage, rounded.
+// whole is an amount of usage, rounded, and bounded so that no difference of two
+// overflows.
 func whole(r *big.Rat) int64 {
+	const most = 1 << 61
 	n, ok := new(big.Int).SetString(r.FloatString(0), 10)
-	if !ok || !n.IsInt64() {
-		return cmp.Or(int64(r.Sign()), 1) * (1<<63 - 1)
+	if !ok || n.CmpAbs(big.NewInt(most)) > 0 {
+		return int64(r.Sign()) * most
 	}
 	return n.Int64()
 }

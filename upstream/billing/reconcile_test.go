@@ -59,6 +59,8 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		{"other clients", ledger(nil), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000 at least: what this gateway did not send"},
 		{"declared usage", ledger(func(_ *memory, o *Options) { o.OtherUsage.Messages = 2_000_000 }), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000: other clients of the account, as billing.other_usage says"},
 		{"subscribers", ledger(rule), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, ""},
+		{"answers", ledger(count(kindAnswers, 300)), []string{"EUC1-Messages,999700,1.19964"}, cur.Messages, "-300: the answers to requests over HTTPS"},
+		{"more than can be", ledger(nil), []string{"EUC1-Messages,1E18,1E18", "EUC1-Messages,1E18,1E18", "EUC1-Messages,1E18,1E18", "EUC1-Messages,1E18,1E18"}, cur.Messages, "at least: what this gateway did not send"},
 		{"retained", ledger(count(kindRetained, 400)), []string{"EUC1-Messages,999600,1.19952"}, cur.Messages, "-400: retained copies"},
 		{"not complete", ledger(nil), []string{"EUC1-Messages,900000,1.08"}, cur.Messages, "may not be complete yet"},
 		{"minutes rounded", ledger(func(m *memory, _ *Options) {

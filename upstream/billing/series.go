@@ -10,8 +10,6 @@ const other = "(other)"
 type counters struct {
 	units, messages, wire, bytes string
 	base                         string
-
-	sizes *daySizes // nil where sizes are not recorded
 }
 
 func (c *counters) key(kind byte) string { return c.base + string(kind) }
@@ -57,11 +55,10 @@ func (h *hourBook) note(s series) {
 }
 
 // find returns the counters of s, folded into "(other)" above the bounds.
-func (h *hourBook) find(s series, o *Options, days *sizeBook) *counters {
+func (h *hourBook) find(s series, o *Options) *counters {
 	if c := h.counters[s]; c != nil {
 		return c
 	}
-	asked := s
 	devices := h.names[side{s.upstream, s.direction}]
 	if devices[s.device] == nil && len(devices) >= o.MaxDevices {
 		s.device, s.thing = other, ""
@@ -75,9 +72,6 @@ func (h *hourBook) find(s series, o *Options, days *sizeBook) *counters {
 	h.note(s)
 	k := s.key(h.hour)
 	c := &counters{base: k, units: k + string(kindUnits), messages: k + string(kindMessages), wire: k + string(kindWire), bytes: k + string(kindBytes)}
-	if s.direction == Up {
-		c.sizes = days.find(h.hour, asked)
-	}
 	h.counters[s] = c
 	return c
 }

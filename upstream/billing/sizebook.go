@@ -24,21 +24,55 @@ type daySizes struct {
 	dirty     bool
 }
 
+// message is what is recorded of one that was sent: bytes of what was metered.
+type message struct {
+	payload, topic, rest int
+	retained, http       bool
+}
+
+func messageOf(out *bridge.Message, size int, http bool) *message {
+	rest := size - len(out.Payload)
+	if !http { // else the topic is no part of it (M18)
+		rest -= len(out.Topic)
+	}
+	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http}
+}
+
+// overHTTP ends the key of what went over HTTP: it was metered in another way.
+const overHTTP = "http"
+
+// pile is what has a histogram of its own.
+type pile struct {
+	upstream, route, prefix string
+	http                    bool
+}
+
 // sizeBook is the histograms of the present day. Whoever holds the meter's lock
 // may use it.
 type sizeBook struct {
 	day   string
 	all   map[string]*daySizes
-	count map[string]int // by upstream
+	known map[pile]*daySizes // those of all that have their own, by what they are about
+	count map[string]int     // by upstream
 	spool bridge.Spool
 }
 
 func newSizeBook(spool bridge.Spool) *sizeBook { return &sizeBook{spool: spool} }
 
-// find is the histogram of a series in the day of hour, nil when what the day
-// has already cannot be read: then nothing is recorded, rather than that it is
-// lost.
-func (b *sizeBook) find(hour string, s series) *daySizes {
+// note records a message of a series in the day of hour. When what the day has
+// already cannot be read nothing is recorded, rather than that it is lost.
+func (b *sizeBook) note(hour string, s series, sent message) {
+	if d := b.find(hour, pile{s.upstream, s.route, s.prefix, sent.http}); d != nil {
+		add := d.histogram.Add
+		if sent.http {
+			add = d.histogram.AddRequest
+		}
+		add(sent.payload, sent.topic, sent.rest, sent.retained)
+		d.dirty = true
+	}
+}
+
+func (b *sizeBook) find(hour string, p pile) *daySizes {
 	day := hour
 	if strings.TrimPrefix(hour, unsynced) != hourUnknown {
 		day = hour[:len(hour)-2]
@@ -48,20 +82,35 @@ func (b *sizeBook) find(hour string, s series) *daySizes {
 			return nil
 		}
 	}
-	key := strings.Join([]string{day, s.upstream, s.route, s.prefix}, sep)
-	if d := b.all[key]; d != nil {
+	if d := b.known[p]; d != nil {
 		return d
 	}
-	if b.count[s.upstream] >= maxSizes {
-		key = strings.Join([]string{day, s.upstream, other, other}, sep)
-		if d := b.all[key]; d != nil {
-			return d
+	asked, d := p, b.all[p.key(day)]
+	if d == nil && b.count[p.upstream] >= maxSizes {
+		if p.route = other; IsBasicIngest(p.prefix) { // it stays what is not metered (M16)
+			p.prefix = basicIngest + other
+		} else {
+			p.prefix = other
 		}
+		d = b.all[p.key(day)]
 	}
-	b.count[s.upstream]++
-	d := &daySizes{key: key}
-	b.all[key] = d
+	if d == nil {
+		d = &daySizes{key: p.key(day)}
+		b.all[d.key] = d
+		b.count[p.upstream]++
+	}
+	if p == asked { // what is above the bound is not remembered: it has none
+		b.known[p] = d
+	}
 	return d
+}
+
+func (p pile) key(day string) string {
+	key := strings.Join([]string{day, p.upstream, p.route, p.prefix}, sep)
+	if p.http {
+		key += sep + overHTTP
+	}
+	return key
 }
 
 // open reads what the day has: after a restart it goes on. What the day before
@@ -85,7 +134,7 @@ func (b *sizeBook) open(day string) error {
 			all[key] = d
 		}
 	}
-	b.day, b.all, b.count = day, all, count
+	b.day, b.all, b.known, b.count = day, all, map[pile]*daySizes{}, count
 	return nil
 }
 
@@ -103,11 +152,11 @@ func (b *sizeBook) flush(batch *bridge.Batch) (put []*daySizes) {
 }
 
 // parseSizesKey is the inverse of a histogram's key.
-func parseSizesKey(key string) (day time.Time, s series, ok bool) {
+func parseSizesKey(key string) (day time.Time, p pile, ok bool) {
 	f := strings.Split(key, sep)
-	if len(f) != 4 {
-		return time.Time{}, series{}, false
+	if len(f) != 4 && (len(f) != 5 || f[4] != overHTTP) {
+		return time.Time{}, pile{}, false
 	}
 	day, _, ok = parseHour(f[0])
-	return day, series{upstream: f[1], direction: Up, route: f[2], prefix: f[3]}, ok
+	return day, pile{f[1], f[2], f[3], len(f) == 5}, ok
 }

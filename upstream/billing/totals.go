@@ -15,7 +15,14 @@ type Totals struct {
 	UnitsMonth     int64
 	USDToday       *big.Rat
 	USDMonth       *big.Rat
-	USDProjected   *big.Rat // a month of 30 days at the pace given
+	Projected      Projection
+}
+
+// Projection is what a month of 30 days costs at the pace of the last hour.
+type Projection struct {
+	Window         time.Duration // that was seen
+	Why            string        // there is none, when it is not empty
+	USD, Low, High *big.Rat      // from the quietest and the busiest sixth of the window, and what is uncertain of the prices
 }
 
 // closedHours remembers the sums of the hours that no longer change, so that a
@@ -28,9 +35,9 @@ type closedHours struct {
 
 type closedSum struct{ day, dayUncertain, month, dayMinutes, minutes int64 }
 
-// Totals sums today and this month, and projects the pace (units an hour, by
-// upstream: [Meter.Pace]) to a month.
-func (l *Ledger) Totals(now time.Time, pace func(upstream string) int64) (map[string]Totals, error) {
+// Totals sums today and this month, and projects the pace ([Meter.Pace]) to a
+// month.
+func (l *Ledger) Totals(now time.Time, pace func(upstream string) Pace) (map[string]Totals, error) {
 	closed, open, err := l.upToHour(now.UTC())
 	if err != nil {
 		return nil, err
@@ -41,39 +48,43 @@ func (l *Ledger) Totals(now time.Time, pace func(upstream string) int64) (map[st
 		c, live := closed[name], open[name]
 		earlier.add(l.accountOf(name), Usage{Messages: c.month + live.month - c.day - live.day, Minutes: c.minutes + live.minutes - c.dayMinutes - live.dayMinutes})
 	}
-	today := shared{}
+	today := maps.Clone(earlier)
 	for _, name := range slices.Sorted(maps.Keys(l.upstreams)) {
 		o, mine, c := l.upstreams[name], l.accountOf(name), closed[name]
 		live := open[name]
 		t := Totals{UnitsToday: c.day + live.day, UncertainToday: c.dayUncertain + live.dayUncertain, UnitsMonth: c.month + live.month}
-		cost := func(after shared, u Usage) *big.Rat {
-			a, _ := l.prices[name].Added(o.Region, l.otherUsage(name).Plus(after[mine]), u, l.freeTier(name))
-			after.add(mine, u)
-			return a.Rat()
+		cost := func(after shared, u Usage) Amount {
+			a, _ := l.prices[name].Added(o.Region, l.otherUsage(name).Plus(after[mine]), u, l.freeTier(name, after))
+			return a
 		}
-		if _, begun := today[mine]; !begun {
-			today[mine] = earlier[mine]
+		month := Usage{Messages: t.UnitsMonth, Minutes: c.minutes + live.minutes}
+		t.USDMonth = cost(before, month).Rat()
+		before.add(mine, month)
+		day := Usage{Messages: t.UnitsToday, Minutes: c.dayMinutes + live.dayMinutes}
+		t.USDToday = cost(today, day).Rat()
+		today.add(mine, day)
+		p := pace(name)
+		likely := func(units int64) Usage {
+			return Usage{Messages: p.in(units, monthOf), Minutes: p.in(p.Minutes, monthOf)}
 		}
-		t.USDMonth = cost(before, Usage{Messages: t.UnitsMonth, Minutes: c.minutes + live.minutes})
-		t.USDToday = cost(today, Usage{Messages: t.UnitsToday, Minutes: c.dayMinutes + live.dayMinutes})
-		t.USDProjected = cost(ahead, Usage{Messages: pace(name) * 24 * 30, Minutes: projected(c.dayMinutes+live.dayMinutes, now)})
+		t.Projected.Window = p.Window
+		t.Projected.Why, _ = p.Enough()
+		t.Projected.USD = cost(ahead, likely(p.Units)).Rat()
+		t.Projected.Low, t.Projected.High = known(cost(ahead, likely(p.Low)).Low), known(cost(ahead, likely(p.High)).High)
+		ahead.add(mine, likely(p.Units))
 		out[name] = t
 	}
 	return out, nil
 }
 
-// projected is what the minutes of today make in 30 days at the same pace.
-func projected(minutes int64, now time.Time) int64 {
-	start, _ := Today(now)
-	return minutes * 30 * 86_400 / max(60, int64(now.Sub(start)/time.Second))
-}
-
-// upToHour splits this month: hours before the previous one from memory, the
-// previous and the present one from the spool (a commit may come late).
-func (l *Ledger) upToHour(now time.Time) (closed, open map[string]closedSum, err error) {
+// upToHour splits this month: the previous and the present hour from the spool (a
+// commit may come late), all others from memory.
+func (l *Ledger) upToHour(now time.Time) (before, open map[string]closedSum, err error) {
 	monthStart, _ := Month(now)
-	dayStart, _ := Today(now)
+	dayStart, dayEnd := Today(now)
 	border := now.Truncate(time.Hour).Add(-time.Hour)
+	// What a clock that ran ahead has told of is in the month as well, as in the bill.
+	closed := func(start time.Time) bool { return start.Before(border) || start.After(now) }
 	collect := func(into map[string]closedSum, want func(time.Time) bool) func(time.Time, bool, series, Counts) {
 		return func(start time.Time, _ bool, s series, c Counts) {
 			if !want(start) {
@@ -82,7 +93,7 @@ func (l *Ledger) upToHour(now time.Time) (closed, open map[string]closedSum, err
 			sum := into[s.upstream]
 			sum.month += c.Units
 			sum.minutes += c.Minutes
-			if !start.Before(dayStart) {
+			if !start.Before(dayStart) && start.Before(dayEnd) {
 				sum.day += c.Units
 				sum.dayUncertain += c.Uncertain
 				sum.dayMinutes += c.Minutes
@@ -94,7 +105,7 @@ func (l *Ledger) upToHour(now time.Time) (closed, open map[string]closedSum, err
 	defer l.closed.mu.Unlock()
 	if id := now.Format(hourLayout); l.closed.upTo != id {
 		sums := map[string]closedSum{}
-		if err := l.scan(monthStart.Format(monthLayout), collect(sums, border.After)); err != nil {
+		if err := l.scan(monthStart.Format(monthLayout), collect(sums, closed)); err != nil {
 			return nil, nil, err
 		}
 		l.closed.upTo, l.closed.sums = id, sums

@@ -72,19 +72,9 @@ func Subscribe(filters []string, user []bridge.UserProperty, unit int64) int64 {
 	return Units(size, unit)
 }
 
-// HTTP meters a publish over HTTPS that was taken: the request's body and
-// properties, the response's body when it has one, and the retained copy (M18,
-// M10). The topic in the URL is not mentioned by AWS and not counted.
-func HTTP(m *bridge.Message, response int, unit int64) int64 {
-	n := HTTPRequest(m, unit)
-	if m.Retain && n > 0 {
-		n *= 2
-	}
-	return n + HTTPResponse(response, unit)
-}
-
-// HTTPRequest meters the request alone. A Basic Ingest topic is free here too
-// (M16).
+// HTTPRequest meters a publish over HTTPS without its answer: the request's body
+// and properties (M18). The topic in the URL is not mentioned by AWS and not
+// counted. A Basic Ingest topic is free here too (M16).
 func HTTPRequest(m *bridge.Message, unit int64) int64 {
 	if IsBasicIngest(m.Topic) {
 		return 0
@@ -144,6 +134,19 @@ func IsDefender(topic string) bool {
 // IsBasicIngest reports whether publishes to a topic are not metered, because
 // they go straight to a rule (M16).
 func IsBasicIngest(topic string) bool { return strings.HasPrefix(topic, basicIngest) }
+
+// BasicIngestPrefix is how long a topic gets when it names a rule.
+func BasicIngestPrefix(rule string) int { return len(basicIngest) + len(rule) + 1 }
+
+// BasicIngestRule is the rule that a topic names, empty when it names none.
+func BasicIngestRule(topic string) string {
+	rest, _ := strings.CutPrefix(topic, basicIngest)
+	if len(rest) == len(topic) {
+		return ""
+	}
+	rule, _, _ := strings.Cut(rest, "/")
+	return rule
+}
 
 // Minutes meters connectivity: started minutes of one connection (M01).
 func Minutes(connected time.Duration) int64 {

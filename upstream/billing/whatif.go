@@ -9,11 +9,22 @@ import (
 // Treatment is another way to send what a route has sent.
 type Treatment struct {
 	BasicIngest bool // straight to a rule: the message is free, its rule and action are not (M16)
+	Prefix      int  // bytes that BasicIngest puts before the topic, $aws/rules/NAME/; 0: it has them already
 	ClearRetain bool // without the retain flag (M10)
-	MQTT3       bool // over MQTT 3.1.1, which has no properties
 	NoOrigin    bool // without the origin's user properties
+	Protocol    string
 	Batch       Batch
 }
+
+// asItIs is the treatment that changes nothing.
+func (t Traffic) asItIs() Treatment { return Treatment{BasicIngest: IsBasicIngest(t.Topic)} }
+
+// The values of Treatment.Protocol; empty is what it was sent over.
+const (
+	ProtocolMQTT5 = "mqtt5"
+	ProtocolMQTT3 = "mqtt3" // has no properties (M06)
+	ProtocolHTTPS = "https" // topics are free, answers are not (M18)
+)
 
 // Batch puts messages of one topic into one, until the next would make it larger
 // than Limit, or Count or Age is reached. The zero Batch is none.
@@ -22,6 +33,7 @@ type Batch struct {
 	Count  int           // messages; 0: as many as fit
 	Age    time.Duration // how long the first waits for others; 0: for ever
 	Fixed  int           // bytes of the format for a batch: 2 for the brackets of JSON
+	Type   int           // bytes of its content type, which MQTT 3.1.1 does not carry
 	Record int           // bytes of the format for each message: 1 for the comma or the line's end
 }
 
@@ -36,56 +48,90 @@ const originSize = 157
 const maxPacked = 20_000
 
 // Usage is what the traffic would have been billed, were it treated in a way, in
-// units of so many bytes; rule says what is declared to happen with each message.
-func (t Traffic) Usage(how Treatment, unit int64, rule DeclaredRule) Usage {
-	n, units, retained := t.metered(how, unit)
-	u := Usage{}
-	if how.BasicIngest || IsBasicIngest(t.Topic) {
-		u.Rules, u.Actions = units*int64(max(1, rule.Rules)), units*int64(max(1, rule.Rules, rule.Actions))
-		return u
+// units of so many bytes; rules are what is declared to happen with each message.
+func (t Traffic) Usage(how Treatment, unit int64, rules []DeclaredRule) Usage {
+	n := t.sent(how, unit)
+	u := declaredFor(rules, n.processed, n.messages)
+	if n.basic || IsBasicIngest(t.Topic) { // its rule runs on when it leaves Basic Ingest
+		u = declaredBasic(rules, n.processed)
 	}
-	u = rule.usage(units, n)
-	u.Messages += units
-	if !how.ClearRetain && !how.Batch.on() {
-		u.Messages += retained
-	}
-	return u
+	return u.Plus(Usage{Messages: n.metered})
 }
 
-// metered is how many messages there are, what units they make, and what the
-// retained ones make again.
-func (t Traffic) metered(how Treatment, unit int64) (messages, units, retained int64) {
+// sending is what traffic comes to when it is treated in some way.
+type sending struct {
+	messages  int64 // that are sent
+	processed int64 // units of them, each once: what rules are charged by
+	metered   int64 // messages on the bill, with retained copies and answers
+	basic     bool
+}
+
+func (t Traffic) sent(how Treatment, unit int64) sending {
+	http := how.Protocol == ProtocolHTTPS || how.Protocol == "" && t.HTTP
+	out := sending{basic: how.BasicIngest}
+	longer := 0 // that the topics get
+	if how.BasicIngest {
+		longer = how.Prefix
+	}
+	if was := BasicIngestRule(t.Topic); was != "" && (!how.BasicIngest || how.Prefix > 0) {
+		longer -= BasicIngestPrefix(was)
+	}
 	cells := t.Sizes.Cells()
+	recorded, retained := int64(0), int64(0)
 	for i := range cells {
 		c := &cells[i]
+		recorded += c.Messages
 		switch {
-		case how.MQTT3:
+		case how.Protocol == ProtocolMQTT3:
 			c.Rest = 0
 		case how.NoOrigin:
 			c.Rest = max(0, c.Rest-originSize*c.Messages)
 		}
+		switch {
+		case http:
+			c.Topic = 0
+		default:
+			c.Topic = max(0, c.Topic+int64(longer)*c.Messages)
+		}
 	}
 	if how.Batch.on() {
-		return t.packed(cells, how.Batch, unit)
+		b := how.Batch
+		if how.Protocol != ProtocolMQTT3 {
+			b.Fixed += b.Type
+		}
+		out.messages, out.processed = t.packed(cells, b, unit)
+	} else {
+		for _, c := range cells {
+			each := Units(int((c.Payload+c.Topic+c.Rest)/c.Messages), unit)
+			out.messages += c.Messages
+			out.processed += c.Messages * each
+			if !how.ClearRetain {
+				retained += c.Retained * each
+			}
+		}
 	}
-	for _, c := range cells {
-		each := Units(int((c.Payload+c.Topic+c.Rest)/c.Messages), unit)
-		messages += c.Messages
-		units += c.Messages * each
-		retained += c.Retained * each
+	if !out.basic {
+		out.metered = out.processed + retained
 	}
-	return messages, units, retained
+	switch {
+	case !http || recorded == 0:
+	case t.HTTP: // each request gets an answer as long as it got
+		out.metered += (t.Answers*out.messages + recorded - 1) / recorded
+	default: // none that is larger than a unit
+		out.metered += out.messages
+	}
+	return out
 }
 
 // packed packs messages into batches, in an order that mixes the sizes evenly.
 // What a batch carries of topic and properties is that of one message.
-func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units, retained int64) {
+func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units int64) {
 	total := int64(0)
 	for _, c := range cells {
 		total += c.Messages
 	}
 	if total == 0 {
-		return 0, 0, 0
+		return 0, 0
 	}
 	most := b.Count
 	if b.Age > 0 { // those that come while the first waits
@@ -115,7 +161,7 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 		full.close(&open, unit)
 	}
 	scale := func(n int64) int64 { return (n*total + full.messages - 1) / full.messages }
-	return scale(full.batches), scale(full.units), 0
+	return scale(full.batches), scale(full.units)
 }
 
 // pack is an open batch, or the sum of those that are closed.
@@ -149,22 +195,22 @@ func (t Traffic) perSecond(messages int64) float64 {
 	return float64(messages) / (time.Duration(max(1, t.Hours)) * time.Hour).Seconds()
 }
 
-// BatchFormat is what a format of batches adds: bytes around a batch and for
-// each message in it.
-func BatchFormat(format string, payload int) (fixed, record int, ok bool) {
+// BatchFormat is a batch of a format: what it adds around the messages and to each
+// of them, whose payload has so many bytes.
+func BatchFormat(format string, payload int) (b Batch, ok bool) {
 	switch format {
 	case "json":
-		return 1, 1, true // two brackets, and a comma less than there are messages
+		return Batch{Fixed: 1, Record: 1, Type: len("application/json")}, true // two brackets, and a comma less than there are messages
 	case "ndjson":
-		return 0, 1, true
+		return Batch{Record: 1, Type: len("application/jsonl")}, true
 	case "length_prefixed":
 		n := 1
 		for ; payload >= 1<<7; payload >>= 7 {
 			n++
 		}
-		return 0, n, true
+		return Batch{Record: n, Type: len("application/x-length-prefixed")}, true
 	case "raw":
-		return 0, 0, true
+		return Batch{}, true
 	}
-	return 0, 0, false
+	return Batch{}, false
 }

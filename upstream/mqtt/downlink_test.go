@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,22 +34,7 @@ func run(t *testing.T, o Options, filters []string, hooks upstream.Hooks) (got <
 
 func start(t *testing.T, d *Downlink) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	stopped := false
-	stop = func() {
-		cancel()
-		if stopped {
-			return
-		}
-		stopped = true
-		if err := receive(t, done, "Run ends"); err != nil {
-			t.Errorf("Run ended with %v", err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
+	return peers.Run(t, d.Run)
 }
 
 // grant answers a SUBSCRIBE with a code for each filter.
@@ -274,9 +258,7 @@ func TestRefusedFiltersAreWarnedOfAndAskedForAgain(t *testing.T) {
 			Clear: func(code string) { health.Clear(code) },
 		})
 		piped(t, &d.dialer, play)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- d.Run(ctx) }()
+		stop := peers.Run(t, d.Run)
 		time.Sleep(time.Minute)
 		w := health.Warnings()
 		if len(w) != 1 || w[0].Code != "downlink-filters-refused" || !strings.Contains(w[0].Text, `"cmd/secret" was refused with 0x87`) || strings.Contains(w[0].Text, "cmd/open") {
@@ -286,8 +268,7 @@ func TestRefusedFiltersAreWarnedOfAndAskedForAgain(t *testing.T) {
 		if w := health.Warnings(); len(w) != 0 {
 			t.Errorf("warnings %v after the filter was granted", w)
 		}
-		cancel()
-		<-done
+		stop()
 		<-asked
 		if again := <-asked; !slices.Equal(again, []string{"cmd/secret"}) {
 			t.Errorf("asked again for %v", again)

@@ -51,36 +51,16 @@ func TestQ42_LeasesEndBeforeTheirTime(t *testing.T) {
 // made at once: nothing is lost and nothing sent twice.
 func TestARenewedLinkIsDrainedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := quick("pipe")
-		o.KeepAlive, o.AckTimeout = time.Hour, time.Hour
-		o.Backoff = upstream.BackoffOptions{Base: time.Hour, Max: time.Hour, Floor: time.Hour}
 		var warned atomic.Int32
-		u := NewUplink(o, "gateway", discard(), upstream.Hooks{Raise: func(bridge.Warning) { warned.Add(1) }})
-		hold := make(chan struct{})
-		var last atomic.Int32
-		piped(t, &u.dialer, func(b *broker) {
-			b.accept(packets.Properties{})
-			p := expect[*packets.Publish](b)
-			<-hold
-			b.send(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
-			if cp := b.pong(); cp != nil {
-				last.Store(int32(cp.Type))
-			}
-		}, func(b *broker) {
-			b.accept(packets.Properties{})
-			b.pong()
-		})
+		u := NewUplink(unhurried(), "gateway", discard(), upstream.Hooks{Raise: func(bridge.Warning) { warned.Add(1) }})
+		cloud := hold(t, &u.dialer)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		first, err := u.Connect(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		outcome := make(chan bridge.Outcome, 1)
-		if err := first.Send(ctx, delivery("a", nil), func(o bridge.Outcome) { outcome <- o }); err != nil {
-			t.Fatal(err)
-		}
-		first.Flush()
+		outcome := cloud.give(t, first)
 		l := first.(*link)
 		<-time.After(upstream.StableAfter) // virtual
 		l.retire(ErrRenewed)
@@ -93,11 +73,7 @@ func TestARenewedLinkIsDrainedFirst(t *testing.T) {
 		if first.Err() != nil {
 			t.Fatalf("it ended with a message in flight: %v", first.Err())
 		}
-		close(hold)
-		if o := <-outcome; o.Result != bridge.ResultAcked {
-			t.Errorf("outcome %+v", o)
-		}
-		<-first.Done()
+		cloud.acknowledged(t, first, outcome)
 		if err := <-blocked; !errors.Is(err, ErrRenewed) {
 			t.Errorf("the send that came too late: %v", err)
 		}
@@ -114,8 +90,8 @@ func TestARenewedLinkIsDrainedFirst(t *testing.T) {
 		}
 		_ = second.Close()
 		<-second.Done()
-		if byte(last.Load()) != packets.DISCONNECT {
-			t.Errorf("the link's last word was packet type %d", last.Load())
+		if !cloud.leftPolitely() {
+			t.Errorf("the link's last word was packet type %d", cloud.last.Load())
 		}
 	})
 }
@@ -262,7 +238,9 @@ func TestRotationLosesNothing(t *testing.T) {
 			others.Add(1)
 		}
 	}
-	for l.Err() == nil {
+	tick := time.NewTicker(time.Millisecond) // it takes a while until the files are looked at
+	defer tick.Stop()
+	for ; l.Err() == nil; <-tick.C {
 		if err := l.Send(t.Context(), delivery("dt/x", []byte("m")), report); err != nil {
 			break
 		}

@@ -8,8 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/eclipse/paho.golang/packets"
-
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
 )
@@ -19,11 +17,8 @@ import (
 // for the next message. None of that is a warning.
 func TestALinkOnDemandIsOpenedAndClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := quick("pipe")
-		o.KeepAlive, o.AckTimeout = time.Hour, time.Hour
-		o.Backoff = upstream.BackoffOptions{Base: time.Hour, Max: time.Hour, Floor: time.Hour}
 		var warned, opened atomic.Int32
-		u := NewUplink(o, "pump-7", discard(), upstream.Hooks{
+		u := NewUplink(unhurried(), "pump-7", discard(), upstream.Hooks{
 			Raise:  func(bridge.Warning) { warned.Add(1) },
 			Opened: func(string) upstream.Connection { opened.Add(1); return upstream.Hooks{}.Open("") },
 		})
@@ -37,20 +32,7 @@ func TestALinkOnDemandIsOpenedAndClosed(t *testing.T) {
 				return ctx.Err()
 			}
 		}, idle)
-		hold := make(chan struct{})
-		var last atomic.Int32
-		piped(t, &u.dialer, func(b *broker) {
-			b.accept(packets.Properties{})
-			p := expect[*packets.Publish](b)
-			<-hold
-			b.send(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
-			if cp := b.pong(); cp != nil {
-				last.Store(int32(cp.Type))
-			}
-		}, func(b *broker) {
-			b.accept(packets.Properties{})
-			b.pong()
-		})
+		cloud := hold(t, &u.dialer)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		links := make(chan bridge.Link, 1)
@@ -71,22 +53,14 @@ func TestALinkOnDemandIsOpenedAndClosed(t *testing.T) {
 		if s := u.Status(); !s.Up || s.Idle {
 			t.Errorf("%+v", s)
 		}
-		outcome := make(chan bridge.Outcome, 1)
-		if err := first.Send(ctx, delivery("a", nil), func(o bridge.Outcome) { outcome <- o }); err != nil {
-			t.Fatal(err)
-		}
-		first.Flush()
+		outcome := cloud.give(t, first)
 		<-time.After(3 * idle)
 		if err := first.Err(); err != nil {
 			t.Fatalf("it ended with a message in flight: %v", err)
 		}
-		close(hold)
-		if o := <-outcome; o.Result != bridge.ResultAcked {
-			t.Errorf("outcome %+v", o)
-		}
-		<-first.Done()
-		if err := first.Err(); !errors.Is(err, ErrIdle) || byte(last.Load()) != packets.DISCONNECT {
-			t.Errorf("it ended with packet type %d: %v", last.Load(), err)
+		cloud.acknowledged(t, first, outcome)
+		if err := first.Err(); !errors.Is(err, ErrIdle) || !cloud.leftPolitely() {
+			t.Errorf("it ended with packet type %d: %v", cloud.last.Load(), err)
 		}
 		began := time.Now()
 		go connect()

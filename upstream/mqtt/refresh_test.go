@@ -19,8 +19,7 @@ func TestRefreshTakesANewCertificateUpAtOnce(t *testing.T) {
 	year := peers.Validity{NotAfter: time.Now().AddDate(1, 0, 0)}
 	old, next := peers.CA(t).Client("old-one", year), peers.CA(t).Client("next-one", year)
 	synctest.Test(t, func(t *testing.T) {
-		o := quick("pipe")
-		o.KeepAlive, o.AckTimeout = time.Hour, time.Hour
+		o := unhurried()
 		o.TLS = TLSOptions{Cert: old.CertFile, Key: old.KeyFile} // a pipe has no TLS, but the files are looked at
 		u := NewUplink(o, "gateway", discard(), upstream.Hooks{})
 		u.Refresh() // nothing is there yet

@@ -49,6 +49,60 @@ func virtual(t *testing.T, o Options, play func(*broker), f func(t *testing.T, l
 	})
 }
 
+// unhurried are options with which nothing happens by itself for an hour.
+func unhurried() Options {
+	o := quick("pipe")
+	o.KeepAlive, o.AckTimeout = time.Hour, time.Hour
+	o.Backoff = upstream.BackoffOptions{Base: time.Hour, Max: time.Hour, Floor: time.Hour}
+	return o
+}
+
+// holding is a broker that has been sent a message and does not acknowledge it
+// until it is released. Then there is another broker, for the next link.
+type holding struct {
+	release chan struct{}
+	last    atomic.Int32 // type of the last packet that it got
+}
+
+func hold(t *testing.T, d *dialer) *holding {
+	h := &holding{release: make(chan struct{})}
+	piped(t, d, func(b *broker) {
+		b.accept(packets.Properties{})
+		p := expect[*packets.Publish](b)
+		<-h.release
+		b.send(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
+		if cp := b.pong(); cp != nil {
+			h.last.Store(int32(cp.Type))
+		}
+	}, func(b *broker) {
+		b.accept(packets.Properties{})
+		b.pong()
+	})
+	return h
+}
+
+// give sends the message.
+func (h *holding) give(t *testing.T, l bridge.Link) <-chan bridge.Outcome {
+	outcome := make(chan bridge.Outcome, 1)
+	if err := l.Send(t.Context(), delivery("a", nil), func(o bridge.Outcome) { outcome <- o }); err != nil {
+		t.Fatal(err)
+	}
+	l.Flush()
+	return outcome
+}
+
+// acknowledged releases the broker and waits until the link has ended, politely.
+func (h *holding) acknowledged(t *testing.T, l bridge.Link, outcome <-chan bridge.Outcome) {
+	close(h.release)
+	if o := <-outcome; o.Result != bridge.ResultAcked {
+		t.Errorf("outcome %+v", o)
+	}
+	<-l.Done()
+}
+
+// leftPolitely says whether the last word was goodbye. Ask when both links are over.
+func (h *holding) leftPolitely() bool { return byte(h.last.Load()) == packets.DISCONNECT }
+
 func TestIdleLinkLivesByPings(t *testing.T) {
 	var pings atomic.Int32
 	virtual(t, quick("pipe"), func(b *broker) {

@@ -176,6 +176,7 @@ func closeFromReport(t *testing.T, setup Setup) {
 	if err := l.Send(t.Context(), delivery(0), func(bridge.Outcome) { _ = l.Close() }); err != nil {
 		t.Fatal(err)
 	}
+	l.Flush()
 	down(t, l)
 }
 

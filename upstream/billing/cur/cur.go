@@ -17,6 +17,7 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -55,7 +56,12 @@ type Report struct {
 const (
 	maxCharges = 10_000
 	maxNumber  = 64 // characters of an amount
+	maxRow     = 1 << 20
+	maxPower   = 20 // of ten, as 1E-10 has it
 )
+
+// most is more than AWS has ever counted of anything, or charged for it.
+var most = new(big.Rat).SetInt64(1e18)
 
 // The columns, in the words of CUR 2.0.
 const (
@@ -72,6 +78,8 @@ const (
 	colRegion1 = "product_region" // the older report's
 )
 
+var used = []string{colProduct, colType, colKind, colAmount, colCost, colStart, colEnd, colAccount, colMoney, colRegion, colRegion1}
+
 // Read reads a report; one in gzip, as AWS delivers it, is unpacked.
 func Read(in io.Reader) (*Report, error) {
 	buffered := bufio.NewReader(in)
@@ -82,7 +90,11 @@ func Read(in io.Reader) (*Report, error) {
 		}
 		buffered = bufio.NewReader(unpacked)
 	}
-	rows := csv.NewReader(buffered)
+	if mark, _ := buffered.Peek(len(byteOrder)); string(mark) == byteOrder {
+		_, _ = buffered.Discard(len(byteOrder)) // it was peeked at
+	}
+	row := &rowReader{in: buffered, left: maxRow}
+	rows := csv.NewReader(row)
 	rows.ReuseRecord = true
 	rows.FieldsPerRecord = -1
 	head, err := rows.Read()
@@ -91,33 +103,57 @@ func Read(in io.Reader) (*Report, error) {
 	}
 	columns := map[string]int{}
 	for i, name := range head {
-		columns[snake(name)] = i
+		column := snake(name)
+		if _, twice := columns[column]; twice && slices.Contains(used, column) {
+			return nil, fmt.Errorf("cost and usage report: column %s is there twice", column)
+		}
+		columns[column] = i
 	}
 	for _, need := range []string{colProduct, colType, colKind, colAmount, colCost, colStart, colEnd} {
 		if _, ok := columns[need]; !ok {
-			return nil, fmt.Errorf("cost and usage report: no column %s, nor lineItem/… of the older form", need)
+			return nil, fmt.Errorf("cost and usage report: no column %s, nor lineItem/… of the older form: is this the CSV of an AWS data export with standard columns?", need)
 		}
 	}
 	r := &reader{columns: columns, charges: map[key]*Charge{}}
 	for {
-		row, err := rows.Read()
+		row.left = maxRow
+		fields, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			return r.report(), nil
 		}
-		if err == nil {
-			err = r.take(row)
+		if err != nil { // of CSV it names the line itself; a torn file has none
+			return nil, fmt.Errorf("cost and usage report: %w", err)
 		}
-		if err != nil {
+		if err := r.take(fields); err != nil {
 			line, _ := rows.FieldPos(0)
 			return nil, fmt.Errorf("cost and usage report, line %d: %w", line, err)
 		}
 	}
 }
 
+// byteOrder is the mark that some tools put before text in UTF-8.
+const byteOrder = "\ufeff"
+
+// rowReader ends what would be one row of more than maxRow: a quote that is never
+// closed would have all of a report read into memory.
+type rowReader struct {
+	in   io.Reader
+	left int
+}
+
+func (r *rowReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, fmt.Errorf("a row of more than %d bytes: is a quote open?", maxRow)
+	}
+	n, err := r.in.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	return n, err //nolint:wrapcheck // io.Reader: io.EOF is looked for
+}
+
 // snake writes lineItem/UsageAmount as CUR 2.0 does: line_item_usage_amount.
 func snake(name string) string {
 	var b strings.Builder
-	name = strings.TrimPrefix(strings.TrimSpace(name), "\ufeff")
+	name = strings.TrimSpace(name)
 	for i, r := range name {
 		switch {
 		case r == '/':
@@ -190,6 +226,9 @@ func (r *reader) take(row []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", colEnd, err)
 	}
+	if end.Before(start) || start.Year() < firstYear || end.Year() > lastYear {
+		return fmt.Errorf("usage from %s to %s is no span of a report", start.Format(time.DateTime), end.Format(time.DateTime))
+	}
 	if r.from.IsZero() || start.Before(r.from) {
 		r.from = start
 	}
@@ -217,15 +256,30 @@ func number(text string) (*big.Rat, error) {
 	if len(text) > maxNumber || strings.Contains(text, "/") {
 		return nil, fmt.Errorf("%q is no number", text)
 	}
-	if at := strings.IndexAny(text, "eE"); at >= 0 && len(text)-at > 4 { // 1E-10, and no more
+	if strings.Trim(text, "+-.0123456789eE") != "" { // no bases, no underscores
 		return nil, fmt.Errorf("%q is no number", text)
+	}
+	if at := strings.IndexAny(text, "eE"); at >= 0 {
+		if power, err := strconv.Atoi(text[at+1:]); err != nil || power < -maxPower || power > maxPower {
+			return nil, fmt.Errorf("%q is no number that AWS would write", text)
+		}
 	}
 	n, ok := new(big.Rat).SetString(text)
 	if !ok {
 		return nil, fmt.Errorf("%q is no number", text)
 	}
+	if new(big.Rat).Abs(n).Cmp(most) > 0 {
+		return nil, fmt.Errorf("%q is more than AWS can have counted", text)
+	}
 	return n, nil
 }
+
+// The years of usage: IoT Core began in 2015, and what is later than any clock of
+// ours can tell is not one.
+const (
+	firstYear = 2015
+	lastYear  = 9999
+)
 
 func when(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05.000Z", time.DateTime, "2006-01-02 15:04:05.000"} {

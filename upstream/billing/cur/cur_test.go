@@ -3,6 +3,10 @@ package cur
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/csv"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +52,16 @@ func TestBothFormsOfTheReport(t *testing.T) {
 	}
 }
 
+// torn is a packed report of which the end is missing.
+func torn(t *testing.T) string {
+	t.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write([]byte(older))
+	_ = z.Flush()
+	return packed.String()
+}
+
 func TestReportsThatAreNone(t *testing.T) {
 	head, _, _ := strings.Cut(newer, "\n")
 	row := func(cells string) string { return head + "\n" + cells }
@@ -63,6 +77,19 @@ func TestReportsThatAreNone(t *testing.T) {
 		"an open quote":    row(`Usage,"2026`),
 		"another currency": strings.Replace(older, "USD,1.2", "EUR,1.2", 1),
 		"a torn gzip":      "\x1f\x8b\x08",
+		"a shorter gzip":   torn(t),
+		"another bomb":     row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,1e400,1,,1"),
+		"more than all":    row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,1,1e19,,1"),
+		"less than all":    row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,-1e19,1,,1"),
+		"NaN":              row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,NaN,1,,1"),
+		"Inf":              row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,1,-Inf,,1"),
+		"hexadecimal":      row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,0x10,1,,1"),
+		"underscores":      row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,1_000,1,,1"),
+		"a comma":          row(`Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT,Messages,"1,000",1,,1`),
+		"back in time":     row("Usage,2026-11-02 00:00:00,2026-11-01 12:00:00,AWSIoT,Messages,1,1,,1"),
+		"the year 1":       row("Usage,0001-01-01 00:00:00,2026-11-01 12:00:00,AWSIoT,Messages,1,1,,1"),
+		"a column twice":   "line_item_usage_amount," + newer,
+		"an endless row":   head + "\n\"" + strings.Repeat("a\n", maxRow),
 	} {
 		if r, err := Read(strings.NewReader(text)); err == nil {
 			t.Errorf("%s: %+v", name, r)
@@ -70,13 +97,71 @@ func TestReportsThatAreNone(t *testing.T) {
 	}
 }
 
+// Whatever the order of the columns, the quotes and the ends of lines: it is one
+// report.
+func TestTheSameReportWrittenOtherwise(t *testing.T) {
+	want, err := Read(strings.NewReader(older))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(older, byteOrder))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		order, newForm := random.Perm(len(rows[0])), seed%2 == 0
+		var text strings.Builder
+		if seed%3 == 0 {
+			text.WriteString(byteOrder)
+		}
+		for i, row := range rows {
+			for n, at := range order {
+				if n > 0 {
+					text.WriteByte(',')
+				}
+				cell := row[at]
+				if i == 0 && newForm {
+					cell = snake(cell)
+				}
+				if random.IntN(2) == 0 {
+					cell = `"` + cell + `"`
+				}
+				text.WriteString(cell)
+			}
+			text.WriteString([]string{"\n", "\r\n"}[seed%5%2])
+		}
+		got, err := Read(strings.NewReader(text.String()))
+		if err != nil || fmt.Sprint(got.Charges) != fmt.Sprint(want.Charges) || got.Others != want.Others || !got.From.Equal(want.From) || !got.To.Equal(want.To) {
+			t.Fatalf("seed %d: %+v, %v\n%s", seed, got, err, text.String())
+		}
+	}
+}
+
+// Nothing that is read is more than the lines of it can hold, nor without a span.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(older))
 	f.Add([]byte(newer))
+	f.Add([]byte(strings.ReplaceAll(older, "\n", "\r\n")))
+	f.Add([]byte(strings.ReplaceAll(newer, ",7,", `,"-1E18",`)))
+	f.Add([]byte(strings.ReplaceAll(newer, ",7,", ",NaN,")))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r, err := Read(bytes.NewReader(in))
-		if err == nil && len(r.Charges) > maxCharges {
-			t.Fatalf("%d charges", len(r.Charges))
+		if err != nil {
+			return
+		}
+		usage := false
+		for _, c := range r.Charges {
+			usage = usage || c.Kind == "Usage"
+			bound := new(big.Rat).Mul(most, new(big.Rat).SetInt64(c.Lines))
+			for _, n := range []*big.Rat{c.Amount, c.USD} {
+				if new(big.Rat).Abs(n).Cmp(bound) > 0 {
+					t.Fatalf("%+v of %d lines", n, c.Lines)
+				}
+			}
+		}
+		if len(r.Charges) > maxCharges || r.To.Before(r.From) || usage == r.From.IsZero() {
+			t.Fatalf("%+v", r)
 		}
 	})
 }

@@ -47,7 +47,17 @@ func index(size int) uint16 {
 
 // Add records a message.
 func (h *Histogram) Add(payload, topic, rest int, retained bool) {
-	c := h.cell(index(payload + topic + rest))
+	h.add(payload+topic+rest, payload, topic, rest, retained)
+}
+
+// AddRequest records a message that went over HTTP: its topic stands in the URL
+// and is no part of the metered size.
+func (h *Histogram) AddRequest(payload, topic, rest int, retained bool) {
+	h.add(payload+rest, payload, topic, rest, retained)
+}
+
+func (h *Histogram) add(size, payload, topic, rest int, retained bool) {
+	c := h.cell(index(size))
 	c.Messages++
 	c.Payload += int64(payload)
 	c.Topic += int64(topic)

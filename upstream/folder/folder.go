@@ -1,4 +1,4 @@
-package upload
+package folder
 
 import (
 	"context"
@@ -11,24 +11,26 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
-// Directory is a Target on this machine. A file appears under its name whole or
-// not at all, after its manifest. All names are resolved below the folder: a
-// symbolic link cannot lead out of it.
-type Directory struct {
+// Folder is a bridge.FileTarget.
+type Folder struct {
 	dir    string
 	root   *os.Root
-	layout layout
+	layout upstream.FilePath
 }
 
 // leftovers is where a copy grows; what is there at a start is removed. No folder
 // of a client is called so: an id's % is escaped.
 const leftovers = "%partial"
 
-// OpenDirectory makes the folder when it is not there.
-func OpenDirectory(o ExportOptions) (*Directory, error) {
+// Open makes the folder when it is not there.
+func Open(o Options) (*Folder, error) {
 	l, err := parseLayout(o.Layout)
 	if err != nil {
 		return nil, err
@@ -44,30 +46,30 @@ func OpenDirectory(o ExportOptions) (*Directory, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("folder of exported files: %w", err)
 	}
-	return &Directory{dir: o.Dir, root: root, layout: l}, nil
+	return &Folder{dir: o.Dir, root: root, layout: l}, nil
 }
 
 // Close gives the folder back.
-func (d *Directory) Close() error { return d.root.Close() }
+func (d *Folder) Close() error { return d.root.Close() }
 
-// Put implements Target.
-func (d *Directory) Put(ctx context.Context, f *File) (string, error) {
+// Put implements bridge.FileTarget.
+func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
 	place := d.layout(f)
 	folder := path.Dir(place)
 	if err := d.root.MkdirAll(folder, 0o750); err != nil {
 		return "", fmt.Errorf("export: %w", err)
 	}
-	if err := d.write(place+manifestSuffix, f.Manifest); err != nil {
+	if err := d.write(place+bridge.ManifestSuffix, f.Manifest()); err != nil {
 		return "", fmt.Errorf("export the manifest: %w", err)
 	}
 	if err := d.move(ctx, f, place); err != nil {
-		return "", errors.Join(fmt.Errorf("export: %w", err), d.root.Remove(place+manifestSuffix))
+		return "", errors.Join(fmt.Errorf("export: %w", err), d.root.Remove(place+bridge.ManifestSuffix))
 	}
 	return place, d.syncUp(folder)
 }
 
 // move gets the file into its place: by its name where that is possible.
-func (d *Directory) move(ctx context.Context, f *File, place string) error {
+func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 	if f.Path == "" {
 		return d.copy(ctx, f, place)
 	}
@@ -85,7 +87,7 @@ func (d *Directory) move(ctx context.Context, f *File, place string) error {
 }
 
 // holds reports whether the file is in its place already.
-func (d *Directory) holds(f *File, place string) error {
+func (d *Folder) holds(f *bridge.File, place string) error {
 	in, err := d.root.Open(place)
 	if err != nil {
 		return err
@@ -95,42 +97,28 @@ func (d *Directory) holds(f *File, place string) error {
 	if _, err := io.Copy(h, in); err != nil {
 		return err
 	}
-	if checksum(h.Sum(nil)) != f.SHA256 {
-		return errMismatch
+	if [sha256.Size]byte(h.Sum(nil)) != f.SHA256 {
+		return bridge.Errorf(bridge.OpExport, bridge.Corrupt, "%s is there already, with another content", place)
 	}
 	return nil
 }
 
 // copy writes the file beside its place, and checks what it has written.
-func (d *Directory) copy(ctx context.Context, f *File, place string) error {
+func (d *Folder) copy(ctx context.Context, f *bridge.File, place string) error {
 	h := sha256.New()
 	return d.create(place, func(out *os.File) error {
-		n, err := io.Copy(io.MultiWriter(out, h), until{ctx, f.Content()})
+		n, err := io.Copy(io.MultiWriter(out, h), f.Reader(ctx))
 		switch {
 		case err != nil:
 			return err
-		case n != f.Size || checksum(h.Sum(nil)) != f.SHA256:
-			return errReadSegment
+		case n != f.Size || [sha256.Size]byte(h.Sum(nil)) != f.SHA256:
+			return bridge.Errorf(bridge.OpExport, bridge.Corrupt, "what was read of %s is not what was verified", f.Name)
 		}
 		return nil
 	})
 }
 
-// until is a reader that ends with its context.
-type until struct {
-	context.Context
-	io.Reader
-}
-
-// Read implements io.Reader.
-func (u until) Read(b []byte) (int, error) {
-	if err := u.Err(); err != nil {
-		return 0, err
-	}
-	return u.Reader.Read(b)
-}
-
-func (d *Directory) write(place string, content []byte) error {
+func (d *Folder) write(place string, content []byte) error {
 	return d.create(place, func(out *os.File) error {
 		_, err := out.Write(content)
 		return err
@@ -138,7 +126,7 @@ func (d *Directory) write(place string, content []byte) error {
 }
 
 // create makes a file that is there whole and synced, or not at all.
-func (d *Directory) create(place string, fill func(*os.File) error) (err error) {
+func (d *Folder) create(place string, fill func(*os.File) error) (err error) {
 	if err := d.root.MkdirAll(leftovers, 0o750); err != nil {
 		return err
 	}
@@ -164,7 +152,7 @@ func (d *Directory) create(place string, fill func(*os.File) error) (err error) 
 }
 
 // syncUp makes the names of a folder and of those above it durable.
-func (d *Directory) syncUp(folder string) error {
+func (d *Folder) syncUp(folder string) error {
 	for {
 		f, err := d.root.Open(folder)
 		if err != nil {
@@ -180,9 +168,12 @@ func (d *Directory) syncUp(folder string) error {
 	}
 }
 
-// Remove implements Target. Folders that are empty then go too.
-func (d *Directory) Remove(place string) error {
-	for _, name := range []string{place, place + manifestSuffix} {
+// Remove implements bridge.FileTarget. Folders that are empty then go too.
+func (d *Folder) Remove(_ context.Context, place string) error {
+	if err := here(place); err != nil {
+		return err
+	}
+	for _, name := range []string{place, place + bridge.ManifestSuffix} {
 		if err := d.root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove an exported file: %w", err)
 		}
@@ -195,5 +186,23 @@ func (d *Directory) Remove(place string) error {
 	return nil
 }
 
-// Open implements Target.
-func (d *Directory) Open(place string) (io.ReadCloser, error) { return d.root.Open(place) }
+// Open implements bridge.FileTarget.
+func (d *Folder) Open(_ context.Context, place string) (io.ReadCloser, error) {
+	if err := here(place); err != nil {
+		return nil, err
+	}
+	return d.root.Open(place)
+}
+
+// here refuses the places of other kinds of targets, which an earlier
+// configuration had: no path of ours has a colon.
+func here(place string) error {
+	if strings.Contains(place, ":") {
+		return bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "%s is not in the folder of files, where they go now", place)
+	}
+	return nil
+}
+
+// Abandon implements bridge.FileTarget. Nothing outlives a Put here, and what a
+// crash has left goes when the folder is opened.
+func (d *Folder) Abandon(context.Context, func(clientID, fileID string) bool) error { return nil }

@@ -1,0 +1,86 @@
+package conformance
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// sendsFiles has a device send n small files, f1 and so on, which fin takes.
+func sendsFiles(d *depot, n int) {
+	s := d.sends(5, "c1")
+	for i := range n {
+		file := "$file/f" + string(rune('1'+i)) + "/"
+		s.ok(file+"init", named)
+		s.ok(file+"0", "x")
+		s.ok(file+"fin/1", "")
+	}
+}
+
+// TestTargetHoldsTheQueue: while it is the target that takes nothing, no file is
+// passed over, however often it is tried: all would fail.
+func TestTargetHoldsTheQueue(t *testing.T) {
+	d, held := slowDepot(t, func(s *depotSetup) { s.Export.Mode = "spooled" })
+	sendsFiles(d, 2)
+	for range 7 {
+		if f := <-held.asked; f.FileID != "f1" {
+			t.Fatalf("%s was tried before f1 was taken", f.FileID)
+		}
+		held.let <- bridge.Errorf(bridge.OpExport, bridge.Unavailable, "the bucket is not there")
+	}
+	held.let <- nil
+	held.let <- nil
+	eventually(t, "all are exported", func() bool { return held.count() == 2 })
+	if want := []string{"c1/f1", "c1/f2"}; !slices.Equal(held.puts, want) {
+		t.Errorf("in the order %q, want %q", held.puts, want)
+	}
+}
+
+// TestRefusedFileHoldsNobodyUp: a file that the target will never take is passed
+// over at once; it is kept, and a warning says so.
+func TestRefusedFileHoldsNobodyUp(t *testing.T) {
+	d, held := slowDepot(t, func(s *depotSetup) { s.Export.Mode = "spooled" })
+	sendsFiles(d, 1)
+	first := <-held.asked
+	sendsSecond := d.sends(5, "c2")
+	sendsSecond.ok("$file/g/init", named)
+	sendsSecond.ok("$file/g/0", "y")
+	sendsSecond.ok("$file/g/fin/1", "")
+	held.let <- bridge.Errorf(bridge.OpExport, bridge.TooLarge, "more than an object has")
+	if f := <-held.asked; first.FileID != "f1" || f.FileID != "g" {
+		t.Fatalf("after %s %s was tried", first.FileID, f.FileID)
+	}
+	held.let <- nil
+	eventually(t, "the other is exported", func() bool { return held.count() == 1 })
+	eventually(t, "a warning", func() bool {
+		return slices.ContainsFunc(d.health.Warnings(), func(w bridge.Warning) bool { return w.Code == "files-export" })
+	})
+}
+
+// TestDirectAnswersByKind: with mode direct, fin is answered by what kept the file
+// from its target (F52).
+func TestDirectAnswersByKind(t *testing.T) {
+	d, held := slowDepot(t)
+	s := d.sends(5, "c1")
+	s.ok("$file/f1/init", named)
+	s.ok("$file/f1/0", "x")
+	for _, c := range []struct {
+		err  error
+		code byte
+		word string
+	}{
+		{bridge.Errorf(bridge.OpExport, bridge.Unavailable, "no network"), 0x80, "internal_error"},
+		{bridge.Errorf(bridge.OpExport, bridge.Corrupt, "changed"), 0x80, "read_segment"},
+		{bridge.Errorf(bridge.OpExport, bridge.TooLarge, "large"), 0x83, "efbig"},
+		{errors.New("anything"), 0x80, "internal_error"},
+	} {
+		held.let <- c.err
+		s.wants(c.code, c.word, "$file/f1/fin/1", "")
+		<-held.asked
+	}
+	held.let <- nil
+	s.ok("$file/f1/fin/1", "")
+	d.wantFile("c1", "f1", "a.bin", "x")
+}

@@ -1,0 +1,153 @@
+package folder
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+func file(clientID, fileID, name, content string) *bridge.File {
+	return &bridge.File{
+		ClientID: clientID, FileID: fileID, Name: name, Size: int64(len(content)), SHA256: sha256.Sum256([]byte(content)),
+		Meta: []byte(`{"name":"` + name + `"}`), Content: bytes.NewReader([]byte(content)),
+	}
+}
+
+func opened(t *testing.T, o Options) *Folder {
+	t.Helper()
+	d, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func wantText(t *testing.T, path, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
+		t.Errorf("%s is %q, %v", path, got, err)
+	}
+}
+
+// A file is where EMQX puts it (F51), with its manifest, by a copy or by its name;
+// putting it again changes nothing.
+func TestF51(t *testing.T) {
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: filepath.Join(dir, "exports"), Layout: layoutEMQX})
+	const place = "8E/B5/7023DA998C12F0B2A6CA586027E48BEC6271/client-1/file-id-1/a.txt"
+	for range 2 {
+		if got, err := d.Put(t.Context(), file("client-1", "file-id-1", "a.txt", "hello")); err != nil || got != place {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	f := file("c", "f", "b.txt", "taken")
+	f.Path = filepath.Join(dir, "segments")
+	if err := os.WriteFile(f.Path, []byte("taken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var taken string
+	for range 2 { // the second time it has gone
+		var err error
+		if taken, err = d.Put(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantText(t, filepath.Join(dir, "exports", place), "hello")
+	wantText(t, filepath.Join(dir, "exports", place+".MANIFEST.json"), `["filemeta",1,{"name":"a.txt"}]`)
+	wantText(t, filepath.Join(dir, "exports", taken), "taken")
+	in, err := d.Open(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(in)
+	_ = in.Close()
+	if err != nil || string(text) != "hello" {
+		t.Errorf("%q, %v", text, err)
+	}
+	for range 2 {
+		if err := errors.Join(d.Remove(t.Context(), place), d.Remove(t.Context(), taken)); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "exports")); err != nil || len(left) != 1 || left[0].Name() != leftovers {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// What is not what was verified is refused for good, and leaves nothing; what was
+// taken by its name and is another file now as well.
+func TestDamaged(t *testing.T) {
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir, Layout: "${clientid}/${fileid}/${name}"})
+	f := file("c", "f", "a.txt", "hello")
+	f.Content = bytes.NewReader([]byte("hellO"))
+	if _, err := d.Put(t.Context(), f); !bridge.OfFile(err) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "c", "f", "a.txt")); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "c", "f", "a.txt.MANIFEST.json")); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "c", "f"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "c", "f", "a.txt"), []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.Path = filepath.Join(dir, "gone")
+	if _, err := d.Put(t.Context(), f); err == nil {
+		t.Error("another file was taken for it")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Put(ctx, file("c", "f2", "a.txt", "hello")); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A symbolic link leads nobody out of the folder, and what a crash has left goes
+// at the next start.
+func TestLinksAndLeftovers(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(dir, "c")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, leftovers), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, leftovers, "part"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := opened(t, Options{Dir: dir, Layout: "${clientid}/${fileid}/${name}"})
+	if _, err := os.Stat(filepath.Join(dir, leftovers)); !os.IsNotExist(err) {
+		t.Errorf("leftovers: %v", err)
+	}
+	if _, err := d.Put(t.Context(), file("c", "f", "a.txt", "hello")); err == nil {
+		t.Error("it went somewhere")
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
+		t.Errorf("outside: %v, %v", entries, err)
+	}
+}
+
+// A file that went to another kind of target is not looked for here.
+func TestElsewhere(t *testing.T) {
+	d := opened(t, Options{Dir: t.TempDir(), Layout: layoutEMQX})
+	const place = "s3://bucket/c/f/a.txt"
+	if err := d.Remove(t.Context(), place); !bridge.OfFile(err) {
+		t.Errorf("%v", err)
+	}
+	if _, err := d.Open(t.Context(), place); !bridge.OfFile(err) {
+		t.Errorf("%v", err)
+	}
+}

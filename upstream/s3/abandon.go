@@ -1,0 +1,81 @@
+package s3
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Abandon implements bridge.FileTarget: it aborts the uploads of files that nobody
+// will put any more.
+func (t *Target) Abandon(ctx context.Context, stays func(clientID, fileID string) bool) error {
+	var gone []*upload
+	err := t.shelf.Scan(shelfUpload, "", func(_ string, value []byte) bool {
+		var u upload
+		if decode(value, &u) == nil && !stays(u.ClientID, u.FileID) {
+			gone = append(gone, &u)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for _, u := range gone {
+		if !t.here(u) {
+			t.log.Warn("an unfinished upload cannot be aborted: it is not at the store where files go now; its parts cost until a rule there or somebody removes them",
+				"endpoint", u.Endpoint, "bucket", u.Bucket, "key", u.Key, "upload", u.ID)
+		}
+		if err := t.abandon(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandon aborts an upload and forgets it.
+func (t *Target) abandon(ctx context.Context, u *upload) error {
+	if t.here(u) {
+		ids := []string{u.ID}
+		if u.ID == "" {
+			var err error
+			if ids, err = t.asked(ctx, u); err != nil {
+				return t.explain("the uploads of "+u.Key+" cannot be listed", err)
+			}
+		}
+		for _, id := range ids {
+			_, err := t.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &u.Bucket, Key: &u.Key, UploadId: &id})
+			if err != nil && !is(err, "NoSuchUpload", "NoSuchBucket") {
+				return t.explain("the upload of "+u.Key+" cannot be aborted", err)
+			}
+		}
+	}
+	return t.forget(ctx, u)
+}
+
+// askedFor is how far the store's clock and ours may be apart when an upload is
+// looked for whose id was lost.
+const askedFor = 15 * time.Minute
+
+// asked finds uploads whose id a crash has lost: those of exactly that key, from
+// about the time when we have asked for one. An upload of somebody else to the key
+// of our own file, in those minutes, there is none.
+func (t *Target) asked(ctx context.Context, u *upload) (ids []string, err error) {
+	pages := s3.NewListMultipartUploadsPaginator(t.client, &s3.ListMultipartUploadsInput{Bucket: &u.Bucket, Prefix: &u.Key})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		switch {
+		case is(err, "NoSuchBucket", "AccessDenied", "NotImplemented"):
+			return ids, nil // nobody lets us look
+		case err != nil:
+			return nil, err
+		}
+		for _, x := range page.Uploads {
+			if apart := aws.ToTime(x.Initiated).Sub(u.Asked).Abs(); aws.ToString(x.Key) == u.Key && apart <= askedFor {
+				ids = append(ids, aws.ToString(x.UploadId))
+			}
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,220 @@
+package s3
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
+)
+
+// Target is a bridge.FileTarget. It is safe for concurrent use.
+type Target struct {
+	o      Options
+	path   upstream.FilePath
+	shelf  Shelf
+	log    *slog.Logger
+	web    *http.Client
+	client *s3.Client
+	now    func() time.Time
+}
+
+var _ bridge.FileTarget = (*Target)(nil)
+
+// Open makes a target from valid options. The store is not asked before the first
+// file comes: a gateway starts without a network.
+func Open(o Options, shelf Shelf, log *slog.Logger, h Hooks) (*Target, error) {
+	path, err := upstream.ParseFilePath(o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("file_transfer.export.s3.key: %w", err)
+	}
+	web, err := newWeb(o, h)
+	if err != nil {
+		return nil, fmt.Errorf("file_transfer.export.s3: %w", err)
+	}
+	t := &Target{o: o, path: path, shelf: shelf, log: log, web: web, now: time.Now}
+	if t.client, err = newClient(context.Background(), o, web); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close ends the connections that nothing is under way on.
+func (t *Target) Close() error {
+	t.web.CloseIdleConnections()
+	return nil
+}
+
+// Put implements bridge.FileTarget.
+func (t *Target) Put(ctx context.Context, f *bridge.File) (string, error) {
+	o, err := t.objectOf(f)
+	if err != nil {
+		return "", err
+	}
+	if o.manifest {
+		if err := t.putManifest(ctx, f, o); err != nil {
+			return "", err
+		}
+	}
+	if f.Size <= int64(t.o.PartSize) {
+		err = t.putWhole(ctx, f, o)
+	} else {
+		err = t.putParts(ctx, f, o)
+	}
+	if err != nil {
+		return "", err
+	}
+	return scheme + t.o.Bucket + "/" + o.key, nil
+}
+
+// putManifest puts what the device said beside the object that is to come.
+func (t *Target) putManifest(ctx context.Context, f *bridge.File, o *object) error {
+	text := f.Manifest()
+	sum := sha256.Sum256(text)
+	beside := *o
+	beside.key, beside.kind = o.key+bridge.ManifestSuffix, "application/json"
+	beside.meta = map[string]string{metaClient: o.meta[metaClient], metaFile: o.meta[metaFile], metaVersion: "1"}
+	in := t.putInput(&beside, sum, int64(len(text)))
+	in.Body = strings.NewReader(string(text))
+	_, err := t.client.PutObject(ctx, in, signed(sum))
+	return t.explain("the manifest of "+f.Name+" cannot be put", err)
+}
+
+// putWhole puts a file of one part. What it is made of is read twice, and is what
+// was verified or nothing: the store refuses what has another hash.
+func (t *Target) putWhole(ctx context.Context, f *bridge.File, o *object) error {
+	h := sha256.New()
+	if _, err := io.Copy(h, f.Reader(ctx)); err != nil {
+		return unreadable(f, err)
+	}
+	if [sha256.Size]byte(h.Sum(nil)) != f.SHA256 {
+		return changed(f)
+	}
+	in := t.putInput(o, f.SHA256, f.Size)
+	content := &body{SectionReader: io.NewSectionReader(f.Content, 0, f.Size)}
+	in.Body = content
+	_, err := t.client.PutObject(ctx, in, signed(f.SHA256))
+	if err != nil && content.err != nil {
+		return unreadable(f, content.err)
+	}
+	return t.explain(f.Name+" cannot be put", err)
+}
+
+func (t *Target) putInput(o *object, sum [sha256.Size]byte, size int64) *s3.PutObjectInput {
+	sse, key := t.encryption()
+	return &s3.PutObjectInput{
+		Bucket: &t.o.Bucket, Key: &o.key, ContentLength: aws.Int64(size), ContentType: &o.kind, Metadata: o.meta, ChecksumSHA256: hash(sum),
+		ACL: t.acl(), StorageClass: types.StorageClass(t.o.StorageClass), ServerSideEncryption: sse, SSEKMSKeyId: key,
+	}
+}
+
+// body is what is sent of a file. It remembers that it could not be read: that is
+// not the store's fault.
+type body struct {
+	*io.SectionReader
+	err error
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.SectionReader.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// unreadable is that our own disk does not give the file.
+func unreadable(f *bridge.File, err error) error {
+	return fmt.Errorf("export: read %s: %w", f.Name, err)
+}
+
+// changed is that the disk gives something else than what was verified.
+func changed(f *bridge.File) error {
+	return bridge.Errorf(bridge.OpExport, bridge.Corrupt, "what was read of %s is not what was verified when it came: its checksum is another; nothing of it is at the store", f.Name)
+}
+
+// scheme begins a place: s3://bucket/key.
+const scheme = "s3://"
+
+// keyAt is the key of a place.
+func (t *Target) keyAt(place string) (string, error) {
+	if key, ok := strings.CutPrefix(place, scheme+t.o.Bucket+"/"); ok && key != "" {
+		return key, nil
+	}
+	return "", bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "%s is not in bucket %s, where files go now", place, t.o.Bucket)
+}
+
+// Remove implements bridge.FileTarget. The manifest goes too, if there may be one.
+func (t *Target) Remove(ctx context.Context, place string) error {
+	key, err := t.keyAt(place)
+	if err != nil {
+		return err
+	}
+	for _, k := range []string{key + bridge.ManifestSuffix, key} {
+		if _, err := t.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &t.o.Bucket, Key: &k}); err != nil && !is(err, "NoSuchKey") {
+			return t.explain(key+" cannot be removed", err)
+		}
+	}
+	return nil
+}
+
+// Open implements bridge.FileTarget.
+func (t *Target) Open(ctx context.Context, place string) (io.ReadCloser, error) {
+	key, err := t.keyAt(place)
+	if err != nil {
+		return nil, err
+	}
+	out, err := t.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &t.o.Bucket, Key: &key})
+	if err != nil {
+		return nil, t.explain(key+" cannot be read", err)
+	}
+	return out.Body, nil
+}
+
+// Address is a URL by which somebody without credentials reads a file, for
+// url_expire_time at most.
+func (t *Target) Address(ctx context.Context, place string) (string, error) {
+	key, err := t.keyAt(place)
+	if err != nil {
+		return "", err
+	}
+	r, err := s3.NewPresignClient(t.client).PresignGetObject(ctx, &s3.GetObjectInput{Bucket: &t.o.Bucket, Key: &key}, s3.WithPresignExpires(t.o.URLExpire))
+	if err != nil {
+		return "", t.explain("an address of "+key+" cannot be made", err)
+	}
+	return r.URL, nil
+}
+
+// Check finds out whether files could be put, and leaves nothing: it begins an
+// upload and aborts it, with the rights that an export needs and no others.
+func (t *Target) Check(ctx context.Context) error {
+	key := t.path(&bridge.File{ClientID: "ebbgate", FileID: "check", Name: "connect"})
+	o := &object{key: key, kind: unknownKind}
+	id, err := t.create(ctx, o)
+	if err != nil {
+		return t.explain("nothing can be put", err)
+	}
+	_, err = t.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &t.o.Bucket, Key: &key, UploadId: &id})
+	return t.explain("an upload cannot be aborted", err)
+}
+
+// same reports whether an object with the content is at a key.
+func (t *Target) same(ctx context.Context, key string, f *bridge.File) bool {
+	out, err := t.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &t.o.Bucket, Key: &key})
+	return err == nil && aws.ToInt64(out.ContentLength) == f.Size && out.Metadata[metaSum] == fmt.Sprintf("%x", f.SHA256)
+}
+
+// errGone is that the store does not know an upload any more.
+var errGone = errors.New("the store does not know the upload any more")
