@@ -173,7 +173,7 @@ func (b *Bucket) wait(now time.Time, d time.Duration, lacking byte) time.Duratio
 // is saved makes up for being late, which only who has a backlog can be.
 func (b *Bucket) woke(now time.Time) {
 	if b.due.IsZero() {
-		backlog := now.Sub(b.blocked) < time.Second
+		backlog := now.Sub(b.blocked) < time.Second && !b.slow.active.Load()
 		if !backlog {
 			b.messages.have, b.bytes.have = min(b.messages.have, b.messages.burst), min(b.bytes.have, b.bytes.burst)
 		}
@@ -183,7 +183,7 @@ func (b *Bucket) woke(now time.Time) {
 	b.late = max(now.Sub(b.asked), b.late*9/10)
 	if at := b.due; at.Before(now) {
 		b.grow(at, b.lacking == lacksMessages, b.lacking == lacksBytes)
-		b.grow(now, true, true)
+		b.grow(now, !b.slow.active.Load(), true) // a cloud that throttles is not pressed
 	} else {
 		b.grow(now, b.lacking == lacksMessages, b.lacking == lacksBytes)
 	}

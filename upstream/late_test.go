@@ -242,3 +242,17 @@ func TestWaitersGoInTurn(t *testing.T) {
 		}
 	})
 }
+
+// A cloud that throttles is not pressed by what a late timer has left: how much it
+// takes is not known.
+func TestLatenessIsNotMadeUpForWhileThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBucket(Limits{MessagesPerSecond: 80, Burst: 1})
+		backlog(t, b, 80, func() int { return 1 })
+		b.Throttled()
+		b.lateness = func() time.Duration { return 200 * time.Millisecond }
+		if n := busiest(send(t, b, 20, 1), 10*time.Millisecond); n > 2 {
+			t.Errorf("%d messages at once, at half the rate", n)
+		}
+	})
+}

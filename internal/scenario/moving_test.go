@@ -46,6 +46,9 @@ func newMovers(t *testing.T, data string) *movers {
 	m.start()
 	m.fleet = &fleet{devices: 2 * moved, window: 10, size: 100, every: 2 * time.Millisecond, password: "pass"}
 	m.fleet.start(t, m.Listen)
+	if !until(2*time.Minute, func() bool { return len(m.fleet.acked.Series()) == 2*moved }) { // a login takes a while on a busy machine
+		t.Fatalf("of %d devices only %v are taken", 2*moved, m.fleet.acked.Series())
+	}
 	return m
 }
 
