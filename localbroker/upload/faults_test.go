@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -18,7 +19,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ebbgate/ebbgate/bridge"
-	"github.com/ebbgate/ebbgate/upstream/folder"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,6 +70,27 @@ func (s *memoryShelf) Forget(namespace string, keys ...string) {
 
 func (s *memoryShelf) Age() time.Duration { return time.Hour }
 
+// plainFolder is a target: it checks and writes, and nothing else.
+type plainFolder string
+
+func (p plainFolder) Put(_ context.Context, f *bridge.File) (string, error) {
+	b := make([]byte, f.Size)
+	if n, err := f.Content.ReadAt(b, 0); n < len(b) {
+		return "", err
+	}
+	if sha256.Sum256(b) != f.SHA256 {
+		return "", errReadSegment
+	}
+	place := filepath.Join(string(p), f.ClientID, f.FileID, f.Name)
+	return place, errors.Join(os.MkdirAll(filepath.Dir(place), 0o700), os.WriteFile(place, b, 0o600))
+}
+
+func (plainFolder) Abandon(context.Context, func(string, string) bool) error { return nil }
+
+func (plainFolder) Remove(_ context.Context, place string) error { return os.Remove(place) }
+
+func (plainFolder) Open(_ context.Context, place string) (io.ReadCloser, error) { return os.Open(place) }
+
 // yard is a service on a shelf in memory.
 type yard struct {
 	*Service
@@ -84,14 +105,10 @@ func openYard(t *testing.T, before func(*yard)) *yard {
 	t.Helper()
 	o := DefaultOptions()
 	o.Dir, o.Export.Mode = t.TempDir(), modeDirect
-	exports := folder.Options{Dir: t.TempDir(), Layout: "${clientid}/${fileid}/${name}"}
-	target, err := folder.Open(exports)
-	if err != nil {
-		t.Fatal(err)
-	}
-	y := &yard{t: t, health: &bridge.Health{}, exports: exports.Dir}
+	y := &yard{t: t, health: &bridge.Health{}, exports: t.TempDir()}
+	var err error
 	y.Service, err = Open(o, Deps{
-		Shelf: &memoryShelf{values: map[string][]byte{}}, Target: target, Tell: func(*bridge.Message) {}, Drops: new(bridge.DropLog), Health: y.health,
+		Shelf: &memoryShelf{values: map[string][]byte{}}, Target: plainFolder(y.exports), Tell: func(*bridge.Message) {}, Drops: new(bridge.DropLog), Health: y.health,
 		Log: slog.New(slog.DiscardHandler), Wall: func() (time.Time, bool) { return time.Time{}, false },
 		Messages: func() int64 { y.messages++; return y.messages },
 	})
@@ -106,7 +123,7 @@ func openYard(t *testing.T, before func(*yard)) *yard {
 	go func() { ended <- y.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := errors.Join(<-ended, target.Close()); err != nil {
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
