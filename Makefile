@@ -3,7 +3,7 @@
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 TESTFLAGS   ?=
-TIMEOUT     ?= 15m
+TIMEOUT     ?= 30m
 ATONCE      ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 ))) # packages: they wait as much as they compute
 SOAKTIMEOUT ?= 4h
 FUZZTIME    ?= 3m
