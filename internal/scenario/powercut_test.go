@@ -108,6 +108,9 @@ func powerCut(t *testing.T, rnd *rand.Rand, durability string, unpack func([]byt
 	goAway(t, g)
 	f := &fleet{devices: 20, window: 50, size: 256}
 	f.start(t, g.Listen)
+	if !until(time.Minute, func() bool { return f.acked.Len() > 0 }) {
+		t.Fatal("nothing is acknowledged")
+	}
 	pass(t, load)
 
 	g.signal(syscall.SIGSTOP)
