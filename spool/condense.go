@@ -157,7 +157,7 @@ func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	g.bytes, g.condensed, g.left = size, true, max(g.live, 1)
 	meta := s.metaLocked(g.generation)
 	s.mu.Unlock()
-	err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
+	err = s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
 	return true, errors.Join(err, os.RemoveAll(fresh))
 }
 

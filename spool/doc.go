@@ -59,7 +59,8 @@
 // commit. The file TAIL says where the log ends: it is mapped, so that marking a
 // commit is a copy in memory, and it is written between the sync and the
 // acknowledgement. So it never names what was not synced, and after a kill it
-// names all that was acknowledged.
+// names all that was acknowledged. The file SERIAL is the same for the state: it
+// counts its commits, for damage can set it back to an earlier one that looks whole.
 //
 // FORMAT.md describes the bytes.
 package spool

@@ -146,10 +146,15 @@ func (h *history) kill() {
 }
 
 // end leaves the spool closed, killed, or as after a power cut: the index of
-// what was not closed is not there, and the mark of the log's end is an old one.
+// what was not closed is not there, and the mark of the log's end and the number of
+// the state's commits are old ones.
 func (h *history) end(how string) {
 	h.how = how
 	mark := h.mark()
+	number, err := os.ReadFile(filepath.Join(h.dir, serialName))
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	h.append(1 + h.rnd.IntN(50))
 	h.put()
 	dir := killed(h.t, h.dir)
@@ -168,8 +173,10 @@ func (h *history) end(how string) {
 			h.t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, tailName), mark, 0o600); err != nil {
-		h.t.Fatal(err)
+	for name, b := range map[string][]byte{tailName: mark, serialName: number} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			h.t.Fatal(err)
+		}
 	}
 }
 

@@ -164,7 +164,7 @@ func (s *Spool) stateFails(err error) {
 func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 	touched := map[string]releases{}
 	adds := map[string]int64{}
-	err := s.state.Update(func(txn *badger.Txn) error {
+	err := s.updateState(func(txn *badger.Txn) error {
 		for _, c := range batch {
 			if c.late = c.IfLive && !s.live(touched, c.Releases); c.late {
 				continue

@@ -203,7 +203,7 @@ func (s *Spool) shut(g *generation) {
 	case gone:
 		err = os.RemoveAll(g.dir)
 	case err == nil && !readOnly:
-		err = s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
+		err = s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
 	}
 	if err != nil {
 		s.deps.Log.Warn("closing a generation of the spool: it will be recovered at the next start", "generation", g.n, "error", err)
@@ -322,7 +322,7 @@ func (s *Spool) remove(g *generation) {
 	}
 	newest := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.newest), uint64(end))
 	s.mu.Unlock()
-	err := s.state.Update(func(txn *badger.Txn) error {
+	err := s.updateState(func(txn *badger.Txn) error {
 		if keep {
 			return txn.Set(generationKey(g.n), meta)
 		}

@@ -58,10 +58,10 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	if err := s.openShelf(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.state.Close())
+		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.closeState())
 	}
 	if err := s.recover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.shelf.store.Close(), s.state.Close())
+		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.shelf.store.Close(), s.closeState())
 	}
 	s.start()
 	return s, nil
@@ -155,20 +155,24 @@ func (s *Spool) openState(now func() time.Time) error {
 	}
 	s.state = db
 	_ = reserveMemtable(dir) // without room for it the headroom has to do
-	return db.Update(func(txn *badger.Txn) error {
-		age, err := getValue(txn, []byte(keyAge))
-		if err != nil {
-			return err
-		}
-		s.age = newAgeClock(age, now)
-		if age == nil { // a kill before the keeper's first save must not set the clock back
-			if err := txn.Set([]byte(keyAge), s.age.encode()); err != nil {
-				return err
-			}
-		}
-		applied, err := getValue(txn, []byte(keyApplied))
-		s.applied.Store(uint64(counter(applied)))
+	var age, applied, number []byte
+	err = db.View(func(txn *badger.Txn) error {
+		var errs [3]error
+		age, errs[0] = getValue(txn, []byte(keyAge))
+		applied, errs[1] = getValue(txn, []byte(keyApplied))
+		number, errs[2] = getValue(txn, []byte(keySerial))
+		return errors.Join(errs[:]...)
+	})
+	if err != nil {
 		return err
+	}
+	s.applied.Store(uint64(counter(applied)))
+	s.age = newAgeClock(age, now)
+	if lost := s.openSerial(uint64(counter(number))); age != nil && !lost {
+		return nil
+	}
+	return s.updateState(func(txn *badger.Txn) error { // a kill before the keeper's first save must not set the clock back
+		return txn.Set([]byte(keyAge), s.age.encode())
 	})
 }
 
@@ -230,5 +234,5 @@ func (s *Spool) closeAll() error {
 		s.leave(g)
 	}
 	s.closer.Wait()
-	return errors.Join(s.shelf.store.Close(), s.state.Close())
+	return errors.Join(s.shelf.store.Close(), s.closeState())
 }

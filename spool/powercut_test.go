@@ -63,7 +63,7 @@ func loopWrites(t *testing.T, image string) string {
 // TestPowerCutOfTheShelf copies the image of the disk under the spool, which
 // holds what the file system had written and not what the kernel only has in
 // memory: nothing is reported damaged or missing, whatever was put on the shelf and not forgotten is on the copy, with
-// its value, and nothing that was never put.
+// its value, and nothing that was never put. The state is written all the while.
 func TestPowerCutOfTheShelf(t *testing.T) {
 	rounds := 3
 	if os.Getenv("EBBGATE_SOAK") != "" {
@@ -93,6 +93,9 @@ func TestPowerCutOfTheShelf(t *testing.T) {
 						t.Error(err)
 						return
 					}
+					var meter bridge.Batch // of the state alone
+					meter.Add("meter", "units", 1)
+					s.Commit(&meter, nil)
 					mu.Lock()
 					want[k], ever[k] = v, v
 					if i%3 > 0 {

@@ -20,9 +20,11 @@ type Spool struct {
 	sizes sizes
 	deps  Deps
 	lock  *os.File
-	id    uint64 // random, fixed for the life of the folder
-	state *badger.DB
+	id    uint64     // random, fixed for the life of the folder
+	state *badger.DB // written by updateState only
 	age   *ageClock
+
+	serial serial
 
 	mu     sync.Mutex // generations, queues; never held across I/O
 	gens   []*generation

@@ -27,6 +27,7 @@ import (
 //	m/age            the spool's clock
 //	m/tail           that there is a mark of the log's end
 //	m/told           up to which sequence a start has reported what is missing at the log's end
+//	m/serial         the number of the state's last commit
 //	m/shelf          the shelf's last write, and the last commit of the log that is on it
 const (
 	keyQueue      = "q/"
@@ -34,6 +35,7 @@ const (
 	keyUser       = "k/"
 	keyApplied    = "m/applied"
 	keyAge        = "m/age"
+	keySerial     = "m/serial"
 	keyShelf      = "m/shelf"
 	keyMarked     = "m/tail"
 	keyTold       = "m/told"

@@ -129,7 +129,7 @@ func (s *Spool) forgetGone() error {
 		drop = append(drop, s.gens[0].n)
 		s.gens = s.gens[1:]
 	}
-	return s.state.Update(func(txn *badger.Txn) error {
+	return s.updateState(func(txn *badger.Txn) error {
 		v, err := getValue(txn, []byte(keyNewest))
 		if err != nil {
 			return err

@@ -180,7 +180,7 @@ func (s *Spool) giveUp(queue string, x placeRange) {
 // reported once.
 func (s *Spool) keepGivenUp() error {
 	for name := range s.ending.gaveUp {
-		err := s.state.Update(func(txn *badger.Txn) error {
+		err := s.updateState(func(txn *badger.Txn) error {
 			return txn.Set([]byte(keyQueue+name), s.queueLocked(name).done.encode())
 		})
 		if err != nil {
@@ -188,7 +188,7 @@ func (s *Spool) keepGivenUp() error {
 		}
 	}
 	for n, m := range s.ending.missing {
-		if err := s.state.Update(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) }); err != nil {
+		if err := s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) }); err != nil {
 			return fmt.Errorf("note that generation %x is missing: %w", n, err)
 		}
 	}
@@ -201,7 +201,7 @@ func (s *Spool) beginTail(g *generation) error {
 	if err := s.writer.tail.begin(s.markAt(g.n, g.first)); err != nil || s.ending.marked {
 		return err
 	}
-	err := s.state.Update(func(txn *badger.Txn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
+	err := s.updateState(func(txn *badger.Txn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
 	if s.ending.marked = err == nil; err != nil { // the next generation tries again
 		s.deps.Log.Warn("spool: the state cannot note that the log's end is marked", "error", err)
 	}

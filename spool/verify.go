@@ -24,8 +24,10 @@ type Report struct {
 	State       string   // what is wrong with the state, or empty
 	Shelf       []string // what is wrong with the shelf
 	Tail        string   // what is wrong with the mark of the log's end, or empty
+	Serial      string   // what is wrong with the file that counts the state's commits, or empty
 	Aside       []string // folders that were set aside as damaged
 
+	serial  uint64     // commits of the state that it has
 	shelved uint64     // writes of the shelf that the state knows of
 	next    bridge.Seq // after all that has been seen of the log
 	tail    *tailMark
@@ -50,7 +52,7 @@ type SeqGap struct{ From, To bridge.Seq }
 // Sound reports whether nothing is damaged. What only a kill explains (an
 // index that lags behind) is no damage.
 func (r *Report) Sound() bool {
-	if r.ID != "" || r.State != "" || r.Tail != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Aside) > 0 {
+	if r.ID != "" || r.State != "" || r.Tail != "" || r.Serial != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Aside) > 0 {
 		return false
 	}
 	for _, g := range r.Generations {
@@ -166,6 +168,9 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 			}
 			known[n] = m
 		}
+		if string(k) == keySerial {
+			r.serial = uint64(counter(v))
+		}
 		if string(k) == keyShelf && len(v) == 16 {
 			r.shelved = binary.BigEndian.Uint64(v)
 		}
@@ -177,6 +182,7 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	if err != nil && r.State == "" {
 		r.State = firstLine(err)
 	}
+	r.verifySerial(s.opts.Dir)
 	return known
 }
 

@@ -70,6 +70,9 @@ func printReport(w io.Writer, r *spool.Report) {
 	if r.Tail != "" {
 		p("mark of the log's end: %s", r.Tail)
 	}
+	if r.Serial != "" {
+		p("number of the state's commits: %s", r.Serial)
+	}
 	for _, x := range r.Shelf {
 		p("shelf: %s", x)
 	}
