@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -22,7 +21,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("spool folder %s: %w", dir, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := make([]byte, 20)
+		holder := make([]byte, lockSize)
 		n, _ := f.ReadAt(holder, 0)
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -32,12 +31,15 @@ func lockDir(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("write %s: %w", path, err)
-	}
+	// Never truncated, and always of one size: on a full disk another program would
+	// take the block, and no start would get it back. It is the lock that counts, the
+	// name is for who asks; so a disk that does not take it is no reason to end.
+	_ = writeAt(f, fmt.Sprintf("%-*d\n", lockSize-1, os.Getpid()))
 	return f, nil
 }
+
+// lockSize is what the file LOCK holds: the process, and spaces.
+const lockSize = 20
 
 func writeAt(f *os.File, s string) error {
 	_, err := f.WriteAt([]byte(s), 0)
@@ -99,45 +101,10 @@ func reserveMemtable(dir string) error {
 			continue // flushed and gone meanwhile
 		}
 		fi, statErr := f.Stat()
-		if statErr == nil {
+		if statErr == nil && fi.Size() > 0 { // or it is being deleted
 			statErr = reserve(f, fi.Size())
 		}
 		err = errors.Join(err, statErr, f.Close())
 	}
 	return err
-}
-
-// ballast is a file whose only use is to be removed when the disk is full, so
-// that a start finds the room that it needs.
-func (s *Spool) ballastPath() string { return filepath.Join(s.opts.Dir, "BALLAST") }
-
-// fillBallast makes the ballast when there is room for it above the headroom.
-func (s *Spool) fillBallast() {
-	free, err := freeBytes(s.opts.Dir)
-	if err != nil || free < int64(s.opts.Headroom)+2*s.sizes.ballast {
-		return
-	}
-	f, err := os.OpenFile(s.ballastPath(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return // it is there
-	}
-	err = errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, s.sizes.ballast), f.Close())
-	if err != nil {
-		_ = os.Remove(s.ballastPath())
-	}
-}
-
-// dropBallast frees the ballast when a start would not find room otherwise.
-func (s *Spool) dropBallast() error {
-	free, err := freeBytes(s.opts.Dir)
-	if err != nil {
-		return err
-	}
-	if free >= int64(s.opts.Headroom)/2 {
-		return nil
-	}
-	if err := os.Remove(s.ballastPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }

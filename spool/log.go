@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -76,7 +77,7 @@ func (s *Spool) rotateIdle() {
 		return
 	}
 	if s.writer.gen == nil {
-		_ = s.dropBallast() // what it makes of the room is seen next
+		_ = s.dropBallast(int64(s.opts.Headroom) / 2) // what it makes of the room is seen next
 		if free, err := freeBytes(s.opts.Dir); err != nil || free < int64(s.opts.Headroom)/2 {
 			return
 		}
@@ -148,6 +149,9 @@ func (s *Spool) reopen(g *generation) error {
 		return db, keys, nil
 	}
 	db, keys, err := open()
+	if bridge.KindOf(err) == bridge.Full {
+		return err // what is there is sound, and writing it anew takes room
+	}
 	if err != nil {
 		if err = s.rebuild(g, err); err != nil {
 			return err
@@ -228,6 +232,7 @@ func closeBadger(db *badger.DB) error {
 
 // closeNow turns the panics of a Badger whose files went away into errors.
 func closeNow(db *badger.DB) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("close: %v", r)

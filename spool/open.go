@@ -27,9 +27,6 @@ func Open(o Options, deps Deps) (*Spool, error) {
 }
 
 func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err error) {
-	if err := os.MkdirAll(filepath.Join(o.Dir, "log"), 0o700); err != nil {
-		return nil, fmt.Errorf("open spool: %w", err)
-	}
 	s := &Spool{
 		opts: o, sizes: z, deps: deps,
 		queues:  map[string]*queue{},
@@ -40,15 +37,22 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		shelf:   newShelf(z),
 		gone:    make(chan struct{}),
 	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, s.diskFull(fmt.Errorf("open spool: %w", err))
+	}
 	if s.lock, err = lockDir(o.Dir); err != nil {
-		return nil, err
+		return nil, s.diskFull(err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.lock.Close())
+			s.returnBallast()
+			err = errors.Join(s.diskFull(err), s.lock.Close())
 		}
 	}()
-	if err := s.dropBallast(); err != nil {
+	if err := s.roomToStart(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(s.logDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	if s.id, err = s.loadID(); err != nil {
@@ -141,7 +145,7 @@ func (s *Spool) openState(now func() time.Time) error {
 	dir := filepath.Join(s.opts.Dir, "state")
 	_, statErr := os.Stat(dir)
 	db, err := openBadger(stateOptions(dir, s.deps.Log))
-	if err != nil && statErr == nil {
+	if err != nil && statErr == nil && bridge.KindOf(err) != bridge.Full && !errors.Is(err, errFault) {
 		aside, moveErr := s.setAside(dir, "state")
 		if moveErr != nil {
 			return errors.Join(err, moveErr)
@@ -154,7 +158,9 @@ func (s *Spool) openState(now func() time.Time) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	s.state = db
-	_ = reserveMemtable(dir) // without room for it the headroom has to do
+	if err := reserveMemtable(dir); err != nil {
+		return errors.Join(fmt.Errorf("state: %w", err), closeBadger(db))
+	}
 	var age, applied, number []byte
 	err = db.View(func(txn *badger.Txn) error {
 		var errs [3]error

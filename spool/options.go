@@ -67,6 +67,10 @@ const (
 type Deps struct {
 	Log    *slog.Logger
 	Health *bridge.Health
+
+	// Brief says that the spool is opened for one operation and closed again: the
+	// ballast then goes only when opening itself finds no room.
+	Brief bool
 }
 
 // sizes of one spool; tests make them small.

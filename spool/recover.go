@@ -172,6 +172,10 @@ func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 		return nil, s.discardEmpty(n)
 	}
 	keys := slices.Sorted(maps.Keys(raw))
+	_, _, needs := sizesOf(raw)
+	if err := s.dropBallast(needs + 4*s.sizes.memtable); err != nil {
+		return nil, err
+	}
 	switch err := s.reindex(dir, raw); {
 	case bridge.KindOf(err) == bridge.Full:
 		return nil, err

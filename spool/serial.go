@@ -153,12 +153,3 @@ func (r *Report) verifySerial(dir string) {
 		r.State = "it " + wentBack(r.serial, n)
 	}
 }
-
-// closeState closes the state, and the file that counts its commits.
-func (s *Spool) closeState() error {
-	err := s.state.Close()
-	if s.serial.file != nil {
-		err = errors.Join(err, s.serial.file.Close())
-	}
-	return err
-}

@@ -32,7 +32,10 @@ type Spool struct {
 	lost   []Missing // ranges reported missing since the start
 
 	damages atomic.Int64 // reported since the start
-	newest  uint64       // the highest generation number ever used; never used again
+
+	ballastSpent bool // by this process; of who opens and closes, and the committer between
+
+	newest uint64 // the highest generation number ever used; never used again
 
 	squeezed   bool // the intake waits for room: what is mostly released is condensed at once
 	condensing bool // one generation at a time is condensed
@@ -232,7 +235,9 @@ func (s *Spool) Close() error {
 		close(s.changes)
 		s.handing.Unlock()
 		s.keeper.Wait()
-		err = errors.Join(s.closeAll(), s.lock.Close())
+		err = s.closeAll()
+		s.returnBallast()
+		err = errors.Join(err, s.lock.Close())
 	})
 	return err
 }

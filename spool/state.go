@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -70,12 +72,27 @@ func stateOptions(dir string, log *slog.Logger) badger.Options {
 	return o
 }
 
+// errFault is no damage of what is in the files.
+var errFault = errors.New("the disk gave no block for a file: it was full for a moment, or has a fault; start again, and look into the kernel's log if it stays")
+
 // openBadger opens a Badger and turns its panics, which damaged files cause,
-// into errors.
+// into errors. So it does with what would be a signal: a map of a file with holes
+// is touched, and the disk is full.
 func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if r := recover(); r != nil {
+		r := recover()
+		if r != nil {
 			db, err = nil, bridge.Errorf("open "+o.Dir, bridge.Corrupt, "%v", r)
+		}
+		if _, fault := r.(interface{ Addr() uintptr }); fault {
+			err = fmt.Errorf("open %s: %w", o.Dir, errFault)
+			if free, freeErr := freeBytes(o.Dir); freeErr == nil && free < 4*o.MemTableSize {
+				err = unix.ENOSPC
+			}
+		}
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			err = bridge.Errorf("open "+o.Dir, bridge.Full, "the disk has no room, free %d MB there: %w", 4*o.MemTableSize/1_000_000, err)
 		}
 	}()
 	if err := checkTables(o); err != nil {

@@ -75,7 +75,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.engine, err = policy.Load(cfg.Policy); err != nil {
 		return nil, &exitError{exitInvalid, err}
 	}
-	if g.spool, err = spool.Open(cfg.Spool, spool.Deps{Log: log, Health: g.health}); err != nil {
+	if g.spool, err = takeSpool(cfg.Spool, spool.Deps{Log: log, Health: g.health}); err != nil {
 		return nil, err
 	}
 	g.clock = bridge.NewClock(g.spool.Age, newKernelClock().synchronised)

@@ -233,7 +233,7 @@ func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLi
 	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
 		return fmt.Errorf("there is no spool: %w; name the configuration with --config, or the folder with --set spool.dir=DIR", err)
 	}
-	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
+	s, err := takeSpool(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Brief: true})
 	if err != nil {
 		return err
 	}
@@ -247,6 +247,15 @@ func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLi
 	}
 	d := &desk{Spool: s, drops: drops, queues: queues}
 	return errors.Join(d.operate(req, each), s.Close())
+}
+
+// takeSpool opens the spool; a disk without room for it has an exit code of its own.
+func takeSpool(o spool.Options, deps spool.Deps) (*spool.Spool, error) {
+	s, err := spool.Open(o, deps)
+	if bridge.KindOf(err) == bridge.Full {
+		err = &exitError{exitFull, err}
+	}
+	return s, err
 }
 
 // askSpool sends the request to a running gateway.
