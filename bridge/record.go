@@ -53,6 +53,9 @@ const (
 	OriginBare
 )
 
+// MaxReceivers is how many receivers a record may have.
+const MaxReceivers = 64
+
 // Receiver is one queue that a record goes to, with what the route made of the
 // message. It is decided once, at ingest: a later reload does not rewrite what
 // is already accepted.

@@ -68,8 +68,8 @@ func (t *Table) Takes(topic string) (upstream string, ok bool) {
 // Up lists the receivers of what p published: none when no route takes it or
 // it is local-only, or when the route that takes it leaves it out of its sample.
 // It fails with kind TopicInvalid, for all receivers, when
-// one route cannot make its topic or the message has passed bridge.MaxHops
-// gateways.
+// one route cannot make its topic, the message has passed bridge.MaxHops
+// gateways, or more than bridge.MaxReceivers routes take it.
 func (t *Table) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, error) {
 	to, _, err := t.up.route(m, source{m.Topic, p.ClientID, p.Thing.Name}, t.all, nil)
 	return to, err
@@ -118,6 +118,9 @@ func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) (ou
 			if err != nil {
 				return nil, nil, bridge.Errorf("route", bridge.TopicInvalid, "route %q: %w", r.name, err)
 			}
+			if len(out) == bridge.MaxReceivers {
+				return nil, nil, bridge.Errorf("route", bridge.TopicInvalid, "more than %d routes take the topic, and a message goes to no more (match: all)", bridge.MaxReceivers)
+			}
 			if out == nil {
 				out = make([]bridge.Receiver, 0, sizeOf(all, &hit))
 			}
@@ -138,7 +141,7 @@ func (x *index) route(m *bridge.Message, s source, all bool, tell Undecided) (ou
 // sizeOf is how many receivers there can be.
 func sizeOf(all bool, hit *idSet) int {
 	if all {
-		return hit.len()
+		return min(hit.len(), bridge.MaxReceivers)
 	}
 	return 1
 }

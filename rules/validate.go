@@ -25,6 +25,7 @@ func (o Options) Validate() []bridge.Problem {
 	ups, downs := v.options.PassThrough.passed()
 	ups, downs = append(ups, v.ups()...), append(downs, v.downs()...)
 	v.unreachable(local, ups, downs)
+	v.crowded(ups, downs)
 	if v.options.TopicLimits == "aws" {
 		v.problems = append(v.problems, reserved(local, ups, downs)...)
 	}

@@ -11,7 +11,6 @@ import (
 const (
 	maxPendingBatches = 64 << 10
 	maxPendingBytes   = 32 << 20
-	maxReceivers      = 64
 	maxBatch          = 2 * MaxRecord // of records
 	lingerFull        = 1 << 20       // a commit delay ends early when this much waits
 	maxQueueName      = 255
@@ -48,8 +47,8 @@ func check(b *bridge.Batch) (size, shelved int, err error) {
 		if n > MaxRecord {
 			return 0, 0, bridge.Errorf("append", bridge.TooLarge, "record of %d bytes, the spool takes %d", n, MaxRecord)
 		}
-		if len(r.Receivers) == 0 || len(r.Receivers) > maxReceivers {
-			return 0, 0, bridge.Errorf("append", bridge.Internal, "%d receivers, 1 to %d are possible", len(r.Receivers), maxReceivers)
+		if len(r.Receivers) == 0 || len(r.Receivers) > bridge.MaxReceivers {
+			return 0, 0, bridge.Errorf("append", bridge.Internal, "%d receivers, 1 to %d are possible", len(r.Receivers), bridge.MaxReceivers)
 		}
 		for i := range r.Receivers {
 			if q := r.Receivers[i].Queue; q == "" || len(q) > maxQueueName {
