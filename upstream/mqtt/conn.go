@@ -84,6 +84,7 @@ type conn struct {
 
 	lastRead  atomic.Int64 // nanoseconds since epoch
 	lastWrite atomic.Int64
+	stood     atomic.Int64 // until when the reader waited for us, likewise; standing: it does
 	epoch     time.Time
 
 	writing sync.Mutex // held while packets go to net, in the order of out

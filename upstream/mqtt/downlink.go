@@ -46,6 +46,7 @@ type Downlink struct {
 	backoff *upstream.Backoff
 	renew   bool // the next session must be subscribed to, present or not
 
+	exceeded   atomic.Bool             // the broker has sent more than receiveMaximum; it is logged once
 	live       atomic.Pointer[conn]    // the latest connection; for Refresh
 	subscribed atomic.Pointer[speaker] // while it is there and subscribed; for Talk
 	speaks     bool                    // it is a Talk's

@@ -128,26 +128,6 @@ func TestDownlinkAcknowledgesInOrder(t *testing.T) {
 	}
 }
 
-func TestDownlinkHoldsTheBrokerToItsReceiveMaximum(t *testing.T) {
-	said := make(chan byte, 1)
-	s := serve(t, func(b *broker) {
-		b.accept(packets.Properties{})
-		b.grant(granted)
-		for id := range uint16(101) {
-			b.publish(id+1, "cmd/x")
-		}
-		for cp := b.next(); cp != nil; cp = b.next() {
-			if p, ok := cp.Content.(*packets.Disconnect); ok {
-				said <- p.ReasonCode
-			}
-		}
-	}, (*broker).drain)
-	run(t, quick(s.addr), []string{"cmd/#"}, upstream.Hooks{})
-	if code := receive(t, said, "we disconnect"); code != 0x93 {
-		t.Errorf("we said 0x%02X", code)
-	}
-}
-
 func TestDownlinkKeepsAcknowledgingForEver(t *testing.T) {
 	acks := make(chan uint16, 1000)
 	s := serve(t, func(b *broker) {

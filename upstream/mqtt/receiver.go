@@ -20,6 +20,7 @@ type receiver struct {
 	lastID  uint16               // packet identifier of the latest SUBSCRIBE
 	refused []refusedFilter      // for the goroutine of serve
 	counted upstream.Connection  // is told what is subscribed to
+	freed   chan struct{}        // a token when something was acknowledged
 
 	mu    sync.Mutex
 	owed  []*owed // messages to acknowledge, as they came
@@ -34,7 +35,7 @@ type owed struct {
 }
 
 func newReceiver(d *Downlink, c *conn) *receiver {
-	return &receiver{d: d, c: c, suback: make(chan *packets.Suback, 1)}
+	return &receiver{d: d, c: c, suback: make(chan *packets.Suback, 1), freed: make(chan struct{}, 1)}
 }
 
 // subscribe sends one SUBSCRIBE and awaits its codes, one for each filter.
@@ -54,14 +55,21 @@ func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.Su
 	}
 	late := time.NewTimer(r.d.dialer.o.AckTimeout)
 	defer late.Stop()
-	select {
-	case s := <-r.suback:
-		return codesOf(s, p)
-	case <-late.C:
-		return nil, errSubscribeTimeout
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-r.c.ending:
+	for {
+		select {
+		case s := <-r.suback:
+			return codesOf(s, p)
+		case <-late.C:
+			if r.c.stoodFor(r.d.dialer.o.AckTimeout) { // it may be behind what we did not read
+				late.Reset(r.d.dialer.o.AckTimeout)
+				continue
+			}
+			return nil, errSubscribeTimeout
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-r.c.ending:
+		}
+		break
 	}
 	select {
 	case s := <-r.suback: // it came before the end
@@ -110,20 +118,48 @@ func (r *receiver) published(p *packets.Publish, size int) error {
 	return nil
 }
 
-// owe notes that an acknowledgement is owed.
+// owe notes that an acknowledgement is owed, when there is room for it.
+//
+// A broker that sends more than the Receive Maximum that we announced is never
+// left for that: the next connection would meet the same, and begin with what this
+// one has received already. Mosquitto 2.0.11 does it with every backlog. We read on
+// when there is room again, so memory keeps the bound that we announced, whatever
+// the broker does, and the network holds the rest back. Room is made by whoever has
+// the messages, and needs nothing that is still to be read.
 func (r *receiver) owe(id uint16) (*owed, error) {
+	entry := &owed{id: id}
+	if r.admit(entry) {
+		return entry, nil
+	}
+	if !r.c.server.v3 && r.d.exceeded.CompareAndSwap(false, true) { // in MQTT 3.1.1 nothing can be announced
+		r.c.log.Warn("the broker sends more unacknowledged messages than our Receive Maximum allows: what is beyond is read when there is room for it",
+			"endpoint", r.c.endpoint, "receive_maximum", receiveMaximum)
+	}
+	r.c.stand()
+	defer r.c.readOn()
+	for !r.admit(entry) {
+		select {
+		case <-r.freed:
+		case <-r.c.ending:
+			return nil, r.c.reason()
+		}
+	}
+	return entry, nil
+}
+
+// admit notes what is owed, and reports false when that is as much as may be.
+func (r *receiver) admit(entry *owed) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.owed)-r.first >= receiveMaximum {
-		return nil, &ProtocolError{Code: packets.DisconnectReceiveMaximumExceeded, Text: fmt.Sprintf("more than the %d unacknowledged messages that we announced", receiveMaximum)}
+		return false
 	}
 	if r.first >= receiveMaximum { // the front is done with: the slice stays small
 		r.owed = append(r.owed[:0], r.owed[r.first:]...)
 		r.first = 0
 	}
-	entry := &owed{id: id}
 	r.owed = append(r.owed, entry)
-	return entry, nil
+	return true
 }
 
 // ack acknowledges what is safe, in the order in which it came.
@@ -139,6 +175,10 @@ func (r *receiver) ack(entry *owed) {
 	}
 	if len(out) > 0 {
 		_ = r.c.enqueue(out) // fails only when it has ended: the broker sends again
+		select {
+		case r.freed <- struct{}{}:
+		default:
+		}
 	}
 	r.leave()
 }

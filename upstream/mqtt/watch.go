@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -66,7 +67,7 @@ func (c *conn) ping(now time.Duration, pinged *time.Duration, taken *uint64) err
 	if half == 0 {
 		return nil
 	}
-	read, wrote := time.Duration(c.lastRead.Load()), time.Duration(c.lastWrite.Load())
+	read, wrote := time.Duration(max(c.lastRead.Load(), c.stood.Load())), time.Duration(c.lastWrite.Load())
 	if *pinged != 0 && read >= *pinged {
 		*pinged = 0
 	}
@@ -84,6 +85,22 @@ func (c *conn) ping(now time.Duration, pinged *time.Duration, taken *uint64) err
 		_ = c.enqueue([]byte{packets.PINGREQ << 4, 0}) // fails only when it has ended
 	}
 	return nil
+}
+
+// standing is conn.stood while the reader waits for room on our side.
+const standing = math.MaxInt64
+
+// stand and readOn begin and end a wait of the reader for room on our side. The
+// broker's answers are not read meanwhile, so its silence is ours and nothing to
+// end the connection for; it is pinged all the same, and does not miss us.
+func (c *conn) stand() { c.stood.Store(standing) }
+
+func (c *conn) readOn() { c.stood.Store(int64(time.Since(c.epoch))) }
+
+// stoodFor reports whether the reader waited for us within the last d.
+func (c *conn) stoodFor(d time.Duration) bool {
+	until := c.stood.Load()
+	return until != 0 && int64(time.Since(c.epoch))-until < int64(d)
 }
 
 // bury ends what is left when the connection has ended.
