@@ -14,12 +14,25 @@ var ErrStopped = errors.New("stopped while waiting for the rate limit")
 // [DefaultLimits].
 const byteBurst = 7
 
+// What a late timer costs is made up for, as long as it is little and never at
+// once. A sliding second is the cloud's to count, at the other end of a network and
+// by a clock of its own, and a burst of ours at the edge of one is one too many
+// there. So at most credited of the rate is remembered, and only the latest timer's
+// own lateness, up to atOnce, goes at once; the rest comes as a few hundredths
+// more than the rate. A machine on which all timers are late beyond that uses less
+// than the rate.
+const (
+	credited = 50 * time.Millisecond
+	atOnce   = 25 * time.Millisecond
+	hurry    = 1.03
+)
+
 // Bucket paces one connection: a token bucket for messages and one for bytes,
-// each for both directions, and a record of the last second, so that however late
-// a timer is and whatever is made up for that, no second holds more than it may
-// (see [Limits.Most]). It slows down when the cloud throttles (see
-// [Bucket.Throttled]), and may be one of several within a bucket for all of them.
-// It is safe for concurrent use; who waits goes in turn.
+// each for both directions; one that spaces what the first makes up for; and a
+// record of the last second, so that however late a timer or a write is, no second
+// holds more than it may (see [Limits.Most]). It slows down when the cloud throttles
+// (see [Bucket.Throttled]), and may be one of several within a bucket for all of
+// them. It is safe for concurrent use; who waits goes in turn.
 type Bucket struct {
 	limits Limits
 	within *Bucket       // nil: alone
@@ -28,40 +41,25 @@ type Bucket struct {
 
 	mu              sync.Mutex
 	messages, bytes tokens // with no rate: unlimited
+	spacing         tokens // of messages
 	second          second
 	grown           time.Time // the tokens are those of this time
-	due             time.Time // when who has the turn may go at the earliest; zero: nobody waits
-	lacking         byte      // what for
-	asked           time.Time // for which the timer is set
-	blocked         time.Time // when somebody last had to wait
-	late            time.Duration
+	blocked         time.Time // until when somebody last had to wait
 
 	lateness func() time.Duration // of a timer, for tests; nil: what the machine makes it
 }
-
-// What a wait is for.
-const (
-	lacksMessages = iota
-	lacksBytes
-)
-
-// A timer that is later than tolerated is asked for earlier from then on, by as
-// much as the latest of late, which is forgotten by a tenth with every one: a second
-// that has to make up for more than that is full before it has. Being early costs
-// another wait, of leastWait.
-const (
-	tolerated = 20 * time.Millisecond
-	leastWait = 4 * time.Millisecond
-)
 
 // NewBucket makes the bucket of one client id, for all of its connections: what
 // one was throttled for the next must not do.
 func NewBucket(l Limits) *Bucket {
 	now := time.Now()
 	b := &Bucket{limits: l, turn: make(chan struct{}, 1), grown: now}
-	b.messages.set(l.MessagesPerSecond, float64(max(l.Burst, 1)))
-	b.bytes.set(float64(l.BytesPerSecond), max(float64(l.BytesPerSecond/byteBurst), 1))
-	b.messages.have, b.bytes.have = b.messages.burst, b.bytes.burst
+	burst := float64(max(l.Burst, 1))
+	b.messages = tokens{burst: burst, have: burst}
+	b.spacing = b.messages
+	b.set(l.MessagesPerSecond)
+	b.bytes.burst = max(float64(l.BytesPerSecond/byteBurst), 1)
+	b.bytes.rate, b.bytes.have = float64(l.BytesPerSecond), b.bytes.burst
 	b.slow.full, b.slow.made = l.MessagesPerSecond, now
 	return b
 }
@@ -129,26 +127,28 @@ func (b *Bucket) try(left *float64, size int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	b.woke(now)
-	b.follow(now)
+	b.grow(now)
 	if b.bytes.rate > 0 && *left > 0 {
 		n := min(max(b.bytes.have, 0), *left)
 		b.bytes.have -= n
 		if *left -= n; *left > 0 {
-			return b.wait(now, b.bytes.until(min(*left, b.bytes.burst)), lacksBytes)
+			return b.wait(now, b.bytes.until(min(*left, b.bytes.burst)))
 		}
 	}
 	b.second.forget(now)
-	if d := max(b.messages.until(1), b.second.until(now, size, b.most(), b.limits.mostBytes())); d > 0 {
-		return b.wait(now, d, lacksMessages)
+	d := max(b.messages.until(1), b.spacing.until(1))
+	if d = max(d, b.second.until(now, size, b.most(), b.limits.mostBytes())); d > 0 {
+		return b.wait(now, d)
 	}
 	b.messages.take(1)
+	b.spacing.take(1)
 	b.second.went(now, 1, size)
 	return 0
 }
 
-// most is how many messages a second may hold when we send another: what may come
-// in before it is over, one at least, has to find room. 0 is no limit.
+// most is how many messages a second may hold when we send another. What may come in
+// before it is over has to find room, and so has what a second of the cloud's has
+// and ours has not. 0 is no limit.
 func (b *Bucket) most() int {
 	if b.messages.rate == 0 {
 		return 0
@@ -156,64 +156,45 @@ func (b *Bucket) most() int {
 	l := b.limits
 	l.MessagesPerSecond = b.messages.rate
 	most := l.Most()
-	return max(most-min(max(b.second.clump, 1), most/10), l.Burst, 1)
+	return max(most-min(max(b.second.clump, most*3/100, 1), most/10), l.Burst, 1)
 }
 
-// wait notes what is waited for, and returns for how long a timer is to be set.
-func (b *Bucket) wait(now time.Time, d time.Duration, lacking byte) time.Duration {
-	b.due, b.lacking = now.Add(d), lacking
-	if b.late > tolerated {
-		d = min(d, max(d-b.late, leastWait))
-	}
-	b.asked = now.Add(d)
+// wait notes that somebody has to wait.
+func (b *Bucket) wait(now time.Time, d time.Duration) time.Duration {
+	b.blocked = now.Add(d)
 	return d
 }
 
-// woke is told when somebody tries, and lets tokens grow. What more than the burst
-// is saved makes up for being late, which only who has a backlog can be.
-func (b *Bucket) woke(now time.Time) {
-	if b.due.IsZero() {
-		backlog := now.Sub(b.blocked) < time.Second && !b.slow.active.Load()
-		if !backlog {
-			b.messages.have, b.bytes.have = min(b.messages.have, b.messages.burst), min(b.bytes.have, b.bytes.burst)
-		}
-		b.grow(now, backlog, backlog)
-		return
-	}
-	b.late = max(now.Sub(b.asked), b.late*9/10)
-	if at := b.due; at.Before(now) {
-		b.grow(at, b.lacking == lacksMessages, b.lacking == lacksBytes)
-		b.grow(now, !b.slow.active.Load(), true) // a cloud that throttles is not pressed
-	} else {
-		b.grow(now, b.lacking == lacksMessages, b.lacking == lacksBytes)
-	}
-	b.due, b.blocked = time.Time{}, now
-}
-
-// grow lets tokens grow until now, beyond the burst where that is free.
-func (b *Bucket) grow(now time.Time, messages, bytes bool) {
-	d := now.Sub(b.grown).Seconds()
-	if d <= 0 {
-		return
-	}
-	b.grown = now
-	b.messages.grow(d, messages)
-	b.bytes.grow(d, bytes)
-}
-
-// follow takes up the rate that the cloud's complaints leave.
-func (b *Bucket) follow(now time.Time) {
+// grow lets tokens grow until now, at the rate that the cloud's complaints leave.
+// What more than the burst is saved makes up for being late, which only who has a
+// backlog can be; and a cloud that throttles is not pressed.
+func (b *Bucket) grow(now time.Time) {
 	if r := b.slow.now(now); r != b.messages.rate {
-		b.messages.set(r, b.messages.burst)
+		b.set(r)
 	}
+	d := max(now.Sub(b.grown), 0)
+	b.grown = now
+	b.bytes.grow(d, 0)
+	if now.Sub(b.blocked) < time.Second && !b.slow.active.Load() {
+		b.messages.grow(d, credited)
+		b.spacing.grow(d, atOnce)
+		return
+	}
+	b.messages.grow(d, 0)
+	b.spacing.grow(d, 0)
+}
+
+// set sets the rate of messages.
+func (b *Bucket) set(rate float64) {
+	b.messages.set(rate)
+	b.spacing.set(rate * hurry)
 }
 
 // giveUp returns the bytes of a message that does not go.
 func (b *Bucket) giveUp(bytes float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.woke(time.Now())
-	b.bytes.have += bytes
+	b.bytes.have = min(b.bytes.have+bytes, b.bytes.burst)
 }
 
 // unlimited reports whether nothing paces now, and counts a message then.
@@ -248,10 +229,9 @@ func (b *Bucket) Take(size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	if b.due.IsZero() {
-		b.woke(now)
-	}
+	b.grow(now)
 	b.messages.owe(1)
+	b.spacing.owe(1)
 	b.bytes.owe(float64(size))
 	b.second.forget(now)
 	b.second.came(now, size)
@@ -276,12 +256,9 @@ func (b *Bucket) Busy() bool {
 	if b.limits.MessagesPerSecond == 0 {
 		return false
 	}
-	if !b.due.IsZero() {
-		return true
-	}
-	b.woke(now)
+	b.grow(now)
 	b.second.forget(now)
-	return b.messages.until(1) > 0 || b.second.messages() >= b.most()
+	return now.Before(b.blocked) || b.messages.until(1) > 0 || b.second.messages() >= b.most()
 }
 
 // Pace is what a bucket lets go now.

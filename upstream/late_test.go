@@ -15,13 +15,13 @@ type crossing struct {
 	size int
 }
 
-// heaviest is the most messages, and the most bytes, of a second.
-func heaviest(all []crossing) (messages, bytes int) {
+// heaviest is the most messages, and the most bytes, that any window of d holds.
+func heaviest(all []crossing, d time.Duration) (messages, bytes int) {
 	slices.SortStableFunc(all, func(a, b crossing) int { return a.at.Compare(b.at) })
 	first, n := 0, 0
 	for last, x := range all {
 		n += x.size
-		for x.at.Sub(all[first].at) >= time.Second {
+		for x.at.Sub(all[first].at) >= d {
 			n -= all[first].size
 			first++
 		}
@@ -30,38 +30,58 @@ func heaviest(all []crossing) (messages, bytes int) {
 	return messages, bytes
 }
 
-// latenesses are how late the timers of a machine may be.
+// latenesses are how late the timers of a machine may be, and what of the rate is
+// used all the same: nearly all on one with nothing else to do, where a millisecond
+// or two are common and 20 are rare. What is lost on a busy one is not made up for.
 var latenesses = []struct {
 	name string
+	used float64
 	of   func(r *rand.Rand) time.Duration
 }{
-	{"never", func(*rand.Rand) time.Duration { return 0 }},
-	{"all a little", func(r *rand.Rand) time.Duration { return time.Duration(r.Int64N(int64(50 * time.Millisecond))) }},
-	{"some, up to 200 ms", func(r *rand.Rand) time.Duration {
+	{"never", 0.99, func(*rand.Rand) time.Duration { return 0 }},
+	{"all up to 5 ms", 0.99, upTo(5 * time.Millisecond)},
+	{"all by 8 ms", 0.99, func(*rand.Rand) time.Duration { return 8 * time.Millisecond }},
+	{"all up to 20 ms", 0.97, upTo(20 * time.Millisecond)},
+	{"one in a hundred up to 50 ms", 0.97, func(r *rand.Rand) time.Duration {
+		if r.IntN(100) > 0 {
+			return time.Millisecond
+		}
+		return upTo(50 * time.Millisecond)(r)
+	}},
+	{"all up to 50 ms", 0.75, upTo(50 * time.Millisecond)},
+	{"one in ten up to 200 ms", 0.6, func(r *rand.Rand) time.Duration {
 		if r.IntN(10) > 0 {
 			return 0
 		}
-		return time.Duration(r.Int64N(int64(200 * time.Millisecond)))
+		return upTo(200 * time.Millisecond)(r)
 	}},
-	{"all, up to 200 ms", func(r *rand.Rand) time.Duration { return time.Duration(r.Int64N(int64(200 * time.Millisecond))) }},
-	{"all by 200 ms", func(*rand.Rand) time.Duration { return 200 * time.Millisecond }},
+	{"all up to 200 ms", 0.25, upTo(200 * time.Millisecond)},
 }
 
-// However late timers are, at least 97 of a hundred tokens are used while there is
-// a backlog, and no second at the socket holds more than AWS takes (Q06).
+func upTo(d time.Duration) func(r *rand.Rand) time.Duration {
+	return func(r *rand.Rand) time.Duration { return time.Duration(r.Int64N(int64(d))) }
+}
+
+// However late timers are, no second at the socket holds more than 97 messages, and
+// one that is a 200th longer, as the cloud's may be, no more than it takes (Q06).
+// As long as they are little late, at least 97 of a hundred tokens are used while
+// there is a backlog.
 func TestLateTimersUseTheRate(t *testing.T) {
 	for _, c := range latenesses {
-		for seed := range uint64(4) {
+		for seed := range uint64(2) {
 			t.Run(fmt.Sprint(c.name, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := rand.New(rand.NewPCG(seed, 1))
 					b := NewBucket(DefaultLimits())
 					b.lateness = func() time.Duration { return c.of(r) }
-					all, lasted := backlog(t, b, 10_000, func() int { return 200 })
-					if n, _ := heaviest(all); n > 99 {
+					all, lasted := backlog(t, b, 5_000, func() int { return 200 })
+					if n, _ := heaviest(all, time.Second); n > 97 {
 						t.Errorf("%d messages within a second", n)
 					}
-					if used := float64(len(all)) / lasted.Seconds() / 95; used < 0.97 {
+					if n, _ := heaviest(all, 1005*time.Millisecond); n > 100 {
+						t.Errorf("%d messages within a second and 5 ms", n)
+					}
+					if used := float64(len(all)) / lasted.Seconds() / 95; used < c.used {
 						t.Errorf("%.1f %% of the rate are used", 100*used)
 					}
 				})
@@ -91,16 +111,16 @@ func backlog(t *testing.T, b *Bucket, n int, size func() int) (all []crossing, l
 	return all, time.Since(begun)
 }
 
-// The same for bytes (Q07).
+// The same for bytes (Q07), whose burst covers timers that are later.
 func TestLateTimersUseTheBytes(t *testing.T) {
-	for _, c := range latenesses {
+	for _, c := range latenesses[:6] {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(7, 1))
 				b := NewBucket(Limits{BytesPerSecond: 448 << 10})
 				b.lateness = func() time.Duration { return c.of(r) }
 				all, lasted := backlog(t, b, 10_000, func() int { return 1 + r.IntN(32<<10) })
-				_, n := heaviest(all)
+				_, n := heaviest(all, time.Second)
 				if n > 512<<10 {
 					t.Errorf("%d bytes within a second", n)
 				}
@@ -121,9 +141,9 @@ func TestNoSecondHoldsTooManyLargeMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 1))
 		b := NewBucket(DefaultLimits())
-		b.lateness = func() time.Duration { return latenesses[2].of(r) }
+		b.lateness = func() time.Duration { return latenesses[6].of(r) }
 		all, lasted := backlog(t, b, 1000, func() int { return 1 + r.IntN(128<<10) })
-		_, n := heaviest(all)
+		_, n := heaviest(all, time.Second)
 		if n > 512<<10 {
 			t.Errorf("%d bytes within a second", n)
 		}
@@ -136,7 +156,7 @@ func TestNoSecondHoldsTooManyLargeMessages(t *testing.T) {
 // What comes in counts as well: one by one, and three at once.
 func TestLateTimersAndInboundTraffic(t *testing.T) {
 	for _, atOnce := range []int{1, 3} {
-		for _, c := range latenesses[:3] {
+		for _, c := range latenesses[:5] {
 			t.Run(fmt.Sprint(c.name, atOnce), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := rand.New(rand.NewPCG(3, 1))
@@ -161,7 +181,7 @@ func TestLateTimersAndInboundTraffic(t *testing.T) {
 					out, lasted := backlog(t, b, 10_000, func() int { return 200 })
 					close(ended)
 					all := append(out, <-done...)
-					if n, _ := heaviest(all); n > 100 {
+					if n, _ := heaviest(all, time.Second); n > 100 {
 						t.Errorf("%d messages within a second", n)
 					}
 					if used := float64(len(all)) / lasted.Seconds() / 95; used < 0.97 {
@@ -180,7 +200,7 @@ func TestJitterOfTheNetworkIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 1))
 		b := NewBucket(DefaultLimits())
-		b.lateness = func() time.Duration { return latenesses[2].of(r) }
+		b.lateness = func() time.Duration { return latenesses[6].of(r) }
 		all, _ := backlog(t, b, 10_000, func() int { return 200 })
 		var came time.Time
 		have, at := 100.0, all[0].at
@@ -218,26 +238,27 @@ func TestWaitersGoInTurn(t *testing.T) {
 		b := NewBucket(Limits{MessagesPerSecond: 1, Burst: 1})
 		send(t, b, 1, 1)
 		stop := make(chan struct{})
-		var order []int
-		done := make(chan struct{})
+		const gaveUp = -1
+		done := make(chan int)
 		for i := range 4 {
 			var gives <-chan struct{}
 			if i == 0 {
 				gives = stop
 			}
 			go func() {
-				if b.Wait(t.Context(), gives, 1, nil) == nil {
-					order = append(order, i)
+				if b.Wait(t.Context(), gives, 1, nil) != nil {
+					i = gaveUp
 				}
-				done <- struct{}{}
+				done <- i
 			}()
 			synctest.Wait()
 		}
 		close(stop)
+		var order []int
 		for range 4 {
-			<-done
+			order = append(order, <-done)
 		}
-		if !slices.Equal(order, []int{1, 2, 3}) {
+		if !slices.Equal(order, []int{gaveUp, 1, 2, 3}) {
 			t.Errorf("they went in the order %v", order)
 		}
 	})

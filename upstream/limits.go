@@ -15,8 +15,9 @@ type Limits struct {
 }
 
 // DefaultLimits fit AWS IoT Core. 95 messages a second with a burst of 1 put 96
-// into a second where no timer is late, and at most 99 as we send them where some
-// are; what is left of AWS's 100 is for what comes in at once (Q06). 448 KiB and the
+// into a second where no timer is late, and at most 97 as we send them where some
+// are; what is left of AWS's 100 is for what comes in at once, and for a second of
+// AWS's that is a little longer than ours (Q06). 448 KiB and the
 // byte burst of a seventh, 64 KiB, make the 512 KiB of Q07. 100 in flight are Q08.
 //
 // AWS counts at its end. A network that holds 200 ms of traffic back and then lets it

@@ -20,10 +20,10 @@ type step struct {
 	inSize    int
 }
 
-// What comes in within atOnce is a clump; it is remembered for clumpFor.
+// What comes in within clumpIn is a clump; it is remembered for clumpFor.
 const (
 	grain    = time.Millisecond
-	atOnce   = 100 * time.Millisecond
+	clumpIn  = 100 * time.Millisecond
 	clumpFor = 10 * time.Second
 )
 
@@ -70,7 +70,7 @@ func (s *second) came(now time.Time, size int) {
 	x.in, x.inSize = x.in+1, x.inSize+size
 	s.in, s.sizeOfAll = s.in+1, s.sizeOfAll+size
 	n := 0
-	for i := len(s.steps) - 1; i >= 0 && now.Sub(s.steps[i].at) < atOnce; i-- {
+	for i := len(s.steps) - 1; i >= 0 && now.Sub(s.steps[i].at) < clumpIn; i-- {
 		n += s.steps[i].in
 	}
 	if n >= s.clump {

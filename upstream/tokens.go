@@ -5,26 +5,20 @@ import (
 	"time"
 )
 
-// tokens is a token bucket of two depths: who has nothing to send saves the burst,
-// who is late a second's worth.
+// tokens is a token bucket, which who is late may find fuller than who has nothing
+// to send.
 type tokens struct {
 	rate  float64 // a second; 0: unlimited
 	burst float64
 	have  float64 // negative: what came in has taken more than there was
 }
 
-func (t *tokens) set(rate, burst float64) {
-	t.rate, t.burst = rate, burst
-	t.have = max(min(t.have, burst+rate), -rate)
-}
+// set sets the rate. No debt is more than a second pays.
+func (t *tokens) set(rate float64) { t.rate, t.have = rate, max(t.have, -rate) }
 
-// grow adds what comes in so many seconds; beyond the burst only when that is free.
-func (t *tokens) grow(seconds float64, free bool) {
-	most := max(t.burst, t.have)
-	if free {
-		most = t.burst + t.rate
-	}
-	t.have = min(t.have+seconds*t.rate, most)
+// grow adds what comes in d, up to the burst and what comes in spare.
+func (t *tokens) grow(d, spare time.Duration) {
+	t.have = min(t.have+d.Seconds()*t.rate, t.burst+spare.Seconds()*t.rate)
 }
 
 // take takes n.
