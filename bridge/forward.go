@@ -71,8 +71,9 @@ type ForwarderConfig struct {
 	// HoldBy is what a refusal holds: the device (the default), or the topic,
 	// for messages from a cloud, which all have one giver.
 	HoldBy func(*Stored) string
-	// RefusalGrace is how long a message that the receiver's policy denies is
-	// tried before it becomes a dead letter; 0 means 24 h.
+	// RefusalGrace is how long a message that the receiver's policy denies, or
+	// that it refuses without saying why, is tried before it becomes a dead
+	// letter; 0 means 24 h.
 	RefusalGrace time.Duration
 	// Connections is how many of the senders are to be connected now. It is
 	// asked once a second; nil means all of them.
@@ -218,6 +219,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		f.retryFailed()
 		if now := time.Now(); now.Sub(sized) >= resizeEvery {
 			f.resize(ctx)
+			f.forgetRejects()
 			sized = now
 		}
 	}

@@ -55,6 +55,8 @@ type track struct {
 	paused  time.Time // the receiver's policy denied the queue: not before
 	denials int
 
+	reject *reject // what is refused again and again; nil: nothing, or not read yet
+
 	split split // of a queue in two parts
 }
 

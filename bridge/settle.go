@@ -12,6 +12,7 @@ const (
 	nsLive   = "live"   // queue → of its live part, the places from which and below which
 	nsDenied = "denied" // queue → the age at which its oldest record was first denied
 	nsDead   = "dead"   // message id → why it is a dead letter
+	nsReject = "reject" // queue → the message that is refused again and again, see rejected
 )
 
 // flightKey names a released record until its release is confirmed.
@@ -69,7 +70,11 @@ func (f *Forwarder) settle(r report) {
 		}
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.hold(fl)
-	default: // ResultRetry, ResultAbsent
+	case ResultRetry:
+		if !unexplained(r.Code) || !f.rejected(fl, r.Outcome) {
+			f.hold(fl)
+		}
+	default: // ResultAbsent
 		f.hold(fl)
 	}
 }

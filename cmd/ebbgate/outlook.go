@@ -48,9 +48,13 @@ func (g *gateway) outlook(queue string) outlook {
 
 // waitsFor says what the messages of a queue to an upstream wait for.
 func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
+	refused := ""
 	for _, w := range g.health.Warnings() {
-		if w.Code == "route-paused-"+queue {
+		switch w.Code {
+		case "route-paused-" + queue:
 			return w.Text
+		case "refused-" + queue:
+			refused = "; " + w.Text
 		}
 	}
 	if text := closedText(u.Metered); text != "" {
@@ -63,7 +67,7 @@ func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
 		}
 		return text + "; connecting is tried again by itself"
 	}
-	return fmt.Sprintf("the link to %s is up, %d messages are in flight; all of its queues are empty in: %s", u.Name, u.InFlight, u.Outlook)
+	return fmt.Sprintf("the link to %s is up, %d messages are in flight; all of its queues are empty in: %s%s", u.Name, u.InFlight, u.Outlook, refused)
 }
 
 // flow is what an estimate of a drain goes by, messages and messages a second.
