@@ -41,7 +41,7 @@ func (s *Spool) roomFor(size int64) error {
 		return err
 	}
 	if size += 4 * s.sizes.memtable; free < size {
-		return bridge.Errorf("recover", bridge.Full, "the disk has %v left, and to put the log of the spool right after a crash takes %v: make room", bridge.Size(free), bridge.Size(size))
+		return bridge.Errorf("recover", bridge.Full, "the disk has %v left, and to put the log of the spool right after a crash takes %v: free %d MB there", bridge.Size(free), bridge.Size(size), (size-free+999_999)/1_000_000)
 	}
 	return nil
 }

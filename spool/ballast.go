@@ -116,7 +116,7 @@ func (s *Spool) roomToStart() error {
 // noRoom says how much is missing.
 func noRoom(dir string, free, needs int64) error {
 	return bridge.Errorf("open spool", bridge.Full, "the disk of folder %s has %v left, and a start takes %v: free %d MB there, and start again; nothing that was acknowledged is lost",
-		dir, bridge.Size(free), bridge.Size(needs), (needs-free+999_999)/1_000_000)
+		dir, bridge.Size(free), bridge.Size((needs+1<<20-1)>>20<<20), (needs-free+999_999)/1_000_000)
 }
 
 // What opening and closing the state takes besides what is in it.
