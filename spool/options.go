@@ -67,6 +67,10 @@ const (
 type Deps struct {
 	Log    *slog.Logger
 	Health *bridge.Health
+
+	// Command is the command that opens the spool, such as "ebbgate spool ls", for
+	// whom it keeps waiting; empty for a gateway.
+	Command string
 }
 
 // sizes of one spool; tests make them small.
@@ -77,8 +81,9 @@ type sizes struct {
 	commit     int   // payload bytes after which a commit takes no more records
 	ballast    int64 // freed to be able to start on a full disk
 
-	tray    int           // bytes of the shelf in memory after which they are written
-	trayAge time.Duration // or how long they may wait for it
+	tray     int           // bytes of the shelf in memory after which they are written
+	trayAge  time.Duration // or how long they may wait for it
+	lockWait time.Duration // how long a gateway waits for a command that holds the folder
 }
 
 func defaultSizes() sizes {
@@ -90,6 +95,7 @@ func defaultSizes() sizes {
 		ballast:    16 << 20,
 		tray:       8 << 20,
 		trayAge:    30 * time.Second,
+		lockWait:   lockWait,
 	}
 }
 
