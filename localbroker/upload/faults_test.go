@@ -89,7 +89,9 @@ func (plainFolder) Abandon(context.Context, func(string, string) bool) error { r
 
 func (plainFolder) Remove(_ context.Context, place string) error { return os.Remove(place) }
 
-func (plainFolder) Open(_ context.Context, place string) (io.ReadCloser, error) { return os.Open(place) }
+func (plainFolder) Open(_ context.Context, place string) (io.ReadCloser, error) {
+	return os.Open(place)
+}
 
 // yard is a service on a shelf in memory.
 type yard struct {
