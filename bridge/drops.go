@@ -93,16 +93,30 @@ func (l *DropLog) CountError(err error, device, topic string) {
 // Note records in b, which releases s, that s is given up: it is in the log when
 // b is committed, and only then.
 func (l *DropLog) Note(b *Batch, s *Stored, reason, detail string) {
-	l.enter(b, &DropEntry{
+	l.enter(b, entryOf(s, reason, detail))
+}
+
+// NoteAgain is Note for a record that a batch before has noted which came to
+// nothing: the counters of this start have it already.
+func (l *DropLog) NoteAgain(b *Batch, s *Stored, reason, detail string) {
+	l.write(b, entryOf(s, reason, detail))
+}
+
+func entryOf(s *Stored, reason, detail string) *DropEntry {
+	return &DropEntry{
 		ID: s.ID, Reason: reason, Queue: s.Receiver.Queue, Size: s.Size(),
 		Device: s.Device, Topic: s.Topic, Detail: detail, Accepted: s.Wall,
-	})
+	}
 }
 
 // enter is Note for who knows no more of the message than this; when it is
 // dropped is filled in.
 func (l *DropLog) enter(b *Batch, e *DropEntry) {
 	l.given.count(e.Reason, e.Device, e.Topic, e.Detail)
+	l.write(b, e)
+}
+
+func (l *DropLog) write(b *Batch, e *DropEntry) {
 	if l.book == nil {
 		return
 	}

@@ -101,7 +101,7 @@ func (s *Spool) roomToStart() error {
 		return noRoom(s.opts.Dir, all, needs)
 	}
 	want := needs
-	if !s.deps.Brief { // what runs writes on: the cloud takes the backlog, and the state notes it
+	if s.deps.Command == "" { // what runs writes on: the cloud takes the backlog, and the state notes it
 		want = max(want, int64(s.opts.Headroom)/2)
 	}
 	if err := s.dropBallast(want); err != nil {

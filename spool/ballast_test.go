@@ -19,7 +19,7 @@ import (
 func openBallasted(dir string) (*Spool, error) {
 	o, z := DefaultOptions(), smallSizes()
 	o.Dir, o.Headroom, z.ballast = dir, 1<<20, 16<<20
-	return open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Brief: true}, z, time.Now)
+	return open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Command: "ebbgate spool ls"}, z, time.Now)
 }
 
 // occupyAll takes what is left of a disk, to the last block.
@@ -117,7 +117,7 @@ func TestFirstStartOnAFullDisk(t *testing.T) {
 
 // One operation on a disk that has room for it leaves the ballast alone, above the
 // headroom or below it.
-func TestBriefOpeningKeepsTheBallast(t *testing.T) {
+func TestACommandKeepsTheBallast(t *testing.T) {
 	root := smallDisk(t, 64<<20)
 	dir := filepath.Join(root, "data")
 	s, err := openBallasted(dir)
@@ -128,7 +128,7 @@ func TestBriefOpeningKeepsTheBallast(t *testing.T) {
 	occupy(t, root, 20<<20)
 	o := DefaultOptions()
 	o.Dir, o.Headroom = dir, 1<<30
-	s, err = Open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Brief: true})
+	s, err = Open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Command: "ebbgate spool ls"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,46 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ebbgate/ebbgate/bridge"
 )
-
-// lockDir takes the folder for this process.
-func lockDir(dir string) (*os.File, error) {
-	path := filepath.Join(dir, "LOCK")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("spool folder %s: %w", dir, err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder := make([]byte, lockSize)
-		n, _ := f.ReadAt(holder, 0)
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			pid := strings.TrimSpace(string(holder[:n]))
-			return nil, bridge.Errorf("open spool", bridge.Unavailable,
-				"folder %s is held by another gateway (process %s): stop it, or give this one a spool.dir of its own", dir, pid)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	// Never truncated, and always of one size: on a full disk another program would
-	// take the block, and no start would get it back. It is the lock that counts, the
-	// name is for who asks; so a disk that does not take it is no reason to end.
-	_ = writeAt(f, fmt.Sprintf("%-*d\n", lockSize-1, os.Getpid()))
-	return f, nil
-}
-
-// lockSize is what the file LOCK holds: the process, and spaces.
-const lockSize = 20
-
-func writeAt(f *os.File, s string) error {
-	_, err := f.WriteAt([]byte(s), 0)
-	return err
-}
 
 // freeBytes is what an unprivileged program may still write below dir.
 func freeBytes(dir string) (int64, error) {

@@ -21,7 +21,7 @@ import (
 // recovers what a kill, a power cut or damage has left. Damage never makes it
 // fail: what cannot be read is kept aside in the folder "damaged", reported in
 // deps.Health, and the rest goes on. It fails when another process holds the
-// folder (Kind Unavailable) or when the folder cannot be written.
+// folder (Kind Unavailable; a gateway waits ten seconds for a command to end) or when the folder cannot be written.
 func Open(o Options, deps Deps) (*Spool, error) {
 	return open(o, deps, defaultSizes(), time.Now)
 }
@@ -40,7 +40,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, s.diskFull(fmt.Errorf("open spool: %w", err))
 	}
-	if s.lock, err = lockDir(o.Dir); err != nil {
+	if s.lock, err = lockDir(o.Dir, deps.Command, z.lockWait, deps.Log); err != nil {
 		return nil, s.diskFull(err)
 	}
 	defer func() {

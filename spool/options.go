@@ -68,9 +68,10 @@ type Deps struct {
 	Log    *slog.Logger
 	Health *bridge.Health
 
-	// Brief says that the spool is opened for one operation and closed again: the
-	// ballast then goes only when opening itself finds no room.
-	Brief bool
+	// Command is the command that opens the spool, such as "ebbgate spool ls", for one
+	// operation; empty for a gateway, which waits for it to end. A command gives the
+	// ballast away only when opening itself finds no room.
+	Command string
 }
 
 // sizes of one spool; tests make them small.
@@ -81,8 +82,9 @@ type sizes struct {
 	commit     int   // payload bytes after which a commit takes no more records
 	ballast    int64 // freed to be able to start on a full disk
 
-	tray    int           // bytes of the shelf in memory after which they are written
-	trayAge time.Duration // or how long they may wait for it
+	tray     int           // bytes of the shelf in memory after which they are written
+	trayAge  time.Duration // or how long they may wait for it
+	lockWait time.Duration // how long a gateway waits for a command that holds the folder
 }
 
 func defaultSizes() sizes {
@@ -94,6 +96,7 @@ func defaultSizes() sizes {
 		ballast:    16 << 20,
 		tray:       8 << 20,
 		trayAge:    30 * time.Second,
+		lockWait:   lockWait,
 	}
 }
 

@@ -71,15 +71,12 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 		return nil, fmt.Errorf("no spool in %s: %w", dir, err)
 	}
 	r := new(Report)
-	lock, err := lockDir(dir)
-	switch {
-	case err == nil:
-		defer func() { _ = lock.Close() }()
-	case bridge.KindOf(err) == bridge.Unavailable:
-		r.Running = true
-	default:
+	lock, running, err := lockToRead(dir)
+	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = lock.Close() }() // of nil it does nothing
+	r.Running = running
 	s := &Spool{opts: Options{Dir: dir}, sizes: defaultSizes(), deps: Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}}
 	r.Aside, _ = filepath.Glob(filepath.Join(dir, "damaged", "*"))
 	dirs, err := s.logDirs()

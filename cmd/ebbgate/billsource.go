@@ -50,7 +50,7 @@ func ledgerSource(ctx context.Context, cfg *configs.Config) (billing.Counters, f
 	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
 		return nil, nil, fmt.Errorf("no gateway answers at %s, and there is no spool: %w", cmp.Or(cfg.Admin.Address, "(no admin address)"), err)
 	}
-	s, err := takeSpool(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}, Brief: true})
+	s, err := takeSpool(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}, Command: "ebbgate bill"})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -141,7 +141,7 @@ func (f *spoolFlags) printDrops(cmd *cobra.Command, req spoolRequest) error {
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(out, "HOUR (UTC)\tREASON\tQUEUE\tMESSAGES")
 	refused := false
-	err := f.do(cmd.Context(), req, func(l spoolLine) error {
+	err := f.do(cmd, req, func(l spoolLine) error {
 		var err error
 		switch {
 		case l.Drops != nil:
@@ -232,5 +232,5 @@ func (s *desk) dropped(r spoolRequest, emit func(spoolLine) error) error {
 // encode is for commands that print what they are told.
 func (f *spoolFlags) encode(cmd *cobra.Command, req spoolRequest) error {
 	enc := json.NewEncoder(cmd.OutOrStdout())
-	return f.do(cmd.Context(), req, func(l spoolLine) error { return enc.Encode(l) })
+	return f.do(cmd, req, func(l spoolLine) error { return enc.Encode(l) })
 }

@@ -105,7 +105,7 @@ func (f *spoolFlags) peek() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]
 			found := false
-			err := f.do(cmd.Context(), req, func(l spoolLine) error {
+			err := f.do(cmd, req, func(l spoolLine) error {
 				found = found || l.Record != nil
 				return printIndented(cmd.OutOrStdout(), l.Record)
 			})
@@ -129,7 +129,7 @@ func (f *spoolFlags) export() *cobra.Command {
 				req.Queue = args[0]
 			}
 			enc := json.NewEncoder(cmd.OutOrStdout())
-			return f.do(cmd.Context(), req, func(l spoolLine) error {
+			return f.do(cmd, req, func(l spoolLine) error {
 				if l.Record == nil {
 					return nil
 				}
@@ -144,6 +144,14 @@ func (f *spoolFlags) requeue() *cobra.Command {
 	req := spoolRequest{Op: "requeue"}
 	cmd := &cobra.Command{
 		Use: "requeue QUEUE", Short: "Send dead letters again, or move messages to another queue", Args: cobra.ExactArgs(1),
+		Long: `Send dead letters again, or move messages to another queue: those that the queue
+holds now, and none that come to it meanwhile. Ctrl-C ends it; what was moved by
+then stays so.
+
+A queue that a running gateway is delivering is refused, since what is in flight
+would be delivered twice: one whose upstream has a link, one to the site, and one
+that waits for the steps of its route. Let the gateway empty it, or stop the
+gateway and move what is left.`,
 		Example: "  ebbgate spool requeue dead/up/aws/telemetry\n  ebbgate spool requeue up/aws/old --to up/aws/telemetry",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]
@@ -163,6 +171,8 @@ func (f *spoolFlags) drop() *cobra.Command {
 	req := spoolRequest{Op: "drop"}
 	cmd := &cobra.Command{
 		Use: "drop QUEUE", Short: "Give up messages for good", Args: cobra.ExactArgs(1),
+		Long: `Give up messages for good: those that the queue holds now, and none that come to
+it meanwhile. Ctrl-C ends it; what was dropped by then stays so.`,
 		Example: "  ebbgate spool drop dead/up/aws/telemetry --yes\n  ebbgate spool drop up/aws/telemetry --from 17 --limit 1 --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]
@@ -178,20 +188,6 @@ func (f *spoolFlags) drop() *cobra.Command {
 	return cmd
 }
 
-// change does what changes records and says how many.
-func (f *spoolFlags) change(cmd *cobra.Command, req spoolRequest, verb string) error {
-	return f.do(cmd.Context(), req, func(l spoolLine) error {
-		if l.Done == nil {
-			return nil
-		}
-		if f.json {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(l)
-		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d messages %s\n", *l.Done, verb)
-		return err
-	})
-}
-
 // table prints lines as columns, or as JSON.
 func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, row func(spoolLine) string) error {
 	if f.json {
@@ -200,7 +196,7 @@ func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, ro
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(out, head)
 	rows := 0
-	err := f.do(cmd.Context(), req, func(l spoolLine) error {
+	err := f.do(cmd, req, func(l spoolLine) error {
 		if l.Missing != "" {
 			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "missing: "+l.Missing)
 			return nil
@@ -219,7 +215,8 @@ func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, ro
 }
 
 // do has a running gateway do the operation, or does it itself.
-func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLine) error) error {
+func (f *spoolFlags) do(cmd *cobra.Command, req spoolRequest, each func(spoolLine) error) error {
+	ctx := cmd.Context()
 	cfg, err := configs.Load(f.config, os.Environ(), f.sets)
 	if err != nil {
 		return err
@@ -233,7 +230,7 @@ func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLi
 	if _, err := os.Stat(cfg.Spool.Dir); err != nil {
 		return fmt.Errorf("there is no spool: %w; name the configuration with --config, or the folder with --set spool.dir=DIR", err)
 	}
-	s, err := takeSpool(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Brief: true})
+	s, err := takeSpool(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health), Command: cmd.CommandPath()})
 	if err != nil {
 		return err
 	}
@@ -246,7 +243,7 @@ func (f *spoolFlags) do(ctx context.Context, req spoolRequest, each func(spoolLi
 		return errors.Join(err, s.Close())
 	}
 	d := &desk{Spool: s, drops: drops, queues: queues}
-	return errors.Join(d.operate(req, each), s.Close())
+	return errors.Join(d.operate(ctx, req, each), s.Close())
 }
 
 // takeSpool opens the spool; a disk without room for it has an exit code of its own.

@@ -99,7 +99,7 @@ func (f *spoolFlags) repair() *cobra.Command {
 read is kept in the folder "damaged", and the ranges that are missing are
 reported and given up. A gateway does the same by itself when it meets damage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.do(cmd.Context(), spoolRequest{Op: "repair"}, func(l spoolLine) error {
+			return f.do(cmd, spoolRequest{Op: "repair"}, func(l spoolLine) error {
 				if f.json {
 					return printIndented(cmd.OutOrStdout(), l)
 				}

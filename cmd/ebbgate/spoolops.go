@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type spoolLine struct {
 	Refused *refusedLine      `json:"refused,omitempty"`
 	Missing string            `json:"missing,omitempty"`
 	Done    *int              `json:"done,omitempty"` // how many records or generations were changed
+	SoFar   *soFarLine        `json:"so_far,omitempty"`
 	Error   string            `json:"error,omitempty"`
 }
 
@@ -103,10 +105,13 @@ type desk struct {
 	drops   *bridge.DropLog
 	queues  []string                   // that routes send: messages are moved to no other, where they would wait for ever
 	outlook func(queue string) outlook // of a running gateway, or nil
+
+	delivers func(queue string) bool // of a running gateway, or nil: whether it does so now
 }
 
-// operate does one operation and tells emit each line.
-func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
+// operate does one operation and tells emit each line. The end of ctx stops it:
+// what was changed by then stays so.
+func (s *desk) operate(ctx context.Context, r spoolRequest, emit func(spoolLine) error) error {
 	queues := s.queues
 	if err := s.knownQueue(r.Queue); err != nil && r.Queue != bridge.SiteQueue {
 		return err
@@ -124,24 +129,11 @@ func (s *desk) operate(r spoolRequest, emit func(spoolLine) error) error {
 	case "dropped":
 		return s.dropped(r, emit)
 	case "list":
-		return eachRecord(s.Spool, r, func(x *bridge.Stored) error { return emit(spoolLine{Record: describe(s.Spool, x, r.Full)}) })
+		return eachRecord(ctx, s.Spool, r, func(x *bridge.Stored) error { return emit(spoolLine{Record: describe(s.Spool, x, r.Full)}) })
 	case "requeue":
-		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
-			moved, to := *x.Record, *x.Receiver
-			to.Queue = r.To
-			moved.Receivers = []bridge.Receiver{to}
-			b.Append(&moved)
-			b.Put("dead", x.ID.String(), nil)
-			b.ReleaseAs(x, bridge.Moved)
-			b.IfLive = true // it may be delivered meanwhile, and is not moved then
-		})
+		return changeRecords(ctx, s, r, emit, func(b *bridge.Batch, x *bridge.Stored, _ bool) { s.move(b, x, r.To) })
 	case "drop":
-		return changeRecords(s, r, emit, func(b *bridge.Batch, x *bridge.Stored) {
-			b.Put("dead", x.ID.String(), nil)
-			b.ReleaseAs(x, bridge.Dropped)
-			b.IfLive = true // it may be delivered meanwhile, and is not dropped then
-			s.drops.Note(b, x, bridge.ByOperator, "")
-		})
+		return changeRecords(ctx, s, r, emit, s.drop)
 	case "repair":
 		n, err := s.Repair(nil)
 		for _, m := range s.Missing() {
@@ -216,29 +208,35 @@ func (s *desk) stat(emit func(spoolLine) error) error {
 
 // eachRecord calls fn for the records that a request means. Without a queue it
 // means all of them.
-func eachRecord(s *spool.Spool, r spoolRequest, fn func(*bridge.Stored) error) error {
+func eachRecord(ctx context.Context, s *spool.Spool, r spoolRequest, fn func(*bridge.Stored) error) error {
 	queues := []string{r.Queue}
 	if r.Queue == "" {
 		queues = s.Queues()
 	}
 	n := 0
 	for _, q := range queues {
-		if err := eachInQueue(s, q, r, &n, fn); err != nil {
+		if err := eachInQueue(ctx, s, q, r, &n, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func eachInQueue(s *spool.Spool, queue string, r spoolRequest, n *int, fn func(*bridge.Stored) error) error {
+// eachInQueue ends where the queue ends now. What comes to it meanwhile was not
+// meant: a dead letter that is sent again and refused again comes back to it.
+func eachInQueue(ctx context.Context, s *spool.Spool, queue string, r spoolRequest, n *int, fn func(*bridge.Stored) error) error {
+	last := bridge.Place(s.Ledger(queue).Accepted)
 	c := s.Cursor(queue)
 	defer c.Close()
 	if r.From > 0 {
 		c.Seek(r.From)
 	}
 	for r.Limit == 0 || *n < r.Limit {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		x, err := c.Next()
-		if err != nil || x == nil {
+		if err != nil || x == nil || x.Place > last {
 			return err
 		}
 		*n++
@@ -247,39 +245,6 @@ func eachInQueue(s *spool.Spool, queue string, r spoolRequest, n *int, fn func(*
 		}
 	}
 	return nil
-}
-
-// changeRecords makes a batch of each record that the request means, and
-// reports how many. A batch that is refused ends it; what was done stays done.
-func changeRecords(s *desk, r spoolRequest, emit func(spoolLine) error, change func(*bridge.Batch, *bridge.Stored)) error {
-	if r.Queue == "" || r.Op == "requeue" && r.To == "" {
-		return fmt.Errorf("%s needs a queue to take from, and requeue one to move to", r.Op)
-	}
-	if r.To == r.Queue {
-		return fmt.Errorf("the messages are in %s already", r.To)
-	}
-	done := 0
-	r.Limit = max(r.Limit, 0)
-	err := eachRecord(s.Spool, r, func(x *bridge.Stored) error {
-		if !s.drops.Claim(s, x.Receiver.Queue, x.Place) { // it has gone since it was read, or is about to
-			return nil
-		}
-		defer s.drops.Disown(s) // when it comes to nothing
-		var b bridge.Batch
-		change(&b, x)
-		end := make(chan error, 1)
-		s.Commit(&b, func(_ bridge.Seq, err error) { end <- err })
-		switch err := <-end; {
-		case errors.Is(err, bridge.ErrReleased):
-			return nil
-		case err != nil:
-			return err
-		}
-		s.drops.Committed(s, x.Receiver.Queue, x.Place)
-		done++
-		return nil
-	})
-	return errors.Join(err, emit(spoolLine{Done: &done}))
 }
 
 func describe(s *spool.Spool, x *bridge.Stored, full bool) *recordLine {
@@ -328,14 +293,14 @@ func (h spoolHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	d := &desk{h.gateway.spool, h.gateway.drops, queues, h.gateway.outlook}
-	err = d.operate(req, func(l spoolLine) error {
-		if enc.Encode(l) != nil {
+	d := &desk{h.gateway.spool, h.gateway.drops, queues, h.gateway.outlook, h.gateway.delivers}
+	err = d.operate(r.Context(), req, func(l spoolLine) error {
+		if enc.Encode(l) != nil || l.SoFar != nil && http.NewResponseController(w).Flush() != nil {
 			return errGone
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errGone) {
+	if err != nil && !errors.Is(err, errGone) && r.Context().Err() == nil {
 		_ = enc.Encode(spoolLine{Error: err.Error()}) // the reader may have gone
 	}
 }

@@ -62,7 +62,7 @@ than the logs reach. The queues and the logs are read from end to end.`,
 			if _, err := bridge.ParseMessageID(req.ID); err != nil {
 				return &exitError{exitInvalid, err}
 			}
-			return f.do(cmd.Context(), req, func(l spoolLine) error {
+			return f.do(cmd, req, func(l spoolLine) error {
 				if l.Why == nil {
 					return nil
 				}
