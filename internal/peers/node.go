@@ -124,7 +124,8 @@ func (n *NodeClient) Step(step string) NodeStep {
 func (n *NodeClient) Proceed() {
 	n.tb.Helper()
 	if _, err := io.WriteString(n.stdin, "\n"); err != nil {
-		n.tb.Fatal(err)
+		n.lines.Scan()
+		n.tb.Fatalf("the client ended: %v; it told %q", err, n.lines.Text())
 	}
 }
 

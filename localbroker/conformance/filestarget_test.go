@@ -55,7 +55,7 @@ func TestRefusedFileHoldsNobodyUp(t *testing.T) {
 	held.let <- nil
 	eventually(t, "the other is exported", func() bool { return held.count() == 1 })
 	eventually(t, "a warning", func() bool {
-		return slices.ContainsFunc(d.health.Warnings(), func(w bridge.Warning) bool { return w.Code == "files-export" })
+		return slices.ContainsFunc(d.health.Warnings(), func(w bridge.Warning) bool { return w.Code == "files-refused" })
 	})
 }
 

@@ -11,7 +11,7 @@ const atOnce = 40; // below the broker's Receive Maximum, which the library does
     protocolVersion: v5 ? 5 : 4, clientId: o.client, clean: false, reconnectPeriod: 20, keepalive: 60,
     properties: v5 ? { sessionExpiryInterval: 300 } : undefined,
   });
-  client.on('error', (err) => { if (err.code !== 'ECONNRESET' && err.code !== 'ECONNREFUSED') fail(err); });
+  client.on('error', (err) => { if (!['ECONNRESET', 'ECONNREFUSED', 'EPIPE'].includes(err.code)) fail(err); });
   const got = [];
   let changed = () => {};
   client.on('message', (topic, payload, packet) => {
