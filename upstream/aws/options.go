@@ -2,6 +2,7 @@ package aws
 
 import (
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
 // Options say who signs, and for which region.
@@ -26,19 +27,5 @@ func DefaultOptions() Options { return Options{Sign: SignAuto} }
 
 // Validate lists everything that is wrong with the options.
 func (o Options) Validate() []bridge.Problem {
-	var out []bridge.Problem
-	add := func(path, text, remedy string) {
-		out = append(out, bridge.Problem{Path: path, Text: text, Remedy: remedy})
-	}
-	switch {
-	case o.AccessKeyID != "" && o.SecretAccessKey == "":
-		add("secret_access_key", "an access key is given without its secret", "set it, or remove access_key_id")
-	case o.AccessKeyID == "" && o.SecretAccessKey != "":
-		add("access_key_id", "a secret is given without its access key", "set it, or remove secret_access_key")
-	case o.AccessKeyID == "" && o.SessionToken != "":
-		add("access_key_id", "a session token is given without its access key", "set access_key_id and secret_access_key, or remove session_token")
-	case o.AccessKeyID != "" && o.Profile != "":
-		add("profile", "a profile and an access key are given", "choose one")
-	}
-	return out
+	return upstream.ValidateLogin(o.Profile, o.AccessKeyID, string(o.SecretAccessKey), string(o.SessionToken))
 }

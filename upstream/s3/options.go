@@ -81,7 +81,7 @@ func (o Options) Validate() []bridge.Problem {
 			add("endpoint", "is not the address of a store", "write it as https://host or https://host:port, or leave it empty for Amazon S3")
 		}
 	}
-	ps = append(ps, o.validateLogin()...)
+	ps = append(ps, upstream.ValidateLogin(o.Profile, o.AccessKeyID, string(o.SecretAccessKey), string(o.SessionToken))...)
 	if _, err := upstream.ParseFilePath(o.Key); err != nil {
 		add("key", err.Error(), "write a path such as ${clientid}/${fileid}/${name}")
 	} else if len(o.Key) > longestKey/2 {
@@ -108,22 +108,4 @@ func (o Options) Validate() []bridge.Problem {
 		ps = append(ps, upstream.TLSOptions{CA: o.CA}.Validate(true)...)
 	}
 	return append(ps, o.Proxy.Validate()...)
-}
-
-// validateLogin looks at the credentials.
-func (o Options) validateLogin() (ps []bridge.Problem) {
-	add := func(path, text, remedy string) {
-		ps = append(ps, bridge.Problem{Path: path, Text: text, Remedy: remedy})
-	}
-	switch {
-	case o.AccessKeyID != "" && o.SecretAccessKey == "":
-		add("secret_access_key", "an access key is given without its secret", "set it, or remove access_key_id")
-	case o.AccessKeyID == "" && o.SecretAccessKey != "":
-		add("access_key_id", "a secret is given without its access key", "set it, or remove secret_access_key")
-	case o.AccessKeyID == "" && o.SessionToken != "":
-		add("access_key_id", "a session token is given without its access key", "set access_key_id and secret_access_key, or remove session_token")
-	case o.AccessKeyID != "" && o.Profile != "":
-		add("profile", "a profile and an access key are given", "choose one")
-	}
-	return ps
 }
