@@ -33,6 +33,7 @@ func TestSys(t *testing.T) {
 	pub.send(publish(1, "kept", "four", retain))
 	pub.expect(packets.Puback)
 	h.leave(h.join(5, "away", persistent(300)), "away")
+	eventually(t, "the count of who is gone", func() bool { return h.Broker.connected.Load() == 1 })
 	d := h.join(5, "d")
 	d.subscribe(2, "$SYS/#", "$share/g/t")
 	got := sysOf(d, sysTopics, true)

@@ -89,7 +89,7 @@ func Ebbgate() *Law {
 			{Module: "github.com/dgraph-io/badger", Folders: []string{"spool/..."}},
 			{Module: "github.com/dgraph-io/ristretto", Folders: []string{"spool/..."}},
 			{Module: "github.com/eclipse/paho.golang", Folders: []string{"upstream/mqtt", "internal/devices"}, Tests: []string{anywhere}},
-			{Module: "github.com/eclipse/paho.mqtt.golang", Folders: []string{"internal/devices", "upstream/mqtt"}, Tests: []string{anywhere}},
+			{Module: "github.com/eclipse/paho.mqtt.golang", Folders: []string{"internal/devices", "internal/peers/programs/pahofile", "upstream/mqtt"}, Tests: []string{anywhere}},
 			{Module: "github.com/gorilla/websocket", Folders: []string{"localbroker", "upstream/mqtt"}, Tests: []string{anywhere}},
 			{Module: "github.com/prometheus/client_golang", Folders: []string{"internal/telemetry"}},
 			{Module: "github.com/knadh/koanf", Folders: []string{"configs"}},

@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// NodeClient is one of the programs in the folder node: a client library for
-// JavaScript that acts as a device.
+// longest is how long a client may run.
+const longest = 10 * time.Minute
+
+// NodeClient is one of the programs in the folders node and programs: a client
+// library, mostly for JavaScript, that acts as a device.
 type NodeClient struct {
 	tb    testing.TB
 	stdin io.Writer
@@ -75,14 +78,34 @@ func Node(tb testing.TB, program string, o NodeOptions) *NodeClient {
 	if _, err := os.Stat(modules); err != nil {
 		Missing(tb, "the modules of internal/peers/node, see make peers")
 	}
+	return start(tb, o, []string{"NODE_PATH=" + modules}, node, filepath.Join(here, "node", program+".cjs"))
+}
+
+// Go builds and starts a program of the folder programs, which tells what a
+// NodeClient tells. It is built without the race detector: the races of other
+// people's libraries are not ours.
+func Go(tb testing.TB, program string, o NodeOptions) *NodeClient {
+	tb.Helper()
+	bin := filepath.Join(tb.TempDir(), program)
+	build := exec.Command("go", "build", "-o", bin, "github.com/ebbgate/ebbgate/internal/peers/programs/"+program)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("build %s: %v\n%s", program, err, out)
+	}
+	return start(tb, o, nil, bin)
+}
+
+// start starts a program whose last argument is what it does.
+func start(tb testing.TB, o NodeOptions, env []string, name string, args ...string) *NodeClient {
+	tb.Helper()
 	arg, err := json.Marshal(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	tb.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, node, filepath.Join(here, "node", program+".cjs"), string(arg))
-	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
+	cmd := exec.CommandContext(ctx, name, append(args, string(arg))...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = tb.Output()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

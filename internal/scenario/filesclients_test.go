@@ -2,16 +2,12 @@ package scenario
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
@@ -48,7 +44,11 @@ type filmClient struct {
 func TestFilesOfClients(t *testing.T) {
 	const segment = 128 << 10
 	for _, store := range fileStores() {
-		for _, c := range []filmClient{{"paho for Go", pahoFilm}, {"MQTT.js 3.1.1", nodeFilm(4)}, {"MQTT.js 5", nodeFilm(5)}} {
+		for _, c := range []filmClient{
+			{"paho for Go", film(peers.Go, "pahofile", 4)},
+			{"MQTT.js 3.1.1", film(peers.Node, "mqttjsfile", 4)},
+			{"MQTT.js 5", film(peers.Node, "mqttjsfile", 5)},
+		} {
 			t.Run(store.name+", "+c.name, func(t *testing.T) {
 				g := local(t, append([]string{"file_transfer.enabled=true"}, store.set...)...)
 				g.start()
@@ -103,55 +103,11 @@ func (s *storm) acked(n int) {
 	s.proxy.Restore()
 }
 
-// pahoFilm is paho for Go, with its own store and its own reconnecting.
-func pahoFilm(t *testing.T, broker string, content []byte, segment int, acked func(int)) {
-	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + broker).SetClientID("camera").SetCleanSession(false).
-		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond))
-	defer c.Disconnect(0)
-	publish := func(topic string, payload any) {
-		for {
-			token := c.Publish(topic, 1, false, payload)
-			if token.WaitTimeout(5*time.Second) && token.Error() == nil {
-				return
-			}
-			select {
-			case <-t.Context().Done():
-				return
-			default: // the link was cut under it: a command may be repeated
-			}
-		}
-	}
-	if token := c.Connect(); !token.WaitTimeout(time.Minute) || token.Error() != nil {
-		t.Fatal(token.Error())
-	}
-	publish("$file/film/init", `{"name":"film.bin"}`)
-	const window = 40
-	offsets, done := make(chan int), make(chan int, window)
-	var workers sync.WaitGroup
-	for range window {
-		workers.Go(func() {
-			for at := range offsets {
-				publish(fmt.Sprintf("$file/film/%d", at), content[at:min(at+segment, len(content))])
-				done <- at
-			}
-		})
-	}
-	go func() {
-		defer close(offsets)
-		for at := 0; at < len(content); at += segment {
-			offsets <- at
-		}
-	}()
-	for n := range (len(content) + segment - 1) / segment {
-		<-done
-		acked(n + 1)
-	}
-	workers.Wait()
-	publish(fmt.Sprintf("$file/film/fin/%d/%x", len(content), sha256.Sum256(content)), "")
-}
+// program is a client of package peers.
+type program func(testing.TB, string, peers.NodeOptions) *peers.NodeClient
 
-// nodeFilm is MQTT.js.
-func nodeFilm(version int) func(*testing.T, string, []byte, int, func(int)) {
+// film is a program, which tells of each segment that is acknowledged.
+func film(start program, name string, version int) func(*testing.T, string, []byte, int, func(int)) {
 	return func(t *testing.T, broker string, content []byte, segment int, acked func(int)) {
 		file := filepath.Join(t.TempDir(), "film.bin")
 		if err := os.WriteFile(file, content, 0o600); err != nil {
@@ -165,7 +121,7 @@ func nodeFilm(version int) func(*testing.T, string, []byte, int, func(int)) {
 		if o.Port, err = strconv.Atoi(port); err != nil {
 			t.Fatal(err)
 		}
-		n := peers.Node(t, "mqttjsfile", o)
+		n := start(t, name, o)
 		for i := range (len(content) + segment - 1) / segment {
 			if got := n.Step("acked").Code; got != i+1 {
 				t.Fatalf("segment %d is acknowledged after %d", got, i)
