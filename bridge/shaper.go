@@ -27,6 +27,7 @@ type Shaper struct {
 	pending []*Product
 	members int // of pending
 	bytes   int // that pending appends
+	away    away
 }
 
 // ShaperConfig says what a shaper works on.
@@ -40,6 +41,9 @@ type ShaperConfig struct {
 	// After lists raw queues that others work on. Nothing is shaped before they
 	// are empty: their messages are older, and of the same devices.
 	After []string
+
+	// Files takes what is to go as a file; nil: it goes as it is.
+	Files FilePath
 }
 
 // A commit of a shaper holds what one transaction of the spool's state takes and
@@ -68,9 +72,14 @@ func (s *Shaper) Run(ctx context.Context) error {
 	c := s.spool.Cursor(raw)
 	defer c.Close()
 	s.line, s.pending, s.members, s.bytes = s.cfg.Line(), nil, 0, 0
+	handing, stop := context.WithCancel(ctx)
+	s.sendAway(handing)
+	defer s.away.ended.Wait()
+	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
+		s.exchange()
 		end, err := s.read(c)
 		if err != nil {
 			s.health.Raise(Warning{Code: s.code(), Severity: Critical, Text: fmt.Sprintf("what waits for the steps of %s cannot be read: %v", s.cfg.Queue, err)})
@@ -80,12 +89,12 @@ func (s *Shaper) Run(ctx context.Context) error {
 		var next time.Duration
 		waits := false
 		if end { // not before: what is in the queue may belong to what would be given out
-			next, waits = s.line.Ripe(s.ripeAt(), s.gather)
+			next, waits = s.line.Ripe(s.ripeAt(), s.made)
 		}
 		if !s.flush(ctx) {
 			return nil
 		}
-		if !end {
+		if !end && !s.away.full() {
 			continue
 		}
 		pause := max(next-s.spool.Age(), 0)
@@ -94,13 +103,18 @@ func (s *Shaper) Run(ctx context.Context) error {
 			pause = otherShapers
 		case err != nil:
 			pause = commitRetry
-		case !waits:
+		case !end || !waits:
 			pause = time.Hour
 		}
 		timer.Reset(pause)
+		files, toFile := s.away.next()
 		select {
 		case <-wake:
 		case <-timer.C:
+		case p := <-s.away.back:
+			s.returned(p)
+		case files <- toFile:
+			s.away.list = s.away.list[1:]
 		case <-ctx.Done():
 		}
 	}
@@ -164,13 +178,24 @@ func (s *Shaper) read(c Cursor) (end bool, err error) {
 			if len(p.Records) == 0 && p.Reason != "" {
 				p.lost = r
 			}
-			s.gather(p)
+			s.made(p)
 		})
 	}
 	return false, nil
 }
 
-func (s *Shaper) full() bool { return s.members >= MaxMembers || s.bytes >= shapeBytes }
+func (s *Shaper) full() bool {
+	return s.members >= MaxMembers || s.bytes >= shapeBytes || s.away.full()
+}
+
+// made takes what the line has made: to be committed, or to be a file before.
+func (s *Shaper) made(p *Product) {
+	if p.File && s.cfg.Files != nil && len(p.Records) == 1 {
+		s.away.took(p)
+		return
+	}
+	s.gather(p)
+}
 
 func (s *Shaper) gather(p *Product) {
 	s.pending = append(s.pending, p)
@@ -189,8 +214,8 @@ func (s *Shaper) flush(ctx context.Context) bool {
 			return false
 		}
 		for _, p := range s.pending[:n] {
-			if p.lost != nil {
-				s.drops.Committed(s, RawQueue(s.cfg.Queue), p.lost.Place)
+			if p.claims() {
+				s.drops.Committed(s, RawQueue(s.cfg.Queue), p.Members[0].Place)
 			}
 		}
 		s.pending = s.pending[n:]
@@ -211,11 +236,11 @@ func (s *Shaper) cut() (b Batch, n int) {
 			break
 		}
 		weight, size = weight+w, size+c
+		if p.claims() && !s.drops.Claim(s, raw, p.Members[0].Place) {
+			continue // an operator is faster
+		}
 		fate := Consumed
 		if p.lost != nil {
-			if !s.drops.Claim(s, raw, p.lost.Place) {
-				continue // an operator is faster
-			}
 			fate = Dropped
 			s.drops.Note(&b, p.lost, p.Reason, "")
 		}
@@ -234,6 +259,10 @@ func (s *Shaper) cut() (b Batch, n int) {
 	}
 	return b, n
 }
+
+// claims reports whether a product gives up its one record, or has kept it for so
+// long that an operator may have given it up meanwhile.
+func (p *Product) claims() bool { return p.lost != nil || p.File && len(p.Members) == 1 }
 
 // weight is the bytes that a product changes in the spool's state, and those
 // that it appends.
@@ -255,6 +284,9 @@ func (p *Product) count(tally map[string]int64) {
 	n := int64(len(p.Members))
 	tally["in"] += n
 	tally["out"] += int64(len(p.Records))
+	if p.pointer {
+		tally["files"]++
+	}
 	switch {
 	case len(p.Records) > 0:
 	case p.Reason != "":

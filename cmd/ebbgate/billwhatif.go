@@ -146,6 +146,9 @@ func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []str
 		if r.Steps.Compress != "none" {
 			notes = append(notes, fmt.Sprintf("route %s: what compression saves depends on the payloads, which are not recorded", r.Name))
 		}
+		if r.Steps.Divert != 0 {
+			notes = append(notes, fmt.Sprintf("route %s: messages that would go as files are priced as they were sent, and what their store costs is not in here", r.Name))
+		}
 		if r.Origin == "envelope" {
 			notes = append(notes, fmt.Sprintf("route %s: an envelope around each message is not in the sizes", r.Name))
 		}

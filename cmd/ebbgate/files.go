@@ -20,6 +20,7 @@ import (
 type files struct {
 	service *upload.Service
 	target  fileTarget
+	handed  *handed        // messages that become files
 	pace    *upstream.Bulk // of a target elsewhere, else nil
 	gate    *exportGate    // as pace
 }
@@ -58,6 +59,7 @@ func (g *gateway) openFiles() (*files, error) {
 		_ = f.target.Close() // nothing has been written
 		return nil, err
 	}
+	f.handed = newHanded(f.service, f.target, o)
 	return f, nil
 }
 

@@ -154,6 +154,7 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 		}
 	}
 	shaper := func(c bridge.ShaperConfig) {
+		c.Files = g.files.path()
 		out = append(out, bridge.NewShaper(c, g.spool, g.drops, g.health, g.log))
 		raw = append(raw, bridge.RawQueue(c.Queue))
 	}
