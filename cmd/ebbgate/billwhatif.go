@@ -24,15 +24,17 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 	fail := func(format string, args ...any) (billing.Plan, []string, error) {
 		return p, nil, &exitError{exitInvalid, fmt.Errorf(format, args...)}
 	}
+	prices := f.Prices
+	if p.Prices != nil {
+		prices = p.Prices
+	}
 	if o.region != "" {
 		p.Region = o.region
-		prices := f.Prices
-		if p.Prices != nil {
-			prices = p.Prices
-		}
 		if why, unpriced := prices.Unpriced(o.region); unpriced {
 			return fail("--region %s: %s", o.region, why)
 		}
+	} else if why, unpriced := prices.Unpriced(p.Region); unpriced && o.routes != "" && p.Region != "" {
+		return fail("--routes %s: upstream %s: %s", o.routes, f.Upstream, why)
 	}
 	if o.unit != "" {
 		var unit bridge.Size
