@@ -1,6 +1,7 @@
 package https
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -57,10 +58,13 @@ func TestAServerThatPutsOffIsToldOf(t *testing.T) {
 	a.answer(500, "InternalFailureException", `{"message":"try later"}`)
 	raised := make(chan bridge.Warning, 10)
 	l := connect(t, uplink(t, quick(a, a.Listener.Addr().String()), nil, upstream.Hooks{Raise: func(w bridge.Warning) { raised <- w }}))
-	for range busyTold {
-		if o := send(t, l, delivery("d", "dt/x")); o.Result != bridge.ResultRetry {
+	for i := range busyTold { // a device's lane asks no more behind an answer that put it off
+		if o := send(t, l, delivery(fmt.Sprint("d", i), "dt/x")); o.Result != bridge.ResultRetry {
 			t.Fatalf("outcome %+v", o)
 		}
+	}
+	if len(raised) != 1 {
+		t.Fatalf("%d warnings, want one", len(raised))
 	}
 	w := <-raised
 	if w.Code != "uplink-busy" || !strings.Contains(w.Text, "HTTP 500") || !strings.Contains(w.Text, "try later") || !strings.Contains(w.Text, "dt/x") {
