@@ -36,7 +36,7 @@ type fullOfFiles struct {
 }
 
 // filesHeadroom is what the files leave free of diskSize.
-const filesHeadroom = 192 << 20
+const filesHeadroom = 240 << 20
 
 func newFullOfFiles(t *testing.T, d *disk) *fullOfFiles {
 	t.Helper()
@@ -84,10 +84,7 @@ func (s *fullOfFiles) device(t *testing.T, id string, chance *rand.Rand) {
 		if stopped {
 			return
 		}
-		content := make([]byte, 2<<20+chance.IntN(4<<20))
-		for i := range content {
-			content[i] = byte(chance.Uint32())
-		}
+		content := noise(2<<20+chance.IntN(4<<20), chance)
 		sum, file := sha256.Sum256(content), "$file/f"+strconv.Itoa(n)+"/"
 		sent := d.command(file+"init", []byte(`{"name":"film.bin"}`))
 		for at := 0; sent && at < len(content); at += 256 << 10 {

@@ -56,11 +56,8 @@ func TestFilesPut(t *testing.T) {
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)
 	proxy.Delay(5 * time.Millisecond)
-	size := int64(scaled(100<<20, 4<<20))
-	film, chance := make([]byte, size), dice(t)
-	for i := range film {
-		film[i] = byte(chance.Uint32())
-	}
+	size := int64(scaled(100<<20, 2<<20))
+	film := noise(int(size), dice(t))
 	if err := os.WriteFile(filepath.Join(g.dir, "film.bin"), film, 0o600); err != nil {
 		t.Fatal(err)
 	}

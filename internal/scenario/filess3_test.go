@@ -165,11 +165,7 @@ func TestF52(t *testing.T) {
 	g := local(t, append(exportsToS3(front.URL), "file_transfer.enabled=true")...)
 	g.start()
 	size := scaled(200<<20, 23<<20)
-	u := &filmUpload{t: t, addr: g.Listen, content: make([]byte, size), segment: 512 << 10}
-	chance := dice(t)
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
+	u := &filmUpload{t: t, addr: g.Listen, content: noise(size, dice(t)), segment: 512 << 10}
 	u.acked = make([]bool, (size+u.segment-1)/u.segment)
 	if err := u.attempt(func(int) {}); err != nil || !u.settled {
 		t.Fatalf("the file is not taken: %v", err)

@@ -56,11 +56,7 @@ func TestFileGoesOnToAnotherGateway(t *testing.T) {
 	here.start()
 
 	size := scaled(64<<20, 6<<20)
-	u := &filmUpload{t: t, addr: here.Listen, content: make([]byte, size), segment: 100_000}
-	chance := dice(t)
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
+	u := &filmUpload{t: t, addr: here.Listen, content: noise(size, dice(t)), segment: 100_000}
 	u.acked = make([]bool, (size+u.segment-1)/u.segment)
 	if err := u.attempt(func(int) {}); err != nil {
 		t.Fatal(err)

@@ -122,12 +122,18 @@ func TestF49(t *testing.T) {
 	other.ok("$file/f1/0", part)
 	other.ok("$file/f1/262144", part)
 	other.wants(0x97, "enospc", "$file/f1/524288", part)
+	if all, err := d.service.Show("c2", "f1"); err != nil || len(all) != 1 || all[0].Error != "its device is told to wait: enospc" {
+		t.Errorf("%+v, %v", all, err)
+	}
 	s.ok("$file/f2/init", named)
 	s.wants(0x97, "edquot", "$file/f3/init", named)
 	s.wants(0x97, "edquot", "$file/f3/0", "x")
 	s.ok("$file/f0/abort", "")
 	s.ok("$file/f3/init", named)
 	other.ok("$file/f1/524288", part)
+	if all, err := d.service.Show("c2", "f1"); err != nil || len(all) != 1 || all[0].Error != "" {
+		t.Errorf("%+v, %v", all, err)
+	}
 	d.undisturbed("c3")
 }
 
