@@ -112,6 +112,7 @@ func publishTo(c *client, id uint16, topic string, payload []byte) error {
 // cut eight times. What was acknowledged is never sent again, and the file that
 // arrives is the one that was sent.
 func TestF40(t *testing.T) {
+	t.Parallel()
 	g := local(t, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}")
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)

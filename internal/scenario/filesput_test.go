@@ -52,6 +52,7 @@ func (g *gateway) received() int64 {
 // killed and the command itself interrupted; the same command goes on where it was,
 // and the gateway's own commands see it come and fetch it again.
 func TestFilesPut(t *testing.T) {
+	t.Parallel()
 	g := local(t, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}")
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)

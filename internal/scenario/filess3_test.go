@@ -158,6 +158,7 @@ func (a *withheld) Write(b []byte) (int, error) {
 // gateway is killed in the midst of the export. The object is whole, made once, of
 // parts that went up once, and nothing unfinished is left.
 func TestF52(t *testing.T) {
+	t.Parallel()
 	store := peers.NewStore(t, filmBucket)
 	front := newStoreGate(t, store)
 	held := front.holdAt("before UploadPart 3")
