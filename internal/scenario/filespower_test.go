@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"crypto/sha256"
+	wire "encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,12 +14,18 @@ import (
 
 // newFilmUpload is a device with a file of noise.
 func newFilmUpload(t *testing.T, addr string, size int, chance *rand.Rand) *filmUpload {
-	u := &filmUpload{t: t, addr: addr, content: make([]byte, size), segment: 128 << 10}
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
+	u := &filmUpload{t: t, addr: addr, content: noise(size, chance), segment: 128 << 10}
 	u.acked = make([]bool, (size+u.segment-1)/u.segment)
 	return u
+}
+
+// noise is content that nothing makes smaller.
+func noise(size int, chance *rand.Rand) []byte {
+	b := make([]byte, 0, size+8)
+	for len(b) < size {
+		b = wire.LittleEndian.AppendUint64(b, chance.Uint64())
+	}
+	return b[:size]
 }
 
 // filmPath is where the gateway of a scenario exports the film.

@@ -52,6 +52,7 @@ func TestF22F23F24F25F27(t *testing.T) {
 			t.Errorf("%s: %v", manifest, err)
 		}
 	}
+	d.undisturbed("c2")
 }
 
 // TestF26: ids that are hostile as paths make escaped folders.
@@ -69,12 +70,14 @@ func TestF26(t *testing.T) {
 		if got := d.exported()[0]; !strings.HasSuffix(got, "/"+c.folder+"/a.bin") {
 			t.Errorf("%q %q is %s", c.client, c.file, got)
 		}
+		d.undisturbed("c2")
 	}
 }
 
 // TestF28F30: a topic that is not right is answered with what is wrong.
 func TestF28F30(t *testing.T) {
-	s := openDepot(t).sends(5, "c1")
+	d := openDepot(t)
+	s := d.sends(5, "c1")
 	sum := sumOf("x")
 	for _, c := range []struct{ word, topic string }{
 		{"invalid_fileid", "$file/"}, {"invalid_fileid", "$file//init"}, {"invalid_file_command", "$file/f"}, {"invalid_offset", "$file/f/"}, {"invalid_offset", "$file/f/fin"},
@@ -86,6 +89,7 @@ func TestF28F30(t *testing.T) {
 		s.wants(0x80, c.word, c.topic, "")
 	}
 	s.ok("$file/f/007/"+strings.ToUpper(sum), "x")
+	d.undisturbed("c2")
 }
 
 // TestF29F31F32: the checksum of a segment is looked at before it is kept, that
