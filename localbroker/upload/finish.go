@@ -251,7 +251,7 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 // checks each.
 func (t *transfer) hash(plan []piece) (*checksum, error) {
 	if t.data != nil && t.prefix.distrusted() {
-		dropCache(t.data)
+		dropCache(t.data.File)
 	}
 	h, plan := t.prefix.begin(plan)
 	var buf []byte

@@ -2,7 +2,6 @@ package upload
 
 import (
 	"context"
-	"os"
 	"time"
 )
 
@@ -17,9 +16,10 @@ type pacer struct {
 }
 
 const (
-	yieldDirty = 512 << 10
-	yieldPiece = 128 << 10
-	yieldFor   = time.Second // after the last message
+	yieldWaiting = 4 << 20 // waitingBytes
+	yieldGroup   = 2 << 20 // groupBytes
+	yieldPiece   = 128 << 10
+	yieldFor     = time.Second // after the last message
 
 	// yieldRest is how long the disk rests after a piece, as a multiple of what
 	// writing it took; yieldMost bounds it on a disk that is busy with others.
@@ -34,16 +34,6 @@ func (p *pacer) yields() bool {
 		p.last, p.until = n, now.Add(yieldFor)
 	}
 	return now.Before(p.until)
-}
-
-// sync syncs what was written to a file piece by piece.
-func (p *pacer) sync(ctx context.Context, f *os.File, written span, syncData func(*os.File) error) error {
-	for at := written.offset; at < written.end(); at += yieldPiece {
-		if err := p.piece(ctx, func() error { return writeOut(f, at, min(yieldPiece, written.end()-at)) }); err != nil {
-			return err
-		}
-	}
-	return p.piece(ctx, func() error { return syncData(f) })
 }
 
 // piece does one piece when the disk has rested from the last.

@@ -63,6 +63,7 @@ type Service struct {
 	now  func() time.Duration
 	at   addressed // the target, if it is one; else nil
 
+	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
 
 	mu       sync.Mutex
@@ -90,9 +91,9 @@ type transfer struct {
 	meta    *meta
 	metaAge uint32
 
-	data     *os.File // nil: not open
-	end      int64    // of it, of what is written now too
-	charged  int64    // bytes that count
+	data     *segmentFile // nil: not open
+	end      int64        // of it, of what is to be written too
+	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
 	users    int // of data
@@ -177,7 +178,7 @@ func (s *Service) closeFiles() {
 // openLocked opens the transfer's file.
 func (s *Service) openLocked(t *transfer) (err error) {
 	if t.data == nil {
-		t.data, err = os.OpenFile(s.path(t), os.O_CREATE|os.O_RDWR, 0o640)
+		t.data, err = openSegments(s.path(t), os.O_CREATE)
 	}
 	return err
 }
