@@ -106,7 +106,7 @@ func (s *Shaper) returned(p *Product) {
 // refuses it, and it becomes a dead letter that a person sees.
 func (s *Shaper) hand(ctx context.Context, p *Product) bool {
 	d, code := divert(p, s.cfg.Queue), "divert-"+s.cfg.Queue
-	for wait := awayFirst; ; wait = min(2*wait, awayLast) {
+	for pause := awayFirst; ; pause = min(2*pause, awayLast) {
 		uri, err := s.cfg.Files.Hand(ctx, &d.file)
 		switch {
 		case err == nil:
@@ -127,11 +127,7 @@ func (s *Shaper) hand(ctx context.Context, p *Product) bool {
 			"messages of %s that are to go as files wait, file transfer takes none now: %v; they are kept, and it is tried again every %v at most", s.cfg.Queue, err, awayLast)}) {
 			s.log.Warn("file transfer does not take a message", "error", err)
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !wait(ctx, pause) {
 			return false
 		}
 	}

@@ -28,6 +28,7 @@ type Shaper struct {
 	members int // of pending
 	bytes   int // that pending appends
 	away    away
+	settles bool // it is not the queue's, see kin
 }
 
 // ShaperConfig says what a shaper works on.
@@ -38,9 +39,9 @@ type ShaperConfig struct {
 	// Last says that nothing more comes into the raw queue: what is in it is
 	// shaped at once, and its open batches and windows are closed.
 	Last bool
-	// After lists raw queues that others work on. Nothing is shaped before they
-	// are empty: their messages are older, and of the same devices.
-	After []string
+	// Kin are the raw queues of the route, when things have, or had, connections of
+	// their own; nil: there is the one. All shapers of the route have the same.
+	Kin *Kin
 
 	// Files takes what is to go as a file; nil: it goes as it is.
 	Files FilePath
@@ -66,7 +67,7 @@ func (s *Shaper) Run(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	defer s.spool.Watch(wake, raw)()
 	defer s.drops.Disown(s) // what could not be written
-	if !s.catchUp(ctx) || !s.awaitOthers(ctx) {
+	if !s.catchUp(ctx) || !s.awaitKin(ctx) {
 		return nil
 	}
 	c := s.spool.Cursor(raw)
@@ -130,24 +131,7 @@ func (s *Shaper) catchUp(ctx context.Context) bool {
 	return s.commit(ctx, b)
 }
 
-// awaitOthers waits until what goes before has been shaped. It returns false when
-// ctx ends first.
-func (s *Shaper) awaitOthers(ctx context.Context) bool {
-	tick := time.NewTicker(otherShapers)
-	defer tick.Stop()
-	for _, q := range s.cfg.After {
-		for s.spool.Depth(q).Records > 0 {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return false
-			}
-		}
-	}
-	return ctx.Err() == nil
-}
-
-// otherShapers is how often a shaper looks whether others are done.
+// otherShapers is how often a shaper that is the last of its queue looks at it.
 const otherShapers = 20 * time.Millisecond
 
 // ripeAt is the age that counts for what waits in batches and windows.
@@ -170,18 +154,23 @@ func (s *Shaper) read(c Cursor) (end bool, err error) {
 		if err != nil || r == nil {
 			return true, err
 		}
-		if r.Mortal() && r.Expired(s.spool.Age()) {
-			s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: r})
-			continue
-		}
-		s.line.Take(r, func(p *Product) {
-			if len(p.Records) == 0 && p.Reason != "" {
-				p.lost = r
-			}
-			s.made(p)
-		})
+		s.take(r)
 	}
 	return false, nil
+}
+
+// take gives a record to the line.
+func (s *Shaper) take(r *Stored) {
+	if r.Mortal() && r.Expired(s.spool.Age()) {
+		s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: r})
+		return
+	}
+	s.line.Take(r, func(p *Product) {
+		if len(p.Records) == 0 && p.Reason != "" {
+			p.lost = r
+		}
+		s.made(p)
+	})
 }
 
 func (s *Shaper) full() bool {
@@ -190,11 +179,12 @@ func (s *Shaper) full() bool {
 
 // made takes what the line has made: to be committed, or to be a file before.
 func (s *Shaper) made(p *Product) {
-	if p.File && s.cfg.Files != nil && len(p.Records) == 1 {
+	switch {
+	case !p.File || s.cfg.Files == nil || len(p.Records) != 1:
+		s.gather(p)
+	case !s.settles: // else it is given again, and has no order
 		s.away.took(p)
-		return
 	}
-	s.gather(p)
 }
 
 func (s *Shaper) gather(p *Product) {
@@ -312,12 +302,20 @@ func (s *Shaper) commit(ctx context.Context, whole Batch) bool {
 			Text: fmt.Sprintf("what the steps of %s have made cannot be written to the spool, its records wait as they are: %v", s.cfg.Queue, err)}) {
 			s.log.Error("products cannot be written", "error", err)
 		}
-		t := time.NewTimer(commitRetry)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !wait(ctx, commitRetry) {
 			return false
 		}
+	}
+}
+
+// wait pauses; it returns false when ctx ends first.
+func wait(ctx context.Context, pause time.Duration) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
