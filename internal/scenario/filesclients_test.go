@@ -24,7 +24,7 @@ var fileStores = []struct {
 	name string
 	open func(t *testing.T, dir string) fileStore // dir is the gateway's, for its own folder
 }{
-	{"directory", func(t *testing.T, dir string) fileStore {
+	{"directory", func(_ *testing.T, dir string) fileStore {
 		root := filepath.Join(dir, "exports")
 		return fileStore{
 			set: []string{"file_transfer.export.dir=" + root, "file_transfer.export.layout=${clientid}/${fileid}/${name}"},

@@ -42,7 +42,7 @@ func newFullOfFiles(t *testing.T, d *disk) *fullOfFiles {
 	t.Helper()
 	s := &fullOfFiles{fullDisk: &fullDisk{disk: d}, store: peers.NewStore(t, filmBucket), wanted: map[string][sha256.Size]byte{}, codes: map[byte]int{}, words: map[string]int{}}
 	s.proxy = peers.NewProxy(t, s.store.Addr)
-	s.proxy.Cut()
+	s.proxy.BlackHole() // not a word: whoever waits for it goes on when it is back
 	s.gateway = newGateway(t, site{Data: d.Dir + "/data", Endpoint: "mqtt://127.0.0.1:1", Set: append(exportsToS3("http://"+s.proxy.Addr),
 		"file_transfer.enabled=true", fmt.Sprintf("file_transfer.headroom=%dB", filesHeadroom))})
 	s.gateway.write("policies/fleet.json", openPolicy)

@@ -125,7 +125,8 @@ func parseFileRef(ref string) (p pair, ok bool) {
 	if err != nil {
 		return p, false
 	}
-	return parsePair(string(key))
+	p, ok = parsePair(string(key))
+	return p, ok && fileRef(p.client, p.file) == ref // base64's readers leave out line breaks
 }
 
 // emqxCursor is where the next page begins: EMQX's node, client id, file id and
