@@ -168,7 +168,7 @@ func (s *Service) fileLocked(t *transfer) (*bridge.File, *exported, error) {
 			return nil, nil, err
 		}
 	}
-	f := &bridge.File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Meta: meta, Content: content{t.data.plain(), plan}}
+	f := &bridge.File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Meta: meta, Content: content{t.data.plain(), plan, s.ease()}}
 	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 {
 		f.Path = s.path(t)
 	}

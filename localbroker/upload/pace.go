@@ -2,6 +2,8 @@ package upload
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,9 +12,11 @@ import (
 // pieces, with a rest after each, it waits for one piece.
 type pacer struct {
 	messages func() int64 // how many have been accepted so far
-	last     int64
-	until    time.Time // some came a short while before
-	resume   time.Time // the disk rests until then
+	resume   time.Time    // the disk rests until then
+
+	mu    sync.Mutex
+	last  int64
+	until time.Time // some came a short while before
 }
 
 const (
@@ -25,11 +29,18 @@ const (
 	// writing it took; yieldMost bounds it on a disk that is busy with others.
 	yieldRest = 2
 	yieldMost = 50 * time.Millisecond
+
+	// yieldRead is the rest after yieldPiece has been read of a file to be hashed or
+	// exported, which takes the processor more than the disk. It is nothing beside the
+	// time that so much takes on a link.
+	yieldRead = time.Millisecond
 )
 
 // yields reports whether there are messages to make way for.
 func (p *pacer) yields() bool {
 	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if n := p.messages(); n != p.last {
 		p.last, p.until = n, now.Add(yieldFor)
 	}
@@ -51,4 +62,20 @@ func (p *pacer) piece(ctx context.Context, do func() error) error {
 	now := time.Now()
 	p.resume = now.Add(min(yieldRest*now.Sub(began), yieldMost))
 	return err
+}
+
+// ease lets one who reads a file yield to messages too.
+type ease struct {
+	pacer *pacer
+	read  atomic.Int64 // since the last rest
+}
+
+// took rests when enough has been read.
+func (e *ease) took(n int) {
+	if e.read.Add(int64(n)) < yieldPiece {
+		return
+	}
+	if e.read.Store(0); e.pacer.yields() {
+		<-time.After(yieldRead) // too short for anybody to wake it
+	}
 }

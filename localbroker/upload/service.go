@@ -165,6 +165,8 @@ func (s *Service) sweeps(ctx context.Context) {
 	}
 }
 
+func (s *Service) ease() *ease { return &ease{pacer: &s.sync.pacer} }
+
 func (s *Service) closeFiles() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -30,6 +30,7 @@ type addressed interface {
 type content struct {
 	data *os.File // nil: the target has taken it, or it is lost
 	plan []piece
+	ease *ease
 }
 
 // ReadAt implements io.ReaderAt.
@@ -37,6 +38,7 @@ func (c content) ReadAt(b []byte, at int64) (n int, err error) {
 	if c.data == nil {
 		return 0, os.ErrNotExist
 	}
+	defer func() { c.ease.took(n) }()
 	for i := sort.Search(len(c.plan), func(i int) bool { return c.plan[i].end() > at }); n < len(b); i++ {
 		if i == len(c.plan) {
 			return n, io.EOF

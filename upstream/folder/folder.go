@@ -117,7 +117,7 @@ func (d *Folder) holds(f *bridge.File, place string) error {
 func (d *Folder) copy(ctx context.Context, f *bridge.File, place string) error {
 	h := sha256.New()
 	return d.create(place, func(out *os.File) error {
-		n, err := io.Copy(io.MultiWriter(out, h), f.Reader(ctx))
+		n, err := io.Copy(io.MultiWriter(&steady{out: out}, h), f.Reader(ctx))
 		switch {
 		case err != nil:
 			return err
