@@ -260,6 +260,7 @@ func TestShaperDropsTheExpired(t *testing.T) {
 // The log of what is in which product keeps the newest, within its bounds, across
 // starts; a member stands in it once.
 func TestPartsAreBounded(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	raw := bridge.RawQueue(normal)
 	limits := bridge.DropLimits{Entries: 192, Size: 1 << 20, Age: bridge.DefaultDropLimits().Age, Hours: 3}
