@@ -65,7 +65,9 @@ func DefaultOptions() Options {
 }
 
 // Any reports whether there is a step at all. Without one a route needs no line.
-func (o Options) Any() bool { return o.Reads() || o.Batch.on() || o.Compress != None || o.Split != 0 || o.Divert != 0 }
+func (o Options) Any() bool {
+	return o.Reads() || o.Batch.on() || o.Compress != None || o.Split != 0 || o.Divert != 0
+}
 
 // Reads reports whether a step reads payloads: then some may be unreadable.
 func (o Options) Reads() bool { return o.Deadband.on() || o.Window.on() }
