@@ -226,21 +226,37 @@ func (y *syncer) writeFiles(ctx context.Context, group []step) map[*segmentFile]
 	y.mu.Lock()
 	y.gentle = gentle
 	y.mu.Unlock()
-	if gentle {
-		for _, f := range files {
-			if err := y.writeGently(ctx, f, steps[f]); err != nil {
-				failed[f] = err
-			}
-		}
+	if !gentle {
+		y.each(files, failed, func(f *segmentFile) error { return y.writeFile(f, steps[f]) })
 		return failed
 	}
+	for _, f := range files {
+		if err := y.writeGently(ctx, f, steps[f]); err != nil {
+			failed[f] = err
+		}
+	}
+	_ = y.pacer.piece(ctx, func() error { // together: the file system commits once for all
+		y.each(files, failed, func(f *segmentFile) error { return confirmed(y.sync(f.File)) })
+		return nil
+	})
+	return failed
+}
+
+// each does something with the files that have not failed, beside each other.
+func (y *syncer) each(files []*segmentFile, failed map[*segmentFile]error, do func(*segmentFile) error) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	places := make(chan struct{}, filesAtOnce)
 	for _, f := range files {
+		mu.Lock()
+		skip := failed[f] != nil
+		mu.Unlock()
+		if skip {
+			continue
+		}
 		places <- struct{}{}
 		running.Go(func() {
-			if err := y.writeFile(f, steps[f]); err != nil {
+			if err := do(f); err != nil {
 				mu.Lock()
 				failed[f] = err
 				mu.Unlock()
@@ -249,7 +265,6 @@ func (y *syncer) writeFiles(ctx context.Context, group []step) map[*segmentFile]
 		})
 	}
 	running.Wait()
-	return failed
 }
 
 // writeFile writes steps of one file and syncs it.
@@ -263,9 +278,11 @@ func (y *syncer) writeFile(f *segmentFile, steps []step) error {
 	return confirmed(y.sync(f.File))
 }
 
-// writeGently is writeFile piece by piece.
+// writeGently writes steps of one file piece by piece. Each is let go of as soon as
+// it is written, so that what comes next, and takes the processor, comes as evenly.
 func (y *syncer) writeGently(ctx context.Context, f *segmentFile, steps []step) error {
-	defer y.written(steps)
+	at := 0
+	defer func() { y.written(steps[at:]) }()
 	for _, s := range stretches(steps, yieldPiece) {
 		err := y.pacer.piece(ctx, func() error {
 			if err := y.write(f, s); err != nil {
@@ -276,8 +293,14 @@ func (y *syncer) writeGently(ctx context.Context, f *segmentFile, steps []step) 
 		if err != nil {
 			return err
 		}
+		done := at
+		for done < len(steps) && steps[done].at+int64(len(steps[done].data.b)) <= s.at+s.length {
+			done++
+		}
+		y.written(steps[at:done])
+		at = done
 	}
-	return y.pacer.piece(ctx, func() error { return confirmed(y.sync(f.File)) })
+	return nil
 }
 
 // written lets go of what steps have brought.
