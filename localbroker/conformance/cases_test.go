@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // fileCase is one line of a file of cases.
@@ -165,4 +167,17 @@ func payload(t *testing.T, s map[string]json.RawMessage) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// packet is the PUBLISH of a step.
+func packet(t *testing.T, n int, s map[string]json.RawMessage) packets.Packet {
+	t.Helper()
+	pk := publish(packetOf(n), unquoted(s["publish"]), string(payload(t, s)), func(pk *packets.Packet) {
+		pk.FixedHeader.Qos, pk.FixedHeader.Retain, pk.FixedHeader.Dup = byte(number(s["qos"])), string(s["retain"]) == "true", string(s["dup"]) == "true"
+		pk.Properties.ResponseTopic, pk.Properties.CorrelationData = unquoted(s["response_topic"]), []byte(unquoted(s["correlation_data"]))
+	})
+	if pk.FixedHeader.Qos == 0 {
+		pk.PacketID = 0
+	}
+	return pk
 }

@@ -189,12 +189,8 @@ func (b *streamBed) upload(more byte) {
 func (b *streamBed) ask(n int, id string, s map[string]json.RawMessage) {
 	b.t.Helper()
 	b.last = n
-	r, qos := b.client(id), byte(number(s["qos"]))
-	pk := publish(packetOf(n), unquoted(s["publish"]), string(payload(b.t, s)), func(pk *packets.Packet) { pk.FixedHeader.Qos = qos })
-	if qos == 0 {
-		pk.PacketID = 0
-	}
-	r.send(pk)
+	r := b.client(id)
+	r.send(packet(b.t, n, s))
 	r.settled()
 	eventually(b.t, "the request is answered", b.service.Idle)
 	r.settled()

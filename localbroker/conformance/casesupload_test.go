@@ -140,16 +140,9 @@ func packetOf(n int) uint16 { return uint16(n + 1) }
 
 func (b *uploadBed) publish(n int, r *recorder, s map[string]json.RawMessage) {
 	b.t.Helper()
-	qos := byte(number(s["qos"]))
-	pk := publish(packetOf(n), unquoted(s["publish"]), string(payload(b.t, s)), func(pk *packets.Packet) {
-		pk.FixedHeader.Qos, pk.FixedHeader.Retain, pk.FixedHeader.Dup = qos, string(s["retain"]) == "true", string(s["dup"]) == "true"
-		pk.Properties.ResponseTopic, pk.Properties.CorrelationData = unquoted(s["response_topic"]), []byte(unquoted(s["correlation_data"]))
-	})
-	if qos == 0 {
-		pk.PacketID = 0
-	}
+	pk := packet(b.t, n, s)
 	r.send(pk)
-	switch qos {
+	switch pk.FixedHeader.Qos {
 	case 0:
 		r.all()
 	case 2:
