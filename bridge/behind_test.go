@@ -79,12 +79,7 @@ func TestOriginFromBehind(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
-			cursor := s.Cursor("up/aws/all")
-			defer cursor.Close()
-			r, err := cursor.Next()
-			if err != nil || r == nil {
-				t.Fatalf("record %v: %v", r, err)
-			}
+			r := stored(t, s, "up/aws/all", 1)[0]
 			out := map[string]string{}
 			for _, u := range bridge.Outgoing(r).User {
 				if _, twice := out[u.Key]; twice {

@@ -22,11 +22,7 @@ func TestDeniedRequest(t *testing.T) {
 			Origin:    bridge.Origin{Device: "d", ID: bridge.MessageID{1}, Instant: bridge.Instant{Age: s.Age()}},
 			Receivers: []bridge.Receiver{{Queue: normal, Topic: "ask", QoS: 1}},
 		})
-		done := make(chan error, 1)
-		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		commit(t, s, &b)
 	}
 	h, drops := new(bridge.Health), new(bridge.DropLog)
 	c := &cloud{window: 10, answer: func(d *bridge.Delivery) bridge.Outcome {

@@ -75,6 +75,7 @@ func balance(t *testing.T, s bridge.Spool) map[string]bridge.Ledger {
 // acknowledged, whether the message goes to another queue as well or not, and a
 // kill between any two commits leaves sums that hold.
 func TestTurnedAwayIsDurable(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	dir := t.TempDir()
 	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(5, 6)), most: 5}

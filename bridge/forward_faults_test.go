@@ -65,11 +65,7 @@ func TestForwarderExpiresInBatches(t *testing.T) {
 			Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt/x", QoS: 1, TTL: time.Nanosecond}},
 		})
 	}
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	f := &flaky{Spool: s}
 	c := &cloud{window: 10}
 	forward(t, f, c, new(noMeter), new(bridge.Health), empty(s, normal))

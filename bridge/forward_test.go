@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
-	"github.com/ebbgate/ebbgate/spool"
 )
 
 const (
@@ -95,39 +94,6 @@ func (m *noMeter) Delivered(*bridge.Batch, string, *bridge.Stored, bridge.Outcom
 func (m *noMeter) Uncertain(*bridge.Batch, string, *bridge.Stored, bridge.Outcome) { m.uncertain++ }
 func (m *noMeter) Received(*bridge.Batch, string, *bridge.Message, int)            {}
 
-func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }
-
-func openAt(t testing.TB, dir string) *spool.Spool {
-	t.Helper()
-	o := spool.DefaultOptions()
-	o.Dir = dir
-	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
-func put(t *testing.T, s bridge.Spool, queue, device, payload string) {
-	t.Helper()
-	var b bridge.Batch
-	b.Append(&bridge.Record{
-		Message:   bridge.Message{Topic: "dt/" + device, Payload: []byte(payload), QoS: 1},
-		Origin:    bridge.Origin{Device: device, Instant: bridge.Instant{Age: s.Age()}},
-		Receivers: []bridge.Receiver{{Queue: queue, Topic: "dt/" + device, QoS: 1}},
-	})
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
 // forward runs a forwarder until the condition holds.
 func forward(t *testing.T, s bridge.Spool, c *cloud, m bridge.Meter, h *bridge.Health, until func() bool) {
 	t.Helper()
@@ -167,6 +133,7 @@ func empty(s bridge.Spool, queues ...string) func() bool {
 }
 
 func TestForwarderSendsInOrderAndReleases(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	var want []string
 	for i := range 2000 {
@@ -187,6 +154,7 @@ func TestForwarderSendsInOrderAndReleases(t *testing.T) {
 
 // A refusal holds its device only, and the device's order is kept.
 func TestForwarderHoldsOneDevice(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	for i := range 300 {
 		put(t, s, normal, fmt.Sprint("d", i%3), fmt.Sprint(i))
@@ -235,11 +203,9 @@ func TestForwarderDeadLetters(t *testing.T) {
 		return bridge.Outcome{Result: bridge.ResultAcked}
 	}}
 	forward(t, s, c, new(noMeter), h, empty(s, normal))
-	cur := s.Cursor("dead/up/cloud/normal")
-	defer cur.Close()
-	r, err := cur.Next()
-	if err != nil || r == nil || string(r.Payload) != "4" {
-		t.Fatalf("dead letter %+v, %v", r, err)
+	r := stored(t, s, "dead/up/cloud/normal", 1)[0]
+	if string(r.Payload) != "4" {
+		t.Fatalf("dead letter %+v", r)
 	}
 	if why, _ := s.Get("dead", r.ID.String()); len(why) == 0 {
 		t.Error("the dead letter has no reason")
@@ -290,6 +256,7 @@ func TestForwarderFindsThePoison(t *testing.T) {
 
 // Whatever the receiver answers, nothing is lost and nothing reordered.
 func TestForwarderUnderRandomFaults(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	const n = 600
 	for i := range n {

@@ -2,10 +2,6 @@ package bridge_test
 
 import (
 	"fmt"
-	"log/slog"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -15,6 +11,7 @@ import (
 // is away, keeps its order: what is left of the first time goes with the queues of
 // all, and what comes now after both, also when it is asked anew after a start.
 func TestAThingThatMovesToAndFroKeepsItsOrder(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	var want []string
 	n := 0
@@ -43,30 +40,13 @@ func TestAThingThatMovesToAndFroKeepsItsOrder(t *testing.T) {
 	if again := inherited(); again != last {
 		t.Fatalf("asked anew it is %d", again)
 	}
-	shared, own := &cloud{window: 10}, &cloud{window: 10}
-	var mu sync.Mutex
-	var order []string
-	answer := func(d *bridge.Delivery) bridge.Outcome {
-		mu.Lock()
-		defer mu.Unlock()
-		order = append(order, string(d.Payload))
-		return bridge.Outcome{Result: bridge.ResultAcked}
-	}
-	shared.answer, own.answer = answer, answer
+	var sent sentBy
+	shared, own := sent.cloud(), sent.cloud()
 	gate := bridge.NewSuccession(s, []bridge.Successor{{Queue: ownQueue, Priority: 4, Inherited: last}}, []bridge.Predecessor{{Queue: normal, Priority: 4}}, nil)
-	forwarder := func(to *cloud, gate bridge.Gate, queues ...bridge.QueueRef) (stop func()) {
-		f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: queues, Gate: gate},
-			s, []bridge.Sender{to}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
-		return running(t, f.Run)
-	}
-	defer forwarder(own, gate, bridge.QueueRef{Name: ownQueue, Priority: 4})()
-	defer forwarder(shared, nil, bridge.QueueRef{Name: normal, Priority: 4}, bridge.QueueRef{Name: ownQueue, Priority: 4, Until: last})()
+	defer forwarder(t, s, own, gate, bridge.QueueRef{Name: ownQueue, Priority: 4})()
+	defer forwarder(t, s, shared, nil, bridge.QueueRef{Name: normal, Priority: 4}, bridge.QueueRef{Name: ownQueue, Priority: 4, Until: last})()
 	reach(t, "all is sent", empty(s, normal, ownQueue))
-	mu.Lock()
-	defer mu.Unlock()
-	if !slices.Equal(order, want) {
-		t.Errorf("sent %s", strings.Join(order, " "))
-	}
+	sent.expect(t, want)
 	if v, err := s.Get("own-old", ownQueue); err != nil || v != nil {
 		t.Errorf("it is remembered for no use: %q, %v", v, err)
 	}

@@ -60,6 +60,7 @@ func reach(t *testing.T, what string, until func() bool) {
 // Only the newest messages of each topic wait; what they replace is in the log,
 // and the sum holds. A second start, which finds a queue, does the same.
 func TestKeepLastWhileTheLinkIsDown(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	log := openLog(t, s, bridge.DefaultDropLimits())
 	topics := func(i int) string { return fmt.Sprint("state/", i%5) }
@@ -90,6 +91,7 @@ func TestKeepLastWhileTheLinkIsDown(t *testing.T) {
 // While it is sent, no message is both sent and given up, none is neither, and
 // the newest of each topic arrives.
 func TestKeepLastWhileSending(t *testing.T) {
+	t.Parallel()
 	const n, topics = 6000, 7
 	s := openSpool(t)
 	log := openLog(t, s, bridge.DefaultDropLimits())
@@ -138,14 +140,8 @@ func TestReachedTooLate(t *testing.T) {
 	s := openSpool(t)
 	k := bridge.NewKeepLast(bridge.KeepLastConfig{Queue: normal, Last: 1}, s, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 	publish(t, s, 0, 2, func(int) string { return "state" })
-	c := s.Cursor(normal)
-	defer c.Close()
-	r, err := c.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
 	b := new(bridge.Batch)
-	b.ReleaseAs(r, bridge.Dropped)
+	b.ReleaseAs(stored(t, s, normal, 1)[0], bridge.Dropped)
 	commit(t, s, b)
 	if !k.Reached(0, 1) || k.Reached(0, 2) {
 		t.Error("the first is gone, the second is not")
@@ -155,6 +151,7 @@ func TestReachedTooLate(t *testing.T) {
 // With more topics than it remembers, those beyond keep all, until the others
 // have been sent. What is exempt is left alone.
 func TestKeepLastIsBounded(t *testing.T) {
+	t.Parallel()
 	s, h := openSpool(t), new(bridge.Health)
 	log := openLog(t, s, bridge.DefaultDropLimits())
 	k, stop := keeping(t, s, log, h, bridge.KeepLastConfig{Last: 1, Most: 10, Exempt: "spBv1.0/"})

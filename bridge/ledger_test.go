@@ -173,6 +173,7 @@ func accounted(t *testing.T, s bridge.Spool, n int, arrived map[bridge.MessageID
 // moves to the dead letters. Each image that such a kill leaves accounts for
 // every message, and goes on to the end.
 func TestLedgerAddsUpAcrossKills(t *testing.T) {
+	t.Parallel()
 	const n = 1500
 	dir := t.TempDir()
 	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(3, 4)), most: 6, after: delivers}
@@ -219,12 +220,7 @@ func TestLedgerAddsUpAcrossKills(t *testing.T) {
 func TestReleasedTwiceIsOneFate(t *testing.T) {
 	s := openSpool(t)
 	put(t, s, normal, "d", "x")
-	c := s.Cursor(normal)
-	defer c.Close()
-	r, err := c.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := stored(t, s, normal, 1)[0]
 	for _, fate := range []bridge.Fate{bridge.Dropped, bridge.Delivered, bridge.Moved} {
 		b := new(bridge.Batch)
 		b.ReleaseAs(r, fate)
@@ -238,6 +234,7 @@ func TestReleasedTwiceIsOneFate(t *testing.T) {
 // The log keeps its bounds, the newest entries, and the sums of what it has let
 // go.
 func TestDropLogIsBounded(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	limits := bridge.DropLimits{Entries: 192, Size: 1 << 20, Age: bridge.DefaultDropLimits().Age, Hours: 3}
 	for range 3 { // a start begins a chapter
@@ -291,31 +288,19 @@ func TestIfLive(t *testing.T) {
 	s := openSpool(t)
 	put(t, s, normal, "d", "x")
 	put(t, s, normal, "d", "y")
-	c := s.Cursor(normal)
-	defer c.Close()
-	log := openLog(t, s, bridge.DefaultDropLimits())
-	first, err := c.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := c.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, two := openLog(t, s, bridge.DefaultDropLimits()), stored(t, s, normal, 2)
 	drop := func(records ...*bridge.Stored) error {
 		b := &bridge.Batch{IfLive: true}
 		for _, r := range records {
 			b.ReleaseAs(r, bridge.Dropped)
 			log.Note(b, r, bridge.ByOperator, "")
 		}
-		end := make(chan error, 1)
-		s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
-		return <-end
+		return ended(s, b)
 	}
-	if err := drop(first); err != nil {
+	if err := drop(two[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := drop(second, first); !errors.Is(err, bridge.ErrReleased) {
+	if err := drop(two[1], two[0]); !errors.Is(err, bridge.ErrReleased) {
 		t.Errorf("%v", err)
 	}
 	if all := balance(t, s); all[normal] != (bridge.Ledger{Accepted: 2, Held: 1, Dropped: 1}) {

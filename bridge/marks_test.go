@@ -69,12 +69,3 @@ func TestMarksOfASlowLinkAreNear(t *testing.T) {
 		t.Errorf("20 were sent, and the mark is at %d", m)
 	}
 }
-
-func commit(t testing.TB, s bridge.Spool, b *bridge.Batch) {
-	t.Helper()
-	done := make(chan error, 1)
-	s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}

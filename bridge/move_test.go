@@ -20,12 +20,6 @@ func moving(s *bridge.Stored) *bridge.Batch {
 	return b
 }
 
-func ended(s bridge.Spool, b *bridge.Batch) error {
-	end := make(chan error, 1)
-	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
-	return <-end
-}
-
 // Who moves a message while it is being delivered moves it, or finds it gone: it is
 // never in the ledger of both queues, also when it is read again after a start.
 func TestAMoveRacesADelivery(t *testing.T) {
@@ -34,16 +28,7 @@ func TestAMoveRacesADelivery(t *testing.T) {
 	for i := range n {
 		put(t, s, normal, "d", fmt.Sprint(i))
 	}
-	c := s.Cursor(normal)
-	var all []*bridge.Stored
-	for range n {
-		r, err := c.Next()
-		if err != nil || r == nil {
-			t.Fatal(r, err)
-		}
-		all = append(all, r)
-	}
-	c.Close()
+	all := stored(t, s, normal, n)
 	var both sync.WaitGroup
 	moved := 0
 	both.Go(func() {
@@ -84,35 +69,22 @@ func TestAMoveThatComesToNothing(t *testing.T) {
 	s := openSpool(t)
 	put(t, s, normal, "d", "x")
 	put(t, s, normal, "d", "y")
-	c := s.Cursor(normal)
-	defer c.Close()
-	first, err := c.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := c.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
+	two := stored(t, s, normal, 2)
 	var b bridge.Batch
-	b.Release(first)
-	if err := ended(s, &b); err != nil {
-		t.Fatal(err)
-	}
-	if err := ended(s, moving(first)); !errors.Is(err, bridge.ErrReleased) {
+	b.Release(two[0])
+	commit(t, s, &b)
+	if err := ended(s, moving(two[0])); !errors.Is(err, bridge.ErrReleased) {
 		t.Errorf("it was delivered, and its move ends with %v", err)
 	}
-	refused := moving(second)
+	refused := moving(two[1])
 	refused.Appends[0].Receivers = nil
 	if err := ended(s, refused); err == nil || errors.Is(err, bridge.ErrReleased) {
 		t.Errorf("a record for nobody ends with %v", err)
 	}
 	b = bridge.Batch{}
-	b.Release(second)
-	if err := ended(s, &b); err != nil {
-		t.Fatal(err)
-	}
-	if err := ended(s, moving(second)); !errors.Is(err, bridge.ErrReleased) {
+	b.Release(two[1])
+	commit(t, s, &b)
+	if err := ended(s, moving(two[1])); !errors.Is(err, bridge.ErrReleased) {
 		t.Errorf("it was delivered, and its move ends with %v", err)
 	}
 	if all := balance(t, s); all[normal] != (bridge.Ledger{Accepted: 2, Delivered: 2}) || all[deadNormal].Accepted != 0 {

@@ -183,6 +183,7 @@ func putMany(t *testing.T, s bridge.Spool, queue string, n int, device func(i in
 // Each device stays in order, on one connection at a time, while the pool grows
 // and shrinks, its connections die and messages are refused.
 func TestPoolKeepsOrder(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	const n = 3000
 	r := newReceiver(t, 20)
@@ -230,6 +231,7 @@ func (r *fleet) cuttable() (out []*fleetLink) {
 // stalls, keeps the devices of the others waiting no longer than it takes to
 // read past its own: however many there are of these.
 func TestPoolPassesOverAFullConnection(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	r := newReceiver(t, 20)
 	gate := make(chan struct{})
@@ -286,6 +288,7 @@ func (l gatedLink) Send(ctx context.Context, d *bridge.Delivery, report func(bri
 // What a crash would make us send again is bounded by the windows of all
 // connections and one batch of releases, also when the disk takes no releases.
 func TestPoolBoundsWhatIsNotReleased(t *testing.T) {
+	t.Parallel()
 	const connections, window, releaseBatch = 4, 30, 1024
 	s := openSpool(t)
 	putMany(t, s, normal, 4000, func(i int) string { return fmt.Sprint("d", i%50) })
@@ -346,6 +349,7 @@ func (w *withheld) release() {
 // A connection with nothing to do takes devices over from one that is held up,
 // but those of which something is on its way there.
 func TestPoolLendsDevices(t *testing.T) {
+	t.Parallel()
 	const devices, each = 200, 20
 	s := openSpool(t)
 	r := newReceiver(t, 20)

@@ -28,6 +28,7 @@ func begins(c *cloud, then func()) {
 // What is accepted now goes before what waited at the start, nine to one; both are
 // in order, and the backlog does not starve, whatever the weight of priorities.
 func TestLiveGoesBeforeTheBacklog(t *testing.T) {
+	t.Parallel()
 	for _, weight := range []float64{0, 2} {
 		s := openSpool(t)
 		for i := range 300 {
@@ -95,6 +96,7 @@ func TestLiveKeepsItsPriority(t *testing.T) {
 // A time to live and keep_last hold in both parts: of a topic with a newer message
 // the backlog keeps none.
 func TestLiveWithKeepLastAndTTL(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	log := openLog(t, s, bridge.DefaultDropLimits())
 	k, stop := keeping(t, s, log, new(bridge.Health), bridge.KeepLastConfig{Last: 1})
@@ -149,6 +151,7 @@ func (r *fleet) lowest(device string) (n int) {
 // what is next of its backlog or later than all before: live. Nothing is lost, and
 // whatever a kill leaves between two commits goes to the end, too.
 func TestLiveFirstUnderFaultsAndKills(t *testing.T) {
+	t.Parallel()
 	const least, most, devices = 6000, 60_000, 13
 	dir := t.TempDir()
 	s := &images{Spool: openAt(t, dir), t: t, dir: dir, dice: rand.New(rand.NewPCG(5, 6)), most: 4}
@@ -231,6 +234,7 @@ func (g *shutter) Account(*bridge.Batch) {}
 // What has waited while a window was closed is backlog, though the link was up and
 // it came when the queue was empty.
 func TestWhatWaitedForAWindowIsBacklog(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	c, gate := &cloud{window: 1}, new(shutter)
 	var once sync.Once

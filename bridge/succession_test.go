@@ -34,6 +34,38 @@ func running(t *testing.T, run func(context.Context) error) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
+// forwarder runs a forwarder to a cloud until stop.
+func forwarder(t *testing.T, s bridge.Spool, to *cloud, gate bridge.Gate, queues ...bridge.QueueRef) (stop func()) {
+	t.Helper()
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: queues, Gate: gate},
+		s, []bridge.Sender{to}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+	return running(t, f.Run)
+}
+
+// sentBy is what several clouds take, in the one order in which they take it.
+type sentBy struct {
+	mu    sync.Mutex
+	order []string
+}
+
+func (b *sentBy) cloud() *cloud {
+	return &cloud{window: 10, answer: func(d *bridge.Delivery) bridge.Outcome {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.order = append(b.order, string(d.Payload))
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+}
+
+func (b *sentBy) expect(t *testing.T, want []string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.order, want) {
+		t.Errorf("sent %s", strings.Join(b.order, " "))
+	}
+}
+
 // opens asks until the gate opens.
 func opens(t *testing.T, g bridge.Gate) {
 	t.Helper()
@@ -80,6 +112,7 @@ func releaseAll(t *testing.T, s bridge.Spool, queue string, most int) {
 // what waits for the steps of its route; what others send after that is not waited
 // for, and neither is it after a restart.
 func TestAThingWaitsForWhatItSentBefore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAt(t, dir)
 	put(t, s, normal, "pump", "1")
@@ -120,6 +153,7 @@ func TestAThingWaitsForWhatItSentBefore(t *testing.T) {
 // A forwarder with that gate sends nothing of the thing before the forwarder of
 // all has sent what is older; and both together keep the order.
 func TestAMovedDeviceKeepsItsOrder(t *testing.T) {
+	t.Parallel()
 	s := openSpool(t)
 	for i := range 300 {
 		put(t, s, normal, "pump", fmt.Sprint(i))
@@ -127,30 +161,15 @@ func TestAMovedDeviceKeepsItsOrder(t *testing.T) {
 	for i := range 50 {
 		put(t, s, ownQueue, "pump", fmt.Sprint(300+i))
 	}
-	shared, own := &cloud{window: 10}, &cloud{window: 10}
-	var mu sync.Mutex
-	var order []string
-	answer := func(d *bridge.Delivery) bridge.Outcome {
-		mu.Lock()
-		defer mu.Unlock()
-		order = append(order, string(d.Payload))
-		return bridge.Outcome{Result: bridge.ResultAcked}
-	}
-	shared.answer, own.answer = answer, answer
-	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: ownQueue, Priority: 4}}, Gate: succession(s)},
-		s, []bridge.Sender{own}, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
-	stop := running(t, f.Run)
-	defer stop()
+	var sent sentBy
+	shared, own := sent.cloud(), sent.cloud()
+	defer forwarder(t, s, own, succession(s), bridge.QueueRef{Name: ownQueue, Priority: 4})()
 	forward(t, s, shared, new(noMeter), new(bridge.Health), empty(s, normal, ownQueue))
-	mu.Lock()
-	defer mu.Unlock()
 	var want []string
 	for i := range 350 {
 		want = append(want, fmt.Sprint(i))
 	}
-	if !slices.Equal(order, want) {
-		t.Errorf("sent %s", strings.Join(order, " "))
-	}
+	sent.expect(t, want)
 }
 
 // What a thing has left behind, when it has no connection of its own any more, is
@@ -159,14 +178,16 @@ func TestWhatIsLeftOfAThingIsShapedFirst(t *testing.T) {
 	s := openSpool(t)
 	left := normal + "@pump"
 	for i := range 4 { // the fourth would wait an hour for two more
-		put(t, s, bridge.RawQueue(left), "pump", fmt.Sprint(i))
+		putOf(t, s, bridge.RawQueue(left), "pump", fmt.Sprint(i))
 	}
 	for i := range 3 {
-		put(t, s, bridge.RawQueue(normal), "pump", fmt.Sprint("new", i))
+		putOf(t, s, bridge.RawQueue(normal), "pump", fmt.Sprint("new", i))
 	}
+	kin := bridge.NewKin()
+	kin.Add(left, false)
 	for _, c := range []bridge.ShaperConfig{
-		{Queue: normal, Line: func() bridge.Line { return new(threes) }, After: []string{bridge.RawQueue(left)}},
-		{Queue: left, Line: func() bridge.Line { return new(threes) }, Last: true},
+		{Queue: left, Line: func() bridge.Line { return new(threes) }, Last: true, Kin: kin},
+		{Queue: normal, Line: func() bridge.Line { return new(threes) }, Kin: kin},
 	} {
 		sh := bridge.NewShaper(c, s, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 		stop := running(t, sh.Run)

@@ -44,13 +44,13 @@ type Desk struct {
 	own     *OwnRules // nil: the operator has none
 }
 
-// NewDesk compiles the rules once. Of the options it uses what the ARNs of
-// short questions are made of and the switches; it opens no file.
+// NewDesk is a desk of the gateway's rules. Of the options it uses what the ARNs
+// of short questions are made of and the switches; it opens no file.
 func NewDesk(opts Options) (*Desk, error) {
 	if err := opts.problems(); err != nil {
 		return nil, err
 	}
-	rules, err := newRules(context.Background())
+	rules, err := embeddedRules()
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func Load(opts Options) (*Engine, error) {
 	if err := opts.problems(); err != nil {
 		return nil, err
 	}
-	rules, err := newRules(context.Background())
+	rules, err := embeddedRules()
 	if err != nil {
 		return nil, err
 	}

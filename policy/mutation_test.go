@@ -277,7 +277,11 @@ func mutant(t *testing.T, file, old, with string) *plainRules {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plainOf(t, r)
+	p, err := newPlain(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // mutationSets is how many policy sets a bug is looked for in.

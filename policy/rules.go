@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -22,14 +23,15 @@ type rules struct {
 	explain  rego.PreparedEvalQuery
 }
 
-// newRules compiles the embedded modules. An error is a fault of this build.
-func newRules(ctx context.Context) (*rules, error) {
+// embeddedRules compiles the embedded modules, once for all engines and desks
+// of a process: they never change. An error is a fault of this build.
+var embeddedRules = sync.OnceValues(func() (*rules, error) {
 	modules, err := regoModules(regoFiles)
 	if err != nil {
 		return nil, err
 	}
-	return compileRules(ctx, modules)
-}
+	return compileRules(context.Background(), modules)
+})
 
 func compileRules(ctx context.Context, modules map[string]*ast.Module) (*rules, error) {
 	r := &rules{compiler: ast.NewCompiler().WithStrict(true)}

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,26 +25,32 @@ type plainRules struct {
 	compiled, decisions rego.PreparedEvalQuery
 }
 
+// mustRules are the gateway's own rules: one for all tests, for none changes them.
 func mustRules(t testing.TB) *plainRules {
 	t.Helper()
-	r, err := newRules(t.Context())
+	r, err := embeddedPlain()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plainOf(t, r)
+	return r
 }
 
-func plainOf(t testing.TB, r *rules) *plainRules {
-	t.Helper()
+var embeddedPlain = sync.OnceValues(func() (*plainRules, error) {
+	r, err := embeddedRules()
+	if err != nil {
+		return nil, err
+	}
+	return newPlain(r)
+})
+
+func newPlain(r *rules) (*plainRules, error) {
 	p := &plainRules{rules: r}
 	var err error
-	if p.compiled, err = r.query(t.Context(), "data.ebbgate.iot.compiled"); err != nil {
-		t.Fatal(err)
+	if p.compiled, err = r.query(context.Background(), "data.ebbgate.iot.compiled"); err != nil {
+		return nil, err
 	}
-	if p.decisions, err = r.query(t.Context(), "data.ebbgate.iot.decisions"); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	p.decisions, err = r.query(context.Background(), "data.ebbgate.iot.decisions")
+	return p, err
 }
 
 // fastDecision goes the way of a packet: session.rego, program, match.

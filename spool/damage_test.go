@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -20,7 +21,7 @@ import (
 // report the same; verify calls it sound only when nothing is missing; what is
 // reported missing once is not reported again, and after repair nothing is. EBBGATE_SEED runs one of them.
 func TestDamagedAtRandom(t *testing.T) {
-	from, to := uint64(1), uint64(25)
+	from, to := uint64(1), uint64(20)
 	if os.Getenv("EBBGATE_SOAK") != "" {
 		to = 600
 	}
@@ -37,10 +38,40 @@ func TestDamagedAtRandom(t *testing.T) {
 			if r, err := Verify(h.dir, nil); err != nil || !r.Sound() {
 				t.Fatalf("%s, before any damage: %+v, %v", h.how, r, err)
 			}
-			top, what := h.harm()
+			only := ""
+			if seed%4 == 0 { // damage there sets the state back, which looks whole
+				only = stateLog
+			}
+			top, what := h.harm(only)
 			t.Logf("%s, then %s", h.how, what)
 			h.judge(top)
 		})
+	}
+}
+
+// TestTheJudgeSeesASetBack gives the judge a spool whose state is an earlier one, in
+// a way that no start can see: the number of its commits is the earlier one as well.
+// What was released then comes again, and nothing tells.
+func TestTheJudgeSeesASetBack(t *testing.T) {
+	for seed := uint64(1); seed <= 2; seed++ {
+		h := live(t, seed)
+		h.s = h.open(h.dir)
+		h.append(200)
+		before := killed(t, h.dir)
+		h.releaseSome(historyQueues[0], 2, 1000) // of each two one stays, so that no generation goes
+		closeTest(t, h.s)
+		state, number := filepath.Join(h.dir, "state"), filepath.Join(h.dir, serialName)
+		if err := errors.Join(os.RemoveAll(state), os.CopyFS(state, os.DirFS(filepath.Join(before, "state"))), os.Remove(number), os.Rename(filepath.Join(before, serialName), number)); err != nil {
+			t.Fatal(err)
+		}
+		var faults []string
+		h.fault = func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+		h.judge("state")
+		if !slices.ContainsFunc(faults, func(f string) bool {
+			return strings.Contains(f, " come again, verify says sound: true, the start reports damage: false")
+		}) {
+			t.Errorf("seed %d: the judge finds no fault but %q", seed, faults)
+		}
 	}
 }
 
@@ -126,39 +157,39 @@ func (h *history) judge(top string) {
 			}
 			switch {
 			case done && there && top != "state":
-				h.t.Errorf("place %d of %s comes again", p, q)
+				h.fault("place %d of %s comes again", p, q)
 			case done && lost && top != "state":
-				h.t.Errorf("place %d of %s was released and is reported missing", p, q)
+				h.fault("place %d of %s was released and is reported missing", p, q)
 			case !done && !there && !lost && i < h.sure[q]:
-				h.t.Errorf("place %d of %s is missing, and nothing tells: %d were given, %d for sure, %d are there, %d are reported", p, q, len(h.given[q]), h.sure[q], len(v.there[q]), len(v.lost[q]))
+				h.fault("place %d of %s is missing, and nothing tells: %d were given, %d for sure, %d are there, %d are reported", p, q, len(h.given[q]), h.sure[q], len(v.there[q]), len(v.lost[q]))
 				return
 			}
 		}
 		for p := range v.lost[q] {
 			if int(p) > len(h.given[q]) {
-				h.t.Errorf("place %d of %s is reported missing, and was never given", p, q)
+				h.fault("place %d of %s is reported missing, and was never given", p, q)
 			}
 		}
 	}
 	for k, want := range h.shelf {
 		if v.shelf[k] != want && !v.reported && h.how != "cut" {
-			h.t.Errorf("%s is %q on the shelf, want %q, and nothing tells", k, v.shelf[k], want)
+			h.fault("%s is %q on the shelf, want %q, and nothing tells", k, v.shelf[k], want)
 		}
 	}
 	if missing > 0 && report.Sound() {
-		h.t.Errorf("%d are missing, and verify calls it sound: %+v", missing, report)
+		h.fault("%d are missing, and verify calls it sound: %+v", missing, report)
 	}
 	if again > 0 && (report.Sound() || !v.reported) {
-		h.t.Errorf("%d come again, verify says sound: %v, the start reports damage: %v", again, report.Sound(), v.reported)
+		h.fault("%d come again, verify says sound: %v, the start reports damage: %v", again, report.Sound(), v.reported)
 	}
 	if report.Sound() && v.reported || missing > 0 && !v.reported {
-		h.t.Errorf("verify says sound: %v, the start reports damage: %v, %v", report.Sound(), v.reported, v.warnings)
+		h.fault("verify says sound: %v, the start reports damage: %v, %v", report.Sound(), v.reported, v.warnings)
 	}
 	if r := h.look(second, true); !same(r.lost, v.lost) || !same(r.there, v.there) {
-		h.t.Errorf("repair reports %v, the start %v", counts(r.lost), counts(v.lost))
+		h.fault("repair reports %v, the start %v", counts(r.lost), counts(v.lost))
 	}
 	if after := h.look(second, false); after.reported || !same(after.there, v.there) {
-		h.t.Errorf("after the repair there are %v, before %v, and it is reported: %v", counts(after.there), counts(v.there), after.warnings)
+		h.fault("after the repair there are %v, before %v, and it is reported: %v", counts(after.there), counts(v.there), after.warnings)
 	}
 	h.goOn(v)
 }
@@ -185,13 +216,13 @@ func (h *history) goOn(before *view) {
 	closeTest(h.t, s)
 	after := h.look(h.dir, false)
 	if !same(after.there, before.there) {
-		h.t.Errorf("after the next start there are %v, before %v", counts(after.there), counts(before.there))
+		h.fault("after the next start there are %v, before %v", counts(after.there), counts(before.there))
 	}
 	if n := counts(after.lost); strings.Trim(n, " 0") != "" {
-		h.t.Errorf("reported missing again: %s", n)
+		h.fault("reported missing again: %s", n)
 	}
 	if left, _ := filepath.Glob(filepath.Join(h.dir, "log", "*.*")); len(left) > 0 {
-		h.t.Errorf("left behind: %v", left)
+		h.fault("left behind: %v", left)
 	}
 }
 

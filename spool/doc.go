@@ -47,6 +47,40 @@
 // its index: it is written through when the generation is closed, and after a
 // crash the commits that it misses are found by scanning the value log.
 //
+// # Order
+//
+// Batches come from many goroutines: connections of devices, of clouds, the parts
+// of the gateway. What holds across them, whatever each of them does:
+//
+//   - What appends, or puts something on the shelf, is numbered as Commit takes it
+//     (intake.go), and written in that order: the order of sequences is the order
+//     of those calls. A connection that calls Commit for one message after another
+//     so has its own order; between two connections it is who called first. Only a
+//     move ([bridge.Batch.IfLive]) has its number when its places are claimed,
+//     later than its call.
+//   - The places of each queue are in the order of sequences. So records that two
+//     queues have in common are in the same order in both.
+//   - A commit is synced (Durability disk), then marked in TAIL, then seen by
+//     cursors and on the shelf, then answered: nobody reads or is told of what a
+//     kill could still take back. A cloud can have a message before its device has
+//     the acknowledgement.
+//   - What has a number is answered in the order of numbers, taken or refused, from
+//     one goroutine; what is refused for want of room in the intake has none, and is
+//     answered at once, and so is everything with Durability memory. What comes
+//     behind a batch that was refused may be taken: who must not be overtaken waits
+//     for the answer.
+//   - What carries neither goes to the state, in the order of the calls, and is not
+//     ordered against what goes through the log: a release can be durable before
+//     an append that was given earlier. The other changes of a batch that appends
+//     reach the state in the order of commits, none passing another: m/applied is
+//     one number, and a start applies what is behind it.
+//   - A forgotten key stays forgotten against all that was given before, and comes
+//     back with the next put of it.
+//   - A cursor returns its queue in the order of places, leaving out what is
+//     released. Cursors know nothing of each other: that each device's messages
+//     stay in order over several connections to a cloud is the work of who reads
+//     (package bridge, pool.go). Releases may come in any order.
+//
 // # Places
 //
 // Each queue numbers its records consecutively ([bridge.Place]). What is
@@ -61,6 +95,37 @@
 // acknowledgement. So it never names what was not synced, and after a kill it
 // names all that was acknowledged. The file SERIAL is the same for the state: it
 // counts its commits, for damage can set it back to an earlier one that looks whole.
+//
+// # What a start does, and why in this order
+//
+//  1. The lock, room on the disk, the spool's id: without the id no commit in a
+//     damaged file can be told from a device's payload.
+//  2. The state (open.go), and whether it is as far as SERIAL says: only it knows
+//     what is released, so it comes before anything is called missing. One that
+//     cannot be opened is kept aside, and an empty one is made.
+//  3. The shelf (shelve.go), and how far it has what the log carries: what the
+//     log is replayed for begins there.
+//  4. The queues' releases and the closed generations, from the state; exchanges of
+//     folders that were interrupted are ended before the folders are listed.
+//  5. TAIL (tailcheck.go), before any generation is read: it says of a commit that
+//     is cut short whether somebody was told that it is ours.
+//  6. The generations, oldest first (recover.go): a gap shows against what came
+//     before. One that is not closed is scanned, made readable, put on the shelf as
+//     far as it is not there, and closed; its changes for the state are collected.
+//  7. What TAIL names and no generation has is reported (matchTail): it can only be
+//     said after the last of them.
+//  8. What is given up, and up to where that has been told, is written to the state,
+//     and only then are the copies removed that the recovery made: a kill before
+//     that repeats it, one after it reports nothing twice.
+//  9. The collected changes behind m/applied are applied, in the order of commits.
+//     A kill before that finds them again: what the state has of a generation names
+//     the last commit that carries some.
+//  10. A mark that was lost is made anew, last: from then on it vouches for all
+//     that was found.
+//
+// Then the goroutines begin, the ballast is filled, and what is released is
+// removed. Nothing of the log is written by a start but what makes a crashed
+// generation whole: a new generation begins with the first commit.
 //
 // FORMAT.md describes the bytes.
 package spool

@@ -31,9 +31,7 @@ func tryRecord(s *Spool, i, size int, queue string) error {
 	var b bridge.Batch
 	b.Append(record(i, queue))
 	b.Appends[0].Payload = bytes.Repeat([]byte{byte(i)}, size)
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	return <-done
+	return ended(s, &b)
 }
 
 // A spool that is full of what has been delivered since gives its room back, however

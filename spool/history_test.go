@@ -29,7 +29,8 @@ type history struct {
 	sure  map[string]int // how many of given the mark of the log's end is sure to know of
 	how   string         // how it ended
 	sizes sizes
-	large int // what its largest records are padded to
+	large int                              // what its largest records are padded to
+	fault func(format string, args ...any) // what the judge says
 }
 
 var historyQueues = []string{"up/a/x", "up/a/y", "dead/up/b"}
@@ -38,7 +39,7 @@ var historyQueues = []string{"up/a/x", "up/a/y", "dead/up/b"}
 // the three ways in which a spool is left.
 func live(t *testing.T, seed uint64) *history {
 	h := &history{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), given: map[string][]string{},
-		done: map[string]map[bridge.Place]bool{}, shelf: map[string]string{}, sure: map[string]int{}, sizes: smallSizes(), large: 3000}
+		done: map[string]map[bridge.Place]bool{}, shelf: map[string]string{}, sure: map[string]int{}, sizes: smallSizes(), large: 3000, fault: t.Errorf}
 	if h.rnd.IntN(3) == 0 { // a generation has several files
 		h.sizes.generation, h.large = 4<<20, 20000
 	}
@@ -117,7 +118,11 @@ func (h *history) put() {
 
 // release releases some or all of a queue, in order or here and there.
 func (h *history) release() {
-	q, every, most := historyQueues[h.rnd.IntN(len(historyQueues))], 1+h.rnd.IntN(3), h.rnd.IntN(1000)
+	h.releaseSome(historyQueues[h.rnd.IntN(len(historyQueues))], 1+h.rnd.IntN(3), h.rnd.IntN(1000))
+}
+
+// releaseSome releases one of every so many of the next of a queue.
+func (h *history) releaseSome(q string, every, most int) {
 	c := h.s.Cursor(q)
 	defer c.Close()
 	var b bridge.Batch
@@ -194,9 +199,13 @@ func (h *history) mark() []byte {
 	return b
 }
 
-// harm damages one file, or folder, of the spool in one way. It returns what it
-// harmed: the first name of its path, such as "log".
-func (h *history) harm() (top, what string) {
+// stateLog is the kind of file that the state's last commits are in.
+const stateLog = "state .mem"
+
+// harm damages one file, or folder, of the spool in one way, of any kind or of
+// only one, when there is such a file. It returns what it harmed: the first name of
+// its path, such as "log".
+func (h *history) harm(only string) (top, what string) {
 	byKind := map[string][]string{}
 	err := filepath.WalkDir(h.dir, func(path string, e fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(h.dir, path)
@@ -227,6 +236,9 @@ func (h *history) harm() (top, what string) {
 		if files = logs; h.rnd.IntN(2) == 0 { // and behind the end of the newest is nothing that would tell
 			files = []string{slices.Max(logs)}
 		}
+	}
+	if len(byKind[only]) > 0 {
+		files = byKind[only]
 	}
 	rel := files[h.rnd.IntN(len(files))]
 	path := filepath.Join(h.dir, rel)

@@ -23,9 +23,7 @@ func TestFullIsBackPressure(t *testing.T) {
 	try := func(i int) error {
 		var b bridge.Batch
 		b.Append(record(i, up))
-		done := make(chan error, 1)
-		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-		return <-done
+		return ended(s, &b)
 	}
 	n := 0
 	for ; ; n++ {
@@ -63,9 +61,7 @@ func TestFullTakesWhatRelieves(t *testing.T) {
 	}
 	defer closeTest(t, s)
 	try := func(b *bridge.Batch) error {
-		done := make(chan error, 1)
-		s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
-		return <-done
+		return ended(s, b)
 	}
 	raw := bridge.RawQueue(up)
 	n := 0

@@ -35,6 +35,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		changes: make(chan *change, 1024), claimed: map[recordPlace]claim{},
 		settled: newProgress(),
 		shelf:   newShelf(z),
+		found:   recovery{gaveUp: map[string]bool{}, missing: map[uint64]*generationMeta{}},
 		gone:    make(chan struct{}),
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -150,7 +151,7 @@ func (s *Spool) openState(now func() time.Time) error {
 		if moveErr != nil {
 			return errors.Join(err, moveErr)
 		}
-		s.ending.stateAside = true
+		s.found.stateTold = true
 		s.damage(fmt.Sprintf("the state could not be read (%v) and is kept as %s: messages that the cloud has may be sent again, the meters start anew", firstLine(err), aside))
 		db, err = openBadger(stateOptions(dir, s.deps.Log))
 	}

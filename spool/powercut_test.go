@@ -87,9 +87,7 @@ func TestPowerCutOfTheShelf(t *testing.T) {
 					}
 					k, v := fmt.Sprintf("g%d/%06d", g, i), strings.Repeat(fmt.Sprint(rnd.Uint64()), 1+rnd.IntN(100))
 					b.Put(shelfQueue, k, []byte(v))
-					done := make(chan error, 1)
-					s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-					if err := <-done; err != nil {
+					if err := ended(s, &b); err != nil {
 						t.Error(err)
 						return
 					}

@@ -55,7 +55,8 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	if err := s.loadTail(len(dirs) > 0); err != nil {
+	markLost, err := s.loadTail(len(dirs) > 0)
+	if err != nil {
 		return err
 	}
 	all := slices.Sorted(maps.Keys(known))
@@ -85,7 +86,7 @@ func (s *Spool) recover() error {
 			m.gone = true
 			s.addGeneration(n, m)
 			s.loseUnreleased(m)
-			s.ending.missing[n] = m
+			s.found.missing[n] = m
 		default:
 			c, err := s.recoverCrashed(n, s.firstAfter(all[i+1:], known))
 			if err != nil {
@@ -110,7 +111,9 @@ func (s *Spool) recover() error {
 		}
 	}
 	s.writer.seq = max(s.writer.seq, bridge.Seq(s.applied.Load())+1, bridge.Seq(s.shelf.mark.Load())+1, 1)
-	s.remakeTail()
+	if markLost {
+		s.remakeTail()
+	}
 	return nil
 }
 
@@ -193,7 +196,7 @@ func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 	s.missBefore(n, keys[0])
 	m, carried := s.survey(keys, raw)
 	s.addGeneration(n, m)
-	if last := raw[keys[len(keys)-1]]; !last.whole && !s.ending.reached(last.header.first) {
+	if last := raw[keys[len(keys)-1]]; !last.whole && !s.found.reached(last.header.first) {
 		s.forgive(last)
 	}
 	for _, key := range keys {

@@ -114,9 +114,9 @@ func (s *Spool) openSerial(state uint64) (lost bool) {
 		s.damage(fmt.Sprintf("the file %s is not there: should the state have lost its last commits, nothing tells", serialName))
 	case err != nil:
 		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the state have lost its last commits, nothing tells", serialName, firstLine(err)))
-	case state < n && !s.ending.stateAside:
+	case state < n && !s.found.stateTold:
 		s.damage("the state " + wentBack(state, n))
-		s.ending.stateAside = state == 0 // nothing is in it, and that is said
+		s.found.stateTold = state == 0 // nothing is in it, and that is said
 		lost = true
 	}
 	c := &s.serial

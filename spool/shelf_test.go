@@ -308,9 +308,7 @@ func TestShelfBatchSizes(t *testing.T) {
 	for i := range 3 {
 		large.Put(shelfQueue, fmt.Sprint(i), make([]byte, 1<<20))
 	}
-	done := make(chan error, 1)
-	s.Commit(&large, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; bridge.KindOf(err) != bridge.TooLarge {
+	if err := ended(s, &large); bridge.KindOf(err) != bridge.TooLarge {
 		t.Errorf("3 MiB in one batch: %v", err)
 	}
 }
@@ -329,9 +327,7 @@ func TestShelfCannotBeWritten(t *testing.T) {
 		k := fmt.Sprintf("k%05d", len(want))
 		var b bridge.Batch
 		b.Put(shelfQueue, k, make([]byte, 1000))
-		done := make(chan error, 1)
-		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-		err := <-done
+		err := ended(s, &b)
 		if err == nil {
 			want = append(want, k)
 		}

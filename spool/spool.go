@@ -48,7 +48,7 @@ type Spool struct {
 	settled *progress
 	applied atomic.Uint64 // last commit whose carried changes are in the state
 	shelf   *shelf
-	ending  ending // for recovery
+	found   recovery // by the start
 
 	committers sync.WaitGroup // committer, completer, who waits for room
 	keeper     sync.WaitGroup // state keeper

@@ -68,12 +68,17 @@ func record(i int, queues ...string) *bridge.Record {
 	return r
 }
 
+// ended commits a batch and returns how that ends.
+func ended(s *Spool, b *bridge.Batch) error {
+	end := make(chan error, 1)
+	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
+	return <-end
+}
+
 // commitAll commits and waits.
 func commitAll(t testing.TB, s *Spool, b *bridge.Batch) {
 	t.Helper()
-	done := make(chan error, 1)
-	s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
+	if err := ended(s, b); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -43,7 +43,7 @@ func (s *Spool) survey(keys []bridge.Seq, raw map[bridge.Seq]rawCommit) (*genera
 			}
 			finish[span.name] = queueSpan{name: span.name, first: span.first + bridge.Place(span.count), bytes: span.bytes + size[span.name]}
 		}
-		if key != keys[len(keys)-1] || s.ending.tailMark != nil && s.ending.reached(key) { // otherwise it may have been under way, and nobody was told of it
+		if key != keys[len(keys)-1] || s.found.tailMark != nil && s.found.reached(key) { // otherwise it may have been under way, and nobody was told of it
 			s.lookForLostChanges(key, c)
 		}
 		b, shelved := s.takeOver(key, c)
@@ -143,7 +143,7 @@ func (s *Spool) forgetGone() error {
 				return err
 			}
 		}
-		if err := txn.Set([]byte(keyTold), binary.BigEndian.AppendUint64(nil, uint64(s.ending.told))); err != nil {
+		if err := txn.Set([]byte(keyTold), binary.BigEndian.AppendUint64(nil, uint64(s.found.told))); err != nil {
 			return err
 		}
 		v = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.newest), uint64(s.writer.seq))

@@ -241,9 +241,7 @@ func TestOneRecordDoesNotFillASmallSpool(t *testing.T) {
 	try := func(i int, q string) error {
 		var b bridge.Batch
 		b.Append(record(i, q))
-		done := make(chan error, 1)
-		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-		return <-done
+		return ended(s, &b)
 	}
 	if err := try(0, "dead/up/cloud/all"); err != nil {
 		t.Fatal(err)

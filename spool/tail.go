@@ -142,6 +142,7 @@ type tailFile struct {
 	data  []byte         // the mapped file, two slots
 	slot  int            // the one that is written next
 	buf   []byte
+	known bool // the state knows that there is a mark
 }
 
 // begin makes m the mark, in a file that is made when it has not been in this

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,72 +10,72 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
+// recovery is what a start has found out so far: each step leaves here what the
+// steps behind it need to know. The package comment has their order.
+type recovery struct {
+	// Of openState and openSerial.
+	stateTold bool // that the state, or all that was in it, is lost has been reported
+
+	// Of loadTail.
+	*tailMark            // what the mark of the log's end says; nil when there is none
+	told      bridge.Seq // what is missing before it has been reported, by an earlier start or by this one
+	unguided  bool       // there is a log and no state: nothing tells what is released
+
+	// Of whoever finds that something is missing, for keepGivenUp.
+	gaveUp  map[string]bool            // queues of which places were given up
+	missing map[uint64]*generationMeta // closed generations whose folders are not there
+}
+
+// reached reports whether a commit was synced, and its givers perhaps told so.
+func (f *recovery) reached(key bridge.Seq) bool { return f.tailMark == nil || key < f.end }
+
 // loadTail reads the mark of the log's end, and up to which sequence an earlier
-// start has told what is missing. log says that there are generations.
-func (s *Spool) loadTail(log bool) error {
+// start has told what is missing. log says that there are generations. It returns
+// whether there was a mark that is lost.
+func (s *Spool) loadTail(log bool) (lost bool, err error) {
 	t, err := readTail(s.opts.Dir, s.id)
-	if err != nil {
+	if lost = err != nil; lost {
 		s.damage(fmt.Sprintf("the file %s cannot be read (%v): should the last of what was acknowledged be missing, nothing tells", tailName, firstLine(err)))
 	}
-	missing := t == nil && err == nil
-	s.ending.remark = err != nil
-	s.ending.tailMark, s.ending.gaveUp, s.ending.missing = t, map[string]bool{}, map[uint64]*generationMeta{}
+	s.found.tailMark = t
 	err = s.state.View(func(txn *badger.Txn) error {
-		v, err := getValue(txn, []byte(keyTold))
-		if err != nil {
+		var told, marked, newest []byte
+		var errs [3]error
+		told, errs[0] = getValue(txn, []byte(keyTold))
+		marked, errs[1] = getValue(txn, []byte(keyMarked))
+		newest, errs[2] = getValue(txn, []byte(keyNewest)) // every start writes it
+		if err := errors.Join(errs[:]...); err != nil {
 			return err
 		}
-		s.ending.told = bridge.Seq(counter(v))
-		if v, err = getValue(txn, []byte(keyMarked)); err != nil {
-			return err
-		}
-		s.ending.marked = v != nil
-		v, err = getValue(txn, []byte(keyNewest)) // every start writes it
-		s.ending.blind = v == nil && log
-		return err
+		s.found.told, s.writer.tail.known, s.found.unguided = bridge.Seq(counter(told)), marked != nil, newest == nil && log
+		return nil
 	})
-	if missing && s.ending.marked {
-		s.ending.remark = true
+	if t == nil && !lost && s.writer.tail.known {
+		lost = true
 		s.damage(fmt.Sprintf("the file %s is not there: should the last of what was acknowledged be missing, nothing tells", tailName))
 	}
-	if s.ending.blind && !s.ending.stateAside {
+	if s.found.unguided && !s.found.stateTold {
 		s.damage("the state is not there: messages that the cloud has may be sent again, the meters start anew")
 	}
-	return err
+	return lost, err
 }
 
 // beginAt takes what was before the first generation that is there for released,
 // when there is no state to say so.
 func (s *Spool) beginAt(queue string, first bridge.Place) {
-	if s.ending.blind && !s.anyThere() && first > 1 {
+	if s.found.unguided && !s.anyThere() && first > 1 {
 		s.giveUp(queue, placeRange{1, first})
 	}
 }
 
-// ending is what a start knows of the end of the log.
-type ending struct {
-	*tailMark            // nil when there is none
-	told      bridge.Seq // what is missing before it has been reported by an earlier start, or is by this one
-	gaveUp    map[string]bool
-	missing   map[uint64]*generationMeta // closed generations whose folders are not there
-
-	marked     bool // the state knows that there is a mark
-	remark     bool // it was lost, and that has been reported
-	stateAside bool // the state could not be read, and that has been reported
-	blind      bool // there is a log and no state: nothing tells what is released
-}
-
-// reached reports whether a commit was synced, and its givers perhaps told so.
-func (e *ending) reached(key bridge.Seq) bool { return e.tailMark == nil || key < e.end }
-
 // matchTail reports and gives up what the mark of the log's end knows of and the
 // log has not. Before it, next is the sequence after all that was recovered.
 func (s *Spool) matchTail() {
-	t := s.ending.tailMark
+	t := s.found.tailMark
 	if t == nil {
 		return
 	}
-	from := max(s.writer.seq, s.ending.told)
+	from := max(s.writer.seq, s.found.told)
 	older := s.anyThere()
 	if !older { // nothing tells what was before, and has gone in order
 		from = max(from, t.first)
@@ -82,7 +83,7 @@ func (s *Spool) matchTail() {
 	if from < t.end {
 		s.damage(fmt.Sprintf("the end of the log is missing: sequences %d to %d were acknowledged and are not there, nor is what they changed of sessions, their messages and retained messages", from, t.end-1))
 	}
-	s.ending.told = max(s.ending.told, t.end)
+	s.found.told = max(s.found.told, t.end)
 	for _, q := range t.queues {
 		next := s.queueLocked(q.name).next
 		if !older {
@@ -106,7 +107,7 @@ func (s *Spool) anyThere() bool {
 // is missing of the queues shows as a gap in their places; this is about the
 // rest that commits carry.
 func (s *Spool) missSequences(from, to bridge.Seq) {
-	if from = max(from, s.ending.told); from < to && uint64(to-1) > s.shelf.mark.Load() {
+	if from = max(from, s.found.told); from < to && uint64(to-1) > s.shelf.mark.Load() {
 		s.damage(fmt.Sprintf("sequences %d to %d of the log are missing: what they changed of sessions, their messages and retained messages may be lost", from, to-1))
 	}
 }
@@ -114,7 +115,7 @@ func (s *Spool) missSequences(from, to bridge.Seq) {
 // missBefore reports commits that are missing before the first one of a crashed
 // generation.
 func (s *Spool) missBefore(n uint64, first bridge.Seq) {
-	t := s.ending.tailMark
+	t := s.found.tailMark
 	switch {
 	case s.anyThere():
 		s.missSequences(s.writer.seq, first)
@@ -127,16 +128,16 @@ func (s *Spool) missBefore(n uint64, first bridge.Seq) {
 // told: nothing is missing inside, and nothing before what the mark knows of.
 func (s *Spool) allThere(n uint64, keys []bridge.Seq, raw map[bridge.Seq]rawCommit) bool {
 	next := keys[0]
-	if t := s.ending.tailMark; t != nil && t.generation == n {
+	if t := s.found.tailMark; t != nil && t.generation == n {
 		next = t.first
 	}
 	for _, key := range keys {
-		if key != next || !raw[key].whole && s.ending.reached(key) {
+		if key != next || !raw[key].whole && s.found.reached(key) {
 			return false
 		}
 		next = raw[key].header.next()
 	}
-	return s.ending.tailMark == nil || s.ending.generation != n || next >= s.ending.end
+	return s.found.tailMark == nil || s.found.generation != n || next >= s.found.end
 }
 
 // forgive gives up what is not there of the commit that was under way when the
@@ -173,13 +174,13 @@ func (s *Spool) giveUp(queue string, x placeRange) {
 	q := s.queueLocked(queue)
 	q.done.addRange(x)
 	q.next = max(q.next, x.to)
-	s.ending.gaveUp[queue] = true
+	s.found.gaveUp[queue] = true
 }
 
 // keepGivenUp writes to the state what recovery has given up, so that it is
 // reported once.
 func (s *Spool) keepGivenUp() error {
-	for name := range s.ending.gaveUp {
+	for name := range s.found.gaveUp {
 		err := s.updateState(func(txn *badger.Txn) error {
 			return txn.Set([]byte(keyQueue+name), s.queueLocked(name).done.encode())
 		})
@@ -187,7 +188,7 @@ func (s *Spool) keepGivenUp() error {
 			return fmt.Errorf("note what is given up of queue %s: %w", name, err)
 		}
 	}
-	for n, m := range s.ending.missing {
+	for n, m := range s.found.missing {
 		if err := s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) }); err != nil {
 			return fmt.Errorf("note that generation %x is missing: %w", n, err)
 		}
@@ -198,11 +199,11 @@ func (s *Spool) keepGivenUp() error {
 // beginTail makes the mark say that a generation begins.
 func (s *Spool) beginTail(g *generation) error {
 	s.writer.tail.dir, s.writer.tail.spool = s.opts.Dir, s.id
-	if err := s.writer.tail.begin(s.markAt(g.n, g.first)); err != nil || s.ending.marked {
+	if err := s.writer.tail.begin(s.markAt(g.n, g.first)); err != nil || s.writer.tail.known {
 		return err
 	}
 	err := s.updateState(func(txn *badger.Txn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
-	if s.ending.marked = err == nil; err != nil { // the next generation tries again
+	if s.writer.tail.known = err == nil; err != nil { // the next generation tries again
 		s.deps.Log.Warn("spool: the state cannot note that the log's end is marked", "error", err)
 	}
 	return nil
@@ -222,9 +223,6 @@ func (s *Spool) markAt(n uint64, first bridge.Seq) tailMark {
 // remakeTail makes a mark anew that was lost, so that this is reported once. When
 // the disk does not take it the next commit does.
 func (s *Spool) remakeTail() {
-	if !s.ending.remark {
-		return
-	}
 	f := tailFile{dir: s.opts.Dir, spool: s.id}
 	defer f.close()
 	if err := f.begin(s.markAt(s.newest, s.writer.seq)); err != nil {

@@ -48,11 +48,7 @@ func billed(t *testing.T) (config string, cfg *configs.Config) {
 	m.Opened("aws", "plant7", billing.Connection{})
 	r := &bridge.Record{Message: bridge.Message{Topic: "dt/a"}, Origin: bridge.Origin{Device: "pump", Thing: "thing-1"}, Receivers: []bridge.Receiver{{Queue: "up/aws/telemetry", Topic: "dt/a"}}}
 	m.Delivered(&b, "aws", &bridge.Stored{Record: r, Receiver: &r.Receivers[0]}, bridge.Outcome{Wire: 30})
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := m.Run(ctx); err != nil { // writes the sizes

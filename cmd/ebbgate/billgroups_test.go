@@ -86,9 +86,7 @@ func forgetSizes(t *testing.T, cfg *configs.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := errors.Join(<-done, s.Close()); err != nil {
+	if err := errors.Join(committed(s, &b), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -84,11 +84,7 @@ func TestBudgetOfExports(t *testing.T) {
 	if err := f.pace.Wait(t.Context(), 1); bridge.KindOf(err) != bridge.Unavailable {
 		t.Error(err)
 	}
-	done := make(chan error, 1)
-	s.Commit(&bridge.Batch{Adds: []bridge.Add{{Namespace: "test", Key: "x", Delta: 1}}}, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil { // what was before it is written
-		t.Fatal(err)
-	}
+	commit(t, s, &bridge.Batch{Adds: []bridge.Add{{Namespace: "test", Key: "x", Delta: 1}}}) // what was before it is written
 	if why := open().pace.Held(); why != "file_transfer.export.metered: the budget of this day is used up" {
 		t.Errorf("after a restart: %q", why)
 	}

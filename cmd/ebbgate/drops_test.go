@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
 )
 
 // spoolRun runs a command on the spool of a configuration.
@@ -18,6 +19,23 @@ func spoolRun(t *testing.T, config string, args ...string) (code int, out string
 	var stdout, stderr bytes.Buffer
 	code = execute(append(args, "--config", config), &stdout, &stderr)
 	return code, stdout.String() + stderr.String()
+}
+
+// opened opens a gateway that does not run yet: without an admin port, and on any
+// port for its devices.
+func opened(t *testing.T, cfg *configs.Config) *gateway {
+	t.Helper()
+	cfg.Admin.Address, cfg.Broker.Listeners[0].Address = "", "127.0.0.1:0"
+	g, err := openGateway(cfg, newLogger(cfg.Log, t.Output()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
 }
 
 // firstID is the id of the first message that ls lists.
@@ -78,25 +96,12 @@ func TestWhyAndDropsOffline(t *testing.T) {
 // tells apart what it never accepted.
 func TestWhyAndDropsOfARunningGateway(t *testing.T) {
 	_, cfg := spooled(t)
-	cfg.Admin.Address, cfg.Broker.Listeners[0].Address = "", "127.0.0.1:0"
-	g, err := openGateway(cfg, newLogger(cfg.Log, t.Output()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := g.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	g := opened(t, cfg)
 	var b bridge.Batch
 	id := g.clock.NewID()
 	b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/b"}, Origin: bridge.Origin{Device: "fan", ID: id, Instant: g.clock.Now()},
 		Receivers: []bridge.Receiver{{Queue: "up/cloud/all", Topic: "dt/b"}, {Queue: "up/cloud/old", Topic: "dt/b"}}})
-	done := make(chan error, 1)
-	g.spool.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, g.spool, &b)
 	g.drops.Count("not-authorized", "fan", "dt/forbidden")
 	server := httptest.NewServer(spoolHandler{g})
 	defer server.Close()
@@ -195,20 +200,11 @@ func TestOpenBatchesAreNoBacklog(t *testing.T) {
 
 func TestOutlookOfAnOpenBatch(t *testing.T) {
 	_, cfg := spooled(t)
-	cfg.Admin.Address, cfg.Broker.Listeners[0].Address = "", "127.0.0.1:0"
 	r := cfg.Routes.Up[0]
 	r.Steps.Batch.Format, r.Steps.Batch.Age, r.Steps.Window.Every = "json", time.Minute, time.Hour
 	r.Steps.Window.Fields = []string{"temp"}
 	cfg.Routes.Up[0] = r
-	g, err := openGateway(cfg, newLogger(cfg.Log, t.Output()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := g.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	g := opened(t, cfg)
 	raw := bridge.RawQueue(bridge.QueueName("up", r.Upstream, r.Name))
 	if got := g.patience(raw); got != time.Hour+windowGrace+time.Minute {
 		t.Errorf("patience %v", got)
@@ -234,11 +230,7 @@ func TestWhyOfAnAdoptedMessage(t *testing.T) {
 	for _, o := range []bridge.Origin{own, adopted} {
 		var b bridge.Batch
 		b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a"}, Origin: o, Receivers: []bridge.Receiver{{Queue: "up/cloud/all", Topic: "dt/a"}}})
-		done := make(chan error, 1)
-		s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+		commit(t, s, &b)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,6 @@ import (
 // its connections carry.
 func TestMeteredUpstream(t *testing.T) {
 	_, cfg := spooled(t)
-	cfg.Admin.Address, cfg.Broker.Listeners[0].Address = "", "127.0.0.1:0"
 	u := cfg.Upstreams["cloud"]
 	u.Metered.TimeZone = "UTC"
 	now := time.Now().UTC()
@@ -20,15 +19,7 @@ func TestMeteredUpstream(t *testing.T) {
 	u.Metered.Windows = []string{strings.ToLower(other.Weekday().String()[:3]) + " 00:00-24:00"}
 	u.Metered.Budget, u.Metered.Override = 5_000_000, 8
 	cfg.Upstreams["cloud"] = u
-	g, err := openGateway(cfg, newLogger(cfg.Log, t.Output()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := g.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	g := opened(t, cfg)
 	c := g.clouds[0]
 	c.gate.Carried(10_000)
 	var b bridge.Batch

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 func TestMain(m *testing.M) {
@@ -28,6 +30,7 @@ var binFolder string
 
 // Run implements testscript.TestingM.
 func (m withFolder) Run() int {
+	peers.InMemory()
 	var err error
 	if binFolder, err = os.MkdirTemp("", "ebbgate-cmd-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

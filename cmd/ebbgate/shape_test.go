@@ -116,11 +116,7 @@ func (m *shapeModel) accept() {
 		r.Receivers = []bridge.Receiver{{Queue: bridge.RawQueue(shapedQueue), Topic: topic, QoS: 1}}
 		b.Append(r)
 	}
-	done := make(chan error, 1)
-	m.s.Commit(b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		m.t.Fatal(err)
-	}
+	commit(m.t, m.s, b)
 }
 
 // dying is a spool that takes a number of commits and then none.
@@ -290,11 +286,7 @@ func (m *shapeModel) sums(payloads map[string][]string) string {
 func (m *shapeModel) settle() {
 	var b bridge.Batch
 	b.Add("test", "settled", 1)
-	done := make(chan error, 1)
-	m.s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		m.t.Fatal(err)
-	}
+	commit(m.t, m.s, &b)
 }
 
 // each reads a queue.

@@ -111,11 +111,7 @@ func TestWhyFollowsParts(t *testing.T) {
 	}
 	var b bridge.Batch
 	b.Release(r)
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,11 +135,7 @@ func stage(t *testing.T, s *spool.Spool, queue string, from, to int) {
 			Receivers: []bridge.Receiver{{Queue: bridge.RawQueue(queue), Topic: "dt/a"}},
 		})
 	}
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	sh := bridge.NewShaper(bridge.ShaperConfig{Queue: queue, Line: func() bridge.Line { return &three{} }},
 		s, m.drops(s), new(bridge.Health), slog.New(slog.DiscardHandler))
 	stop := peers.Run(t, sh.Run)

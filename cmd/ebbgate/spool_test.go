@@ -33,11 +33,7 @@ func spooled(t *testing.T) (config string, cfg *configs.Config) {
 	var b bridge.Batch
 	b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a", Payload: []byte("x")}, Origin: bridge.Origin{Device: "pump", ID: bridge.MessageID{7}},
 		Receivers: []bridge.Receiver{{Queue: "up/cloud/old", Topic: "dt/a"}}})
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +47,20 @@ func openSpool(t *testing.T, cfg *configs.Config) *spool.Spool {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func commit(t testing.TB, s bridge.Spool, b *bridge.Batch) {
+	t.Helper()
+	if err := committed(s, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// committed commits a batch and returns how that ends.
+func committed(s bridge.Spool, b *bridge.Batch) error {
+	end := make(chan error, 1)
+	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
+	return <-end
 }
 
 // A queue that does not exist is an error that names those that do, and not an
@@ -117,11 +127,7 @@ func TestStatShowsTheShelf(t *testing.T) {
 	entry := make([]byte, 28) // owner, place, body, size: each big-endian
 	entry[15], entry[27] = 1, 200
 	b.Put(bridge.ShelfPrefix+"queue", string(entry), []byte("x"))
-	done := make(chan error, 1)
-	s.Commit(&b, func(_ bridge.Seq, err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

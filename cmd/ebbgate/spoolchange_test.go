@@ -30,15 +30,7 @@ func giveTo(t *testing.T, s *spool.Spool, queue string, n int) {
 			Origin:    bridge.Origin{Device: "pump", ID: bridge.MessageID{1, byte(i >> 8), byte(i)}},
 			Receivers: []bridge.Receiver{{Queue: queue, Topic: "dt/a"}}})
 	}
-	if err := committed(s, &b); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func committed(s *spool.Spool, b *bridge.Batch) error {
-	end := make(chan error, 1)
-	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
-	return <-end
+	commit(t, s, &b)
 }
 
 // settled waits until what went through the log is seen: changes are made in order.
@@ -46,9 +38,7 @@ func settled(t *testing.T, s *spool.Spool) *spool.Spool {
 	t.Helper()
 	var b bridge.Batch
 	b.Put("dead", "nobody", nil)
-	if err := committed(s, &b); err != nil {
-		t.Fatal(err)
-	}
+	commit(t, s, &b)
 	return s
 }
 

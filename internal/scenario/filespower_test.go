@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"crypto/sha256"
+	wire "encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,10 +14,7 @@ import (
 
 // newFilmUpload is a device with a file of noise.
 func newFilmUpload(t *testing.T, addr string, size int, chance *rand.Rand) *filmUpload {
-	u := &filmUpload{t: t, addr: addr, content: make([]byte, size)}
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
+	u := &filmUpload{t: t, addr: addr, content: noise(size, chance)}
 	u.cut(128 << 10)
 	return u
 }
@@ -26,6 +24,15 @@ func newFilmUpload(t *testing.T, addr string, size int, chance *rand.Rand) *film
 func (u *filmUpload) cut(segment int) {
 	u.segment = segment
 	u.acked = make([]bool, (len(u.content)+segment-1)/segment)
+}
+
+// noise is content that nothing makes smaller.
+func noise(size int, chance *rand.Rand) []byte {
+	b := make([]byte, 0, size+8)
+	for len(b) < size {
+		b = wire.LittleEndian.AppendUint64(b, chance.Uint64())
+	}
+	return b[:size]
 }
 
 // filmPath is where the gateway of a scenario exports the film.

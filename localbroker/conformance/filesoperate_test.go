@@ -198,7 +198,10 @@ func TestRetry(t *testing.T) {
 	<-held.asked
 	held.let <- nil
 	d.wantFile("c1", "f1", "a.bin", "hello")
-	eventually(t, "its end", func() bool { return d.only("c1", "f1").State == upload.StateExported })
+	eventually(t, "its end", func() bool { // for a moment it is listed as both
+		all, err := d.service.Show("c1", "f1")
+		return err == nil && len(all) == 1 && all[0].State == upload.StateExported
+	})
 	if x := d.only("c1", "f1"); x.Cost.Messages != 3 || x.Cost.Units != 3 || x.Cost.Exported < 5 || x.Place == "" || x.ExportedAt.IsZero() {
 		t.Errorf("%+v", x)
 	}

@@ -18,7 +18,10 @@ import (
 	"github.com/ebbgate/ebbgate/spool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	peers.InMemory()
+	goleak.VerifyTestMain(m)
+}
 
 // gate is a gateway without its uplink: broker, walk, spool and policy.
 type gate struct {

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"io"
 	"os"
 	"sort"
@@ -17,6 +18,13 @@ const (
 	// those behind it: it, not the target, is what fails.
 	passOver = 5
 )
+
+// addressed is a target whose files somebody without credentials can read for a
+// while.
+type addressed interface {
+	// Address is a URL of a file. It may be called concurrently.
+	Address(ctx context.Context, place string) (string, error)
+}
 
 // content is a file that is put together of segments.
 type content struct {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -66,6 +67,15 @@ func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
 		return "", errors.Join(fmt.Errorf("export: %w", err), d.root.Remove(place+bridge.ManifestSuffix))
 	}
 	return place, d.syncUp(folder)
+}
+
+// URI is the address of a file's place, whether it is there yet or not.
+func (d *Folder) URI(f *bridge.File) string {
+	where, err := filepath.Abs(filepath.Join(d.dir, filepath.FromSlash(d.layout(f))))
+	if err != nil { // of a folder that is given by a relative path, and nobody knows where we are
+		return ""
+	}
+	return (&url.URL{Scheme: "file", Path: where}).String()
 }
 
 // move gets the file into its place: by its name where that is possible.

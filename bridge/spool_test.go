@@ -1,0 +1,74 @@
+package bridge_test
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
+	"github.com/ebbgate/ebbgate/spool"
+)
+
+func TestMain(m *testing.M) {
+	peers.InMemory()
+	os.Exit(m.Run())
+}
+
+func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }
+
+func openAt(t testing.TB, dir string) *spool.Spool {
+	t.Helper()
+	o := spool.DefaultOptions()
+	o.Dir = dir
+	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// ended commits a batch and returns how that ends.
+func ended(s bridge.Spool, b *bridge.Batch) error {
+	end := make(chan error, 1)
+	s.Commit(b, func(_ bridge.Seq, err error) { end <- err })
+	return <-end
+}
+
+func commit(t testing.TB, s bridge.Spool, b *bridge.Batch) {
+	t.Helper()
+	if err := ended(s, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t *testing.T, s bridge.Spool, queue, device, payload string) {
+	t.Helper()
+	var b bridge.Batch
+	b.Append(&bridge.Record{
+		Message:   bridge.Message{Topic: "dt/" + device, Payload: []byte(payload), QoS: 1},
+		Origin:    bridge.Origin{Device: device, Instant: bridge.Instant{Age: s.Age()}},
+		Receivers: []bridge.Receiver{{Queue: queue, Topic: "dt/" + device, QoS: 1}},
+	})
+	commit(t, s, &b)
+}
+
+// stored are the first n records of a queue.
+func stored(t *testing.T, s bridge.Spool, queue string, n int) (out []*bridge.Stored) {
+	t.Helper()
+	c := s.Cursor(queue)
+	defer c.Close()
+	for range n {
+		r, err := c.Next()
+		if err != nil || r == nil {
+			t.Fatalf("record %d of %s is %v, %v", len(out), queue, r, err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
