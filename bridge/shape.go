@@ -45,7 +45,13 @@ type Product struct {
 	// nobody wanted. It goes to the drop log.
 	Reason string
 
-	lost *Stored // what the drop log is told of, when there is a Reason
+	// File says that the one record's payload is too large for a message: it goes
+	// as a file, and a [Pointer] in its place.
+	File bool
+
+	lost    *Stored // what the drop log is told of, when there is a Reason
+	away    int     // bytes that go as a file
+	pointer bool    // they have gone
 }
 
 // Member is one record of a raw queue.
@@ -59,8 +65,8 @@ type Member struct {
 // transaction of the spool's state.
 const MaxMembers = 2048
 
-// nsShape holds the counters of the shapers: <queue>|in, |out, |step/<step> and
-// |drop/<reason>.
+// nsShape holds the counters of the shapers: <queue>|in, |out, |files, |step/<step>
+// and |drop/<reason>.
 const nsShape = "shape"
 
 // Shaped is what became of the records that were given to a route's steps, since
@@ -69,6 +75,7 @@ const nsShape = "shape"
 type Shaped struct {
 	In      int64            // records that the steps are done with
 	Out     int64            // products
+	Files   int64            // of those: pointers to files
 	Steps   map[string]int64 // records that a step kept back, by step
 	Dropped map[string]int64 // records that were dropped, by reason
 }
@@ -107,6 +114,8 @@ func ReadShaped(spool Spool) (map[string]Shaped, error) {
 			s.In = n
 		case what == "out":
 			s.Out = n
+		case what == "files":
+			s.Files = n
 		case isStep:
 			s.Steps[step] = n
 		case isDrop:

@@ -27,6 +27,8 @@ type Shaper struct {
 	pending []*Product
 	members int // of pending
 	bytes   int // that pending appends
+	away    away
+	settles bool // it is not the queue's, see kin
 }
 
 // ShaperConfig says what a shaper works on.
@@ -37,9 +39,12 @@ type ShaperConfig struct {
 	// Last says that nothing more comes into the raw queue: what is in it is
 	// shaped at once, and its open batches and windows are closed.
 	Last bool
-	// After lists raw queues that others work on. Nothing is shaped before they
-	// are empty: their messages are older, and of the same devices.
-	After []string
+	// Kin are the raw queues of the route, when things have, or had, connections of
+	// their own; nil: there is the one. All shapers of the route have the same.
+	Kin *Kin
+
+	// Files takes what is to go as a file; nil: it goes as it is.
+	Files FilePath
 }
 
 // A commit of a shaper holds what one transaction of the spool's state takes and
@@ -62,15 +67,20 @@ func (s *Shaper) Run(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	defer s.spool.Watch(wake, raw)()
 	defer s.drops.Disown(s) // what could not be written
-	if !s.catchUp(ctx) || !s.awaitOthers(ctx) {
+	if !s.catchUp(ctx) || !s.awaitKin(ctx) {
 		return nil
 	}
 	c := s.spool.Cursor(raw)
 	defer c.Close()
 	s.line, s.pending, s.members, s.bytes = s.cfg.Line(), nil, 0, 0
+	handing, stop := context.WithCancel(ctx)
+	s.sendAway(handing)
+	defer s.away.ended.Wait()
+	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
+		s.exchange()
 		end, err := s.read(c)
 		if err != nil {
 			s.health.Raise(Warning{Code: s.code(), Severity: Critical, Text: fmt.Sprintf("what waits for the steps of %s cannot be read: %v", s.cfg.Queue, err)})
@@ -80,12 +90,12 @@ func (s *Shaper) Run(ctx context.Context) error {
 		var next time.Duration
 		waits := false
 		if end { // not before: what is in the queue may belong to what would be given out
-			next, waits = s.line.Ripe(s.ripeAt(), s.gather)
+			next, waits = s.line.Ripe(s.ripeAt(), s.made)
 		}
 		if !s.flush(ctx) {
 			return nil
 		}
-		if !end {
+		if !end && !s.away.full() {
 			continue
 		}
 		pause := max(next-s.spool.Age(), 0)
@@ -94,13 +104,18 @@ func (s *Shaper) Run(ctx context.Context) error {
 			pause = otherShapers
 		case err != nil:
 			pause = commitRetry
-		case !waits:
+		case !end || !waits:
 			pause = time.Hour
 		}
 		timer.Reset(pause)
+		files, toFile := s.away.next()
 		select {
 		case <-wake:
 		case <-timer.C:
+		case p := <-s.away.back:
+			s.returned(p)
+		case files <- toFile:
+			s.away.list = s.away.list[1:]
 		case <-ctx.Done():
 		}
 	}
@@ -116,24 +131,7 @@ func (s *Shaper) catchUp(ctx context.Context) bool {
 	return s.commit(ctx, b)
 }
 
-// awaitOthers waits until what goes before has been shaped. It returns false when
-// ctx ends first.
-func (s *Shaper) awaitOthers(ctx context.Context) bool {
-	tick := time.NewTicker(otherShapers)
-	defer tick.Stop()
-	for _, q := range s.cfg.After {
-		for s.spool.Depth(q).Records > 0 {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return false
-			}
-		}
-	}
-	return ctx.Err() == nil
-}
-
-// otherShapers is how often a shaper looks whether others are done.
+// otherShapers is how often a shaper that is the last of its queue looks at it.
 const otherShapers = 20 * time.Millisecond
 
 // ripeAt is the age that counts for what waits in batches and windows.
@@ -156,21 +154,38 @@ func (s *Shaper) read(c Cursor) (end bool, err error) {
 		if err != nil || r == nil {
 			return true, err
 		}
-		if r.Mortal() && r.Expired(s.spool.Age()) {
-			s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: r})
-			continue
-		}
-		s.line.Take(r, func(p *Product) {
-			if len(p.Records) == 0 && p.Reason != "" {
-				p.lost = r
-			}
-			s.gather(p)
-		})
+		s.take(r)
 	}
 	return false, nil
 }
 
-func (s *Shaper) full() bool { return s.members >= MaxMembers || s.bytes >= shapeBytes }
+// take gives a record to the line.
+func (s *Shaper) take(r *Stored) {
+	if r.Mortal() && r.Expired(s.spool.Age()) {
+		s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: r})
+		return
+	}
+	s.line.Take(r, func(p *Product) {
+		if len(p.Records) == 0 && p.Reason != "" {
+			p.lost = r
+		}
+		s.made(p)
+	})
+}
+
+func (s *Shaper) full() bool {
+	return s.members >= MaxMembers || s.bytes >= shapeBytes || s.away.full()
+}
+
+// made takes what the line has made: to be committed, or to be a file before.
+func (s *Shaper) made(p *Product) {
+	switch {
+	case !p.File || s.cfg.Files == nil || len(p.Records) != 1:
+		s.gather(p)
+	case !s.settles: // else it is given again, and has no order
+		s.away.took(p)
+	}
+}
 
 func (s *Shaper) gather(p *Product) {
 	s.pending = append(s.pending, p)
@@ -189,8 +204,8 @@ func (s *Shaper) flush(ctx context.Context) bool {
 			return false
 		}
 		for _, p := range s.pending[:n] {
-			if p.lost != nil {
-				s.drops.Committed(s, RawQueue(s.cfg.Queue), p.lost.Place)
+			if p.claims() {
+				s.drops.Committed(s, RawQueue(s.cfg.Queue), p.Members[0].Place)
 			}
 		}
 		s.pending = s.pending[n:]
@@ -211,11 +226,11 @@ func (s *Shaper) cut() (b Batch, n int) {
 			break
 		}
 		weight, size = weight+w, size+c
+		if p.claims() && !s.drops.Claim(s, raw, p.Members[0].Place) {
+			continue // an operator is faster
+		}
 		fate := Consumed
 		if p.lost != nil {
-			if !s.drops.Claim(s, raw, p.lost.Place) {
-				continue // an operator is faster
-			}
 			fate = Dropped
 			s.drops.Note(&b, p.lost, p.Reason, "")
 		}
@@ -234,6 +249,10 @@ func (s *Shaper) cut() (b Batch, n int) {
 	}
 	return b, n
 }
+
+// claims reports whether a product gives up its one record, or has kept it for so
+// long that an operator may have given it up meanwhile.
+func (p *Product) claims() bool { return p.lost != nil || p.File && len(p.Members) == 1 }
 
 // weight is the bytes that a product changes in the spool's state, and those
 // that it appends.
@@ -255,6 +274,9 @@ func (p *Product) count(tally map[string]int64) {
 	n := int64(len(p.Members))
 	tally["in"] += n
 	tally["out"] += int64(len(p.Records))
+	if p.pointer {
+		tally["files"]++
+	}
 	switch {
 	case len(p.Records) > 0:
 	case p.Reason != "":
@@ -280,12 +302,20 @@ func (s *Shaper) commit(ctx context.Context, whole Batch) bool {
 			Text: fmt.Sprintf("what the steps of %s have made cannot be written to the spool, its records wait as they are: %v", s.cfg.Queue, err)}) {
 			s.log.Error("products cannot be written", "error", err)
 		}
-		t := time.NewTimer(commitRetry)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !wait(ctx, commitRetry) {
 			return false
 		}
+	}
+}
+
+// wait pauses; it returns false when ctx ends first.
+func wait(ctx context.Context, pause time.Duration) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

@@ -178,14 +178,16 @@ func TestWhatIsLeftOfAThingIsShapedFirst(t *testing.T) {
 	s := openSpool(t)
 	left := normal + "@pump"
 	for i := range 4 { // the fourth would wait an hour for two more
-		put(t, s, bridge.RawQueue(left), "pump", fmt.Sprint(i))
+		putOf(t, s, bridge.RawQueue(left), "pump", fmt.Sprint(i))
 	}
 	for i := range 3 {
-		put(t, s, bridge.RawQueue(normal), "pump", fmt.Sprint("new", i))
+		putOf(t, s, bridge.RawQueue(normal), "pump", fmt.Sprint("new", i))
 	}
+	kin := bridge.NewKin()
+	kin.Add(left, false)
 	for _, c := range []bridge.ShaperConfig{
-		{Queue: normal, Line: func() bridge.Line { return new(threes) }, After: []string{bridge.RawQueue(left)}},
-		{Queue: left, Line: func() bridge.Line { return new(threes) }, Last: true},
+		{Queue: left, Line: func() bridge.Line { return new(threes) }, Last: true, Kin: kin},
+		{Queue: normal, Line: func() bridge.Line { return new(threes) }, Kin: kin},
 	} {
 		sh := bridge.NewShaper(c, s, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 		stop := running(t, sh.Run)

@@ -67,6 +67,9 @@ func (c *check) routes() {
 		if c.config.Upstreams[r.Upstream].MQTT.Protocol == "3.1.1" && r.Origin == "user_properties" {
 			c.complain(indexed("routes.up", i)+".origin", codeProperties, "is user_properties, and "+quote(r.Upstream)+" speaks MQTT 3.1.1, which has none", "set it to envelope, or to none")
 		}
+		if r.Steps.Divert != 0 && !c.config.FileTransfer.Enabled {
+			c.complain(indexed("routes.up", i)+".divert", codeNoFiles, "makes files, and file transfer is off: there is nowhere for them to go", "set file_transfer.enabled: true, and file_transfer.export.to, or take divert out")
+		}
 	}
 	for i, r := range c.config.Routes.Down {
 		look(indexed("routes.down", i)+".upstream", r.Upstream)

@@ -87,6 +87,7 @@ const (
 	codeFailover    = "failover"      // an upstream fails over to what cannot take over
 	codeOneWay      = "one-way"       // a way down from an upstream that has none
 	codeProperties  = "no-properties" // user properties to a broker that has none
+	codeNoFiles     = "no-files"      // a route makes files, and file transfer is off
 	codeBatch       = "no-batch"      // a budget is to fill batches, and no route makes any
 	codePrices      = "no-prices"     // a budget in dollars, and nothing has a price
 	codeRegion      = "no-region"     // a signature for nobody knows which region

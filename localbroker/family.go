@@ -37,7 +37,9 @@ type Family interface {
 	Take(r FamilyRequest, done func(error))
 }
 
-// LargeFamily is a Family that takes larger packets than the profile does.
+// LargeFamily is a Family that takes larger packets than the profile does. Its Take
+// keeps nothing of the payload when it returns, and never has a message held: the
+// next packet is read into the same memory.
 type LargeFamily interface {
 	Family
 

@@ -26,6 +26,9 @@ type inbound struct {
 	at, end  int    // buf[at:end] has been read and not taken
 	borrowed *[lentBuffer]byte
 	small    [idleBuffer]byte
+
+	last     []byte // the body of the packet that was read last, see recycle
+	recycles bool   // it may be one of an earlier packet
 }
 
 const (
@@ -95,6 +98,7 @@ func (in *inbound) next() (pk packets.Packet, err error) {
 	if err != nil {
 		return pk, err
 	}
+	in.last = body
 	if err := form(first, in.version, body); err != nil {
 		return pk, &malformedError{err}
 	}
@@ -156,10 +160,14 @@ func (in *inbound) body(n int, kept bool) ([]byte, error) {
 		in.at += n
 		return have[:n], nil
 	}
-	if n > in.largest {
+	b := in.recycledBody(n)
+	switch {
+	case b != nil:
+	case n > in.largest:
 		return in.gradually(n)
+	default:
+		b = make([]byte, n)
 	}
-	b := make([]byte, n)
 	held := copy(b, in.buf[in.at:in.end])
 	in.at += held
 	if n-held > idleBuffer {

@@ -31,6 +31,10 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	}
 	r := &receipt{client: c, id: pk.PacketID}
 	r.family = c.broker.family(c.profile, pk.TopicName)
+	if _, large := r.family.(LargeFamily); large {
+		detach(pk)
+		defer c.inbound.recycle() // as LargeFamily promises
+	}
 	r.Topic, r.Payload, r.QoS, r.Retain = pk.TopicName, pk.Payload, qos, pk.FixedHeader.Retain && r.family == nil
 	if r.again(pk.FixedHeader.Dup) {
 		return nil

@@ -69,6 +69,23 @@ func TestWhatIfOfARegionWithoutPrices(t *testing.T) {
 		if code != exitInvalid || !strings.Contains(stderr.String(), want) || !strings.Contains(stderr.String(), "us-west-2") {
 			t.Errorf("%s: exit %d: %s", region, code, stderr.String())
 		}
+		text, err := os.ReadFile(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "routes.yaml")
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), "eu-central-1", region, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		stdout.Reset()
+		stderr.Reset()
+		code = execute([]string{"bill", "what-if", "--config", config, "--routes", file}, &stdout, &stderr)
+		if code != exitInvalid || !strings.Contains(stderr.String(), "upstream aws: "+want) || !strings.Contains(stderr.String(), "us-west-2") || stdout.Len() > 0 {
+			t.Errorf("--routes with %s: exit %d: %s%s", region, code, stdout.String(), stderr.String())
+		}
+		if out := runBill(t, "what-if", "--config", config, "--routes", file, "--region", "us-east-1"); !strings.Contains(out, "USD a month") {
+			t.Errorf("a region that is named beside does not count: %s", out)
+		}
 	}
 }
 

@@ -24,15 +24,17 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 	fail := func(format string, args ...any) (billing.Plan, []string, error) {
 		return p, nil, &exitError{exitInvalid, fmt.Errorf(format, args...)}
 	}
+	prices := f.Prices
+	if p.Prices != nil {
+		prices = p.Prices
+	}
 	if o.region != "" {
 		p.Region = o.region
-		prices := f.Prices
-		if p.Prices != nil {
-			prices = p.Prices
-		}
 		if why, unpriced := prices.Unpriced(o.region); unpriced {
 			return fail("--region %s: %s", o.region, why)
 		}
+	} else if why, unpriced := prices.Unpriced(p.Region); unpriced && o.routes != "" && p.Region != "" {
+		return fail("--routes %s: upstream %s: %s", o.routes, f.Upstream, why)
 	}
 	if o.unit != "" {
 		var unit bridge.Size
@@ -145,6 +147,9 @@ func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []str
 		}
 		if r.Steps.Compress != "none" {
 			notes = append(notes, fmt.Sprintf("route %s: what compression saves depends on the payloads, which are not recorded", r.Name))
+		}
+		if r.Steps.Divert != 0 {
+			notes = append(notes, fmt.Sprintf("route %s: messages that would go as files are priced as they were sent, and what their store costs is not in here", r.Name))
 		}
 		if r.Origin == "envelope" {
 			notes = append(notes, fmt.Sprintf("route %s: an envelope around each message is not in the sizes", r.Name))

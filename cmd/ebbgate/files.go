@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -20,6 +21,7 @@ import (
 type files struct {
 	service *upload.Service
 	target  fileTarget
+	handed  *handed        // messages that become files
 	pace    *upstream.Bulk // of a target elsewhere, else nil
 	gate    *exportGate    // as pace
 }
@@ -52,12 +54,13 @@ func (g *gateway) openFiles() (*files, error) {
 		},
 	}
 	if f.pace != nil {
-		deps.Open = f.pace.Open
+		deps.Open, deps.Held = f.pace.Open, f.pace.Held
 	}
 	if f.service, err = upload.Open(o.Upload(), deps); err != nil {
 		_ = f.target.Close() // nothing has been written
 		return nil, err
 	}
+	f.handed = newHanded(f.service, f.target, o)
 	return f, nil
 }
 
@@ -108,6 +111,15 @@ func (f *files) families() []localbroker.Family {
 		return nil
 	}
 	return []localbroker.Family{localbroker.Uploads(f.service)}
+}
+
+// state is file transfer in the gateway's status, nil when it is not enabled.
+func (f *files) state() *telemetry.Files {
+	if f == nil {
+		return nil
+	}
+	s := f.service.Summary()
+	return &telemetry.Files{Open: s.Open, Waiting: s.Waiting, Refused: s.Refused, Bytes: s.Bytes, OldestAge: s.OldestAge, Held: s.Held}
 }
 
 // run works until ctx ends, which is after the listeners have ended.

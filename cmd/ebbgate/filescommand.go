@@ -108,10 +108,10 @@ func (f *filesFlags) list(cmd *cobra.Command, c *transfersClient, state string, 
 		return err
 	}
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(out, "STATE\tCLIENT\tFILE\tNAME\tBYTES\tRATE\tLEFT\tAGE")
+	_, _ = fmt.Fprintln(out, "STATE\tCLIENT\tFILE\tNAME\tBYTES\tRATE\tLEFT\tAGE\tWAITS FOR")
 	more, err := c.each(cmd.Context(), state, limit, func(t *upload.Transfer) error {
-		_, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.State, printable(t.ClientID), printable(t.FileID), cmp.Or(printable(t.Name), "-"),
-			bytesOf(t), rateOf(t), leftOf(t), humanAge(seconds(t.Age)))
+		_, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.State, printable(t.ClientID), printable(t.FileID), cmp.Or(printable(t.Name), "-"),
+			bytesOf(t), rateOf(t), leftOf(t), humanAge(seconds(t.Age)), cmp.Or(printable(t.Error), "-"))
 		return err
 	})
 	if err != nil {
@@ -207,7 +207,9 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 	if len(d.Gaps) > 0 && d.State == upload.StateOpen {
 		line("missing", "%s", gapsOf(d))
 	}
-	if d.Error != "" {
+	if d.Error != "" && d.State == upload.StateOpen {
+		line("waits for", "%s", printable(d.Error))
+	} else if d.Error != "" {
 		line("export", "%s", printable(d.Error))
 	}
 	if d.SHA256 != "" {

@@ -19,6 +19,7 @@ type wayCost struct {
 	USD      string   `json:"usd"`                        // of the requests
 	Range    string   `json:"usd_range,omitempty"`        // where the price is not known for certain
 	LinkUSD  string   `json:"link_usd,omitempty"`
+	KeptUSD  string   `json:"usd_a_month_kept,omitempty"` // for as long as the file is there
 	Reasons  []string `json:"reasons"`
 }
 
@@ -33,7 +34,8 @@ type transferEstimate struct {
 
 // The parts of an upload to S3, and what a request has beside its body.
 const (
-	s3Part     = 8 << 20
+	s3Part     = 5 << 20 // min_part_size as it is without a word
+	s3Parts    = 10_000  // the most of them
 	s3Overhead = 1 << 10
 	awsPayload = 128 << 10 // AWS's largest payload (Q12)
 )
@@ -52,8 +54,12 @@ func (o *filesPut) estimate(size int64, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	kept, err := dollarsOf("--storage-price", o.keepCost)
+	if err != nil {
+		return err
+	}
 	e := transferEstimate{Size: size, Region: o.region, AsOf: prices.AsOf}
-	e.Ways = []wayCost{o.byMQTT(size, prices), byS3(size, put)}
+	e.Ways = []wayCost{o.byMQTT(size, prices), o.byS3(size, put, kept)}
 	for i := range e.Ways {
 		if way := &e.Ways[i]; link != nil {
 			way.LinkUSD = billing.Dollars(new(big.Rat).Mul(link, big.NewRat(way.Bytes, 1_000_000_000)))
@@ -62,7 +68,7 @@ func (o *filesPut) estimate(size int64, w io.Writer) error {
 	e.NotPriced = []string{
 		"from the device to this gateway: the site's own network, nothing is metered there",
 		"rules, Lambda or whatever puts MQTT blocks together in the cloud: as much again, or more",
-		"storing the object in S3, reading it, and S3's transfer acceleration or VPC endpoints",
+		"reading the object from S3, its replication, and S3's transfer acceleration or VPC endpoints",
 		"repetitions after lost connections, TLS and TCP (some 3 % of the bytes), free tiers, taxes",
 	}
 	if link == nil {
@@ -111,19 +117,40 @@ func (o *filesPut) byMQTT(size int64, prices *billing.PriceList) wayCost {
 }
 
 // byS3 is the file as an upload to S3, as the gateway exports it.
-func byS3(size int64, per1000 *big.Rat) wayCost {
-	way := wayCost{Way: "upload to S3", Requests: 1, Reasons: []string{"one PUT: the file is not larger than a part of 8 MiB"}}
+func (o *filesPut) byS3(size int64, per1000, perGB *big.Rat) wayCost {
+	way := wayCost{Way: "upload to S3", Requests: 1, Reasons: []string{"one PutObject: the file is not larger than a part of 5 MiB"}}
 	if size > s3Part {
-		parts := (size + s3Part - 1) / s3Part
+		part := max(s3Part, (size+s3Parts-1)/s3Parts)
+		parts := (size + part - 1) / part
 		way.Requests = parts + 2
-		way.Reasons = []string{fmt.Sprintf("%s of 8 MiB, and two requests to begin and to end", count(int(parts), "part"))}
+		way.Reasons = []string{fmt.Sprintf("%s of %s by UploadPart, and two requests to begin and to end; with another min_part_size they are others", count(int(parts), "part"), humanSize(part))}
 	}
 	way.Bytes = size + way.Requests*s3Overhead
 	if per1000 != nil {
 		way.USD = billing.Dollars(new(big.Rat).Mul(per1000, big.NewRat(way.Requests, 1000)))
-		way.Reasons = append(way.Reasons, fmt.Sprintf("$%s for 1000 requests, by --put-price; bytes into S3 are free", per1000.FloatString(4)))
+		way.Reasons = append(way.Reasons, fmt.Sprintf("$%s for 1000 requests, %s; bytes into S3 are free", per1000.FloatString(4), sourceOf("--put-price", o.putCost, putPrice)))
+	}
+	if perGB != nil {
+		way.KeptUSD = billing.Dollars(new(big.Rat).Mul(perGB, big.NewRat(size, 1<<30)))
+		way.Reasons = append(way.Reasons, fmt.Sprintf("$%s for a GB (2^30 bytes) that is kept for a month, %s", perGB.FloatString(4), sourceOf("--storage-price", o.keepCost, keepPrice)))
 	}
 	return way
+}
+
+// S3's prices when nobody says others: those of S3 Standard in us-east-1, first tier, as
+// Amazon had them on its page of prices in 2025. The gateway's own list, which is of
+// IoT Core, does not have them, and nothing has compared them since.
+const (
+	putPrice  = "0.005"
+	keepPrice = "0.023"
+)
+
+// sourceOf says where a price is from.
+func sourceOf(flag, value, usual string) string {
+	if value != usual {
+		return "by " + flag
+	}
+	return "that of S3 Standard in us-east-1 as of 2025, not verified: " + flag + " says yours"
 }
 
 // print tells it in words.
@@ -137,6 +164,9 @@ func (e *transferEstimate) print(w io.Writer, name string) error {
 		}
 		if way.LinkUSD != "" {
 			t.printf(", and $%s for the link", way.LinkUSD)
+		}
+		if way.KeptUSD != "" {
+			t.printf(", and $%s a month while it is kept", way.KeptUSD)
 		}
 		t.printf("\n")
 		if way.Units > 0 {

@@ -35,6 +35,7 @@ type filesPut struct {
 	json, dryRun       bool
 	region             string
 	linkPrice, putCost string
+	keepCost           string
 }
 
 func newFilesPutCommand() *cobra.Command {
@@ -83,7 +84,8 @@ it; 5 the far side does not take this file.`,
 	fl.BoolVar(&o.dryRun, "dry-run", false, "send nothing, and say what it would cost")
 	fl.StringVar(&o.region, "region", "us-east-1", "with --dry-run: AWS region of the price of messages")
 	fl.StringVar(&o.linkPrice, "link-price", "", "with --dry-run: dollars for a GB (1,000,000,000 bytes) of the link")
-	fl.StringVar(&o.putCost, "put-price", "0.005", "with --dry-run: dollars for 1000 PUT requests to S3")
+	fl.StringVar(&o.putCost, "put-price", putPrice, "with --dry-run: dollars for 1000 PUT requests to S3")
+	fl.StringVar(&o.keepCost, "storage-price", keepPrice, "with --dry-run: dollars for a GB (1,073,741,824 bytes) a month in S3")
 	return cmd
 }
 

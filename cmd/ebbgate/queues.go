@@ -140,9 +140,9 @@ func (g *gateway) keepLast(queue string) *bridge.KeepLast {
 	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
 }
 
-// shapersOf makes the stages of an upstream's routes whose steps need one. What a
-// thing has left behind that had a connection of its own is shaped before the rest
-// of its route.
+// shapersOf makes the stages of an upstream's routes whose steps need one. Those of
+// the things that have, or had, connections of their own are kin: what such a thing
+// has sent to another queue before is given out before what it sends now.
 func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 	left := map[string][]string{} // by the queue of the route
 	table := g.table.Shaped()
@@ -154,6 +154,7 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 		}
 	}
 	shaper := func(c bridge.ShaperConfig) {
+		c.Files = g.files.path()
 		out = append(out, bridge.NewShaper(c, g.spool, g.drops, g.health, g.log))
 		raw = append(raw, bridge.RawQueue(c.Queue))
 	}
@@ -162,17 +163,23 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 		Patience: func() time.Duration { return g.budgets.patience(name) },
 	}
 	line := func(s rules.Shaped) func() bridge.Line { return func() bridge.Line { return s.Line(terms) } }
+	kin := map[string]*bridge.Kin{} // by the queue of the route, which comes before those of its things
 	for _, s := range table {
 		if s.Upstream != name {
 			continue
 		}
-		c := bridge.ShaperConfig{Queue: s.Queue, Line: line(s)}
+		shared, _, own := bridge.OwnedBy(s.Queue)
+		if !own {
+			kin[shared] = bridge.NewKin()
+		} else {
+			kin[shared].Add(s.Queue, true)
+		}
+		shaper(bridge.ShaperConfig{Queue: s.Queue, Line: line(s), Kin: kin[shared]})
 		for _, products := range left[s.Queue] {
 			_, thing, _ := bridge.OwnedBy(products)
-			shaper(bridge.ShaperConfig{Queue: products, Line: line(s.For(thing)), Last: true})
-			c.After = append(c.After, bridge.RawQueue(products))
+			kin[shared].Add(products, false)
+			shaper(bridge.ShaperConfig{Queue: products, Line: line(s.For(thing)), Last: true, Kin: kin[shared]})
 		}
-		shaper(c)
 	}
 	return out, raw
 }

@@ -28,7 +28,7 @@ func newSandboxCommand() *cobra.Command {
 		Long: `Run a broker that behaves as AWS IoT Core does (profile aws), its quotas
 included: what AWS discards, delays or refuses, it discards, delays or refuses,
 and its log says why. It keeps nothing on disk, and has a broker's part of AWS
-only: no rules, shadows or jobs.
+only: no rules, shadows or jobs; of file delivery what --stream defines.
 
 Who may connect is said by one of
   --anonymous              everybody may do everything; on loopback only
@@ -50,9 +50,11 @@ mqtts://…; then those of --websocket, --https, --sigv4 and --control, a line e
 
 With --control its link can be broken over HTTP, by POST /cut, /blackhole, /refuse,
 /slow?latency=300ms&rate=20000 and /restore; GET /report and /latest tell what has
-arrived.`,
+arrived. PUT /streams/ID with a file as its body makes a stream, or its next version,
+DELETE /streams/ID removes it, and GET /streams tells what was sent of each.`,
 		Example: `  ebbgate sandbox --listen 127.0.0.1:1884 --anonymous
   ebbgate sandbox --listen 0.0.0.0:8883 --tls certs --policies policies --things things.yaml
+  ebbgate sandbox --anonymous --stream pump-2_4=firmware.bin
   ebbgate sandbox --anonymous --control 127.0.0.1:18831
   curl -X POST http://127.0.0.1:18831/blackhole`,
 		Args: noArguments,
@@ -78,6 +80,7 @@ arrived.`,
 	f.StringVar(&o.https, "https", "", "address of AWS's HTTP API beside, with TLS only; none when empty")
 	f.StringVar(&o.sigv4, "sigv4", "", "address for logins by a signature (SigV4), with TLS only: WebSocket at /mqtt, and AWS's HTTP API; none when empty")
 	f.StringVar(&o.control, "control", "", "loopback address of the control API; none when empty")
+	f.StringArrayVar(&o.streams, "stream", nil, "ID=PATH, a stream for file delivery, of a file or of a folder's files; may be repeated")
 	f.BoolVar(&o.noLimits, "no-limits", false, "lift the quotas of pace, such as 100 publishes a second")
 	f.BoolVar(&o.json, "json", false, "print addresses and files as JSON")
 	return cmd
@@ -116,9 +119,16 @@ func (o *sandboxOptions) run(ctx context.Context, out io.Writer, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	streams, err := sandbox.ReadStreams(o.streams)
+	if err != nil {
+		return &exitError{exitInvalid, err}
+	}
 	cloud, err := sandbox.Open(options, log)
 	if err != nil {
 		return err
+	}
+	for id, files := range streams {
+		cloud.Streams().Put(id, "", files)
 	}
 	said.Endpoint += cloud.Addr()
 	if kind := o.webSocketType(); kind != "" {
@@ -140,7 +150,7 @@ func (o *sandboxOptions) run(ctx context.Context, out io.Writer, log *slog.Logge
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cloud.Run(ctx) })
 	if control != nil {
-		g.Go(func() error { return serveHTTP(ctx, control, sandbox.NewControl(cloud.Gate(), cloud.Arrivals())) })
+		g.Go(func() error { return serveHTTP(ctx, control, sandbox.NewControl(cloud)) })
 	}
 	g.Go(func() error { return said.print(out, o.json) })
 	err = g.Wait()

@@ -23,6 +23,7 @@ type sandboxOptions struct {
 	tls                 string
 	cert, key, clientCA string
 	noLimits, json      bool
+	streams             []string
 }
 
 // check finds flags that do not fit together. Nobody may connect unless the

@@ -106,6 +106,7 @@ func (b *statusBuilder) status() telemetry.Status {
 		Rates:   telemetry.Rates{In: b.in.Observe(now, b.accepted.Load())},
 		Steps:   g.stepStates(),
 		Bill:    bill,
+		Files:   g.files.state(),
 		Policy:  telemetry.PolicyState{AuthErrors: local.AuthErrors, SessionsEnded: local.PolicyEnded},
 	}
 	acked, stuck := int64(0), false

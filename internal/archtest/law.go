@@ -79,7 +79,7 @@ func Ebbgate() *Law {
 		TestImports: []string{"internal/peers", "internal/devices", "internal/tally", "upstream/upstreamtest"},
 		Houses: []House{
 			{Module: "golang.org/x/sync", Folders: []string{anywhere}},
-			{Module: "golang.org/x/sys", Folders: []string{"spool", "internal/...", "cmd/...", "localbroker", "upstream/..."}},
+			{Module: "golang.org/x/sys", Folders: []string{"spool", "internal/...", "cmd/...", "localbroker", "localbroker/upload", "upstream/..."}},
 			{Module: "golang.org/x/time", Folders: []string{"upstream/...", "localbroker", "localbroker/delivery", "internal/sandbox"}},
 			{Module: "golang.org/x/term", Folders: []string{"cmd/..."}},
 			{Module: "golang.org/x/crypto", Folders: []string{"localbroker", "policy"}, Tests: []string{anywhere}},

@@ -94,7 +94,7 @@ func TestControl(t *testing.T) {
 	g := openGate(t, peers.Echo(t))
 	a := NewArrivals(byColon, nil)
 	arrive(a, "a:1", "hello")
-	control := NewControl(g, a)
+	control := NewControl(&Cloud{gate: g, arrivals: a, streams: newStreams()})
 	do := func(method, path, origin string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, "http://127.0.0.1:18831"+path, nil)
 		if origin != "" {

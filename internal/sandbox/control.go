@@ -3,14 +3,15 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
 )
 
-// Control is a small HTTP API over a gate and what arrived behind it, for a
-// sandbox that is a process of its own. Serve it on loopback only.
+// Control is a small HTTP API over a gate, what arrived behind it and what is
+// delivered, for a sandbox that is a process of its own. Serve it on loopback only.
 //
 //	GET  /report                    counts, gate, present fault
 //	GET  /latest                    messages without a known id
@@ -19,18 +20,22 @@ import (
 //	POST /refuse                    reset new connections, until restore
 //	POST /slow?latency=&rate=       delay and bytes per second, until restore
 //	POST /restore
+//	GET  /streams                   their versions, files, and what was sent
+//	PUT  /streams/ID                the next version of one, whose file 0 is the body
+//	DELETE /streams/ID
 //
 // A browser that was lured here can do nothing: what changes something needs
 // POST with no Origin of another site, and every request a host on loopback.
 type Control struct {
 	gate     *Gate
 	arrivals *Arrivals
+	streams  *Streams
 	handler  http.Handler
 }
 
-// NewControl serves gate and arrivals.
-func NewControl(gate *Gate, arrivals *Arrivals) *Control {
-	c := &Control{gate: gate, arrivals: arrivals}
+// NewControl serves the gate of a cloud, its arrivals and its streams.
+func NewControl(cloud *Cloud) *Control {
+	c := &Control{gate: cloud.gate, arrivals: cloud.arrivals, streams: cloud.streams}
 	c.handler = http.NewCrossOriginProtection().Handler(c.routes())
 	return c
 }
@@ -75,7 +80,31 @@ func (c *Control) routes() *http.ServeMux {
 		}
 		c.set(w, fault)
 	})
+	mux.HandleFunc("GET /streams", func(w http.ResponseWriter, _ *http.Request) { reply(w, c.streams.States()) })
+	mux.HandleFunc("PUT /streams/{id}", c.putStream)
+	mux.HandleFunc("DELETE /streams/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if !c.streams.Delete(r.PathValue("id")) {
+			http.Error(w, "there is no such stream", http.StatusNotFound)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	return mux
+}
+
+// putStream takes a file as the next version of a stream.
+func (c *Control) putStream(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if !StreamID(id) {
+		http.Error(w, streamIDs, http.StatusBadRequest)
+		return
+	}
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, LargestStreamFile))
+	if err != nil {
+		http.Error(w, fmt.Sprintf("the file: %v; AWS takes %d bytes", err, LargestStreamFile), http.StatusRequestEntityTooLarge)
+		return
+	}
+	reply(w, map[string]int{"version": c.streams.Put(id, "", map[int][]byte{0: content})})
 }
 
 func (c *Control) set(w http.ResponseWriter, f Fault) {

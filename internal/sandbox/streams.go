@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,10 +23,15 @@ type Streams struct {
 	busy    sync.WaitGroup
 }
 
+// mostAsked bounds what is kept of the blocks that were sent: the first ones.
+const mostAsked = 100_000
+
 type stream struct {
 	version     int
 	description string
 	files       map[int][]byte
+	blocks      int   // that were sent, of all versions
+	bytes       int64 // of them
 }
 
 // Asked is one block that was sent.
@@ -43,19 +49,46 @@ func newStreams() *Streams { return &Streams{streams: map[string]*stream{}} }
 func (s *Streams) Put(id, description string, files map[int][]byte) (version int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	version = 1
+	next := &stream{version: 1, description: description, files: files}
 	if was := s.streams[id]; was != nil {
-		version = was.version + 1
+		next.version, next.blocks, next.bytes = was.version+1, was.blocks, was.bytes
 	}
-	s.streams[id] = &stream{version, description, files}
-	return version
+	s.streams[id] = next
+	return next.version
 }
 
-// Delete takes a stream away.
-func (s *Streams) Delete(id string) {
+// Delete takes a stream away, and reports whether it was there.
+func (s *Streams) Delete(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, there := s.streams[id]
 	delete(s.streams, id)
+	return there
+}
+
+// StreamState is a stream, and what has been sent of it.
+type StreamState struct {
+	ID      string      `json:"id"`
+	Version int         `json:"version"`
+	Files   map[int]int `json:"files"`  // size by number
+	Blocks  int         `json:"blocks"` // that were sent, of all versions
+	Bytes   int64       `json:"bytes"`  // of files in them
+}
+
+// States are the streams, by id.
+func (s *Streams) States() []StreamState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []StreamState{}
+	for _, id := range slices.Sorted(maps.Keys(s.streams)) {
+		at := s.streams[id]
+		files := make(map[int]int, len(at.files))
+		for n, content := range at.files {
+			files[n] = len(content)
+		}
+		out = append(out, StreamState{id, at.version, files, at.blocks, at.bytes})
+	}
+	return out
 }
 
 // Asked lists the blocks that were sent, in order.
@@ -114,5 +147,11 @@ func (s *Streams) find(id string) *stream {
 func (s *Streams) note(a Asked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, a)
+	if at := s.streams[a.Stream]; at != nil {
+		at.blocks++
+		at.bytes += int64(a.To - a.From)
+	}
+	if len(s.asked) < mostAsked {
+		s.asked = append(s.asked, a)
+	}
 }

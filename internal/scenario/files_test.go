@@ -1,12 +1,13 @@
 package scenario
 
 import (
+	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,10 +22,13 @@ import (
 type filmUpload struct {
 	t       *testing.T
 	addr    string
+	file    string // its id; empty: film
 	content []byte
 	segment int
 	acked   []bool
 	settled bool // fin was acknowledged
+
+	backwards bool // its last segment goes first
 }
 
 // attempt sends what has not been acknowledged, a window of it in flight. On the
@@ -36,7 +40,7 @@ func (u *filmUpload) attempt(each func(acked int)) error {
 	}
 	defer func() { _ = c.Close() }()
 	sum := sha256.Sum256(u.content)
-	if err := u.one(c, "$file/film/init", []byte(`{"name":"film.bin"}`)); err != nil {
+	if err := u.one(c, u.command("init"), []byte(`{"name":"film.bin"}`)); err != nil {
 		return err
 	}
 	const window = 40
@@ -48,11 +52,15 @@ func (u *filmUpload) attempt(each func(acked int)) error {
 	}
 	for done < len(u.acked) {
 		for ; next < len(u.acked) && flying < window; next++ {
-			if u.acked[next] {
+			n := next
+			if u.backwards {
+				n = len(u.acked) - 1 - next
+			}
+			if u.acked[n] {
 				continue
 			}
-			at := next * u.segment
-			if err := publishTo(c, uint16(next+2), fmt.Sprintf("$file/film/%d", at), u.content[at:min(at+u.segment, len(u.content))]); err != nil {
+			at := n * u.segment
+			if err := publishTo(c, uint16(n+2), u.command(strconv.Itoa(at)), u.content[at:min(at+u.segment, len(u.content))]); err != nil {
 				return err
 			}
 			flying++
@@ -70,11 +78,16 @@ func (u *filmUpload) attempt(each func(acked int)) error {
 		done++
 		each(done)
 	}
-	if err := u.one(c, fmt.Sprintf("$file/film/fin/%d/%s", len(u.content), hex.EncodeToString(sum[:])), nil); err != nil {
+	if err := u.one(c, u.command(fmt.Sprintf("fin/%d/%x", len(u.content), sum)), nil); err != nil {
 		return err
 	}
 	u.settled = true
 	return nil
+}
+
+// command is the topic of a command about the file.
+func (u *filmUpload) command(text string) string {
+	return "$file/" + cmp.Or(u.file, "film") + "/" + text
 }
 
 // one publishes a command and waits for its acknowledgement.
@@ -99,6 +112,7 @@ func publishTo(c *client, id uint16, topic string, payload []byte) error {
 // cut eight times. What was acknowledged is never sent again, and the file that
 // arrives is the one that was sent.
 func TestF40(t *testing.T) {
+	t.Parallel()
 	g := local(t, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}")
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)

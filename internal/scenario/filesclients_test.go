@@ -14,19 +14,40 @@ import (
 
 // fileStore is where a gateway exports to.
 type fileStore struct {
-	name  string
-	set   []string                                                    // settings of the gateway
-	fetch func(g *gateway, client, file, name string) ([]byte, error) // what has arrived, whole
+	set   []string                                        // settings of the gateway
+	fetch func(client, file, name string) ([]byte, error) // what has arrived, whole
+	close func(t *testing.T)                              // looks for what is left behind
 }
 
-func fileStores() []fileStore {
-	return []fileStore{{
-		name: "directory",
-		set:  []string{"file_transfer.export.layout=${clientid}/${fileid}/${name}"},
-		fetch: func(g *gateway, client, file, name string) ([]byte, error) {
-			return os.ReadFile(filepath.Join(g.Data, "files", "exports", client, file, name))
-		},
-	}}
+// fileStores are the folder of exports, and a store that speaks S3.
+var fileStores = []struct {
+	name string
+	open func(t *testing.T, dir string) fileStore // dir is the gateway's, for its own folder
+}{
+	{"directory", func(_ *testing.T, dir string) fileStore {
+		root := filepath.Join(dir, "exports")
+		return fileStore{
+			set: []string{"file_transfer.export.dir=" + root, "file_transfer.export.layout=${clientid}/${fileid}/${name}"},
+			fetch: func(client, file, name string) ([]byte, error) {
+				return os.ReadFile(filepath.Join(root, client, file, name))
+			},
+			close: func(*testing.T) {},
+		}
+	}},
+	{"S3", func(t *testing.T, _ string) fileStore {
+		store := peers.NewStore(t, filmBucket)
+		return fileStore{
+			set: exportsToS3(store.URL()),
+			fetch: func(client, file, name string) ([]byte, error) {
+				return os.ReadFile(filepath.Join(store.Dir, filmBucket, client, file, name))
+			},
+			close: func(t *testing.T) {
+				if left := unfinished(t, store); len(left) > 0 {
+					t.Errorf("left at the store: %q", left)
+				}
+			},
+		}
+	}},
 }
 
 // filmClient sends the film by a library for devices, many segments in flight.
@@ -38,41 +59,48 @@ type filmClient struct {
 }
 
 // TestFilesOfClients: libraries for devices send a file in segments of 128 KiB
-// while the gateway is killed and the link cut, in a soak three and five times. None of them
-// knows more than that a publish was acknowledged; the file that arrives is the
-// one that was sent.
+// while the gateway is killed and the link cut, in a soak three and five times. None of
+// them knows more than that a publish was acknowledged, and paho the response to its
+// fin; the file that arrives, in the folder and at the store, is the one that was sent.
 func TestFilesOfClients(t *testing.T) {
+	t.Parallel()
 	const segment = 128 << 10
-	for _, store := range fileStores() {
+	for _, kind := range fileStores {
 		for _, c := range []filmClient{
 			{"paho for Go", film(peers.Go, "pahofile", 4)},
 			{"MQTT.js 3.1.1", film(peers.Node, "mqttjsfile", 4)},
 			{"MQTT.js 5", film(peers.Node, "mqttjsfile", 5)},
 		} {
-			t.Run(store.name+", "+c.name, func(t *testing.T) {
+			t.Run(kind.name+", "+c.name, func(t *testing.T) {
+				store := kind.open(t, t.TempDir())
 				g := local(t, append([]string{"file_transfer.enabled=true"}, store.set...)...)
 				g.start()
 				s := &storm{g: g, proxy: peers.NewProxy(t, g.Listen), kills: scaled(3, 1), cuts: scaled(5, 2)}
-				content := newFilmUpload(t, "", scaled(200<<20, 12<<20), dice(t)).content
+				content := newFilmUpload(t, "", scaled(200<<20, 6<<20), dice(t)).content
 				s.segments = (len(content) + segment - 1) / segment
+				began := time.Now()
 				c.send(t, s.proxy.Addr, content, segment, s.acked)
+				sent := time.Since(began)
 				if s.blows != s.kills+s.cuts {
 					t.Errorf("%d kills and cuts, want %d", s.blows, s.kills+s.cuts)
 				}
 				var got []byte
-				if !until(60*time.Second, func() (ok bool) {
+				if !until(20*time.Second, func() (ok bool) {
 					var err error
-					got, err = store.fetch(g, "camera", "film", "film.bin")
+					got, err = store.fetch("camera", "film", "film.bin")
 					return err == nil
 				}) {
-					t.Fatal("the file does not arrive")
+					_, show, _ := g.get("/api/v1/transfers/camera/film")
+					t.Fatalf("the file does not arrive: %s", show)
 				}
 				if sha256.Sum256(got) != sha256.Sum256(content) {
 					t.Errorf("%d bytes arrived that are not the %d sent", len(got), len(content))
 				}
+				t.Logf("%d bytes, %d kills, %d cuts: sent in %v, in its place after %v, SHA-256 equal", len(content), s.kills, s.cuts, sent.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 				if code := g.stop(); code != 0 {
 					t.Errorf("exit code %d", code)
 				}
+				store.close(t)
 			})
 		}
 	}

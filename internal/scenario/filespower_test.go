@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"crypto/sha256"
+	wire "encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,12 +14,25 @@ import (
 
 // newFilmUpload is a device with a file of noise.
 func newFilmUpload(t *testing.T, addr string, size int, chance *rand.Rand) *filmUpload {
-	u := &filmUpload{t: t, addr: addr, content: make([]byte, size), segment: 128 << 10}
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
-	u.acked = make([]bool, (size+u.segment-1)/u.segment)
+	u := &filmUpload{t: t, addr: addr, content: noise(size, chance)}
+	u.cut(128 << 10)
 	return u
+}
+
+// cut makes the segments so large. The gateway writes whole blocks of 4 KiB and
+// other sizes to the disk in different ways.
+func (u *filmUpload) cut(segment int) {
+	u.segment = segment
+	u.acked = make([]bool, (len(u.content)+segment-1)/segment)
+}
+
+// noise is content that nothing makes smaller.
+func noise(size int, chance *rand.Rand) []byte {
+	b := make([]byte, 0, size+8)
+	for len(b) < size {
+		b = wire.LittleEndian.AppendUint64(b, chance.Uint64())
+	}
+	return b[:size]
 }
 
 // filmPath is where the gateway of a scenario exports the film.
@@ -33,7 +47,7 @@ func TestPowerCutOfFiles(t *testing.T) {
 	rnd := dice(t)
 	for i := range scaled(16, 2) {
 		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {
-			if !filePowerCut(t, rnd, "disk") {
+			if !filePowerCut(t, rnd, "disk", []int{128 << 10, 100_000, 12 << 10, 4<<10 + 1}[i%4]) {
 				t.Error("acknowledged segments are gone: the file is never whole")
 			}
 		})
@@ -45,17 +59,17 @@ func TestPowerCutOfFiles(t *testing.T) {
 func TestPowerCutOfFilesWithoutSyncs(t *testing.T) {
 	rnd := dice(t)
 	for range 3 {
-		if !filePowerCut(t, rnd, "os") {
+		if !filePowerCut(t, rnd, "os", 128<<10) {
 			return
 		}
 	}
 	t.Error("nothing was lost without syncs: the power cut of these tests cuts nothing")
 }
 
-// filePowerCut cuts the power at a random moment of an upload, lets the device
-// send on a copy of the disk what it has no acknowledgement for, and reports
-// whether the whole file arrives.
-func filePowerCut(t *testing.T, rnd *rand.Rand, durability string) bool {
+// filePowerCut cuts the power at a random moment of an upload in segments of that
+// size, lets the device send on a copy of the disk what it has no acknowledgement
+// for, and reports whether the whole file arrives.
+func filePowerCut(t *testing.T, rnd *rand.Rand, durability string, segment int) bool {
 	t.Helper()
 	before := ext4(t, 1<<30)
 	set := []string{"spool.durability=" + durability, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}"}
@@ -63,6 +77,7 @@ func filePowerCut(t *testing.T, rnd *rand.Rand, durability string) bool {
 	g.write("policies/fleet.json", openPolicy)
 	g.start()
 	u := newFilmUpload(t, g.Listen, scaled(100<<20, 16<<20), rnd)
+	u.cut(segment)
 	image, moment := "", 1+rnd.IntN(len(u.acked))
 	_ = u.attempt(func(done int) {
 		if image != "" || done < moment {

@@ -52,15 +52,13 @@ func (g *gateway) received() int64 {
 // killed and the command itself interrupted; the same command goes on where it was,
 // and the gateway's own commands see it come and fetch it again.
 func TestFilesPut(t *testing.T) {
+	t.Parallel()
 	g := local(t, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}")
 	g.start()
 	proxy := peers.NewProxy(t, g.Listen)
 	proxy.Delay(5 * time.Millisecond)
-	size := int64(scaled(100<<20, 4<<20))
-	film, chance := make([]byte, size), dice(t)
-	for i := range film {
-		film[i] = byte(chance.Uint32())
-	}
+	size := int64(scaled(100<<20, 2<<20))
+	film := noise(int(size), dice(t))
 	if err := os.WriteFile(filepath.Join(g.dir, "film.bin"), film, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,7 @@ func growing(g *gateway) (n int64) {
 // Ebbgate, by EMQX's protocol, while the sender and the receiver are killed in turn
 // and the link between them is cut. It arrives once, as it was, and says whose it is.
 func TestFileGoesOnToAnotherGateway(t *testing.T) {
+	t.Parallel()
 	there := local(t, "file_transfer.enabled=true", "file_transfer.export.layout=${clientid}/${fileid}/${name}")
 	there.start()
 	link := peers.NewProxy(t, there.Listen)
@@ -56,11 +57,7 @@ func TestFileGoesOnToAnotherGateway(t *testing.T) {
 	here.start()
 
 	size := scaled(64<<20, 6<<20)
-	u := &filmUpload{t: t, addr: here.Listen, content: make([]byte, size), segment: 100_000}
-	chance := dice(t)
-	for i := range u.content {
-		u.content[i] = byte(chance.Uint32())
-	}
+	u := &filmUpload{t: t, addr: here.Listen, content: noise(size, dice(t)), segment: 100_000}
 	u.acked = make([]bool, (size+u.segment-1)/u.segment)
 	if err := u.attempt(func(int) {}); err != nil {
 		t.Fatal(err)
@@ -114,6 +111,7 @@ func TestFileGoesOnToAnotherGateway(t *testing.T) {
 // a gateway that takes small segments only and does not say so. With mode direct fin
 // means that the file has arrived there.
 func TestFilesOfTwoDevicesGoOnWithEqualIDs(t *testing.T) {
+	t.Parallel()
 	there := local(t, "file_transfer.enabled=true", "file_transfer.max_segment=8KiB")
 	there.start()
 	here := newGateway(t, site{Endpoint: "mqtt://" + there.Listen, Set: []string{

@@ -21,6 +21,7 @@ type Status struct {
 	Spool     SpoolState `json:"spool"`
 	Rates     Rates      `json:"rates"`
 	Bill      BillState  `json:"bill"`
+	Files     *Files     `json:"files,omitempty"` // with file transfer only
 
 	Policy PolicyState `json:"policy"`
 
@@ -132,6 +133,17 @@ type SpoolState struct {
 	DiskUsed  int64   `json:"disk_used"`     // of the data directory, bytes on disk
 	DiskFree  int64   `json:"disk_free"`     // of its file system
 	Full      bool    `json:"full"`          // back-pressure now
+}
+
+// Files are those that devices send. Why they are refused or cannot be exported is a
+// warning: files-full, files-export, files-refused.
+type Files struct {
+	Open      int     `json:"open"`               // that take segments
+	Waiting   int     `json:"waiting"`            // whole, and not yet exported
+	Refused   int     `json:"refused"`            // those of them that the target does not take for what they are
+	Bytes     int64   `json:"bytes"`              // of all of them
+	OldestAge float64 `json:"oldest_age_seconds"` // of what waits for its export; 0: nothing does
+	Held      string  `json:"held,omitempty"`     // why exports are held back: a window, a budget, a pause
 }
 
 // Rates are smoothed over the last seconds, in messages a second.

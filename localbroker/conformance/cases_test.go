@@ -1,13 +1,9 @@
 package conformance
 
 import (
-	"bufio"
-	"bytes"
-	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,17 +17,19 @@ type fileCase struct {
 	Level    string                       `json:"level"`
 	Profile  string                       `json:"profile"`
 	Proto    byte                         `json:"client_proto"`
+	Exporter string                       `json:"exporter"` // a bucket's traps must not be a folder's, so both run with a folder
 	Fixture  json.RawMessage              `json:"fixture"`
 	Steps    []map[string]json.RawMessage `json:"steps"`
 	Expect   []map[string]json.RawMessage `json:"expect"`
 	Ours     map[string]json.RawMessage   `json:"ours"`
-	Why      string                       `json:"why"`
-}
+	Lenient  *struct {
+		Blocks []int `json:"block_numbers"`
+	} `json:"lenient_alternative"` // what comes of the last step when the range is lenient
+	Bitmap string `json:"bitmap_bytes"` // of a request, for the reader
+	Why    string `json:"why"`
 
-// protocols are the beds that cases of a protocol run in.
-var protocols = map[string]func(*testing.T, *fileCase) caseBed{
-	"emqx": func(t *testing.T, c *fileCase) caseBed { return newUploadBed(t, c) },
-	"aws":  func(t *testing.T, c *fileCase) caseBed { return newStreamBed(t, c) },
+	wrong   error // what of it is not understood
+	lenient bool  // it is run that way
 }
 
 // caseBed carries the steps of one case out, and looks at what came of them.
@@ -44,82 +42,74 @@ type caseBed interface {
 	expect(e map[string]json.RawMessage)
 }
 
-// TestFileCases runs the cases of a file: those of testdata, or of
-// EBBGATE_FILE_CASES.
+// TestFileCases runs the cases of files: those of testdata, or the one that
+// EBBGATE_FILE_CASES names.
 func TestFileCases(t *testing.T) {
-	for _, c := range readCases(t, cmp.Or(os.Getenv("EBBGATE_FILE_CASES"), "testdata/files/cases.jsonl")) {
-		t.Run(c.ID, func(t *testing.T) {
-			bed := protocols[c.Protocol]
-			if bed == nil {
-				t.Fatalf("no bed for protocol %q: those of protocols are spoken", c.Protocol)
+	for _, path := range caseFiles(t) {
+		cases, err := readCases(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			t.Run(c.ID, func(t *testing.T) {
+				t.Parallel()
+				c.run(t)
+			})
+			if c.Lenient != nil && c.wrong == nil {
+				t.Run(c.ID+"-lenient", func(t *testing.T) {
+					t.Parallel()
+					c.leniently().run(t)
+				})
 			}
-			t.Parallel()
-			t.Log(c.Why)
-			c.prefer()
-			b := bed(t, c)
-			for n, s := range c.Steps {
-				b.step(n, s)
-			}
-			for _, e := range c.Expect {
-				b.expect(e)
-			}
-		})
+		}
 	}
 }
 
-func readCases(t *testing.T, path string) (cases []*fileCase) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+func (c *fileCase) run(t *testing.T) {
+	t.Log(c.Why)
+	if c.wrong != nil {
+		t.Fatal(c.wrong)
 	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+	c = c.preferred()
+	b := forms[c.Protocol].bed(t, c)
+	for n, s := range c.Steps {
+		b.step(n, s)
+	}
+	for _, e := range c.Expect {
+		b.expect(e)
+	}
+}
+
+// leniently is the case with range: lenient (F71): blocks come where the last step
+// was refused.
+func (c *fileCase) leniently() *fileCase {
+	other, last := *c, len(c.Steps)-1
+	blocks, _ := json.Marshal(c.Lenient.Blocks) // numbers
+	other.lenient = true
+	other.Expect = []map[string]json.RawMessage{{
+		"step": json.RawMessage(strconv.Itoa(last)), "block_numbers": blocks, "p_encoding": quoted("base64 string"),
+		"topic": quoted(strings.Replace(c.text(last, "publish"), "/get/", "/data/", 1)),
+	}}
+	return &other
+}
+
+// preferred is the case with what the gateway does otherwise (ours) in the place of
+// what EMQX or AWS does.
+func (c *fileCase) preferred() *fileCase {
+	other := *c
+	other.Expect = slices.Clone(c.Expect)
+	for key := range c.Ours {
+		if key == "no_file" {
+			other.Expect = slices.DeleteFunc(other.Expect, func(e map[string]json.RawMessage) bool { return e["file"] != nil })
+			other.Expect = append(other.Expect, map[string]json.RawMessage{"no_file": json.RawMessage("{}")})
 			continue
 		}
-		c := &fileCase{}
-		if err := json.Unmarshal(lines.Bytes(), c); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		cases = append(cases, c)
-	}
-	if err := lines.Err(); err != nil || len(cases) == 0 {
-		t.Fatalf("%s: %d cases, %v", path, len(cases), err)
-	}
-	return cases
-}
-
-// prefer puts what the gateway does otherwise (ours) in the place of what EMQX
-// or AWS does.
-func (c *fileCase) prefer() {
-	for key, value := range c.Ours {
-		switch {
-		case key == "no_file":
-			c.Expect = slices.DeleteFunc(c.Expect, func(e map[string]json.RawMessage) bool { return e["file"] != nil })
-			c.Expect = append(c.Expect, map[string]json.RawMessage{"no_file": nil})
-		case key == "puback_rc" || key == "reason_description":
-			c.override(0, key, value)
-		case strings.HasPrefix(key, "step"):
-			number, field, one := strings.Cut(strings.TrimPrefix(key, "step"), "_")
-			n, err := strconv.Atoi(number)
-			if err != nil {
-				panic("ours: " + key)
-			}
-			if one {
-				c.override(n, field, value)
-				continue
-			}
-			var fields map[string]json.RawMessage
-			if err := json.Unmarshal(value, &fields); err != nil {
-				panic("ours: " + key)
-			}
-			for field, value := range fields {
-				c.override(n, field, value)
-			}
+		n, fields, _ := c.oursOf(key) // checked
+		for field, value := range fields {
+			other.override(n, field, value)
 		}
 	}
+	return &other
 }
 
 // override changes what is expected of one step.
@@ -131,9 +121,8 @@ func (c *fileCase) override(n int, field string, value json.RawMessage) {
 		c.Expect = append(c.Expect, map[string]json.RawMessage{"step": json.RawMessage(strconv.Itoa(n)), field: value})
 		return
 	}
-	client := c.text(n, "client")
 	c.Expect = append(c.Expect, map[string]json.RawMessage{
-		"step": json.RawMessage(strconv.Itoa(n)), "topic": quoted("$file-response/" + client),
+		"step": json.RawMessage(strconv.Itoa(n)), "topic": quoted(responses + c.text(n, "client")),
 		"fields": json.RawMessage(fmt.Sprintf(`{"vsn":"0.1","topic":"@step","packet_id":"@step","reason_code":128,"reason_description":%s}`, value)),
 	})
 }
@@ -154,6 +143,15 @@ func unquoted(raw json.RawMessage) (s string) {
 func number(raw json.RawMessage) (n int) {
 	_ = json.Unmarshal(raw, &n) // 0 unless it is one
 	return n
+}
+
+// must decodes a value of a case, which has that shape.
+func must[T any](t testing.TB, raw json.RawMessage) (v T) {
+	t.Helper()
+	if err := strict(raw, &v); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	return v
 }
 
 // payload is what a step publishes.

@@ -8,8 +8,10 @@
 // What takes minutes or hours runs on a clock that the test moves.
 //
 // The tests of file transfer run in profile aws-edge, unless they say otherwise.
-// TestFileCases runs the cases of a file (cases_test.go): each protocol has a bed
-// that carries out its steps.
+// TestFileCases runs cases of files (cases_test.go), those of testdata/files or the
+// file that EBBGATE_FILE_CASES names: each protocol has a bed that carries out its
+// steps. What a case may hold is in casesform_test.go; a case that holds anything
+// else fails.
 //
 // The tables of rows (rows_*_test.go) say of each statement what it rests on,
 // what the broker makes of it, and which switch there is where nobody knows.

@@ -45,6 +45,8 @@ func TestF45F46F47(t *testing.T) {
 		if n := d.Status().Retained; n != 0 {
 			t.Errorf("%s: %d retained", profile, n)
 		}
+		d.undisturbed("c2")
+		spy.expectNothing()
 		old := d.join(4, "old") // its connection lives on
 		old.wantCodes(old.subscribe(1, "$file/#"), 0x80)
 		old.expectNothing()
@@ -68,6 +70,7 @@ func TestF48(t *testing.T) {
 	old := d.join(4, "old")
 	old.send(publish(1, "$file-response/c1", "x"))
 	old.expectEnd()
+	d.undisturbed("c2")
 }
 
 // TestResponseTopicAbuse: a response goes nowhere where its device may not
@@ -122,12 +125,18 @@ func TestF49(t *testing.T) {
 	other.ok("$file/f1/0", part)
 	other.ok("$file/f1/262144", part)
 	other.wants(0x97, "enospc", "$file/f1/524288", part)
+	if all, err := d.service.Show("c2", "f1"); err != nil || len(all) != 1 || all[0].Error != "its device is told to wait: enospc" {
+		t.Errorf("%+v, %v", all, err)
+	}
 	s.ok("$file/f2/init", named)
 	s.wants(0x97, "edquot", "$file/f3/init", named)
 	s.wants(0x97, "edquot", "$file/f3/0", "x")
 	s.ok("$file/f0/abort", "")
 	s.ok("$file/f3/init", named)
 	other.ok("$file/f1/524288", part)
+	if all, err := d.service.Show("c2", "f1"); err != nil || len(all) != 1 || all[0].Error != "" {
+		t.Errorf("%+v, %v", all, err)
+	}
 	d.undisturbed("c3")
 }
 
@@ -153,7 +162,33 @@ func TestBounds(t *testing.T) {
 		s.ok("$file/f1/1", "y")
 		s.ok("$file/f1/fin/3", "")
 		d.wantFile("c1", "f1", "a.bin", "xyx")
+		eventually(t, "it has left", func() bool { return d.service.Summary().Waiting == 0 })
+		d.undisturbed("c2")
 	}
+}
+
+// TestTinySegments: of a file in many segments each has to be worth what it costs, and
+// who sends crumbs all the same is told to give up; nobody else notices.
+func TestTinySegments(t *testing.T) {
+	d := openDepot(t)
+	s := d.sends(5, "c1")
+	s.ok("$file/crumbs/init", named)
+	const window = 50
+	for from := 0; from < 1000; from += window {
+		var sent []uint16
+		for at := from; at < from+window; at++ {
+			sent = append(sent, s.post(fmt.Sprintf("$file/crumbs/%d", at), "x"))
+		}
+		for _, id := range sent {
+			if ack := s.acked(id); ack.ReasonCode != 0 {
+				t.Fatalf("%#x", ack.ReasonCode)
+			}
+		}
+	}
+	s.wants(0x83, "emsgsize", "$file/crumbs/1000", "x")
+	d.undisturbed("c2")
+	s.ok("$file/crumbs/fin/1000", "") // a small file may come in crumbs
+	d.wantFile("c1", "crumbs", "a.bin", strings.Repeat("x", 1000))
 }
 
 // TestChecksumRequired: without a checksum nothing is exported where one is asked

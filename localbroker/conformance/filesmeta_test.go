@@ -35,12 +35,17 @@ func TestF22F23F24F25F27(t *testing.T) {
 		{"invalid_filemeta", `{"name":""}`}, {"invalid_filemeta", `{"name":"."}`}, {"invalid_filemeta", `{"name":".."}`}, {"invalid_filemeta", `{"name":"../nice"}`},
 		{"invalid_filemeta", `{"name":"/etc/passwd"}`}, {"invalid_filemeta", `{"name":"C:x"}`}, {"invalid_filemeta", `{"name":"a\\b"}`}, {"invalid_filemeta", `{"name":"a\u0000b"}`},
 		{"invalid_filemeta", `{"name":"\u0085"}`}, {"invalid_filemeta", `{"name":"a\uffff"}`}, {"invalid_filemeta", `{"name":"` + strings.Repeat("n", 241) + `"}`},
+		{"invalid_filemeta", `{"name":"a\ud800"}`}, {"invalid_filemeta", `{"name":"\udc00\ud800"}`}, {"invalid_filemeta", `{"name":"\ud83d\u0061"}`}, {"invalid_filemeta", `{"name":"\ud83d\\ude00"}`},
+		{"invalid_filemeta_json", "{\"name\":\"a\xff\"}"}, {"invalid_filemeta_json", "{\"name\":\"a\",\"user_data\":\"\xed\xa0\x80\"}"},
 	} {
 		s.wants(0x80, c.word, "$file/f1/init", c.payload)
 	}
 	s.ok("$file/f1/abort", "")
 	s.wants(0x80, "incomplete", "$file/f1/fin/0", "")
 	d.wantNone()
+	s.ok("$file/escaped/init", `{"name":"\u0061\ud83d\ude00\u002ebin\ufffd"}`)
+	s.ok("$file/escaped/fin/0", "")
+	d.wantFile("c1", "escaped", "a😀.bin\ufffd", "")
 	for i, name := range []string{"146%", "%2e%2e", "…", "中文.txt", "a b;rm -rf.txt", "...", ".hidden", strings.Repeat("n", 240)} {
 		file := "$file/g" + string(rune('a'+i)) + "/"
 		s.ok(file+"init", `{"name":"`+name+`","foo":"bar","user_data":"kept"}`)
@@ -52,6 +57,7 @@ func TestF22F23F24F25F27(t *testing.T) {
 			t.Errorf("%s: %v", manifest, err)
 		}
 	}
+	d.undisturbed("c2")
 }
 
 // TestF26: ids that are hostile as paths make escaped folders.
@@ -69,12 +75,14 @@ func TestF26(t *testing.T) {
 		if got := d.exported()[0]; !strings.HasSuffix(got, "/"+c.folder+"/a.bin") {
 			t.Errorf("%q %q is %s", c.client, c.file, got)
 		}
+		d.undisturbed("c2")
 	}
 }
 
 // TestF28F30: a topic that is not right is answered with what is wrong.
 func TestF28F30(t *testing.T) {
-	s := openDepot(t).sends(5, "c1")
+	d := openDepot(t)
+	s := d.sends(5, "c1")
 	sum := sumOf("x")
 	for _, c := range []struct{ word, topic string }{
 		{"invalid_fileid", "$file/"}, {"invalid_fileid", "$file//init"}, {"invalid_file_command", "$file/f"}, {"invalid_offset", "$file/f/"}, {"invalid_offset", "$file/f/fin"},
@@ -86,6 +94,7 @@ func TestF28F30(t *testing.T) {
 		s.wants(0x80, c.word, c.topic, "")
 	}
 	s.ok("$file/f/007/"+strings.ToUpper(sum), "x")
+	d.undisturbed("c2")
 }
 
 // TestF29F31F32: the checksum of a segment is looked at before it is kept, that

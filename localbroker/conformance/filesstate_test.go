@@ -127,6 +127,8 @@ func TestF43(t *testing.T) {
 	}
 	d.wantFile("c1", "f1", "a.bin", "hello")
 	s.wants(0x80, "incomplete", "$file/slow/fin/0", "")
+	held.let <- nil
+	d.undisturbed("c2")
 }
 
 // TestF44: abort forgets, and of an unknown transfer it is no error.

@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -83,4 +85,58 @@ func TestDirectAnswersByKind(t *testing.T) {
 	held.let <- nil
 	s.ok("$file/f1/fin/1", "")
 	d.wantFile("c1", "f1", "a.bin", "x")
+}
+
+// addressing is a target that gives out addresses, or fails to.
+type addressing struct {
+	bridge.FileTarget
+	fails chan error // what the next ones fail with
+}
+
+func (a *addressing) Address(_ context.Context, place string) (string, error) {
+	select {
+	case err := <-a.fails:
+		return "", err
+	default:
+		return "https://store.example/" + place + "?signed", nil
+	}
+}
+
+// TestAddressesOfTheTarget: where the target gives out addresses, EMQX's list has
+// them; where it does not, that of the gateway (F54).
+func TestAddressesOfTheTarget(t *testing.T) {
+	a := &addressing{fails: make(chan error, 1)}
+	d := openDepot(t, func(s *depotSetup) {
+		s.folder.Layout = "${clientid}/${fileid}/${name}"
+		s.target = func(to bridge.FileTarget) bridge.FileTarget { a.FileTarget = to; return a }
+	})
+	s := d.sends(5, "c1")
+	for _, file := range []string{"f1", "f2", "f3"} {
+		d.exportsOf(s, file, "a.bin", "hello")
+	}
+	const here = "/api/v5/file_transfer/file?"
+	for _, c := range []struct {
+		fails error
+		want  []string // how the addresses begin
+	}{
+		{nil, []string{"https://store.example/c1/f1/a.bin?signed", "https://store.example/c1/f2", "https://store.example/c1/f3"}},
+		{bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "of another bucket"), []string{here, "https://store.example/c1/f2", "https://store.example/c1/f3"}},
+		{bridge.Errorf(bridge.OpExport, bridge.NotAuthorized, "no credentials"), []string{here, here, here}}, // nor would they be there for the rest
+	} {
+		if c.fails != nil {
+			a.fails <- c.fails
+		}
+		page := d.get("/api/v5/file_transfer/files").list(t)
+		for i, f := range page.Files {
+			if !strings.HasPrefix(f.URI, c.want[i]) {
+				t.Errorf("%v: %s, want %s", c.fails, f.URI, c.want[i])
+			}
+		}
+		if len(page.Files) != 3 {
+			t.Errorf("%d files", len(page.Files))
+		}
+	}
+	if uri := d.get("/api/v5/file_transfer/files/c1/f1").list(t).Files[0].URI; uri != "https://store.example/c1/f1/a.bin?signed" {
+		t.Error(uri)
+	}
 }

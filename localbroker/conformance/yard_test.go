@@ -26,11 +26,14 @@ type yard struct {
 }
 
 // openYard starts one; the test's end stops it.
-func openYard(t *testing.T, profile string, cloudy bool) *yard {
+func openYard(t *testing.T, profile string, cloudy bool, changes ...func(*delivery.Options)) *yard {
 	t.Helper()
 	dir := t.TempDir()
 	o := delivery.DefaultOptions()
 	o.Enabled, o.Dir = true, filepath.Join(dir, "streams")
+	for _, change := range changes {
+		change(&o)
+	}
 	log := slog.New(slog.DiscardHandler)
 	y := &yard{library: delivery.OpenLibrary(o.Dir)}
 	deps := delivery.Deps{Library: y.library, Drops: &bridge.DropLog{}, Health: &bridge.Health{}, Log: log}

@@ -60,6 +60,7 @@ func TestF82_AnotherThing(t *testing.T) {
 	if len(t2.got) > 0 {
 		t.Errorf("t2 got %v", <-t2.got)
 	}
+	s.undisturbed()
 }
 
 // TestF83_AnswersAreNotForwarded: a device that publishes an answer speaks for the
@@ -73,6 +74,7 @@ func TestF83_AnswersAreNotForwarded(t *testing.T) {
 		s.until("it is refused", func() bool { return s.dropped("topic-invalid") == int64(i+1) })
 	}
 	t1.quiet()
+	s.undisturbed()
 }
 
 // TestF85_UnknownFormat is dropped and counted, and the connection lives.
@@ -86,6 +88,7 @@ func TestF85_UnknownFormat(t *testing.T) {
 		t.Errorf("%d counted", n)
 	}
 	d.quiet()
+	s.undisturbed()
 }
 
 // TestF84_SlowSubscriber: a device that asks for much and reads nothing has no
@@ -189,6 +192,7 @@ func TestDuplicatesInFlight(t *testing.T) {
 		d.get(`"f":5,"l":131072,"n":1`)
 	}
 	s.until("it is dropped", func() bool { return s.dropped("stream-duplicate") > 0 })
+	s.undisturbed()
 }
 
 // TestSnapshot: a file that is edited, and one that is gone, change nothing; damage

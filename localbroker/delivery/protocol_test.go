@@ -101,7 +101,8 @@ func TestF63_BlockSize(t *testing.T) {
 }
 
 func TestF64_OffsetCountBitmap(t *testing.T) {
-	d := openSite(t).defined().listener("t1")
+	s := openSite(t).defined()
+	d := s.listener("t1")
 	for fields, code := range map[string]Code{
 		`"f":0,"l":256,"o":98305`:         Offset,
 		`"f":0,"l":256,"o":-1`:            Offset,

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,12 +66,19 @@ type site struct {
 // fixture are the sizes of the files of S1, by id: there is no file 6.
 var fixture = map[int]int{0: 131072, 1: 51200, 2: 1000, 3: 12800, 4: 0, 5: 300000, 7: 127762}
 
-// content is a file of the cases.
+// contents are the files of the fixture that have been made.
+var contents sync.Map
+
+// content is a file of the cases. It is not to be written to.
 func content(file, size int) []byte {
+	if made, ok := contents.Load([2]int{file, size}); ok {
+		return made.([]byte)
+	}
 	b := make([]byte, size)
 	for i := range b {
 		b[i] = byte(i*31 + (i>>8)*7 + file)
 	}
+	contents.Store([2]int{file, size}, b)
 	return b
 }
 
@@ -129,6 +137,14 @@ func (s *site) write(name string, b []byte) string {
 		s.t.Fatal(err)
 	}
 	return path
+}
+
+// undisturbed has another device served, beside an attack.
+func (s *site) undisturbed() {
+	s.t.Helper()
+	calm := s.listener("calm")
+	calm.get(`"f":5,"l":65536,"n":2`)
+	calm.blocks(2, 5, 65536)
 }
 
 // patient is how long a test waits for what must come.

@@ -39,7 +39,8 @@ func TestContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer data.Close()
-	c := content{data, plan}
+	e := &ease{pacer: &pacer{messages: func() int64 { return 0 }}}
+	c := content{data, plan, e}
 	for range 1000 {
 		at := rnd.Int64N(int64(len(want)))
 		b := make([]byte, rnd.IntN(3000))
@@ -51,7 +52,28 @@ func TestContent(t *testing.T) {
 	if n, err := c.ReadAt(make([]byte, 1), int64(len(want))); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("behind the end: %d, %v", n, err)
 	}
-	if _, err := (content{nil, plan}).ReadAt(make([]byte, 1), 0); !os.IsNotExist(err) {
+	if _, err := (content{nil, plan, e}).ReadAt(make([]byte, 1), 0); !os.IsNotExist(err) {
 		t.Errorf("without its file: %v", err)
+	}
+}
+
+// Who reads a file looks for messages after each yieldPiece, however small the reads
+// are, and has what it has read.
+func TestEase(t *testing.T) {
+	const size = 5*yieldPiece + 100
+	name := filepath.Join(t.TempDir(), "segments")
+	if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	asked := int64(0)
+	c := content{data, []piece{{span: span{0, size}}}, &ease{pacer: &pacer{messages: func() int64 { asked++; return asked }}}}
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.NewSectionReader(c, 0, size)}, make([]byte, 32<<10))
+	if err != nil || n != size || asked != 5 {
+		t.Errorf("%d bytes, %v, looked %d times, want 5", n, err, asked)
 	}
 }

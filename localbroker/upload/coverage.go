@@ -10,12 +10,6 @@ type span struct{ offset, length int64 }
 
 func (s span) end() int64 { return s.offset + s.length }
 
-// with is the span from the beginning of the first to the end of the last.
-func (s span) with(o span) span {
-	from := min(s.offset, o.offset)
-	return span{from, max(s.end(), o.end()) - from}
-}
-
 // piece is a segment of a plan: where it belongs, and where it is.
 type piece struct {
 	span

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -87,13 +88,30 @@ type emqxFiles struct {
 	Cursor string     `json:"cursor,omitempty"`
 }
 
-func (a *EMQX) describe(t *Transfer) emqxFile {
-	f := emqxFile{ClientID: t.ClientID, FileID: t.FileID, Name: t.Name, Timestamp: t.ExportedAt.Format(time.RFC3339), Metadata: t.Metadata}
-	if t.Size != nil {
-		f.Size = *t.Size
+// describe tells of files. Their uri is EMQX's: where the target gives out addresses,
+// such a one, which needs no gateway; else the path of the bytes here, and so for the
+// rest of the list where it gives none.
+func (a *EMQX) describe(ctx context.Context, page []Transfer) emqxFiles {
+	out, at := emqxFiles{Files: []emqxFile{}}, a.Service.at
+	for i := range page {
+		t := &page[i]
+		f := emqxFile{ClientID: t.ClientID, FileID: t.FileID, Name: t.Name, Timestamp: t.ExportedAt.Format(time.RFC3339), Metadata: t.Metadata}
+		if t.Size != nil {
+			f.Size = *t.Size
+		}
+		if at != nil {
+			var err error
+			if f.URI, err = at.Address(ctx, t.Place); err != nil && !bridge.OfFile(err) { // of another target
+				a.Service.deps.Log.Warn("exported files are listed with addresses of the gateway: the store's cannot be made", "error", err)
+				at = nil
+			}
+		}
+		if f.URI == "" {
+			f.URI = EMQXPrefix + "/file?" + url.Values{"node": {a.Node}, "fileref": {fileRef(t.ClientID, t.FileID)}}.Encode()
+		}
+		out.Files = append(out.Files, f)
 	}
-	f.URI = EMQXPrefix + "/file?" + url.Values{"node": {a.Node}, "fileref": {fileRef(t.ClientID, t.FileID)}}.Encode()
-	return f
+	return out
 }
 
 // fileRef names an exported file by its ids, and no path: what is read is what the
@@ -107,7 +125,8 @@ func parseFileRef(ref string) (p pair, ok bool) {
 	if err != nil {
 		return p, false
 	}
-	return parsePair(string(key))
+	p, ok = parsePair(string(key))
+	return p, ok && fileRef(p.client, p.file) == ref // base64's readers leave out line breaks
 }
 
 // emqxCursor is where the next page begins: EMQX's node, client id, file id and
@@ -146,10 +165,7 @@ func (a *EMQX) list(w http.ResponseWriter, r *http.Request) {
 		emqxError(w, http.StatusServiceUnavailable, codeDown, err.Error())
 		return
 	}
-	out := emqxFiles{Files: []emqxFile{}}
-	for i := range page {
-		out.Files = append(out.Files, a.describe(&page[i]))
-	}
+	out := a.describe(r.Context(), page)
 	if next != "" {
 		last := &page[len(page)-1]
 		cursor, err := json.Marshal(emqxCursor{a.Node, &last.ClientID, &last.FileID, last.Name})
@@ -169,8 +185,7 @@ func (a *EMQX) one(w http.ResponseWriter, r *http.Request) {
 	case e == nil:
 		emqxError(w, http.StatusNotFound, codeNoFiles, "no file has been exported for this transfer")
 	default:
-		t := a.Service.exportedView(e)
-		writeJSON(w, http.StatusOK, emqxFiles{Files: []emqxFile{a.describe(&t)}})
+		writeJSON(w, http.StatusOK, a.describe(r.Context(), []Transfer{a.Service.exportedView(e)}))
 	}
 }
 

@@ -215,44 +215,6 @@ func TestSyncFailure(t *testing.T) {
 	}
 }
 
-// TestGentle: while there are messages, no more than yieldDirty is written and not
-// synced, however much comes; and what comes is all there.
-func TestGentle(t *testing.T) {
-	const segment, count = 100 << 10, 40
-	var mu sync.Mutex
-	most := int64(0)
-	y := openYard(t, func(y *yard) {
-		y.sync.sync = func(f *os.File) error {
-			y.sync.mu.Lock()
-			dirty := y.sync.dirty
-			y.sync.mu.Unlock()
-			mu.Lock()
-			most = max(most, dirty)
-			mu.Unlock()
-			return syncData(f)
-		}
-	})
-	y.ok("$file/f/init", `{"name":"a.bin"}`)
-	y.ok("$file/f/0", strings.Repeat("x", segment)) // from here on it is known that there are messages
-	var senders sync.WaitGroup
-	for i := range count - 1 {
-		senders.Go(func() {
-			if err := y.send(fmt.Sprintf("$file/f/%d", (i+1)*segment), strings.Repeat("x", segment)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	senders.Wait()
-	if most > yieldDirty {
-		t.Errorf("%d bytes were dirty at once, %d are allowed", most, yieldDirty)
-	}
-	if y.sync.dirty != 0 {
-		t.Errorf("%d bytes are still counted", y.sync.dirty)
-	}
-	sum := sha256.Sum256([]byte(strings.Repeat("x", segment*count)))
-	y.ok(fmt.Sprintf("$file/f/fin/%d/%x", segment*count, sum), "")
-}
-
 // TestPrefixBehind: hashing falls behind no further than hashBehind, and what it
 // gives is the checksum of what came in order.
 func TestPrefixBehind(t *testing.T) {
@@ -265,8 +227,10 @@ func TestPrefixBehind(t *testing.T) {
 			y.hashing.Store(0)
 		}
 		b := []byte(strings.Repeat(fmt.Sprint(i), 1000))
-		p.add(&y.hashing, at, b)
-		p.add(&y.hashing, at+1, b) // out of order: not its business
+		p.add(&y.hashing, at, at, new(loads).take(b, 1))
+		p.add(&y.hashing, at+1, at+1, new(loads).take(b, 1))                         // out of order: not its business
+		p.add(&y.hashing, at, at+int64(len(b)), new(loads).take(b, 1))               // does not stand where it belongs
+		p.add(&y.hashing, at+int64(len(b)), at, new(loads).take([]byte("other"), 1)) // nor does this
 		_, _ = whole.Write(b)
 		at += int64(len(b))
 	}

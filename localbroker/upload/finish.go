@@ -180,7 +180,7 @@ func (s *Service) assemble(t *transfer) error {
 	if want == nil && s.opts.Checksum == checksumRequired {
 		return errNoChecksum
 	}
-	sum, err := t.hash(plan)
+	sum, err := t.hash(plan, s.ease())
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (s *Service) again(t *transfer, j *job, before *prior, plan []piece, whole 
 	}
 	switch {
 	case whole:
-		sum, err := t.hash(plan)
+		sum, err := t.hash(plan, s.ease())
 		if err != nil {
 			return err
 		}
@@ -249,9 +249,9 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 
 // hash reads the pieces in order that have not been hashed as they came, and
 // checks each.
-func (t *transfer) hash(plan []piece) (*checksum, error) {
+func (t *transfer) hash(plan []piece, ease *ease) (*checksum, error) {
 	if t.data != nil && t.prefix.distrusted() {
-		dropCache(t.data)
+		dropCache(t.data.File)
 	}
 	h, plan := t.prefix.begin(plan)
 	var buf []byte
@@ -267,6 +267,7 @@ func (t *transfer) hash(plan []piece) (*checksum, error) {
 			return nil, errReadSegment
 		}
 		_, _ = h.Write(b) // never fails
+		ease.took(len(b))
 	}
 	return (*checksum)(h.Sum(nil)), nil
 }

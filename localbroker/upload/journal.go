@@ -100,6 +100,19 @@ func (j *journal) remember(a answered) {
 	j.said = append(j.said, a)
 }
 
+// toldToWait says that the last thing a device heard was to wait, and why; else
+// nothing.
+func (j *journal) toldToWait() string {
+	if n := len(j.said); n > 0 && j.said[n-1].at >= j.heard {
+		for _, f := range []*Fault{errNoSpace, errQuota, errBusy} {
+			if j.said[n-1].said == f.Word {
+				return "its device is told to wait: " + f.Word
+			}
+		}
+	}
+	return ""
+}
+
 // noting counts a command of size bytes, length of them its payload, and returns
 // what makes its answer one that is noted. A fin is counted at once: its transfer
 // may be over when it is answered.

@@ -42,7 +42,7 @@ type Transfer struct {
 
 	Sent     int64  `json:"sent,omitempty"`     // bytes of this attempt to export it
 	Attempts int    `json:"attempts,omitempty"` // that have failed, and not because the target was away
-	Error    string `json:"error,omitempty"`    // of the last, or what it waits for
+	Error    string `json:"error,omitempty"`    // of the last, or what it waits for: its device too
 
 	SHA256     string          `json:"sha256,omitempty"` // once it has been computed
 	Place      string          `json:"place,omitempty"`  // at the target
@@ -58,6 +58,7 @@ const MostListed = 1000
 // behind following, which is empty or what the page before returned as next.
 func (s *Service) Running(following string, limit int) (page []Transfer, next string) {
 	limit = min(max(limit, 1), MostListed)
+	held := s.held()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	type entry struct {
@@ -75,7 +76,7 @@ func (s *Service) Running(following string, limit int) (page []Transfer, next st
 		if i == limit {
 			return page, all[i-1].key
 		}
-		page = append(page, s.viewLocked(e.t))
+		page = append(page, s.viewLocked(e.t, held))
 	}
 	return page, ""
 }
@@ -104,8 +105,9 @@ func (s *Service) runningLocked() []*transfer {
 
 func (t *transfer) listKey() string { return t.key() + transferKey(t.number) }
 
-// viewLocked is a transfer as it is now.
-func (s *Service) viewLocked(t *transfer) Transfer {
+// viewLocked is a transfer as it is now, while exports are held back for a reason or
+// for none.
+func (s *Service) viewLocked(t *transfer, held string) Transfer {
 	now, j := s.now(), &t.journal
 	v := Transfer{
 		ClientID: t.client, FileID: t.file, State: StateOpen, Received: t.charged, Segments: len(t.segments),
@@ -116,7 +118,7 @@ func (s *Service) viewLocked(t *transfer) Transfer {
 	}
 	switch {
 	case t.verified != nil:
-		v.State = StateQueued
+		v.State, v.Error = StateQueued, held
 		if t.failure != nil {
 			v.Error = t.failure.Error()
 		}
@@ -131,6 +133,7 @@ func (s *Service) viewLocked(t *transfer) Transfer {
 	case t.job != nil:
 		v.State, v.Size = StateAssembling, &t.job.size
 	default:
+		v.Error = j.toldToWait()
 		v.Rate = j.speed(now, t.begun)
 		if v.Size != nil && v.Rate >= 1 && *v.Size > v.Received {
 			v.Left = float64(*v.Size-v.Received) / v.Rate
@@ -228,12 +231,12 @@ const mostRanges = 1000
 // Show tells all about the transfers of a client and file id: those that run, and
 // the exported one.
 func (s *Service) Show(clientID, fileID string) ([]Detail, error) {
-	p := pair{clientID, fileID}
+	p, held := pair{clientID, fileID}, s.held()
 	s.mu.Lock()
 	var out []Detail
 	for _, t := range s.runningLocked() {
 		if t.pair == p {
-			out = append(out, s.detailLocked(t))
+			out = append(out, s.detailLocked(t, held))
 		}
 	}
 	s.mu.Unlock()
@@ -247,8 +250,8 @@ func (s *Service) Show(clientID, fileID string) ([]Detail, error) {
 	return out, nil
 }
 
-func (s *Service) detailLocked(t *transfer) Detail {
-	d := Detail{Transfer: s.viewLocked(t)}
+func (s *Service) detailLocked(t *transfer, held string) Detail {
+	d := Detail{Transfer: s.viewLocked(t, held)}
 	if t.meta != nil {
 		d.Metadata = encodeMeta(t.meta)
 	}

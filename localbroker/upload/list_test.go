@@ -52,7 +52,7 @@ func TestCost(t *testing.T) {
 // FuzzFileRef: what is taken for the name of an exported file is the name of one
 // client and file id, spelt in one way only.
 func FuzzFileRef(f *testing.F) {
-	for _, s := range []string{fileRef("c", "f"), fileRef("", ""), fileRef("sensor/ä", ".."), "", "/etc/passwd", "../x", "AmMxZjE", "AmMxZjE=", "gICAgICAgICAgAE"} {
+	for _, s := range []string{fileRef("c", "f"), fileRef("", ""), fileRef("sensor/ä", ".."), "", "/etc/passwd", "../x", "AmMxZjE", "AmMxZjE=", "A\rA", "gICAgICAgICAgAE"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, ref string) {

@@ -7,7 +7,10 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -30,6 +33,9 @@ func parseMeta(payload []byte) (*meta, error) {
 	if len(payload) > maxMeta {
 		return nil, errMetaForGood
 	}
+	if !utf8.Valid(payload) {
+		return nil, errJSON // the decoder would put U+FFFD there, and call the file otherwise
+	}
 	var fields map[string]json.RawMessage
 	d := json.NewDecoder(bytes.NewReader(payload))
 	if err := d.Decode(&fields); err != nil || fields == nil {
@@ -43,7 +49,7 @@ func parseMeta(payload []byte) (*meta, error) {
 	}
 	m := &meta{}
 	name, ok := present(fields, "name")
-	if !ok || json.Unmarshal(name, &m.Name) != nil || !validName(m.Name) {
+	if !ok || json.Unmarshal(name, &m.Name) != nil || halfCharacter(name) || !validName(m.Name) {
 		return nil, errMeta
 	}
 	if strings.HasSuffix(strings.ToLower(m.Name), strings.ToLower(bridge.ManifestSuffix)) {
@@ -78,6 +84,40 @@ func parseMeta(payload []byte) (*meta, error) {
 		m.UserData = append(json.RawMessage(nil), raw...)
 	}
 	return m, nil
+}
+
+// halfCharacter reports whether a JSON text escapes a surrogate without its other
+// half. The decoder would take it for U+FFFD, which a name may have.
+func halfCharacter(raw json.RawMessage) bool {
+	text := string(raw)
+	for {
+		_, escape, more := strings.Cut(text, `\`)
+		if !more {
+			return false
+		}
+		if text = escape[1:]; escape[0] != 'u' { // of valid JSON, so something follows
+			continue
+		}
+		first := escaped(escape)
+		text = escape[5:]
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		second, whole := strings.CutPrefix(text, `\`)
+		if !whole || second[0] != 'u' || utf16.DecodeRune(first, escaped(second)) == utf8.RuneError {
+			return true
+		}
+		text = second[5:]
+	}
+}
+
+// escaped is the number of an escape in valid JSON: u and four hex digits.
+func escaped(text string) rune {
+	n, err := strconv.ParseUint(text[1:5], 16, 16)
+	if err != nil {
+		return utf8.RuneError
+	}
+	return rune(n) //nolint:gosec // 16 bits
 }
 
 func isTypeError(err error) bool {

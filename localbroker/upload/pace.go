@@ -2,7 +2,8 @@ package upload
 
 import (
 	"context"
-	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,39 +12,39 @@ import (
 // pieces, with a rest after each, it waits for one piece.
 type pacer struct {
 	messages func() int64 // how many have been accepted so far
-	last     int64
-	until    time.Time // some came a short while before
-	resume   time.Time // the disk rests until then
+	resume   time.Time    // the disk rests until then
+
+	mu    sync.Mutex
+	last  int64
+	until time.Time // some came a short while before
 }
 
 const (
-	yieldDirty = 512 << 10
-	yieldPiece = 128 << 10
-	yieldFor   = time.Second // after the last message
+	yieldWaiting = 4 << 20 // waitingBytes
+	yieldGroup   = 2 << 20 // groupBytes
+	yieldPiece   = 128 << 10
+	yieldFor     = time.Second // after the last message
 
 	// yieldRest is how long the disk rests after a piece, as a multiple of what
 	// writing it took; yieldMost bounds it on a disk that is busy with others.
 	yieldRest = 2
 	yieldMost = 50 * time.Millisecond
+
+	// yieldRead is the rest after yieldPiece has been read of a file to be hashed or
+	// exported, which takes the processor more than the disk. It is nothing beside the
+	// time that so much takes on a link.
+	yieldRead = time.Millisecond
 )
 
 // yields reports whether there are messages to make way for.
 func (p *pacer) yields() bool {
 	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if n := p.messages(); n != p.last {
 		p.last, p.until = n, now.Add(yieldFor)
 	}
 	return now.Before(p.until)
-}
-
-// sync syncs what was written to a file piece by piece.
-func (p *pacer) sync(ctx context.Context, f *os.File, written span, syncData func(*os.File) error) error {
-	for at := written.offset; at < written.end(); at += yieldPiece {
-		if err := p.piece(ctx, func() error { return writeOut(f, at, min(yieldPiece, written.end()-at)) }); err != nil {
-			return err
-		}
-	}
-	return p.piece(ctx, func() error { return syncData(f) })
 }
 
 // piece does one piece when the disk has rested from the last.
@@ -61,4 +62,20 @@ func (p *pacer) piece(ctx context.Context, do func() error) error {
 	now := time.Now()
 	p.resume = now.Add(min(yieldRest*now.Sub(began), yieldMost))
 	return err
+}
+
+// ease lets one who reads a file yield to messages too.
+type ease struct {
+	pacer *pacer
+	read  atomic.Int64 // since the last rest
+}
+
+// took rests when enough has been read.
+func (e *ease) took(n int) {
+	if e.read.Add(int64(n)) < yieldPiece {
+		return
+	}
+	if e.read.Store(0); e.pacer.yields() {
+		<-time.After(yieldRead) // too short for anybody to wake it
+	}
 }

@@ -17,7 +17,7 @@ type prefix struct {
 	mu      sync.Mutex
 	h       hash.Cloner
 	length  int64     // hashed, or waiting for it
-	waiting [][]byte  // in order
+	waiting []*load   // in order
 	working bool      // a goroutine hashes what waits
 	idle    sync.Cond // it has ended
 	broken  bool      // the disk has not confirmed some of it
@@ -26,29 +26,33 @@ type prefix struct {
 // hashBehind bounds the bytes that wait for their hash, of all transfers.
 const hashBehind = 16 << 20
 
-// add takes what was written at a place, if it is the next. The bytes must not
-// change any more. behind counts those of all transfers that wait.
-func (p *prefix) add(behind *atomic.Int64, at int64, b []byte) {
+// add takes what belongs to an offset, and lets go of it when it is hashed. It
+// counts only if it is the next, and its place in the transfer's file is the same.
+// behind counts the bytes of all transfers that wait.
+func (p *prefix) add(behind *atomic.Int64, offset, place int64, data *load) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.h == nil {
 		p.h = sha256.New().(hash.Cloner)
 		p.idle.L = &p.mu
 	}
-	late := behind.Load()+int64(len(b)) > hashBehind
+	n := int64(len(data.b))
+	late := behind.Load()+n > hashBehind
 	if late {
 		p.catchUpLocked()
 	}
-	if at != p.length || p.broken {
+	if offset != place || place != p.length || p.broken {
+		data.leave()
 		return
 	}
-	p.length += int64(len(b))
+	p.length += n
 	if late {
-		_, _ = p.h.Write(b) // never fails
+		_, _ = p.h.Write(data.b) // never fails
+		data.leave()
 		return
 	}
-	behind.Add(int64(len(b)))
-	p.waiting = append(p.waiting, b)
+	behind.Add(n)
+	p.waiting = append(p.waiting, data)
 	if !p.working {
 		p.working = true
 		go p.work(behind)
@@ -60,12 +64,13 @@ func (p *prefix) work(behind *atomic.Int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.waiting) > 0 {
-		b := p.waiting[0]
+		data := p.waiting[0]
 		p.waiting[0] = nil
 		p.waiting = p.waiting[1:]
 		p.mu.Unlock()
-		_, _ = p.h.Write(b) // never fails
-		behind.Add(-int64(len(b)))
+		_, _ = p.h.Write(data.b) // never fails
+		behind.Add(-int64(len(data.b)))
+		data.leave()
 		p.mu.Lock()
 	}
 	p.waiting, p.working = nil, false

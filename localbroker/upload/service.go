@@ -30,7 +30,7 @@ type Shelf interface {
 	Age() time.Duration
 }
 
-// Deps are what the service works with. All are required but Open.
+// Deps are what the service works with. All are required but Open and Held.
 type Deps struct {
 	Shelf  Shelf
 	Target bridge.FileTarget
@@ -42,6 +42,10 @@ type Deps struct {
 	// Open waits until nothing holds exports back: a window, a budget. Nil: nothing
 	// ever does.
 	Open func(ctx context.Context) error
+
+	// Held says why exports are held back now, empty when they are not. It must not
+	// wait. Nil: nothing ever does.
+	Held func() string
 
 	// Messages is how many messages the gateway has accepted so far: while there
 	// are any, files yield to them.
@@ -57,7 +61,9 @@ type Service struct {
 	deps Deps
 	sync *syncer
 	now  func() time.Duration
+	at   addressed // the target, if it is one; else nil
 
+	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
 
 	mu       sync.Mutex
@@ -85,9 +91,9 @@ type transfer struct {
 	meta    *meta
 	metaAge uint32
 
-	data     *os.File // nil: not open
-	end      int64    // of it, of what is written now too
-	charged  int64    // bytes that count
+	data     *segmentFile // nil: not open
+	end      int64        // of it, of what is to be written too
+	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
 	users    int // of data
@@ -109,6 +115,7 @@ func Open(o Options, deps Deps) (*Service, error) {
 		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
 	}
+	s.at, _ = deps.Target.(addressed)
 	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
 	s.sync = newSyncer(deps.Shelf.Commit, deps.Messages, s.synced)
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
@@ -158,6 +165,8 @@ func (s *Service) sweeps(ctx context.Context) {
 	}
 }
 
+func (s *Service) ease() *ease { return &ease{pacer: &s.sync.pacer} }
+
 func (s *Service) closeFiles() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +180,7 @@ func (s *Service) closeFiles() {
 // openLocked opens the transfer's file.
 func (s *Service) openLocked(t *transfer) (err error) {
 	if t.data == nil {
-		t.data, err = os.OpenFile(s.path(t), os.O_CREATE|os.O_RDWR, 0o640)
+		t.data, err = openSegments(s.path(t), os.O_CREATE)
 	}
 	return err
 }

@@ -2,75 +2,111 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// step is something that must become durable: what was written to a file,
-// and what the shelf says of it. done is called once, in the order of the steps.
+// step is something that must become durable: what is to be written to a file,
+// and what the shelf says of it then. done is called once, in the order of the
+// steps.
 type step struct {
-	file *os.File // written to; nil: none
-	span span     // where
+	file *segmentFile // nil: none
+	at   int64        // where in it
+	data *load        // left when it has been written
 	puts []bridge.Put
 	done func(error)
 }
 
-// syncer makes steps durable in groups: the files of a group are synced once
-// each, then one batch goes to the shelf. The next group is gathered and synced
-// while the shelf's commit of the last is under way.
+// syncer makes steps durable in groups: what a group brings of a file is written
+// in as few system calls as possible, each file is synced once, then one batch goes
+// to the shelf. The next group is gathered, written and synced while the shelf's
+// commit of the last is under way.
 //
-// Messages come first: while there are any, files are written out in small pieces
+// Messages come first: while there are any, files are written in small pieces
 // with a rest after each (pace.go).
 type syncer struct {
 	commit func(*bridge.Batch, func(bridge.Seq, error))
+	write  func(*segmentFile, stretch) error
 	sync   func(*os.File) error
 	told   func(error) // of each group's files, nil when all are synced
 	pacer  pacer
 
-	mu     sync.Mutex
-	list   []step
-	wake   chan struct{} // capacity 1
-	dirty  int64         // bytes that are written, or about to be, and not synced
-	gentle bool          // there are messages
-	clean  sync.Cond     // less is dirty
-	ended  bool
-	open   sync.WaitGroup // commits under way
+	mu      sync.Mutex
+	list    []step
+	wake    chan struct{} // capacity 1
+	waiting int64         // memory of what is to be written
+	gentle  bool          // there are messages
+	room    sync.Cond     // less is waiting
+	ended   bool
+	open    sync.WaitGroup // commits under way
 }
 
 const (
 	// groupSteps bounds a group: a shelf's batch takes 2 MiB, a segment 64 bytes.
 	groupSteps = 4096
 
-	// filesAtOnce is how many files are synced beside each other: the disk gathers
-	// what they have in common.
+	// waitingBytes is how much memory what is to be written takes at most, groupBytes
+	// how much of it makes a group, and stretchBytes what is written by one call: a
+	// disk is quick when it has much to do at a time.
+	waitingBytes = 16 << 20
+	groupBytes   = 8 << 20
+	stretchBytes = 4 << 20
+
+	// filesAtOnce is how many files are written and synced beside each other: the
+	// disk gathers what they have in common.
 	filesAtOnce = 8
 )
 
 func newSyncer(commit func(*bridge.Batch, func(bridge.Seq, error)), messages func() int64, told func(error)) *syncer {
-	y := &syncer{commit: commit, sync: syncData, told: told, pacer: pacer{messages: messages}, wake: make(chan struct{}, 1)}
-	y.clean.L = &y.mu
+	y := &syncer{commit: commit, write: (*segmentFile).write, sync: syncData, told: told, pacer: pacer{messages: messages}, wake: make(chan struct{}, 1)}
+	y.room.L = &y.mu
 	return y
 }
 
-// admit waits until so many bytes may be written to a file: while there are
-// messages little is dirty at a time, because a sync writes all there is.
-func (y *syncer) admit(n int64) {
+// admit waits until there is memory for so many bytes that are to be written.
+// While there are messages little is written at a time, so less may wait for it: a
+// device that is not read is not answered either.
+func (y *syncer) admit(n int) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	for y.gentle && y.dirty > 0 && y.dirty+n > yieldDirty && !y.ended {
-		y.clean.Wait()
+	for y.waiting > 0 && y.waiting+roomOf(n) > y.mostLocked(waitingBytes, yieldWaiting) && !y.ended {
+		y.room.Wait()
 	}
-	y.dirty += n
+	y.waiting += roomOf(n)
 }
 
 // settled takes back what admit has counted.
-func (y *syncer) settled(n int64) {
+func (y *syncer) settled(n int) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.dirty -= n
-	y.clean.Broadcast()
+	y.waiting -= roomOf(n)
+	y.room.Broadcast()
+}
+
+// mostLocked is the bound that counts now.
+func (y *syncer) mostLocked(alone, yielding int64) int64 {
+	if y.gentle {
+		return yielding
+	}
+	return alone
+}
+
+// takeLocked is the next group.
+func (y *syncer) takeLocked() []step {
+	n, bytes := 0, int64(0)
+	for most := y.mostLocked(groupBytes, yieldGroup); n < min(len(y.list), groupSteps) && bytes < most; n++ {
+		if data := y.list[n].data; data != nil {
+			bytes += int64(len(data.b))
+		}
+	}
+	group := y.list[:n:n]
+	if y.list = y.list[n:]; len(y.list) == 0 {
+		y.list = nil
+	}
+	return group
 }
 
 // add asks for a step. It does not block.
@@ -94,20 +130,15 @@ func (y *syncer) run(ctx context.Context) {
 	defer y.open.Wait()
 	for {
 		y.mu.Lock()
-		n := min(len(y.list), groupSteps)
-		group := y.list[:n:n]
-		y.list = y.list[n:]
-		if len(y.list) == 0 {
-			y.list = nil
-		}
-		if n == 0 && ctx.Err() != nil {
+		group := y.takeLocked()
+		if len(group) == 0 && ctx.Err() != nil {
 			y.ended = true
-			y.clean.Broadcast()
+			y.room.Broadcast()
 			y.mu.Unlock()
 			return
 		}
 		y.mu.Unlock()
-		if n > 0 {
+		if len(group) > 0 {
 			y.make(ctx, group)
 			continue
 		}
@@ -120,15 +151,7 @@ func (y *syncer) run(ctx context.Context) {
 
 // make makes one group durable.
 func (y *syncer) make(ctx context.Context, group []step) {
-	failed := y.syncFiles(ctx, group)
-	bytes := int64(0)
-	for _, s := range group {
-		bytes += s.span.length
-	}
-	y.settled(bytes)
-	if bytes > 0 {
-		y.told(anyOf(failed))
-	}
+	failed := y.writeFiles(ctx, group)
 	var batch bridge.Batch
 	for _, s := range group {
 		if s.file == nil || failed[s.file] == nil {
@@ -139,7 +162,7 @@ func (y *syncer) make(ctx context.Context, group []step) {
 		defer y.open.Done()
 		for _, s := range group {
 			if failure := failed[s.file]; s.file != nil && failure != nil {
-				s.done(&syncError{failure})
+				s.done(failure)
 			} else {
 				s.done(err)
 			}
@@ -161,49 +184,79 @@ func (e *syncError) Error() string { return "sync: " + e.err.Error() }
 
 func (e *syncError) Unwrap() error { return e.err }
 
-func anyOf(failed map[*os.File]error) error {
-	for _, err := range failed {
-		return err
+// writeError says that bytes could not be written.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return "write: " + e.err.Error() }
+
+func (e *writeError) Unwrap() error { return e.err }
+
+// tell says whether the kernel has confirmed files, if it was asked to.
+func (y *syncer) tell(files []*segmentFile, failed map[*segmentFile]error) {
+	asked := false
+	for _, f := range files {
+		if err, unconfirmed := errors.AsType[*syncError](failed[f]); unconfirmed {
+			y.told(err)
+			return
+		}
+		asked = asked || failed[f] == nil
 	}
-	return nil
+	if asked {
+		y.told(nil)
+	}
 }
 
-// syncFiles syncs the files of a group, and returns those that the kernel did
-// not confirm.
-func (y *syncer) syncFiles(ctx context.Context, group []step) map[*os.File]error {
-	var files []*os.File
-	written := map[*os.File]span{}
+// writeFiles writes and syncs what a group brings of files, and returns those that
+// could not be written, or that the kernel did not confirm.
+func (y *syncer) writeFiles(ctx context.Context, group []step) map[*segmentFile]error {
+	var files []*segmentFile
+	steps := map[*segmentFile][]step{}
 	for _, s := range group {
 		if s.file == nil {
 			continue
 		}
-		if all, known := written[s.file]; known {
-			written[s.file] = all.with(s.span)
-		} else {
+		if steps[s.file] == nil {
 			files = append(files, s.file)
-			written[s.file] = s.span
 		}
+		steps[s.file] = append(steps[s.file], s)
 	}
-	failed := map[*os.File]error{}
+	failed := map[*segmentFile]error{}
+	defer func() { y.tell(files, failed) }()
 	gentle := y.pacer.yields()
 	y.mu.Lock()
 	y.gentle = gentle
 	y.mu.Unlock()
-	if gentle {
-		for _, f := range files {
-			if err := y.pacer.sync(ctx, f, written[f], y.sync); err != nil {
-				failed[f] = err
-			}
-		}
+	if !gentle {
+		y.each(files, failed, func(f *segmentFile) error { return y.writeFile(f, steps[f]) })
 		return failed
 	}
+	for _, f := range files {
+		if err := y.writeGently(ctx, f, steps[f]); err != nil {
+			failed[f] = err
+		}
+	}
+	_ = y.pacer.piece(ctx, func() error { // together: the file system commits once for all
+		y.each(files, failed, func(f *segmentFile) error { return confirmed(y.sync(f.File)) })
+		return nil
+	})
+	return failed
+}
+
+// each does something with the files that have not failed, beside each other.
+func (y *syncer) each(files []*segmentFile, failed map[*segmentFile]error, do func(*segmentFile) error) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	places := make(chan struct{}, filesAtOnce)
 	for _, f := range files {
+		mu.Lock()
+		skip := failed[f] != nil
+		mu.Unlock()
+		if skip {
+			continue
+		}
 		places <- struct{}{}
 		running.Go(func() {
-			if err := y.sync(f); err != nil {
+			if err := do(f); err != nil {
 				mu.Lock()
 				failed[f] = err
 				mu.Unlock()
@@ -212,5 +265,56 @@ func (y *syncer) syncFiles(ctx context.Context, group []step) map[*os.File]error
 		})
 	}
 	running.Wait()
-	return failed
+}
+
+// writeFile writes steps of one file and syncs it.
+func (y *syncer) writeFile(f *segmentFile, steps []step) error {
+	defer y.written(steps)
+	for _, s := range stretches(steps, stretchBytes) {
+		if err := y.write(f, s); err != nil {
+			return &writeError{err}
+		}
+	}
+	return confirmed(y.sync(f.File))
+}
+
+// writeGently writes steps of one file piece by piece. Each is let go of as soon as
+// it is written, so that what comes next, and takes the processor, comes as evenly.
+func (y *syncer) writeGently(ctx context.Context, f *segmentFile, steps []step) error {
+	at := 0
+	defer func() { y.written(steps[at:]) }()
+	for _, s := range stretches(steps, yieldPiece) {
+		err := y.pacer.piece(ctx, func() error {
+			if err := y.write(f, s); err != nil {
+				return &writeError{err}
+			}
+			return confirmed(writeOut(f.File, s.at, s.length))
+		})
+		if err != nil {
+			return err
+		}
+		done := at
+		for done < len(steps) && steps[done].at+int64(len(steps[done].data.b)) <= s.at+s.length {
+			done++
+		}
+		y.written(steps[at:done])
+		at = done
+	}
+	return nil
+}
+
+// written lets go of what steps have brought.
+func (y *syncer) written(steps []step) {
+	for _, s := range steps {
+		y.settled(len(s.data.b))
+		s.data.leave()
+	}
+}
+
+// confirmed is the error of a sync.
+func confirmed(err error) error {
+	if err != nil {
+		return &syncError{err}
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package upload
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"hash/crc32"
@@ -28,9 +27,9 @@ type Request struct {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Take carries a command out. done is called once, with nil, a [*Fault] or an
-// error of the policy; the response message follows the PUBACK. A segment is
-// written before Take returns, so that its device waits for the disk and no one
-// else.
+// error of the policy; the response message follows the PUBACK. Take returns when
+// there is room for a segment among those that are to be written, so that its device
+// waits for the disk and no one else.
 func (s *Service) Take(r Request, done func(error)) {
 	switch r.Message.QoS {
 	case 0: // F45: nobody would hear of it
@@ -125,17 +124,17 @@ func (s *Service) segment(p pair, cmd command, payload []byte, answer func(error
 		return
 	}
 	next := stored{at: had.at, crc: sum, age: seconds(s.now())}
-	written := span{offset: had.at}
-	if !had.durable || !sameBytes(t.data, had, payload) {
-		next.at, err = s.write(t, at, payload)
-		written = span{next.at, at.length}
-	} else {
-		s.mu.Lock()
-		s.chargeLocked(t, 0, -at.length) // what was reserved is not needed
-		s.mu.Unlock()
+	var data *load
+	if !had.durable || !sameBytes(t.data.File, had, payload) {
+		s.sync.admit(len(payload))
+		data = s.loads.take(payload, 2) // for the syncer and the prefix
 	}
-	if err := s.land(t, at, written, next, err, answer); err != nil {
+	place, err := s.land(t, at, next, data, answer)
+	switch {
+	case err != nil:
 		answer(err)
+	case data != nil:
+		t.prefix.add(&s.hashing, at.offset, place, data)
 	}
 }
 
@@ -202,31 +201,26 @@ func sameBytes(f *os.File, had stored, payload []byte) bool {
 	return err == nil && bytes.Equal(b, payload)
 }
 
-// write appends a segment to the transfer's file. In a file that comes in order
-// each stands where it belongs, so that the file is the result.
-func (s *Service) write(t *transfer, at span, payload []byte) (int64, error) {
-	s.sync.admit(at.length)
-	s.mu.Lock()
-	place := t.end
-	t.end += at.length
-	s.mu.Unlock()
-	_, err := t.data.WriteAt(payload, place)
-	if err == nil && place == at.offset {
-		t.prefix.add(&s.hashing, place, payload)
-	}
-	return place, err
-}
-
-// land notes a segment that was written, and answers when it is durable.
-func (s *Service) land(t *transfer, at, written span, next stored, err error, answer func(error)) error {
+// land gives a segment its place at the end of the transfer's file, and answers
+// when it stands there durably; without data it does already. In a file that comes
+// in order each stands where it belongs, so that the file is the result.
+func (s *Service) land(t *transfer, at span, next stored, data *load, answer func(error)) (place int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.writers--
-	if err != nil || t.gone {
-		s.sync.settled(written.length)
-		s.chargeLocked(t, 0, -at.length)
-		s.leaveLocked(t)
-		return cmp.Or(err, error(errGone)) // aborted meanwhile
+	if t.gone { // aborted meanwhile
+		if data != nil {
+			s.sync.settled(len(data.b))
+		}
+		s.releaseLocked(t)
+		return 0, errGone
+	}
+	st := step{puts: t.saveLocked(false)}
+	if data == nil {
+		s.chargeLocked(t, 0, -at.length) // what was reserved is not needed
+	} else {
+		next.at = t.end
+		t.end += at.length
+		st.file, st.at, st.data = t.data, next.at, data
 	}
 	was, known := t.segments[at]
 	if !known {
@@ -235,18 +229,28 @@ func (s *Service) land(t *transfer, at, written span, next stored, err error, an
 	if !known || was.at != next.at {
 		t.segments[at] = next // not durable yet
 	}
-	puts := append(t.saveLocked(false), bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
-	s.sync.add(step{file: t.data, span: written, puts: puts, done: func(err error) {
+	st.puts = append(st.puts, bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
+	st.done = func(err error) {
 		s.mu.Lock()
 		s.settleLocked(t, at, next, err)
 		if _, failed := errors.AsType[*syncError](err); failed {
 			t.prefix.distrust()
 		}
-		s.leaveLocked(t)
+		if _, failed := errors.AsType[*writeError](err); failed {
+			s.chargeLocked(t, 0, -at.length) // it takes no room
+		}
+		s.releaseLocked(t)
 		s.mu.Unlock()
 		answer(err)
-	}})
-	return nil
+	}
+	s.sync.add(st)
+	return next.at, nil
+}
+
+// releaseLocked ends what reserve began.
+func (s *Service) releaseLocked(t *transfer) {
+	t.writers--
+	s.leaveLocked(t)
 }
 
 // settleLocked notes that a segment is durable, or that it could not be made so.

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"io"
 	"os"
 	"sort"
@@ -18,10 +19,18 @@ const (
 	passOver = 5
 )
 
+// addressed is a target whose files somebody without credentials can read for a
+// while.
+type addressed interface {
+	// Address is a URL of a file. It may be called concurrently.
+	Address(ctx context.Context, place string) (string, error)
+}
+
 // content is a file that is put together of segments.
 type content struct {
 	data *os.File // nil: the target has taken it, or it is lost
 	plan []piece
+	ease *ease
 }
 
 // ReadAt implements io.ReaderAt.
@@ -29,6 +38,7 @@ func (c content) ReadAt(b []byte, at int64) (n int, err error) {
 	if c.data == nil {
 		return 0, os.ErrNotExist
 	}
+	defer func() { c.ease.took(n) }()
 	for i := sort.Search(len(c.plan), func(i int) bool { return c.plan[i].end() > at }); n < len(b); i++ {
 		if i == len(c.plan) {
 			return n, io.EOF

@@ -4,7 +4,7 @@
 // [Options] is what people write, and [New] makes a [bridge.Line] of it. The
 // steps stand in one order, each of them absent by default:
 //
-//	deadband → window → batch (compressed) or compression alone → split
+//	deadband → window → batch (compressed) or compression alone → split or divert
 //
 // A line is fed by one [bridge.Shaper] and is a state machine without a clock, a
 // disk or a goroutine of its own: what has been taken and has not come out yet is

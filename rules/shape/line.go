@@ -8,9 +8,10 @@ import (
 
 // line is the steps of a route in their order. It implements [bridge.Line].
 type line struct {
-	queue string
-	steps []step
-	split int // payloads above go in parts, 0: none
+	queue  string
+	steps  []step
+	split  int // payloads above go in parts, 0: none
+	divert int // payloads above go as files, 0: none
 }
 
 // Terms are what a route's upstream says for its batches.
@@ -25,7 +26,7 @@ type Terms struct {
 // New makes the line of a route, empty. Products go to queue. With drop, messages
 // that a step would have to read and cannot are dropped.
 func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
-	l := &line{queue: queue, split: int(o.Split)}
+	l := &line{queue: queue, split: int(o.Split), divert: int(o.Divert)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
 	}
@@ -74,20 +75,23 @@ func (l *line) product(it *item) *bridge.Product {
 	rec, to := *it.rec, *it.to
 	to.Queue = l.queue
 	rec.Receivers = []bridge.Receiver{to}
-	records := []*bridge.Record{&rec}
-	if l.split > 0 && l.tooLarge(it) {
-		records = parts(&rec, l.split)
+	out := &bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members}
+	switch {
+	case it.above(l.divert) && !Sparkplug(rec.Topic):
+		out.File = true
+	case it.above(l.split):
+		out.Records = parts(&rec, l.split)
 	}
-	return &bridge.Product{Records: records, Members: it.members}
+	return out
 }
 
-// tooLarge reports whether a payload is above the limit as it would be sent.
-func (l *line) tooLarge(it *item) bool {
-	if len(it.rec.Payload) <= l.split/2 { // in base64 and an envelope it is not twice as large
+// above reports whether a payload is above a limit as it would be sent; 0 is none.
+func (it *item) above(limit int) bool {
+	if limit == 0 || len(it.rec.Payload) <= limit/2 { // in base64 and an envelope it is not twice as large
 		return false
 	}
 	payload, _ := it.enveloped(false)
-	return len(payload) > l.split
+	return len(payload) > limit
 }
 
 // Ripe implements [bridge.Line].

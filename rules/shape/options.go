@@ -18,6 +18,7 @@ type Options struct {
 	Batch    Batch       `koanf:"batch" doc:"Puts many messages of one topic at the upstream into one."`
 	Compress string      `koanf:"compress" enum:"none,gzip,zstd" doc:"Compresses the payload (of a batch: the whole of it) where that makes it smaller; the user property content-encoding says so."`
 	Split    bridge.Size `koanf:"split" doc:"Sends a payload above this size in several messages, 1KiB to 128KiB; ebbgate decode puts them together. 0: AWS refuses payloads above 128KiB."`
+	Divert   bridge.Size `koanf:"divert" doc:"Sends a payload above this size as a file, 1KiB to 256MiB: it goes where file_transfer.export says, and a small message with its name, place and checksum in its stead. With split as well, what is above split and not above divert goes in parts. 0: none."`
 }
 
 // Batch collects messages. A batch is sent when the next message would make it
@@ -64,7 +65,9 @@ func DefaultOptions() Options {
 }
 
 // Any reports whether there is a step at all. Without one a route needs no line.
-func (o Options) Any() bool { return o.Reads() || o.Batch.on() || o.Compress != None || o.Split != 0 }
+func (o Options) Any() bool {
+	return o.Reads() || o.Batch.on() || o.Compress != None || o.Split != 0 || o.Divert != 0
+}
 
 // Reads reports whether a step reads payloads: then some may be unreadable.
 func (o Options) Reads() bool { return o.Deadband.on() || o.Window.on() }
@@ -114,6 +117,9 @@ func (o Options) Validate(r Around) []bridge.Problem {
 	}
 	if o.Split != 0 {
 		v.split(o.Split, r)
+	}
+	if o.Divert != 0 {
+		v.divert(o)
 	}
 	if r.KeepLast > 0 && (o.Batch.on() || o.Split != 0) {
 		path := "batch.format"

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -68,6 +69,15 @@ func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
 	return place, d.syncUp(folder)
 }
 
+// URI is the address of a file's place, whether it is there yet or not.
+func (d *Folder) URI(f *bridge.File) string {
+	where, err := filepath.Abs(filepath.Join(d.dir, filepath.FromSlash(d.layout(f))))
+	if err != nil { // of a folder that is given by a relative path, and nobody knows where we are
+		return ""
+	}
+	return (&url.URL{Scheme: "file", Path: where}).String()
+}
+
 // move gets the file into its place: by its name where that is possible.
 func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 	if f.Path == "" {
@@ -107,7 +117,7 @@ func (d *Folder) holds(f *bridge.File, place string) error {
 func (d *Folder) copy(ctx context.Context, f *bridge.File, place string) error {
 	h := sha256.New()
 	return d.create(place, func(out *os.File) error {
-		n, err := io.Copy(io.MultiWriter(out, h), f.Reader(ctx))
+		n, err := io.Copy(io.MultiWriter(&steady{out: out}, h), f.Reader(ctx))
 		switch {
 		case err != nil:
 			return err

@@ -217,6 +217,12 @@ func (l *link) do(j *job) bridge.Outcome {
 		return l.lost(fmt.Errorf("answer: %w", err), sent)
 	}
 	o, ok := a.outcome(sent + a.size)
+	switch o.Result {
+	case bridge.ResultRetry:
+		l.u.phase.putOff(time.Now(), a, j.topic, l.u.hooks, l.u.log)
+	case bridge.ResultAcked:
+		l.u.phase.took(time.Now(), l.u.hooks, l.u.log)
+	}
 	switch {
 	case ok:
 		return o

@@ -17,6 +17,7 @@ import (
 
 // publish is one message as a request.
 type publish struct {
+	topic  string
 	target string // path and query
 	header http.Header
 	body   []byte
@@ -54,7 +55,7 @@ func publishOf(m *bridge.Message, remaining uint32) (publish, error) {
 	}
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("User-Agent", "ebbgate")
-	return publish{target: "/topics/" + url.PathEscape(m.Topic) + "?" + q.Encode(), header: h, body: m.Payload}, nil
+	return publish{topic: m.Topic, target: "/topics/" + url.PathEscape(m.Topic) + "?" + q.Encode(), header: h, body: m.Payload}, nil
 }
 
 // userProperties keeps the order and names that repeat: an array of objects with

@@ -29,7 +29,7 @@ type Signer interface {
 
 // Uplink is the [bridge.Sender] to one server. It is safe for concurrent use.
 //
-// Its warnings are uplink-down and uplink-refused.
+// Its warnings are uplink-down, uplink-refused and uplink-busy.
 type Uplink struct {
 	o      Options
 	at     server
@@ -38,6 +38,7 @@ type Uplink struct {
 	hooks  upstream.Hooks
 	reach  *upstream.Dialer
 	bucket *upstream.Bucket
+	phase  phase
 
 	live atomic.Pointer[link] // the latest link; for Refresh
 

@@ -16,6 +16,7 @@ import (
 
 // A small file is one request, and its object has EMQX's key and metadata (F51).
 func TestF51(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	f := file("client-1", "file-id-1", "prüfung ✓.log", 1000)
 	f.Meta = []byte(`{"name":"prüfung ✓.log","user_data":{"💡":"ü"}}`)
@@ -50,6 +51,7 @@ func TestF51(t *testing.T) {
 // No id leads out of its folder, no two files have one key, and what no header may
 // have is escaped in the metadata.
 func TestHostileIDs(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	files := map[string]*bridge.File{
 		"%2E%2E/%2E/a":              file("..", ".", "a", 1),
@@ -81,6 +83,7 @@ func TestHostileIDs(t *testing.T) {
 // A key that S3 would not take is the file's fault, and said before anything is
 // sent; so is a file that is larger than an object.
 func TestImpossible(t *testing.T) {
+	t.Parallel()
 	r := openRig(t, func(o *Options) { o.Key = strings.Repeat("x", 400) + "/${clientid}/${fileid}/${name}" })
 	f := file(strings.Repeat("/", 80), strings.Repeat("f", 255), strings.Repeat("n", 240), 1)
 	if _, err := r.Put(t.Context(), f); !bridge.OfFile(err) || !strings.Contains(err.Error(), "1024") {
@@ -96,6 +99,7 @@ func TestImpossible(t *testing.T) {
 
 // What a device says that does not fit into the metadata stands beside the object.
 func TestManifest(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	f := file("c1", "f1", "a.csv", 10)
 	f.Meta = []byte(`{"name":"a.csv","user_data":"` + strings.Repeat("x", 5000) + `"}`)
@@ -134,6 +138,7 @@ func TestManifest(t *testing.T) {
 // A file is read, also by somebody without credentials, and removed; what is not
 // in this bucket is not touched.
 func TestPlaces(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	f := file("c1", "f1", "ü %.txt", 100)
 	place := r.put(f)

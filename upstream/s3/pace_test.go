@@ -24,6 +24,7 @@ func (m *meteredPace) Yields() bool { return false }
 // A window that closes ends an attempt without blaming anybody; when it opens the
 // parts that are missing are sent.
 func TestHeldBack(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	pace := new(meteredPace)
 	r.pace = pace

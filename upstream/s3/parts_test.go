@@ -19,6 +19,7 @@ const mib = 1 << 20
 // A file of several parts is one object, with what it is; nothing is left of the
 // way there, and putting it again does no harm.
 func TestParts(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	f := file("c1", "f1", "a.bin", 11*mib+5)
 	if place := r.put(f); place != "s3://files/c1/f1/a.bin" {
@@ -41,6 +42,7 @@ func TestParts(t *testing.T) {
 // After a cut, and in another process, only the parts are sent that the store does
 // not have.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	f := file("c1", "f1", "a.bin", 16*mib)
 	r.putUntil(f, 10*mib)
@@ -58,6 +60,7 @@ func TestResume(t *testing.T) {
 // The store is away for a time: whoever asks is told that it is the target's
 // fault, and the upload goes on when it is back.
 func TestStoreAway(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	f := file("c1", "f1", "a.bin", 11*mib)
 	r.putUntil(f, 5*mib)
@@ -79,6 +82,7 @@ func TestStoreAway(t *testing.T) {
 // An upload that somebody has aborted is begun anew, between attempts and in the
 // midst of one.
 func TestUploadGone(t *testing.T) {
+	t.Parallel()
 	abort := func(r *rig) {
 		list, err := r.client.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String(bucket)})
 		if err != nil || len(list.Uploads) != 1 {
@@ -123,6 +127,7 @@ func (r *rig) crash(n int) {
 // Wherever a crash comes between what the store has done and what the shelf knows
 // of it, there is one object in the end, and nothing is sent twice.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		at   int // batch: 1 asked, 2 id, 3 and 4 parts, 5 whole, 6 forgotten
 		want []string
@@ -135,6 +140,7 @@ func TestCrash(t *testing.T) {
 		"with a part, and all": {3, []string{"ListParts", "UploadPart", "CompleteMultipartUpload"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := openRig(t)
 			f := file("c1", "f1", "a.bin", 7*mib)
 			r.crash(c.at)
@@ -155,6 +161,7 @@ func TestCrash(t *testing.T) {
 // What is given up is aborted, and nobody else's upload is, though its key begins
 // with ours (F53).
 func TestAbandon(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	others, err := r.client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("c1/f1/a.bin0")})
 	if err != nil {
@@ -200,6 +207,7 @@ func TestAbandon(t *testing.T) {
 // A file that is not what was verified is refused for good, before there is an
 // object, and no parts of it are left.
 func TestDamaged(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	for _, size := range []int{1000, 11 * mib} {
 		f := file("c1", "f1", "a.bin", size)
@@ -222,6 +230,7 @@ func TestDamaged(t *testing.T) {
 
 // Another content under the same ids does not go on with the parts of the first.
 func TestOtherContent(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	r.putUntil(file("c1", "f1", "a.bin", 11*mib), 5*mib)
 	f := file("c1", "f1", "a.bin", 12*mib)

@@ -18,6 +18,7 @@ import (
 // What a real store refuses is the target's fault, and the text says what a person
 // can do; no secret is in it.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*Options)
 		kind   bridge.Kind
@@ -32,6 +33,7 @@ func TestRefused(t *testing.T) {
 		"tls":         {func(o *Options) { o.Endpoint = "https" + strings.TrimPrefix(o.Endpoint, "http") }, bridge.Unavailable, "HTTPS"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := openRig(t, c.change)
 			for _, size := range []int{10, 6 * mib} {
 				_, err := r.Put(t.Context(), file("c1", "f1", "a.bin", size))
@@ -51,6 +53,7 @@ func TestRefused(t *testing.T) {
 
 // A check finds nothing wrong where nothing is, and leaves nothing.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	r := openRig(t)
 	if err := r.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -81,6 +84,7 @@ func scripted(t *testing.T, answer http.HandlerFunc, changes ...func(*Options)) 
 
 // Whose fault an answer is decides whether others wait.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	for answer, want := range map[string]bridge.Kind{
 		"403 AccessDenied":         bridge.NotAuthorized,
 		"400 ExpiredToken":         bridge.NotAuthorized,
@@ -98,6 +102,7 @@ func TestAnswers(t *testing.T) {
 		"400 NeverHeardOf":         bridge.Internal,
 	} {
 		t.Run(answer, func(t *testing.T) {
+			t.Parallel()
 			var status int
 			var code string
 			if _, err := fmt.Sscanf(answer+" ", "%d %s", &status, &code); err != nil && code != "" {
@@ -121,6 +126,7 @@ func TestAnswers(t *testing.T) {
 // A store that takes a connection and says nothing is given up, and an end of the
 // context is nobody's fault.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	end := make(chan struct{})
 	target := scripted(t, func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -142,6 +148,7 @@ func TestSilence(t *testing.T) {
 
 // What the options ask for is in the request, and the hash of the body is signed.
 func TestRequest(t *testing.T) {
+	t.Parallel()
 	var got http.Header
 	var path, host string
 	target := scripted(t, func(_ http.ResponseWriter, r *http.Request) {

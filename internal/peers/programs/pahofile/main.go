@@ -2,6 +2,10 @@
 // segments, many of them in flight. Reconnecting is the library's, and so is
 // repeating, as far as it does: what it reports as failed is published again. It
 // tells on its output what happens, a JSON object a line.
+//
+// When it sends something again after a cut, the library reports the first sending as
+// acknowledged. So a device that uses it, and goes when all is sent, has to wait for the
+// response to its fin.
 package main
 
 import (
@@ -9,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +58,10 @@ func run(arg string) error {
 	if token := c.Connect(); token.Wait() && token.Error() != nil {
 		return fmt.Errorf("connect: %w", token.Error())
 	}
+	answers, err := listen(c, o)
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
 	command := func(name string, payload any) {
 		for {
 			token := c.Publish(o.Topic+"/"+name, 1, false, payload)
@@ -86,6 +95,35 @@ func run(arg string) error {
 		}
 	}
 	workers.Wait()
-	command(fmt.Sprintf("fin/%d/%x", len(content), sha256.Sum256(content)), "")
+	fin := fmt.Sprintf("fin/%d/%x", len(content), sha256.Sum256(content))
+	for whole := false; !whole; {
+		command(fin, "")
+		select {
+		case whole = <-answers: // not while segments are on their way again
+		case <-time.After(patience):
+		}
+	}
 	return tell.Encode(step{Step: "sent"})
+}
+
+// patience is how long the response to a fin is waited for before it is sent again.
+const patience = 2 * time.Second
+
+// listen has the results of fins sent to a channel.
+func listen(c mqtt.Client, o options) (<-chan bool, error) {
+	answers := make(chan bool, window)
+	token := c.Subscribe("$file-response/"+o.Client, 1, func(_ mqtt.Client, m mqtt.Message) {
+		var r struct {
+			Topic string `json:"topic"`
+			Code  int    `json:"reason_code"`
+		}
+		if json.Unmarshal(m.Payload(), &r) == nil && strings.HasPrefix(r.Topic, o.Topic+"/fin/") {
+			select {
+			case answers <- r.Code == 0:
+			default: // there are enough
+			}
+		}
+	})
+	token.Wait()
+	return answers, token.Error()
 }
