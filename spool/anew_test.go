@@ -38,6 +38,7 @@ func smallDisk(t *testing.T, size int) string {
 // and does not die of it; with room it has everything. The generation's index is
 // there, lost commits in a power cut, or is gone.
 func TestRecoveryWithoutRoom(t *testing.T) {
+	t.Parallel()
 	const n = 3000
 	z := smallSizes()
 	z.generation = 8 << 20 // all in one, so that much is to be written anew

@@ -11,6 +11,7 @@ import (
 
 // A route that is paused for long holds its own messages and little else.
 func TestPausedQueueDoesNotHoldTheRest(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	const paused = "up/cloud/paused"

@@ -110,6 +110,7 @@ func each(t *testing.T, dir, suffix string, change func(path string, b []byte) [
 }
 
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1500, up)

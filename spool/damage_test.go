@@ -21,6 +21,7 @@ import (
 // report the same; verify calls it sound only when nothing is missing; what is
 // reported missing once is not reported again, and after repair nothing is. EBBGATE_SEED runs one of them.
 func TestDamagedAtRandom(t *testing.T) {
+	t.Parallel()
 	from, to := uint64(1), uint64(20)
 	if os.Getenv("EBBGATE_SOAK") != "" {
 		to = 600
@@ -34,6 +35,7 @@ func TestDamagedAtRandom(t *testing.T) {
 	}
 	for seed := from; seed <= to; seed++ {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
 			h := live(t, seed)
 			if r, err := Verify(h.dir, nil); err != nil || !r.Sound() {
 				t.Fatalf("%s, before any damage: %+v, %v", h.how, r, err)
@@ -53,6 +55,7 @@ func TestDamagedAtRandom(t *testing.T) {
 // a way that no start can see: the number of its commits is the earlier one as well.
 // What was released then comes again, and nothing tells.
 func TestTheJudgeSeesASetBack(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed <= 2; seed++ {
 		h := live(t, seed)
 		h.s = h.open(h.dir)

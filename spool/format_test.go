@@ -48,6 +48,7 @@ func unpack(t *testing.T, name string) string {
 // another queue too, and one key on the shelf; a start; 30 more and another key,
 // while ten were released.
 func TestFolderFromBeforeTheMark(t *testing.T) {
+	t.Parallel()
 	dir := unpack(t, "before-tail.tar.gz")
 	if _, err := os.Stat(filepath.Join(dir, tailName)); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("the archive has a %s: %v", tailName, err)

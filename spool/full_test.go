@@ -37,6 +37,7 @@ func tryRecord(s *Spool, i, size int, queue string) error {
 // A spool that is full of what has been delivered since gives its room back, however
 // few records of another queue are live in it, and also when it was killed meanwhile.
 func TestFullOfStragglers(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		killed, drained bool // drained before it is killed
 		stragglers      int

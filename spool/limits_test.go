@@ -53,6 +53,7 @@ func TestFullIsBackPressure(t *testing.T) {
 // A spool that is full of what waits for a route's steps takes what they make of
 // it, or it would be full for ever; what comes from devices is refused as before.
 func TestFullTakesWhatRelieves(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir, o.MaxSize = t.TempDir(), 256<<10
 	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)

@@ -32,6 +32,7 @@ var modelQueues = []string{"up/a/x", "up/a/y", "up/b/z"}
 // cuts and reopenings between any two of them, and compares it with a model in
 // memory after each.
 func TestSpoolAgainstModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {

@@ -65,6 +65,7 @@ func loopWrites(t *testing.T, image string) string {
 // memory: nothing is reported damaged or missing, whatever was put on the shelf and not forgotten is on the copy, with
 // its value, and nothing that was never put. The state is written all the while.
 func TestPowerCutOfTheShelf(t *testing.T) {
+	t.Parallel()
 	rounds := 3
 	if os.Getenv("EBBGATE_SOAK") != "" {
 		rounds = 30

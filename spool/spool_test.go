@@ -15,6 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // they wait for syncs more than they compute; who says -parallel is heard
 	flag.Parse()
 	if os.Getenv("EBBGATE_SOAK") == "" { // a check of the model takes two seconds of real syncs
 		_ = flag.Set("rapid.checks", "4")
