@@ -94,7 +94,7 @@ func (s *Spool) applyChanges(batch []*change) {
 	if len(batch) == 0 {
 		return
 	}
-	touched, err := s.writeChanges(batch)
+	touched, err := s.writeUnlessHalted(batch)
 	if err != nil && len(batch) > 1 { // whose fault is it?
 		for _, c := range batch {
 			s.applyChanges([]*change{c})
@@ -105,6 +105,9 @@ func (s *Spool) applyChanges(batch []*change) {
 		// It is acknowledged and in the log: nothing may pass it.
 		s.stateFails(err)
 		touched, err = s.writeChanges(batch)
+	}
+	if err != nil && len(batch) == 1 && batch[0].logged > 0 {
+		s.halted = err // the spool closes: the next start takes it from the log
 	}
 	if err == nil {
 		s.mu.Lock()
@@ -138,6 +141,17 @@ func (s *Spool) applyChanges(batch []*change) {
 	if len(touched) > 0 {
 		s.collect()
 	}
+}
+
+// writeUnlessHalted writes changes, unless one that is in the log could not be
+// written before: were a later one of the log written, a start would not look for it.
+func (s *Spool) writeUnlessHalted(batch []*change) (map[string]releases, error) {
+	for _, c := range batch {
+		if c.logged > 0 && s.halted != nil {
+			return nil, s.halted
+		}
+	}
+	return s.writeChanges(batch)
 }
 
 const stateRetry = 200 * time.Millisecond

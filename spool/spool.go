@@ -44,6 +44,7 @@ type Spool struct {
 	writer  writer // the committer's own
 	changes chan *change
 	claimed map[recordPlace]claim // by moves; the keeper's own
+	halted  error                 // a change of the log that could not be written; the keeper's own
 	handed  atomic.Int64
 	settled *progress
 	applied atomic.Uint64 // last commit whose carried changes are in the state
