@@ -36,16 +36,16 @@ func (s *Spool) fillBallast() {
 	s.growBallast(s.sizes.ballast)
 }
 
-// growBallast makes the ballast at least so large; what the disk does not give it
-// leaves as it was.
-func (s *Spool) growBallast(size int64) {
+// growBallast makes the ballast at least so large, and reports whether it is; what
+// the disk does not give it leaves as it was.
+func (s *Spool) growBallast(size int64) bool {
 	was := s.ballastBytes()
 	if was >= size {
-		return
+		return true
 	}
 	f, err := os.OpenFile(s.ballastPath(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return
+		return false
 	}
 	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
 	if err != nil { // it may have given a part
@@ -55,6 +55,7 @@ func (s *Spool) growBallast(size int64) {
 	if err != nil && was == 0 {
 		_ = os.Remove(s.ballastPath())
 	}
+	return err == nil
 }
 
 // dropBallast frees the ballast when there is less room than size.
@@ -75,7 +76,8 @@ func (s *Spool) dropBallast(size int64) error {
 const ballastUnit = 1 << 20
 
 // returnBallast puts back what is left of a ballast that this process has spent:
-// the next start is on the same disk.
+// the next start is on the same disk. A file system may count room as free that it
+// gives to no file: what its journal has not forgotten yet, and its own blocks.
 func (s *Spool) returnBallast() {
 	if !s.ballastSpent {
 		return
@@ -84,8 +86,7 @@ func (s *Spool) returnBallast() {
 	if err != nil {
 		return
 	}
-	if size := min(s.sizes.ballast, free/ballastUnit*ballastUnit); size > 0 {
-		s.growBallast(size)
+	for size := min(s.sizes.ballast, free/ballastUnit*ballastUnit); size > 0 && !s.growBallast(size); size -= ballastUnit {
 	}
 }
 
@@ -168,9 +169,10 @@ func stateNeeds(dir string) int64 {
 	return needs
 }
 
-// closeState closes the state, and the file that counts its commits. Where the disk has no room for the table of its
-// memtable it is left as a kill leaves it: Badger writes tables through maps of
-// files with holes, and what is in the memtable's own file is safe.
+// closeState closes the state, and the file that counts its commits. Where the disk
+// has no room for the table of its memtable it is left as a kill leaves it: Badger
+// writes tables through maps of files with holes, and what is in the memtable's own
+// file is safe.
 func (s *Spool) closeState() error {
 	end := s.state.Close
 	if free, err := freeBytes(s.opts.Dir); err == nil && free < stateMemtable+stateCrumbs {
