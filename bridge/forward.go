@@ -68,8 +68,9 @@ type Forwarder struct {
 type ForwarderConfig struct {
 	Upstream string
 	Queues   []QueueRef
-	// HoldBy is what a refusal holds: the device (the default), or the topic,
-	// for messages from a cloud, which all have one giver.
+	// HoldBy is what a refusal holds, and what goes on one connection: the device
+	// (the default), or the topic, for messages from a cloud, which all have one
+	// giver. Queues that go together (see QueueRef) are not asked.
 	HoldBy func(*Stored) string
 	// RefusalGrace is how long a message that the receiver's policy denies, or
 	// that it refuses without saying why, is tried before it becomes a dead
@@ -110,6 +111,11 @@ type QueueRef struct {
 	// for itself: one that the receiver's policy denies does not stop those of
 	// others, as a route is stopped.
 	Requests bool
+
+	// Together keeps all messages of the queue, and of those with the same word
+	// here, in order and on one connection, as if one device had given them: each
+	// may hold messages of several. Empty: each device goes for itself.
+	Together string
 }
 
 // Releases are gathered until there are as many as releaseGroup or the oldest is
@@ -136,6 +142,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 	if cfg.HoldBy == nil {
 		cfg.HoldBy = func(s *Stored) string { return s.Device }
 	}
+	cfg.HoldBy = together(cfg.Queues, cfg.HoldBy)
 	if cfg.RefusalGrace == 0 {
 		cfg.RefusalGrace = defaultGrace
 	}

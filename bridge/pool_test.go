@@ -21,7 +21,8 @@ type fleet struct {
 	t      *testing.T
 	window int
 	faults bool
-	step   int // of a device's numbers, when what is live may overtake; else 0
+	whole  bool // what is watched is the order of all devices together
+	step   int  // of a device's numbers, when what is live may overtake; else 0
 
 	mu    sync.Mutex
 	rnd   *rand.Rand
@@ -93,27 +94,31 @@ func (l *fleetLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	who := d.Device
+	if l.whole {
+		who = "all"
+	}
 	var n int
 	if _, err := fmt.Sscan(string(d.Payload), &n); err != nil {
 		l.t.Error(err)
 	}
-	for other, open := range l.out[d.Device] {
+	for other, open := range l.out[who] {
 		if other != l.n && open > 0 {
-			l.t.Errorf("%s is sent on connection %d while %d of it are on their way on %d", d.Device, l.n, open, other)
+			l.t.Errorf("%s is sent on connection %d while %d of it are on their way on %d", who, l.n, open, other)
 		}
 	}
-	if last, came := l.last[d.Device]; l.first[d.Device+string(d.Payload)] == 0 && came && n < last && !(l.step > 0 && n == l.lowest(d.Device)) {
-		l.t.Errorf("%s: %d is first sent after %d", d.Device, n, last)
+	if last, came := l.last[who]; l.first[who+string(d.Payload)] == 0 && came && n < last && !(l.step > 0 && n == l.lowest(who)) {
+		l.t.Errorf("%s: %d is first sent after %d", who, n, last)
 	}
-	if l.step > 0 && l.first[d.Device+string(d.Payload)] == 0 && n != l.lowest(d.Device) {
+	if l.step > 0 && l.first[who+string(d.Payload)] == 0 && n != l.lowest(who) {
 		l.over++
 	}
-	l.last[d.Device] = max(l.last[d.Device], n)
-	if l.out[d.Device] == nil {
-		l.out[d.Device] = map[int]int{}
+	l.last[who] = max(l.last[who], n)
+	if l.out[who] == nil {
+		l.out[who] = map[int]int{}
 	}
-	l.out[d.Device][l.n]++
-	l.first[d.Device+string(d.Payload)]++
+	l.out[who][l.n]++
+	l.first[who+string(d.Payload)]++
 	l.used[l.n]++
 	l.sent++
 	result := bridge.ResultAcked
@@ -132,7 +137,7 @@ func (l *fleetLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 			o.Result = bridge.ResultLost
 		}
 		l.mu.Lock()
-		l.out[d.Device][l.n]--
+		l.out[who][l.n]--
 		l.mu.Unlock()
 		report(o)
 	})
@@ -165,11 +170,16 @@ func await(t *testing.T, what func() string, reached func() bool) {
 // putMany puts n messages of one device each, numbered from the first on.
 func putMany(t *testing.T, s bridge.Spool, queue string, n int, device func(i int) string) {
 	t.Helper()
+	putFrom(t, s, queue, 0, n, device)
+}
+
+func putFrom(t *testing.T, s bridge.Spool, queue string, first, n int, device func(i int) string) {
+	t.Helper()
 	b := new(bridge.Batch)
 	for i := range n {
 		d := device(i)
 		b.Append(&bridge.Record{
-			Message:   bridge.Message{Topic: "dt/" + d, Payload: []byte(fmt.Sprint(i)), QoS: 1},
+			Message:   bridge.Message{Topic: "dt/" + d, Payload: []byte(fmt.Sprint(first+i)), QoS: 1},
 			Origin:    bridge.Origin{Device: d, Instant: bridge.Instant{Age: s.Age()}},
 			Receivers: []bridge.Receiver{{Queue: queue, Topic: "dt/" + d, QoS: 1}},
 		})

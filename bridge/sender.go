@@ -48,6 +48,7 @@ type Delivery struct {
 	*Stored
 	Attempt   int    // 1 for the first transmission in this process
 	Remaining uint32 // Message Expiry Interval still left in seconds; valid when HasExpiry
+	Together  string // see Key; empty: the device
 }
 
 // Result is what became of a Delivery.

@@ -91,6 +91,13 @@ func (s Shaped) Consumed() int64 {
 	return n
 }
 
+// WasShaped reports whether steps have ever made what is in a queue. When that cannot
+// be read they may have.
+func WasShaped(spool Spool, queue string) bool {
+	v, err := spool.Get(nsShape, queue+"|out")
+	return err != nil || v != nil
+}
+
 // ReadShaped reads what the shapers have counted, by the queue of the products.
 func ReadShaped(spool Spool) (map[string]Shaped, error) {
 	all := map[string]Shaped{}

@@ -49,8 +49,8 @@ func TestPassThrough(t *testing.T) {
 		}
 	}
 	queues := []Queue{
-		{"up/aws/pass-through", "up", "aws", "pass-through", 8, "", false},
-		{"down/aws/pass-through", "down", "aws", "pass-through", 8, "", false},
+		{"up/aws/pass-through", "up", "aws", "pass-through", 8, "", false, false},
+		{"down/aws/pass-through", "down", "aws", "pass-through", 8, "", false, false},
 	}
 	if got := table.Queues(); !slices.Equal(got, queues) {
 		t.Errorf("queues %+v", got)

@@ -37,6 +37,43 @@ func TestStepsTakeTheRawQueue(t *testing.T) {
 	}
 }
 
+// What steps make of several messages goes together, but where the topic at the
+// upstream names the device. Then nothing is made of several devices' messages.
+func TestWhatIsMixedGoesTogether(t *testing.T) {
+	batch := func(o *shape.Options) { o.Batch.Format, o.Batch.Count = shape.JSON, 2 }
+	window := func(o *shape.Options) { o.Window = shape.Window{Every: time.Minute, Fields: []string{"v"}} }
+	for _, c := range []struct {
+		topic    string
+		steps    func(*shape.Options)
+		together bool
+	}{
+		{"site1/telemetry", batch, true},
+		{"${topic}", batch, true},
+		{"${topic[1]}/all", window, true},
+		{"${client_id}/telemetry", batch, false},
+		{"things/${thing_name}", batch, false},
+		{"things/${thing_name}", window, false},
+		{"site1/telemetry", func(o *shape.Options) { o.Compress = shape.Gzip }, false},
+		{"site1/telemetry", func(*shape.Options) {}, false},
+	} {
+		table := compile(t, func(o *Options) {
+			r := up("all", "dt/#", c.topic)
+			c.steps(&r.Steps)
+			o.Up, o.Own = []UpRoute{r}, map[string][]string{"aws": {"press"}}
+		})
+		for _, q := range table.Queues() {
+			if q.Together != c.together {
+				t.Errorf("%s of %+v: together is %v", q.Name, c, q.Together)
+			}
+		}
+		for _, s := range table.Shaped() {
+			if s.apart == c.together && s.Steps.Mixes() {
+				t.Errorf("%s of %+v: devices stay apart: %v", s.Queue, c, s.apart)
+			}
+		}
+	}
+}
+
 // queues lists where a message goes.
 func queues(t *testing.T, router bridge.Router, m *bridge.Message) string {
 	t.Helper()

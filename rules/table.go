@@ -65,6 +65,9 @@ type Queue struct {
 	Priority  int    // 0 to 9, a higher number goes first
 	Thing     string // whose messages it holds alone; empty: all others'
 	LiveFirst bool   // see UpRoute
+
+	// Together says that what is in it may be made of messages of several devices.
+	Together bool
 }
 
 // Subscription is a filter that an upstream connection must subscribe to.
@@ -89,7 +92,8 @@ func Compile(o Options) (*Table, error) {
 		t.up.trie.add(mustFilter(f), localOnly)
 	}
 	for _, u := range o.Up {
-		t.queue("up", u.Upstream, u.Name, u.Priority, u.LiveFirst)
+		apart := mustTemplate(u.Topic, true).namesDevice()
+		t.queue(Queue{Direction: "up", Upstream: u.Upstream, Route: u.Name, Priority: u.Priority, LiveFirst: u.LiveFirst, Together: u.Steps.Mixes() && !apart})
 		t.keepLast(u)
 		r := route{
 			name: u.Name, queue: bridge.QueueName("up", u.Upstream, u.Name), upstream: u.Upstream,
@@ -100,12 +104,12 @@ func Compile(o Options) (*Table, error) {
 		}
 		if u.Steps.Any() {
 			r.raw = bridge.RawQueue(r.queue)
-			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop", ttl: u.TTL})
+			t.shaped = append(t.shaped, Shaped{Queue: r.queue, Upstream: u.Upstream, Steps: u.Steps, Drop: u.OnError == "drop", ttl: u.TTL, apart: apart})
 		}
 		t.up.add(u.From, r)
 	}
 	for _, d := range o.Down {
-		t.queue("down", d.Upstream, d.Name, d.Priority, false)
+		t.queue(Queue{Direction: "down", Upstream: d.Upstream, Route: d.Name, Priority: d.Priority})
 		if t.down[d.Upstream] == nil {
 			t.down[d.Upstream] = &index{}
 		}
@@ -120,8 +124,8 @@ func Compile(o Options) (*Table, error) {
 }
 
 // queue notes a route's queue; those of pass-through share one.
-func (t *Table) queue(direction, upstream, name string, priority int, liveFirst bool) {
-	q := Queue{Name: bridge.QueueName(direction, upstream, name), Direction: direction, Upstream: upstream, Route: name, Priority: priority, LiveFirst: liveFirst}
+func (t *Table) queue(q Queue) {
+	q.Name = bridge.QueueName(q.Direction, q.Upstream, q.Route)
 	if !slices.Contains(t.queues, q) {
 		t.queues = append(t.queues, q)
 	}
@@ -186,7 +190,8 @@ type Shaped struct {
 	Steps    shape.Options
 	Drop     bool // what a step cannot read is dropped
 
-	ttl time.Duration // 0: none
+	ttl   time.Duration // 0: none
+	apart bool          // the topic at the upstream names the device
 }
 
 // Line makes the route's line, empty, on the terms of its upstream. Half of the
@@ -195,6 +200,7 @@ func (s Shaped) Line(terms shape.Terms) bridge.Line {
 	if patience := terms.Patience; patience != nil && s.ttl > 0 {
 		terms.Patience = func() time.Duration { return min(patience(), s.ttl/2) }
 	}
+	terms.Apart = s.apart
 	return shape.New(s.Steps, s.Drop, s.Queue, terms)
 }
 

@@ -141,8 +141,8 @@ func TestQueuesAndSubscriptions(t *testing.T) {
 		o.Up, o.Down = []UpRoute{a, up("b", "x/#", "")}, []DownRoute{c, d, e}
 	})
 	want := []Queue{
-		{"up/aws/a", "up", "aws", "a", 9, "", false}, {"up/aws/b", "up", "aws", "b", 4, "", false},
-		{"down/aws/c", "down", "aws", "c", 4, "", false}, {"down/aws/d", "down", "aws", "d", 4, "", false}, {"down/site/e", "down", "site", "e", 4, "", false},
+		{"up/aws/a", "up", "aws", "a", 9, "", false, false}, {"up/aws/b", "up", "aws", "b", 4, "", false, false},
+		{"down/aws/c", "down", "aws", "c", 4, "", false, false}, {"down/aws/d", "down", "aws", "d", 4, "", false, false}, {"down/site/e", "down", "site", "e", 4, "", false, false},
 	}
 	if got := table.Queues(); !slices.Equal(got, want) {
 		t.Errorf("queues: %+v", got)

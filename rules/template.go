@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,6 +64,11 @@ func parseTemplate(s string, device bool) (*template, error) {
 	}
 	t.verbatim = len(t.parts) == 1 && t.parts[0].kind == topic
 	return t, t.checkText()
+}
+
+// namesDevice reports whether the topic says whose message it is.
+func (t *template) namesDevice() bool {
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.kind == clientID || p.kind == thingName })
 }
 
 // position is the number, from 1, of the character at byte i of s.

@@ -29,6 +29,9 @@ func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 	things := map[string]bool{}
 	for _, q := range g.table.Queues() {
 		r := bridge.QueueRef{Name: q.Name, Priority: q.Priority}
+		if q.Together {
+			r.Together, _, _ = bridge.OwnedBy(q.Name) // with what things have left behind
+		}
 		if q.Direction == "up" {
 			r.LiveFirst = q.LiveFirst
 			r.Requests, r.Last = q.Route == rules.PassThroughRoute, g.keepLast(q.Name)
@@ -98,7 +101,7 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 	r := bridge.QueueRef{Name: queue, Priority: -1}
 	route, lives := known[shared]
 	if own && lives {
-		r.Priority, r.Requests = route.Priority, route.Requests
+		r.Priority, r.Requests, r.Together = route.Priority, route.Requests, route.Together
 		if !raw {
 			r.Last = g.keepLast(queue)
 		}
@@ -112,6 +115,9 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 		out.add(r, thing, things) // its steps are gone, and what waited for them goes as it is
 	case !waits && !own:
 	case up:
+		if !lives && bridge.WasShaped(g.spool, shared) { // perhaps into batches of several devices
+			r.Together = shared
+		}
 		out.add(r, thing, things)
 	case strings.HasPrefix(queue, "down/"+name+"/"):
 		out.down = append(out.down, r)

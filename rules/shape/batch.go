@@ -32,6 +32,7 @@ type batcher struct {
 	limit   int // metered bytes
 	count   int
 	age     func() time.Duration
+	apart   bool // see Terms
 
 	groups  map[groupKey]*group
 	oldest  []*group      // by the age of their first message
@@ -42,6 +43,7 @@ type batcher struct {
 // groupKey is what the messages of a batch have in common.
 type groupKey struct {
 	topic  string
+	device string // when devices stay apart
 	retain bool
 	ttl    time.Duration
 	origin bridge.OriginMode
@@ -67,7 +69,7 @@ type element struct {
 
 func newBatcher(o Batch, c *codec, terms Terms) *batcher {
 	b := &batcher{
-		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience),
+		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience), apart: terms.Apart,
 		groups: map[groupKey]*group{}, next: never,
 	}
 	if b.count == 0 {
@@ -85,7 +87,10 @@ func (b Batch) waits(patience func() time.Duration) func() time.Duration {
 }
 
 func (b *batcher) take(it *item, next func(*item)) {
-	key := groupKey{it.to.Topic, it.to.Retain, it.to.TTL, it.to.Origin, it.propertiesOfBatch()}
+	key := groupKey{it.to.Topic, "", it.to.Retain, it.to.TTL, it.to.Origin, it.propertiesOfBatch()}
+	if b.apart {
+		key.device = it.rec.Device
+	}
 	switch {
 	case it.order == barrier:
 		for len(b.oldest) > 0 {

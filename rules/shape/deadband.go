@@ -38,9 +38,11 @@ type deadband struct {
 
 // source is one stream of messages: a topic of the devices, under its topic at the
 // upstream.
-type source struct{ topic, to string }
+type source struct{ topic, to, device string } // the device only where devices stay apart
 
-func sourceOf(it *item) source { return source{it.rec.Topic, it.to.Topic} }
+func sourceOf(it *item) source { return source{topic: it.rec.Topic, to: it.to.Topic} }
+
+func (s source) size() int { return len(s.topic) + len(s.to) + len(s.device) }
 
 type reported struct {
 	value float64

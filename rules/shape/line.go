@@ -21,6 +21,9 @@ type Terms struct {
 	// counts where that is longer than what the route says: the age of a batch may
 	// change while it is used. It must not block; nil is what the route says.
 	Patience func() time.Duration
+	// Apart makes nothing of the messages of more than one device, also where they
+	// share a topic.
+	Apart bool
 }
 
 // New makes the line of a route, empty. Products go to queue. With drop, messages
@@ -31,7 +34,7 @@ func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
 	}
 	if o.Window.on() {
-		l.steps = append(l.steps, newWindower(o.Window, drop, queue))
+		l.steps = append(l.steps, newWindower(o.Window, drop, queue, terms.Apart))
 	}
 	switch {
 	case o.Batch.on():

@@ -72,6 +72,10 @@ func (o Options) Any() bool {
 // Reads reports whether a step reads payloads: then some may be unreadable.
 func (o Options) Reads() bool { return o.Deadband.on() || o.Window.on() }
 
+// Mixes reports whether a step makes one message of several, perhaps of more than
+// one device.
+func (o Options) Mixes() bool { return o.Window.on() || o.Batch.on() }
+
 func (b Batch) on() bool { return b.Format != None }
 
 // Limit is the metered size that a batch keeps where one metered message is of

@@ -44,6 +44,7 @@ type windower struct {
 	Window
 	fields []payload.Field
 	drop   bool
+	apart  bool // see Terms
 	raw    string
 	open   map[source][]*window
 	count  int
@@ -60,8 +61,8 @@ type window struct {
 	parts   int // partial records that are on their way back to us
 }
 
-func newWindower(o Window, drop bool, queue string) *windower {
-	w := &windower{Window: o, drop: drop, raw: bridge.RawQueue(queue), open: map[source][]*window{}, next: never}
+func newWindower(o Window, drop bool, queue string, apart bool) *windower {
+	w := &windower{Window: o, drop: drop, apart: apart, raw: bridge.RawQueue(queue), open: map[source][]*window{}, next: never}
 	for _, text := range o.Fields {
 		f, _ := payload.ParseField(text) // Validate has read it
 		w.fields = append(w.fields, f)
@@ -83,7 +84,7 @@ func (w *windower) take(it *item, next func(*item)) {
 		next(it.unread(w.drop))
 		return
 	}
-	key := sourceOf(it)
+	key := w.sourceOf(it)
 	at := w.find(key, it.rec.Age)
 	if at == nil {
 		if w.count >= maxGroups || w.held > maxWaiting { // more topics than can be summed up go as they are
@@ -94,6 +95,15 @@ func (w *windower) take(it *item, next func(*item)) {
 	}
 	at.sum.add(it.rec, w.fields, v)
 	w.join(at, it, next)
+}
+
+// sourceOf is the stream that an item is summed up with.
+func (w *windower) sourceOf(it *item) source {
+	s := sourceOf(it)
+	if w.apart {
+		s.device = it.rec.Device
+	}
+	return s
 }
 
 // join makes an item a member of a window.
@@ -140,7 +150,7 @@ func (w *windower) begin(key source, it *item) *window {
 
 func (w *windower) push(key source, x *window) *window {
 	w.open[key] = append(w.open[key], x)
-	w.held += len(key.topic) + len(key.to)
+	w.held += key.size()
 	w.next = min(w.next, x.sum.End+windowGrace)
 	w.count++
 	return x
@@ -170,7 +180,7 @@ func (w *windower) takePartial(it *item, next func(*item)) {
 		next(it)
 		return
 	}
-	key := sourceOf(it)
+	key := w.sourceOf(it)
 	var at *window
 	best := (part.End - part.Start) / 2
 	for _, x := range w.open[key] {
@@ -209,7 +219,7 @@ func (w *windower) ripe(now time.Duration, next func(*item)) time.Duration {
 			default:
 				next(w.product(x))
 				w.count--
-				w.held -= len(key.topic) + len(key.to)
+				w.held -= key.size()
 				continue
 			}
 			left = append(left, x)
@@ -231,7 +241,7 @@ func (w *windower) keys() []source {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b source) int {
-		return slices.Compare([]string{a.topic, a.to}, []string{b.topic, b.to})
+		return slices.Compare([]string{a.topic, a.to, a.device}, []string{b.topic, b.to, b.device})
 	})
 	return keys
 }

@@ -142,7 +142,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 		}
 		return err
 	}
-	return l.enqueue(d.Device, &job{p, report})
+	return l.enqueue(d.Key(), &job{p, report})
 }
 
 func downError(err error) error { return fmt.Errorf("send: link is down: %w", err) }
