@@ -223,6 +223,31 @@ func TestARefusedMessageIsNotOvertaken(t *testing.T) {
 	}
 }
 
+// What goes together, whatever device is told of it, is not overtaken either.
+func TestWhatGoesTogetherIsNotOvertaken(t *testing.T) {
+	a := serve(t)
+	a.answer(429, "", "")
+	l := connect(t, uplink(t, quick(a, a.Listener.Addr().String()), nil, upstream.Hooks{}))
+	outcomes := make(chan bridge.Outcome, 8)
+	a.mu.Lock() // the server answers nobody: all wait behind the first
+	for i := range 8 {
+		d := delivery([]string{"(several)", "d"}[i%2], "dt/x")
+		d.Together = "a route"
+		if err := l.Send(t.Context(), d, func(o bridge.Outcome) { outcomes <- o }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.mu.Unlock()
+	for range 8 {
+		if o := <-outcomes; o.Result != bridge.ResultRetry {
+			t.Errorf("outcome %+v", o)
+		}
+	}
+	if n := len(a.arrived()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
 // B198-B200: how a message is written.
 func TestB200_RequestCarriesTheProperties(t *testing.T) {
 	a := serve(t)
