@@ -50,10 +50,7 @@ func (f *Forwarder) settle(r report) {
 		if fl.probe {
 			f.unpause(fl.source)
 		}
-		if !f.takes {
-			f.health.Clear("hangs-up-" + f.cfg.Upstream)
-		}
-		f.takes = true
+		f.taken()
 		f.acquit(fl.Seq)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
