@@ -64,6 +64,36 @@ func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 	}
 }
 
+// With several connections the other devices' go on, on their own; that is a sign as
+// well that the receiver takes.
+func TestPoisonsInARowOnAPool(t *testing.T) {
+	t.Parallel()
+	s := openSpool(t)
+	for i := range 3 {
+		put(t, s, normal, "buggy", fmt.Sprint("poison", i))
+	}
+	put(t, s, normal, "buggy", "after")
+	c := &cloud{window: 10, hangUp: isPoison}
+	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c, c, c})
+	n := 0
+	await(t, func() string { return fmt.Sprintf("%+v, %+v", f.Stats(), s.Depth(normal)) }, func() bool {
+		if arrived := c.payloads(); slices.Contains(arrived, "after") {
+			return empty(s, normal)()
+		} else if len(arrived) == n { // the next of another device, on any of the connections
+			put(t, s, normal, fmt.Sprint("d", n), "good")
+			n++
+		}
+		return false
+	})
+	end()
+	if dead := s.Depth(bridge.DeadQueue(normal)).Records; dead != 3 {
+		t.Errorf("%d dead letters", dead)
+	}
+	if got := len(c.payloads()); got != n+1 {
+		t.Errorf("%d arrived of %d", got, n+1)
+	}
+}
+
 // A receiver that hangs up on everything makes one dead letter, however many devices
 // there are to try; when it is mended all the rest arrives.
 func TestHangingUpOnEverythingGivesUpOne(t *testing.T) {
