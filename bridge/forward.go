@@ -84,6 +84,10 @@ type ForwarderConfig struct {
 	// LiveFor is how long a message counts as live, see QueueRef.LiveFirst; 0 means
 	// 30 s.
 	LiveFor time.Duration
+	// Window is the most that one connection may have unacknowledged, as it is
+	// configured: the bill of what a crash left on the way goes by it. 0 means 100,
+	// what AWS takes.
+	Window int
 	// Weight is how much more often a priority goes than the next lower one when
 	// messages of both wait on one connection; 0 sends the lower only when there
 	// are none of the higher.
@@ -145,6 +149,9 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 	cfg.HoldBy = together(cfg.Queues, cfg.HoldBy)
 	if cfg.RefusalGrace == 0 {
 		cfg.RefusalGrace = defaultGrace
+	}
+	if cfg.Window == 0 {
+		cfg.Window = windowAWS
 	}
 	if cfg.LiveFor == 0 {
 		cfg.LiveFor = liveFor
@@ -227,6 +234,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		if now := time.Now(); now.Sub(sized) >= resizeEvery {
 			f.resize(ctx)
 			f.forgetRejects()
+			f.forgetReleased()
 			sized = now
 		}
 	}

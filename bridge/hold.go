@@ -24,31 +24,37 @@ func (h *hold) note(s *source, p Place) {
 
 // hold keeps back the device of a flight that came back.
 func (f *Forwarder) hold(fl *flight) {
-	key := f.cfg.HoldBy(fl.Stored)
-	h := f.holds[key]
-	if h == nil {
-		h = &hold{from: map[*source]Place{}, line: fl.line}
-		f.holds[key] = h
-		same := func(x *flight) bool { return f.cfg.HoldBy(x.Stored) == key }
-		for _, x := range fl.line.recall(same) { // waiting to be sent
-			f.unsent(x)
-			h.note(x.source, x.Place)
-		}
-		f.sources(func(s *source) {
-			if s.live {
-				return // its flights are those of the other part
-			}
-			for _, x := range s.flying {
-				if same(x) {
-					h.flying++
-				}
-			}
-		})
-	}
+	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
 	h.note(fl.source, fl.Place)
 	n := fl.attempt
 	h.until = time.Now().Add(min(holdBase<<min(n-1, 10), holdMax))
 	fl.source.tries[fl.Place] = n
+}
+
+// holdOf is the hold of a device (or topic) that is on a line, made when there is
+// none.
+func (f *Forwarder) holdOf(key string, l *line) *hold {
+	if h := f.holds[key]; h != nil {
+		return h
+	}
+	h := &hold{from: map[*source]Place{}, line: l}
+	f.holds[key] = h
+	same := func(x *flight) bool { return f.cfg.HoldBy(x.Stored) == key }
+	for _, x := range l.recall(same) { // waiting to be sent
+		f.unsent(x)
+		h.note(x.source, x.Place)
+	}
+	f.sources(func(s *source) {
+		if s.live {
+			return // its flights are those of the other part
+		}
+		for _, x := range s.flying {
+			if same(x) {
+				h.flying++
+			}
+		}
+	})
+	return h
 }
 
 // endHolds sends held devices again whose time has come and whose flights have

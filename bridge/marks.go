@@ -119,16 +119,18 @@ func (f *Forwarder) forgetMarks() {
 
 // accountForCrash meters what a crash has left on the way: of each queue the
 // oldest records below the mark, as many as can have been in flight or
-// acknowledged without being released: AWS's window of every connection, and a
-// release batch. Of a live part as many from its beginning.
+// acknowledged without being released: the window of every connection, and a
+// release batch. That is of a queue, both of its parts together; of a live part it
+// is from its beginning.
 func (f *Forwarder) accountForCrash() {
 	f.sources(func(s *source) {
 		if s.live {
 			return
 		}
+		left := f.mostOnTheWay()
 		for _, space := range [...]string{nsSent, nsLive} {
 			if r, ok := parseMark(f.spool, space, s.queue); ok {
-				f.accountFrom(s.queue, r)
+				left -= f.accountFrom(s.queue, r, left)
 				f.batch.Put(space, s.queue, nil)
 			}
 		}
@@ -136,19 +138,29 @@ func (f *Forwarder) accountForCrash() {
 	f.flush()
 }
 
-func (f *Forwarder) accountFrom(queue string, sent reach) {
+// mostOnTheWay is how many can have been sent and not be released: earlyRoom is
+// within releaseBatch, but for many lines, which have leastEarly each.
+func (f *Forwarder) mostOnTheWay() int {
+	lines := len(f.lines)
+	return lines*f.cfg.Window + releaseBatch + max(lines*leastEarly-earlyRoom, 0)
+}
+
+// accountFrom meters up to most records below a mark, and returns how many.
+func (f *Forwarder) accountFrom(queue string, sent reach, most int) (n int) {
 	c := f.spool.Cursor(queue)
 	defer c.Close()
 	if sent.from > 0 {
 		c.Seek(sent.from)
 	}
-	for range len(f.lines)*(windowAWS+leastEarly) + releaseBatch {
+	for n < most {
 		r, err := c.Next()
 		if err != nil || r == nil || r.Place >= sent.to {
-			return
+			break
 		}
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost})
+		n++
 	}
+	return n
 }
 
 // parseMark reads a mark that an earlier run has left behind.
@@ -165,5 +177,6 @@ func parseMark(spool Spool, space, queue string) (r reach, ok bool) {
 	return reach{to: Place(to)}, err == nil
 }
 
-// windowAWS is how many AWS takes unacknowledged on one connection.
+// windowAWS is how many AWS takes unacknowledged on one connection: the window when
+// none is configured.
 const windowAWS = 100

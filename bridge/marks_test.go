@@ -2,11 +2,13 @@ package bridge_test
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // commits counts those that do nothing but set a mark, and keeps the highest
@@ -67,5 +69,46 @@ func TestMarksOfASlowLinkAreNear(t *testing.T) {
 	forward(t, c, &cloud{window: 1}, new(noMeter), new(bridge.Health), empty(s, normal))
 	if m := c.highest.Load(); m < 20 || m > 20+256 {
 		t.Errorf("20 were sent, and the mark is at %d", m)
+	}
+}
+
+// What a crash has left on the way is at most the window of every connection and a
+// release batch of each queue, of both of its parts together, and nothing beyond the
+// mark (U1: delivered ≤ seen ≤ delivered + uncertain).
+func TestACrashLeavesAWindowUncertain(t *testing.T) {
+	t.Parallel()
+	const n, releaseBatch = 2000, 1024
+	for _, c := range []struct {
+		window, connections int
+		sent, live          string
+		want                int
+	}{
+		{window: 0, connections: 1, sent: "2000", want: 100 + releaseBatch},
+		{window: 700, connections: 1, sent: "2000", want: 700 + releaseBatch},
+		{window: 300, connections: 3, sent: "2000", want: 900 + releaseBatch},
+		{window: 5000, connections: 1, sent: "2000", want: 1999}, // places begin with 1
+		{window: 5000, connections: 1, sent: "256", want: 255},
+		{window: 100, connections: 1, sent: "1001", live: "1001 2001", want: 100 + releaseBatch},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			t.Parallel()
+			s := openSpool(t)
+			putMany(t, s, normal, n, func(i int) string { return fmt.Sprint("d", i%9) })
+			var b bridge.Batch
+			b.Put("sent", normal, []byte(c.sent))
+			if c.live != "" {
+				b.Put("live", normal, []byte(c.live))
+			}
+			commit(t, s, &b)
+			m := new(noMeter)
+			f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Window: c.window, Queues: []bridge.QueueRef{{Name: normal, LiveFirst: c.live != ""}}},
+				s, newReceiver(t, 10).senders(c.connections), m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+			end := peers.Run(t, f.Run)
+			await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+			end()
+			if m.uncertain != c.want || m.delivered != n {
+				t.Errorf("%d uncertain, want %d; %d delivered", m.uncertain, c.want, m.delivered)
+			}
+		})
 	}
 }

@@ -171,6 +171,7 @@ func (f *Forwarder) lineUp(l *line, window int) {
 	l.up, l.full, l.oldest = true, max(window, 1), nil
 	l.open(f.narrow(l))
 	f.assign()
+	f.standAside(l)
 }
 
 // takeBack makes a line's queue the forwarder's again.

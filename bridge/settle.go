@@ -50,10 +50,7 @@ func (f *Forwarder) settle(r report) {
 		if fl.probe {
 			f.unpause(fl.source)
 		}
-		if !f.takes {
-			f.health.Clear("hangs-up-" + f.cfg.Upstream)
-		}
-		f.takes = true
+		f.taken()
 		f.acquit(fl.Seq)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
@@ -203,7 +200,7 @@ func (f *Forwarder) deadLetter(fl *flight, why string) {
 	fl.source.done[fl.Place] = true
 	f.commit(s)
 	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
-		Text: fmt.Sprintf("%s refused a message for good (%s, topic %s): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})
+		Text: fmt.Sprintf("%s refused a message for good (%s, topic %q): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})
 }
 
 // pause stops a queue whose message the receiver's policy denies: one mistake

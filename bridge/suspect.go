@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // suspect is a message that may be what makes the receiver hang up: the oldest
@@ -10,14 +11,24 @@ import (
 type suspect struct {
 	closes int
 	slot   *slot
+	queue  string
+	place  Place
+	key    string // what a hold keeps back with it
 }
 
 // narrowAt is how many hang-ups over one message make the window 1, poisonAt
 // how many make it a dead letter; maxSuspects bounds how many are remembered.
+//
+// A message becomes a dead letter only when another was acknowledged since the one
+// before it did, so a receiver that hangs up on everything makes one at most. While
+// nothing was, the devices (or topics) of those that would be stand aside for
+// asideFor at the beginning of each link: what others have sent goes first, and
+// shows whether the receiver takes anything.
 const (
 	narrowAt    = 3
 	poisonAt    = 6
 	maxSuspects = 64
+	asideFor    = 2 * time.Second
 )
 
 // narrow is the window for a new link of a line.
@@ -41,7 +52,8 @@ func (f *Forwarder) suspectOldest(l *line) {
 		if len(f.suspects) >= maxSuspects {
 			f.forgetSuspects()
 		}
-		s = &suspect{slot: f.slotOf(f.cfg.HoldBy(oldest.Stored))}
+		key := f.cfg.HoldBy(oldest.Stored)
+		s = &suspect{slot: f.slotOf(key), queue: oldest.source.queue, place: oldest.Place, key: key}
 		s.slot.suspects++
 		f.suspects[oldest.Seq] = s
 	}
@@ -50,16 +62,63 @@ func (f *Forwarder) suspectOldest(l *line) {
 		return
 	}
 	if !f.takes {
-		// Not even the message after the last poison was taken: it is not the
-		// messages.
-		s.closes = narrowAt
-		f.health.Raise(Warning{Code: "hangs-up-" + f.cfg.Upstream, Severity: Critical,
-			Text: fmt.Sprintf("%s hangs up on every message (%v): look at what it logs; nothing is given up meanwhile", f.cfg.Upstream, l.cause)})
+		// Nothing was taken after the last poison: it may not be the messages.
+		if f.health.Raise(Warning{Code: f.hangsUpCode(), Severity: Critical,
+			Text: fmt.Sprintf("%s has hung up on message %s of %q (topic %q), and has taken no other since: that message waits, with what follows of the same device, until it takes one of another device; look at what %s logs, or give the message up with ebbgate spool drop %s --from %d --limit 1 --yes", f.cfg.Upstream, oldest.ID, oldest.Device, oldest.Receiver.Topic, f.cfg.Upstream, s.queue, s.place)}) {
+			f.log.Warn("the receiver hangs up, and takes nothing", "queue", s.queue, "place", uint64(s.place), "id", oldest.ID.String(), "device", oldest.Device, "topic", oldest.Receiver.Topic, "error", l.cause)
+		}
 		return
 	}
 	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", s.closes, l.cause))
 	f.takes = false
 }
+
+// standAside keeps back, on a line whose link has just come up, what is suspected
+// while nothing else was taken.
+func (f *Forwarder) standAside(l *line) {
+	if f.takes {
+		return
+	}
+	for _, s := range f.suspects {
+		if s.closes >= poisonAt && s.slot.line == l {
+			f.holdOf(s.key, l).until = time.Now().Add(asideFor)
+		}
+	}
+}
+
+// taken notes that the receiver has acknowledged a message: it does take some. Those
+// that stood aside are tried again, as often as their window had been 1 before.
+func (f *Forwarder) taken() {
+	if f.takes {
+		return
+	}
+	f.takes = true
+	f.health.Clear(f.hangsUpCode())
+	for _, s := range f.suspects {
+		if s.closes < poisonAt {
+			continue
+		}
+		s.closes = narrowAt
+		if h := f.holds[s.key]; h != nil {
+			h.until = time.Time{}
+		}
+	}
+}
+
+// forgetReleased ends the suspicion of what is gone: a person has dropped it.
+func (f *Forwarder) forgetReleased() {
+	for seq, s := range f.suspects {
+		if f.spool.Released(s.queue, s.place) {
+			f.acquit(seq)
+			f.health.Clear(f.hangsUpCode()) // raised again when it is not that message alone
+			if h := f.holds[s.key]; h != nil {
+				h.until = time.Time{}
+			}
+		}
+	}
+}
+
+func (f *Forwarder) hangsUpCode() string { return "hangs-up-" + f.cfg.Upstream }
 
 // acquit ends the suspicion of a message that was taken, or is gone.
 func (f *Forwarder) acquit(seq Seq) {

@@ -70,6 +70,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		Connections: func() int { return g.connections(c) },
 		Weight:      u.Pool.PriorityWeight,
 		Gate:        metered,
+		Window:      g.window(name),
 	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
 	g.openThings(c, u, queues, hooks, shared.Account, metered)
 	c.shapers, c.rawQueues = g.shapersOf(name)
@@ -98,6 +99,15 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.spool, []bridge.Sender{g.broker.Local()}, unmetered{}, g.drops, g.health, g.log)
 	}
 	return c, nil
+}
+
+// window is the most that one connection may have unacknowledged: of an upstream, and
+// of those that take over from it.
+func (g *gateway) window(name string) (most int) {
+	for _, at := range configs.Chain(g.cfg.Upstreams, name) {
+		most = max(most, g.cfg.Upstreams[at].MQTT.Limits.InFlight)
+	}
+	return most
 }
 
 // takesOver reports whether another upstream fails over to one: that logs in to it by

@@ -54,6 +54,7 @@ func (g *gateway) openThings(c *cloud, u configs.Upstream, q cloudQueues, hooks 
 		t.uplink.Unasked(func(m *bridge.Message, wire int) bool { return g.answered(c.name, m, wire, func(error) {}) })
 		t.up = bridge.NewForwarder(bridge.ForwarderConfig{
 			Upstream: c.name, Queues: t.queues, Weight: u.Pool.PriorityWeight, Gate: gate,
+			Window: u.MQTT.Limits.InFlight,
 		}, g.spool, []bridge.Sender{t.uplink}, g.meter, g.drops, g.health, g.log.With("thing", thing.Name))
 		c.things = append(c.things, t)
 	}
