@@ -23,7 +23,7 @@ type QuotaOptions struct {
 	OutboundInFlight    int           `koanf:"outbound_in_flight" quota:"Q09" min:"1" max:"65535" doc:"QoS 1 PUBLISHes to a client that it has not acknowledged; then the broker waits (Q09, L-0DD80F19: 100)."`
 	RetryMQTT5          time.Duration `koanf:"retry_mqtt5" quota:"Q10" min:"1" max:"315360000" doc:"How long a connected MQTT 5 client may leave a QoS 1 delivery unacknowledged before it is dropped (Q10, L-675FC798: 960 s)."`
 	RetryMQTT3          time.Duration `koanf:"retry_mqtt3" quota:"Q10" min:"1" max:"315360000" doc:"The same for MQTT 3.1.1 (Q10, L-675FC798: 3600 s)."`
-	PayloadSize         bridge.Size   `koanf:"payload_size" quota:"Q11" min:"1" max:"16777216" doc:"Largest payload; a larger one ends the connection (Q11, L-13573643: 131072 bytes)."`
+	PayloadSize         bridge.Size   `koanf:"payload_size" quota:"Q11" min:"1" max:"1835008" why:"the spool's records are 2MiB, and topic and properties go into them too" doc:"Largest payload, up to 1792KiB: the spool's records hold 2MiB, with topic and properties. A larger one ends the connection (Q11, L-13573643: 131072 bytes)."`
 	PacketSize          bridge.Size   `koanf:"packet_size" quota:"Q12" min:"512" max:"16777216" doc:"Largest packet, announced as Maximum Packet Size; a larger one ends the connection (Q12, L-78413E12: 149504 bytes)."`
 	SmallestPacketSize  bridge.Size   `koanf:"smallest_packet_size" quota:"Q13" min:"1" max:"16777216" doc:"Least Maximum Packet Size that an MQTT 5 client may announce; one with a smaller is refused (Q13, L-64BE4C6D: 512 bytes)."`
 	TopicSize           bridge.Size   `koanf:"topic_size" quota:"Q14" min:"1" max:"65535" doc:"Longest topic and topic filter, $aws/rules/NAME/ aside (Q14, L-ECD9BEEF: 256 bytes)."`

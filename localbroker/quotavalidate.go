@@ -25,6 +25,10 @@ func validateQuotas(at string, quotas any, ps *problems) {
 		low, high := tagged(f, "min"), tagged(f, "max")
 		switch n := v.Field(i).Interface().(type) {
 		case bridge.Size:
+			if why := f.Tag.Get("why"); why != "" && n > bridge.Size(high) {
+				ps.add(path, fmt.Sprintf("%v is above %v: %s", n, bridge.Size(high), why), fmt.Sprintf("write %v or less", bridge.Size(high)))
+				continue
+			}
 			ps.sizeBetween(path, n, bridge.Size(low), bridge.Size(high))
 		case time.Duration:
 			if n%time.Second != 0 {

@@ -224,6 +224,10 @@ func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
 		return err
 	}
 	was := f.Plan(nil)
+	if f.Region == "" && plan.Region != "" { // what the flags name is all that is known of where it is billed
+		was.Region, was.Prices = plan.Region, plan.Prices
+		notes = append(notes, "the configuration names no region: as it is, it is priced as in "+plan.Region+" too")
+	}
 	before, priced := f.Range(was)
 	after, pricedThen := f.Range(plan)
 	t.paragraph("", fmt.Sprintf("%s: a month of 30 days at the pace of the last %s", f.Upstream, humanAge(f.Span)))

@@ -89,6 +89,26 @@ func TestWhatIfOfARegionWithoutPrices(t *testing.T) {
 	}
 }
 
+// Where the configuration names no region, that of the flag prices both columns.
+func TestWhatIfNamesTheOnlyRegion(t *testing.T) {
+	config, _ := billed(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := strings.Replace(string(text), "x-ats.iot.eu-central-1.amazonaws.com", "broker.example", 1)
+	if err := os.WriteFile(config, []byte(without), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := runBill(t, "what-if", "--config", config); without == string(text) || !strings.Contains(out, "set billing.region") {
+		t.Errorf("without a region:\n%s", out)
+	}
+	out := runBill(t, "what-if", "--config", config, "--region", "us-east-1")
+	if !strings.Contains(out, "USD a month") || !strings.Contains(out, "priced as in us-east-1 too") || strings.Contains(out, "billing.region") {
+		t.Errorf("with --region:\n%s", out)
+	}
+}
+
 func TestAdvise(t *testing.T) {
 	config, _ := billed(t)
 	if out := runBill(t, "advise", "--config", config); !strings.Contains(out, "don't bother: nothing saves $10.00 a year") {

@@ -69,6 +69,9 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 			batch, _ := billing.BatchFormat(o.format, f.Traffic[i].MeanPayload())
 			batch.Limit, batch.Age = int(limit), o.age
 			p.Treatments[i].Batch = batch
+			if f.Traffic[i].Retained() > 0 && !p.Treatments[i].ClearRetain {
+				notes = append(notes, fmt.Sprintf("route %s has sent retained messages, and a route that keeps them makes no batches: write retain: clear with the batch; until then their copies are priced as they were", f.Traffic[i].Route))
+			}
 		}
 	}
 	for _, route := range o.basic {
@@ -80,7 +83,7 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 			p.Treatments[i].BasicIngest, p.Treatments[i].Prefix = true, billing.BasicIngestPrefix(route)
 		}
 	}
-	return p, notes, nil
+	return p, slices.Compact(notes), nil
 }
 
 // protocolOf is what an upstream speaks.

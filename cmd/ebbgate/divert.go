@@ -21,6 +21,7 @@ import (
 type handed struct {
 	take    func(r upload.Request, done func(error))
 	segment int
+	store   string // where files grow: file_transfer.dir
 	uri     func(*bridge.File) string
 }
 
@@ -34,7 +35,7 @@ func (f *files) path() bridge.FilePath {
 
 // newHanded makes it, for files that go where o says.
 func newHanded(service *upload.Service, target fileTarget, o configs.FileTransfer) *handed {
-	h := &handed{segment: int(o.MaxSegment), uri: func(*bridge.File) string { return "" }}
+	h := &handed{segment: int(o.MaxSegment), store: o.Dir, uri: func(*bridge.File) string { return "" }}
 	h.take = func(r upload.Request, done func(error)) { service.Take(r, done) }
 	if t, ok := target.(interface{ URI(*bridge.File) string }); ok {
 		h.uri = t.URI
@@ -59,7 +60,7 @@ func (h *handed) Hand(ctx context.Context, f *bridge.File) (uri string, err erro
 		}
 	}
 	if err != nil {
-		return "", kindOfFault(err)
+		return "", h.kindOfFault(err)
 	}
 	return h.uri(f), nil
 }
@@ -99,7 +100,7 @@ func (h *handed) ask(ctx context.Context, client, topic string, payload []byte) 
 
 // kindOfFault says of a refusal whether another attempt would fare better. What is
 // not known may.
-func kindOfFault(err error) error {
+func (h *handed) kindOfFault(err error) error {
 	fault, ok := errors.AsType[*upload.Fault](err)
 	if !ok {
 		return err
@@ -113,6 +114,12 @@ func kindOfFault(err error) error {
 		return bridge.Errorf(bridge.OpDivert, bridge.Full, "%w: the device has as many files, or bytes, as file_transfer.client_transfers and max_client_size allow: they wait for their export", fault)
 	case "enospc":
 		return bridge.Errorf(bridge.OpDivert, bridge.Full, "%w: file_transfer.transfers, max_size or the disk's headroom is reached", fault)
+	case "enoent", "enotdir", "eisdir":
+		return bridge.Errorf(bridge.OpDivert, bridge.Unavailable, "%w: the folder of file_transfer.dir, %s, or what was in it, is gone: mount it or make it again", fault, h.store)
+	case "eacces", "eperm", "erofs":
+		return bridge.Errorf(bridge.OpDivert, bridge.Unavailable, "%w: the folder of file_transfer.dir, %s, cannot be written: mount it for writing, and give it to the user of the gateway", fault, h.store)
+	case "eio":
+		return bridge.Errorf(bridge.OpDivert, bridge.Unavailable, "%w: the disk of file_transfer.dir, %s, fails: look at the kernel's log, and replace it", fault, h.store)
 	}
 	return bridge.Errorf(bridge.OpDivert, bridge.Unavailable, "%w", fault)
 }

@@ -127,6 +127,30 @@ func TestHandedOverWithinBounds(t *testing.T) {
 	}
 }
 
+// A store that is gone is named, with what to do about it.
+func TestHandedOverWithoutAStore(t *testing.T) {
+	var dir string
+	h, _ := handing(t, func(o *configs.FileTransfer) { dir = o.Dir })
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.Hand(t.Context(), largeFile("f", "x"))
+	if err == nil || bridge.OfFile(err) || !strings.Contains(err.Error(), "enoent: the folder of file_transfer.dir, "+dir) || !strings.Contains(err.Error(), "mount it or make it again") {
+		t.Errorf("without its store: %v", err)
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Hand(t.Context(), largeFile("g", "x")); err != nil {
+		t.Errorf("with its store made again: %v", err)
+	}
+	for word, part := range map[string]string{"erofs": "cannot be written", "eacces": "give it to the user", "eio": "fails", "eisdir": "is gone"} {
+		if err := h.kindOfFault(&upload.Fault{Word: word}); bridge.KindOf(err) != bridge.Unavailable || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+}
+
 // The place of an object is known by its key.
 func TestHandedOverToS3(t *testing.T) {
 	o := configs.DefaultFileTransfer()

@@ -113,7 +113,8 @@ func (f *spoolFlags) dropsLs() *cobra.Command {
 				if d == nil {
 					return ""
 				}
-				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", d.when(), d.Reason, d.Queue, d.Device, d.Topic, d.Size, d.ID, d.Detail)
+				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", d.when(), d.Reason, printable(d.Queue),
+					cut(d.Device, deviceColumn), cut(d.Topic, topicColumn), d.Size, d.ID, printable(d.Detail))
 			})
 		},
 	}
@@ -146,14 +147,14 @@ func (f *spoolFlags) printDrops(cmd *cobra.Command, req spoolRequest) error {
 		switch {
 		case l.Drops != nil:
 			d := l.Drops
-			_, err = fmt.Fprintf(out, "%s\t%s\t%s\t%d\n", clocked(d.Hour.Format("2006-01-02 15:04"), d.Clock), d.Reason, d.Queue, d.Count)
+			_, err = fmt.Fprintf(out, "%s\t%s\t%s\t%d\n", clocked(d.Hour.Format("2006-01-02 15:04"), d.Clock), d.Reason, printable(d.Queue), d.Count)
 		case l.Refused != nil:
 			if !refused {
 				refused = true
 				_, _ = fmt.Fprintln(out, "\nNOT ACCEPTED\tSINCE THE START\tLATEST\tOF")
 			}
 			r := l.Refused
-			_, err = fmt.Fprintf(out, "%s\t%d\t%s\t%s\n", r.Reason, r.Count, r.Last.UTC().Format(time.RFC3339), strings.TrimSpace(r.Device+" "+r.Topic))
+			_, err = fmt.Fprintf(out, "%s\t%d\t%s\t%s\n", r.Reason, r.Count, r.Last.UTC().Format(time.RFC3339), printable(strings.TrimSpace(r.Device+" "+r.Topic)))
 		}
 		return err
 	})

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +90,8 @@ func (f *spoolFlags) ls() *cobra.Command {
 					return ""
 				}
 				r := l.Record
-				return fmt.Sprintf("%s\t%d\t%s\t%s\t%s\t%d\t%s", r.Queue, r.Place, humanAge(seconds(r.Age)), r.Device, r.Topic, r.Size, r.Why)
+				return fmt.Sprintf("%s\t%d\t%s\t%s\t%s\t%d\t%s", printable(r.Queue), r.Place, humanAge(seconds(r.Age)),
+					cut(r.Device, deviceColumn), cut(r.Topic, topicColumn), r.Size, printable(r.Why))
 			})
 		},
 	}
@@ -289,11 +291,32 @@ func askSpool(ctx context.Context, address string, req spoolRequest, each func(s
 	}
 }
 
+// Columns of the tables: longer names are cut, and whole with --json.
+const (
+	deviceColumn = 16
+	topicColumn  = 24
+)
+
+// printIndented prints an object for people. What JSON leaves of what a terminal
+// obeys, 0x7F to 0x9F, can only be in texts, and is escaped as JSON does with the rest.
 func printIndented(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	for _, r := range text.String() {
+		if r != '\n' && unicode.IsControl(r) {
+			_, _ = fmt.Fprintf(&out, `\u%04x`, r)
+			continue
+		}
+		out.WriteRune(r)
+	}
+	_, err := out.WriteTo(w)
+	return err
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

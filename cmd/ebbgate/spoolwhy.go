@@ -87,14 +87,14 @@ func (l *whyLine) tell(w io.Writer) error {
 		_, err = fmt.Fprintf(w, "kept back by the step %s of %s, as the route says, at %s\n", l.Part.Step, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
 	case whyHeld:
 		_, err = fmt.Fprintf(w, "held in %s, place %d, %d before it; from %s, topic %s, %s\n%s\n",
-			r.Queue, r.Place, l.Ahead, r.Device, r.Topic, r.accepted(), l.Next)
+			r.Queue, r.Place, l.Ahead, printable(r.Device), printable(r.Topic), r.accepted(), l.Next)
 	case whyDead:
 		_, err = fmt.Fprintf(w, "a dead letter in %s, place %d: %s; from %s, topic %s, %s\n%s\n",
-			r.Queue, r.Place, r.Why, r.Device, r.Topic, r.accepted(), l.Next)
+			r.Queue, r.Place, printable(r.Why), printable(r.Device), printable(r.Topic), r.accepted(), l.Next)
 	case whyDropped:
 		d := l.Drop
 		_, err = fmt.Fprintf(w, "given up by %s at %s: %s; from %s, topic %s, accepted %s\n", d.Queue, d.when(),
-			strings.TrimSuffix(d.Reason+", "+d.Detail, ", "), d.Device, d.Topic, d.Accepted.UTC().Format(time.RFC3339))
+			strings.TrimSuffix(d.Reason+", "+printable(d.Detail), ", "), printable(d.Device), printable(d.Topic), d.Accepted.UTC().Format(time.RFC3339))
 	default:
 		_, err = fmt.Fprintln(w, l.Text)
 	}

@@ -18,7 +18,7 @@ type Options struct {
 	Batch    Batch       `koanf:"batch" doc:"Puts many messages of one topic at the upstream into one."`
 	Compress string      `koanf:"compress" enum:"none,gzip,zstd" doc:"Compresses the payload (of a batch: the whole of it) where that makes it smaller; the user property content-encoding says so."`
 	Split    bridge.Size `koanf:"split" doc:"Sends a payload above this size in several messages, 1KiB to 128KiB; ebbgate decode puts them together. 0: AWS refuses payloads above 128KiB."`
-	Divert   bridge.Size `koanf:"divert" doc:"Sends a payload above this size as a file, 1KiB to 256MiB: it goes where file_transfer.export says, and a small message with its name, place and checksum in its stead. With split as well, what is above split and not above divert goes in parts. 0: none."`
+	Divert   bridge.Size `koanf:"divert" doc:"Sends a payload above this size as a file, 1KiB to 1792KiB: it goes where file_transfer.export says, and a small message with its name, place and checksum in its stead. With split as well, what is above split and not above divert goes in parts. 0: none."`
 }
 
 // Batch collects messages. A batch is sent when the next message would make it

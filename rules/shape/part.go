@@ -135,13 +135,14 @@ func (v *validation) split(size bridge.Size, r Around) {
 
 const minSplit = 1 << 10
 
-// maxDivert is the largest payload of MQTT: above it there is nothing to divert.
-const maxDivert = 256 << 20
+// maxDivert is the largest payload that a listener takes, which a record of the spool
+// can hold: above it there is nothing to divert.
+const maxDivert = 1792 << 10
 
 func (v *validation) divert(o Options) {
 	switch {
 	case o.Divert < minSplit || o.Divert > maxDivert:
-		v.add("divert", o.Divert.String()+" is out of range", "write 0 or a size from 1KiB to 256MiB; AWS takes payloads of up to 128KiB")
+		v.add("divert", o.Divert.String()+" is out of range", "write 0 or a size from 1KiB to 1792KiB, the largest payload that a listener takes and the spool holds; AWS takes payloads of up to 128KiB")
 	case o.Split != 0 && o.Divert <= o.Split:
 		v.add("divert", fmt.Sprintf("%v is not above split (%v): nothing would ever go in parts", o.Divert, o.Split), "write a larger size, or take split out")
 	case o.Batch.on() && int(o.Divert) < o.Batch.Limit(0):

@@ -76,6 +76,16 @@ func Compile(text string) (*Condition, error) {
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("is of type %s, not true or false", t)
 	}
+	if err := undecidable(ast.NativeRep()); err != nil {
+		return nil, err
+	}
+	partly, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptPartialEval))
+	if err != nil {
+		return nil, err
+	}
+	if err := constant(partly); err != nil {
+		return nil, err
+	}
 	p, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, err
@@ -159,7 +169,7 @@ func (f *facts) content() any {
 		if err != nil {
 			v = types.WrapErr(err)
 		}
-		f.payload, f.read = v, true
+		f.payload, f.read = numbers(v), true
 	}
 	return f.payload
 }

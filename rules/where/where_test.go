@@ -58,6 +58,45 @@ func TestBinaryPayload(t *testing.T) {
 	}
 }
 
+// A payload's numbers are doubles, whether it is JSON or CBOR, so the same arithmetic
+// decides both; what a double would round is compared as it is.
+func TestArithmetic(t *testing.T) {
+	for text, want := range map[string]bool{
+		`payload.n + 1.0 > 5.0`:                    true,
+		`payload.n * 9.0 / 5.0 + 32.0 > 80`:        false,
+		`int(payload.n) % 2 == 0`:                  true,
+		`payload.n - payload.l[0] == 7`:            true,
+		`-payload.n < -5`:                          true,
+		`payload.m.k * 2.0 == -6.0`:                true,
+		`payload.n == 6 && payload.n in [5, 6]`:    true,
+		`size + 1 > 2 && (size + qos) % 2 >= 0`:    true,
+		`payload.l.exists_one(x, x == -1)`:         true,
+		`payload.l.map(x, x + 1.0).size() == 1`:    true,
+		`payload.big == 9223372036854775807`:       true,
+		`double(payload.big) / 2.0 > 1.0`:          true,
+		`payload.s + "b" == "ab" && payload.n < 7`: true,
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		for _, payload := range []string{
+			`{"n":6,"l":[-1],"m":{"k":-3},"s":"a","big":9223372036854775807}`,
+			"\xa5\x61n\x06\x61l\x81\x20\x61m\xa1\x61k\x22\x61s\x61a\x63big\x1b\x7f\xff\xff\xff\xff\xff\xff\xff",
+		} {
+			if strings.Contains(text, "big ==") && payload[0] == '{' {
+				continue // JSON has rounded it
+			}
+			m := press()
+			m.Payload = []byte(payload)
+			if got, err := c.Holds(m); err != nil || got != want {
+				t.Errorf("%s of %q is %v, %v", text, payload, got, err)
+			}
+		}
+	}
+}
+
 // What cannot be decided is an error, whatever the message.
 func TestUndecided(t *testing.T) {
 	for text, part := range map[string]string{
@@ -98,6 +137,23 @@ func TestCompileRefuses(t *testing.T) {
 		`topic > 3`:                  "at character 7",
 		strings.Repeat("x", 5000):    "longer than 4096",
 		"payload.map(x, payload) ==": "at character",
+
+		"payload.temp + 1 > 5":            "at character 14: numbers of a payload are doubles",
+		"payload.temp * 9 / 5 + 32 > 80":  "write 1.0 for 1",
+		"payload.n % 2 == 0":              "write int(payload.n) % 2",
+		"payload.n % payload.m == 0":      "write int(payload.n) % 2",
+		"3 - payload.n > 0":               "doubles",
+		"size - payload.n > 0":            "double(…) around what is whole",
+		"payload.n + 1u > 5":              "doubles",
+		"payload.l.exists(x, x * 2 > 10)": "doubles",
+		"payload.a + payload.b + 1 > 2":   "doubles",
+
+		"true":                   "holds for every message",
+		"1 < 2 || payload.t > 3": "holds for every message",
+		"false":                  "holds for no message",
+		"qos > 0 && 'a' == 'b'":  "holds for no message",
+		"[1, 2].all(x, x > 0)":   "holds for every message",
+		"1 / 0 == 1":             "can be decided of no message",
 	} {
 		if _, err := Compile(text); err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.40s: %v, want %q in one line", text, err, part)

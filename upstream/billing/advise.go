@@ -35,7 +35,7 @@ func (f *Fleet) Measures() []Measure {
 			where += ", over HTTPS"
 		}
 		if IsBasicIngest(t.Topic) {
-			out = append(out, f.batchOf(where, set))
+			out = append(out, f.batchOf(where, t, set))
 			continue
 		}
 		if !slices.ContainsFunc(f.Rules[i], func(r DeclaredRule) bool { return r.Subscribers > 0 }) {
@@ -46,8 +46,7 @@ func (f *Fleet) Measures() []Measure {
 				apply:    set(func(h *Treatment) { h.BasicIngest, h.ClearRetain, h.Prefix = true, true, BasicIngestPrefix(t.Route) }),
 			})
 		}
-		out = append(out, f.batchOf(where, set))
-		if t.retained() > 0 {
+		if t.Retained() > 0 {
 			out = append(out, Measure{
 				Name:     "retain: clear, " + where,
 				Risk:     "who subscribes later hears nothing until the next message",
@@ -55,6 +54,7 @@ func (f *Fleet) Measures() []Measure {
 				apply:    set(func(h *Treatment) { h.ClearRetain = true }),
 			})
 		}
+		out = append(out, f.batchOf(where, t, set))
 		if t.hasProperties() {
 			out = append(out, Measure{
 				Name:     "origin: none, " + where,
@@ -77,8 +77,10 @@ func (f *Fleet) Measures() []Measure {
 
 // batchOf is to batch up to one metered message. Where nobody knows which number
 // "5 KB" is, that is one of at most the smaller: the larger would cost two of them
-// if it was wrong.
-func (f *Fleet) batchOf(where string, set func(func(*Treatment)) func(*Plan)) Measure {
+// if it was wrong. A route that keeps what is retained makes no batches: they are
+// to be had only once something before them has cleared the flag, and what that
+// saves is not theirs.
+func (f *Fleet) batchOf(where string, t Traffic, set func(func(*Treatment)) func(*Plan)) Measure {
 	unit := int64(f.Options.Unit)
 	limit := min(unit, otherReading(unit))
 	how := fmt.Sprintf("batch up to %d B, one metered message: ", limit)
@@ -90,13 +92,17 @@ func (f *Fleet) batchOf(where string, set func(func(*Treatment)) func(*Plan)) Me
 		Risk:     fmt.Sprintf("a message waits up to %v for others", batchAge),
 		Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves",
 		apply: set(func(h *Treatment) {
+			if t.Retained() > 0 && !h.ClearRetain {
+				return
+			}
 			h.Batch, _ = BatchFormat("json", 0)
-			h.Batch.Limit, h.Batch.Age, h.ClearRetain = int(limit), batchAge, true
+			h.Batch.Limit, h.Batch.Age = int(limit), batchAge
 		}),
 	}
 }
 
-func (t Traffic) retained() (n int64) {
+// Retained is how many of the messages went with the retain flag.
+func (t Traffic) Retained() (n int64) {
 	for _, c := range t.Sizes.Cells() {
 		n += c.Retained
 	}

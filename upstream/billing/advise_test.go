@@ -2,6 +2,7 @@ package billing
 
 import (
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -203,6 +204,33 @@ func TestTreatments(t *testing.T) {
 	} {
 		if u := tr.Usage(c.how, 5120, nil); u.Messages != c.want {
 			t.Errorf("%s: %d, want %d", name, u.Messages, c.want)
+		}
+	}
+}
+
+// A route that keeps retained messages makes no batches, so none is offered, and
+// what clearing the flag saves (M10) is told of that measure alone: of states that
+// no batch could hold, as of small ones.
+func TestBatchesTakeNoCreditOfClearedRetain(t *testing.T) {
+	for name, c := range map[string]struct {
+		payload int
+		batched bool // once the flag is cleared
+	}{"larger than a batch": {6_000, false}, "small": {100, true}} {
+		f := fleets()["trucks"]
+		f.Traffic = []Traffic{traffic("state", "st/valve", 100_000, 9, true, c.payload)}
+		f.Rules = [][]DeclaredRule{{{Subscribers: 1}}}
+		packed := Treatment{Batch: Batch{Limit: decimalUnit, Age: batchAge, Fixed: 2, Record: 1}}
+		kept, copies := f.Traffic[0].Usage(packed, DefaultUnit, nil).Messages, f.Traffic[0].Usage(Treatment{}, DefaultUnit, nil).Messages/2
+		packed.ClearRetain = true
+		if cleared := f.Traffic[0].Usage(packed, DefaultUnit, nil).Messages; kept != cleared+copies {
+			t.Errorf("%s: a batch makes %d metered messages, without the flag %d, and there are %d copies", name, kept, cleared, copies)
+		}
+		advice, _, ok := f.Advise(new(big.Rat))
+		if !ok || len(advice) == 0 || !strings.HasPrefix(advice[0].Name, "retain: clear") {
+			t.Fatalf("%s: %+v", name, advice)
+		}
+		if batched := len(advice) == 2 && strings.HasPrefix(advice[1].Name, "batch up to"); batched != c.batched || !batched && len(advice) > 1 {
+			t.Errorf("%s: %+v", name, advice)
 		}
 	}
 }

@@ -100,14 +100,15 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 			b.Fixed += b.Type
 		}
 		out.messages, out.processed = t.packed(cells, b, unit)
-	} else {
-		for _, c := range cells {
-			each := Units(int((c.Payload+c.Topic+c.Rest)/c.Messages), unit)
+	}
+	for _, c := range cells {
+		each := Units(int((c.Payload+c.Topic+c.Rest)/c.Messages), unit)
+		if !how.Batch.on() {
 			out.messages += c.Messages
 			out.processed += c.Messages * each
-			if !how.ClearRetain {
-				retained += c.Retained * each
-			}
+		}
+		if !how.ClearRetain { // what batches would save of these is saved by clearing the flag, not by batching
+			retained += c.Retained * each
 		}
 	}
 	if !out.basic {

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -22,8 +23,10 @@ import (
 // Folder is a bridge.FileTarget.
 type Folder struct {
 	dir    string
-	root   *os.Root
 	layout upstream.FilePath
+
+	mu sync.Mutex
+	at *os.Root // see again
 }
 
 // leftovers is where a copy grows; what is there at a start is removed. No folder
@@ -47,24 +50,35 @@ func Open(o Options) (*Folder, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("folder of exported files: %w", err)
 	}
-	return &Folder{dir: o.Dir, root: root, layout: l}, nil
+	return &Folder{dir: o.Dir, at: root, layout: l}, nil
 }
 
 // Close gives the folder back.
-func (d *Folder) Close() error { return d.root.Close() }
+func (d *Folder) Close() error { return d.root().Close() }
 
-// Put implements bridge.FileTarget.
+// Put implements bridge.FileTarget. A folder that somebody has removed is made again.
 func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
+	place, err := d.put(ctx, f)
+	if errors.Is(err, os.ErrNotExist) {
+		if lost := d.again(); lost != nil {
+			return "", lost
+		}
+		place, err = d.put(ctx, f)
+	}
+	return place, err
+}
+
+func (d *Folder) put(ctx context.Context, f *bridge.File) (string, error) {
 	place := d.layout(f)
 	folder := path.Dir(place)
-	if err := d.root.MkdirAll(folder, 0o750); err != nil {
+	if err := d.root().MkdirAll(folder, 0o750); err != nil {
 		return "", fmt.Errorf("export: %w", err)
 	}
 	if err := d.write(place+bridge.ManifestSuffix, f.Manifest()); err != nil {
 		return "", fmt.Errorf("export the manifest: %w", err)
 	}
 	if err := d.move(ctx, f, place); err != nil {
-		return "", errors.Join(fmt.Errorf("export: %w", err), d.root.Remove(place+bridge.ManifestSuffix))
+		return "", errors.Join(fmt.Errorf("export: %w", err), d.root().Remove(place+bridge.ManifestSuffix))
 	}
 	return place, d.syncUp(folder)
 }
@@ -98,7 +112,7 @@ func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 
 // holds reports whether the file is in its place already.
 func (d *Folder) holds(f *bridge.File, place string) error {
-	in, err := d.root.Open(place)
+	in, err := d.root().Open(place)
 	if err != nil {
 		return err
 	}
@@ -137,19 +151,19 @@ func (d *Folder) write(place string, content []byte) error {
 
 // create makes a file that is there whole and synced, or not at all.
 func (d *Folder) create(place string, fill func(*os.File) error) (err error) {
-	if err := d.root.MkdirAll(leftovers, 0o750); err != nil {
+	if err := d.root().MkdirAll(leftovers, 0o750); err != nil {
 		return err
 	}
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	name := path.Join(leftovers, hex.EncodeToString(b[:]))
-	out, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	out, err := d.root().OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.root.Remove(name))
+			err = errors.Join(err, d.root().Remove(name))
 		}
 	}()
 	if err := fill(out); err != nil {
@@ -158,13 +172,13 @@ func (d *Folder) create(place string, fill func(*os.File) error) (err error) {
 	if err := errors.Join(out.Sync(), out.Close()); err != nil {
 		return err
 	}
-	return d.root.Rename(name, place)
+	return d.root().Rename(name, place)
 }
 
 // syncUp makes the names of a folder and of those above it durable.
 func (d *Folder) syncUp(folder string) error {
 	for {
-		f, err := d.root.Open(folder)
+		f, err := d.root().Open(folder)
 		if err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
@@ -184,12 +198,12 @@ func (d *Folder) Remove(_ context.Context, place string) error {
 		return err
 	}
 	for _, name := range []string{place, place + bridge.ManifestSuffix} {
-		if err := d.root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := d.root().Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove an exported file: %w", err)
 		}
 	}
 	for folder := path.Dir(place); folder != "."; folder = path.Dir(folder) {
-		if d.root.Remove(folder) != nil {
+		if d.root().Remove(folder) != nil {
 			break // others are in it
 		}
 	}
@@ -201,7 +215,7 @@ func (d *Folder) Open(_ context.Context, place string) (io.ReadCloser, error) {
 	if err := here(place); err != nil {
 		return nil, err
 	}
-	return d.root.Open(place)
+	return d.root().Open(place)
 }
 
 // here refuses the places of other kinds of targets, which an earlier
