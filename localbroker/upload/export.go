@@ -27,9 +27,6 @@ func (s *Service) export(ctx context.Context) {
 	wait := exportFirst
 	for ctx.Err() == nil {
 		err := s.exportQueue(ctx)
-		if err != nil {
-			s.tellQueued(err)
-		}
 		if errors.Is(err, bridge.ErrHeld) {
 			s.deps.Health.Clear(warningExport) // nothing is wrong
 			continue                           // exportQueue waits
@@ -97,6 +94,7 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 			held = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err)
 		}
 		if !pass {
+			s.tellQueued(held, t)
 			return held
 		}
 		at++

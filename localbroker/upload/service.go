@@ -145,7 +145,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.ended = true
 	s.mu.Unlock()
 	err := rest.Wait()
-	s.tellQueued(errBusy)
+	s.tellQueued(errBusy, nil)
 	s.jobs.Wait()
 	stop()
 	err = errors.Join(err, syncing.Wait())

@@ -91,12 +91,15 @@ func (s *Service) tellExported(t *transfer, err error) {
 }
 
 // tellQueued answers those that wait for the export of any transfer in the queue
-// why it does not come now.
-func (s *Service) tellQueued(err error) {
+// why it does not come now. Those of tried have been answered; who came since has
+// asked for another attempt.
+func (s *Service) tellQueued(err error, tried *transfer) {
 	s.mu.Lock()
 	var all []func(error)
 	for _, t := range s.queue {
-		all = append(all, tellLocked(&t.exporting))
+		if t != tried {
+			all = append(all, tellLocked(&t.exporting))
+		}
 	}
 	s.mu.Unlock()
 	for _, tell := range all {
