@@ -1,8 +1,11 @@
 package upload
 
 import (
+	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // syncData makes what was written to a file durable, and of its metadata what
@@ -35,4 +38,14 @@ func writeOut(f *os.File, at, n int64) error {
 func dropCache(f *os.File) {
 	const dontNeed = 4                                                              // posix_fadvise(2)
 	_, _, _ = syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, dontNeed, 0, 0) // it is advice
+}
+
+// punch gives back what a stretch of a file takes of the disk; it reads as zeros.
+func punch(f *os.File, at, length int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, length)
+		if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("fallocate", err)
+		}
+	}
 }

@@ -11,15 +11,14 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// enqueue hands a verified transfer to the exporter.
+// enqueue hands a verified transfer, whose record is durable, to the exporter.
 func (s *Service) enqueue(t *transfer) {
 	s.mu.Lock()
+	delete(s.open, t.pair)
+	s.leaving[t.pair] = t
 	s.queue = append(s.queue, t)
 	s.mu.Unlock()
-	select {
-	case s.exporter <- struct{}{}:
-	default:
-	}
+	s.poke()
 }
 
 // export works on the queue until ctx ends. While the target takes nothing it
@@ -71,6 +70,7 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 			}
 		}
 		err := s.exportOne(ctx, t)
+		s.tellExported(t, err)
 		s.mu.Lock()
 		if err == nil {
 			s.queue = slices.Delete(s.queue, at, at+1)
@@ -94,6 +94,7 @@ func (s *Service) exportQueue(ctx context.Context) (held error) {
 			held = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err)
 		}
 		if !pass {
+			s.tellQueued(held, t)
 			return held
 		}
 		at++
@@ -169,7 +170,7 @@ func (s *Service) fileLocked(t *transfer) (*bridge.File, *exported, error) {
 		}
 	}
 	f := &bridge.File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Meta: meta, Content: content{t.data.plain(), plan, s.ease()}}
-	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 {
+	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 && t.data.reaches(v.Size) {
 		f.Path = s.path(t)
 	}
 	t.users++

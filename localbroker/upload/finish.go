@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -16,13 +15,6 @@ import (
 type job struct {
 	command
 	waiting []*waiter
-}
-
-// waiter is a fin that waits for the job.
-type waiter struct {
-	answer func(error)
-	timer  *time.Timer
-	told   bool
 }
 
 // fin asks for the assembly of a file. One that is under way is joined, whatever
@@ -41,8 +33,13 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 		return
 	case t == nil:
 		before, err := s.priorLocked(p)
+		if err = cmp.Or(err, before.same(cmd.size, cmd.sum)); err == nil && before.queued != nil && s.opts.Export.Mode == modeDirect {
+			s.joinExportLocked(before.queued, answer)
+			s.mu.Unlock()
+			return
+		}
 		s.mu.Unlock()
-		answer(cmp.Or(err, before.same(cmd.size, cmd.sum)))
+		answer(err)
 		return
 	case t.job == nil:
 		t.job = &job{command: cmd}
@@ -57,47 +54,16 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 			}()
 		}})
 	}
-	s.waitLocked(t, answer)
+	s.waitLocked(&t.job.waiting, answer)
 	s.mu.Unlock()
-}
-
-// waitLocked answers when the job is done, or when it takes too long.
-func (s *Service) waitLocked(t *transfer, answer func(error)) {
-	w := &waiter{answer: answer}
-	w.timer = time.AfterFunc(s.opts.AssembleTimeout, func() {
-		s.mu.Lock()
-		late := !w.told
-		w.told = true
-		s.mu.Unlock()
-		if late {
-			answer(errTimeout)
-		}
-	})
-	t.job.waiting = append(t.job.waiting, w)
-}
-
-// finished answers all that wait for a transfer's job.
-func (s *Service) finished(t *transfer, err error) {
-	s.mu.Lock()
-	var tell []func(error)
-	for _, w := range t.job.waiting {
-		if w.timer.Stop() || !w.told {
-			tell = append(tell, w.answer)
-		}
-		w.told = true
-	}
-	t.job = nil
-	s.mu.Unlock()
-	for _, answer := range tell {
-		answer(err)
-	}
 }
 
 // prior is a file of the same client and id that was finished before.
 type prior struct {
-	size int64
-	sum  checksum
-	open func() (io.ReadCloser, error)
+	size   int64
+	sum    checksum
+	queued *transfer // that waits for its export; nil: it has been exported
+	open   func() (io.ReadCloser, error)
 }
 
 // same answers a fin that has no segments of its own: success only if it is
@@ -115,7 +81,7 @@ func (p *prior) same(size int64, sum *checksum) error {
 // priorLocked finds it, nil when there is none.
 func (s *Service) priorLocked(p pair) (*prior, error) {
 	if t := s.leaving[p]; t != nil {
-		return &prior{t.verified.Size, checksum(t.verified.Sum), func() (io.ReadCloser, error) {
+		return &prior{t.verified.Size, checksum(t.verified.Sum), t, func() (io.ReadCloser, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if t.gone {
@@ -132,7 +98,7 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 	if err != nil || e == nil {
 		return nil, err
 	}
-	return &prior{e.Size, checksum(e.Sum), func() (io.ReadCloser, error) { return s.deps.Target.Open(context.Background(), e.Place) }}, nil
+	return &prior{e.Size, checksum(e.Sum), nil, func() (io.ReadCloser, error) { return s.deps.Target.Open(context.Background(), e.Place) }}, nil
 }
 
 // leaver gives a transfer's file back when it is closed.
@@ -208,6 +174,11 @@ func (s *Service) again(t *transfer, j *job, before *prior, plan []piece, whole 
 	case !s.partOf(t, before):
 		return errIncomplete
 	}
+	if before.queued != nil && s.opts.Export.Mode == modeDirect {
+		if err := s.awaitExport(before.queued); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	if !t.gone {
 		s.removeLocked(t)
@@ -273,7 +244,8 @@ func (t *transfer) hash(plan []piece, ease *ease) (*checksum, error) {
 }
 
 // verified makes a transfer wait for its export, durably; with mode direct it is
-// exported at once, or takes segments again.
+// exported at once, or takes segments again. Until then it stays where its device
+// finds it: another fin joins this one, and init does not begin anew beside it.
 func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 	s.mu.Lock()
 	if t.gone {
@@ -281,8 +253,6 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 		return errGone
 	}
 	t.verified = &verdict{Size: size, Sum: sum[:], Since: s.now()}
-	delete(s.open, t.pair)
-	s.leaving[t.pair] = t
 	record := t.record()
 	s.mu.Unlock()
 	err := s.durable(record)
@@ -301,16 +271,7 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 // reopen makes a transfer that could not be exported take segments again.
 func (s *Service) reopen(t *transfer) error {
 	s.mu.Lock()
-	if t.gone || s.open[t.pair] != nil { // its device has begun anew
-		if !t.gone {
-			s.removeLocked(t)
-		}
-		s.mu.Unlock()
-		return s.durable(t.forgotten())
-	}
 	t.verified = nil
-	delete(s.leaving, t.pair)
-	s.open[t.pair] = t
 	record := t.record()
 	s.mu.Unlock()
 	return s.durable(record)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // restore takes over what an earlier start has left: the transfers and their
@@ -124,9 +125,14 @@ func (s *Service) restoreFiles(byNumber map[uint64]*transfer) error {
 			}
 			continue
 		}
-		if info, err := e.Info(); err != nil {
+		info, err := e.Info()
+		if err != nil {
 			return err
-		} else if info.Size() > t.end {
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok { // less where expired segments have left holes
+			s.chargeLocked(t, 0, min(st.Blocks*512-t.end, 0))
+		}
+		if info.Size() > t.end {
 			if err := os.Truncate(name, t.end); err != nil {
 				return err
 			}

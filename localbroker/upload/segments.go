@@ -39,6 +39,17 @@ func (f *segmentFile) plain() *os.File {
 	return f.File
 }
 
+// reaches reports whether it is that long, or not there since it has been renamed.
+// One that was made anew after that is not, and must not take the place of the right
+// one.
+func (f *segmentFile) reaches(end int64) bool {
+	if f == nil {
+		return true
+	}
+	info, err := f.Stat()
+	return err == nil && info.Size() >= end
+}
+
 // Close closes it.
 func (f *segmentFile) Close() error {
 	err := f.File.Close()

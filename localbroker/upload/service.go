@@ -67,8 +67,8 @@ type Service struct {
 	hashing atomic.Int64 // bytes that wait for it
 
 	mu       sync.Mutex
-	open     map[pair]*transfer // that take segments
-	leaving  map[pair]*transfer // verified, the newest of a pair
+	open     map[pair]*transfer // that take segments, or whose fin is being worked on
+	leaving  map[pair]*transfer // durably verified and queued, the newest of a pair
 	queue    []*transfer        // verified, in the order of their fins
 	usage    map[string]*usage  // of the clients that have any
 	all      usage
@@ -100,13 +100,14 @@ type transfer struct {
 	writers  int // those of them that append to it
 	saved    bool
 
-	job      *job // the fin that is being worked on
-	verified *verdict
-	attempts int   // of exporting, that have failed
-	failure  error // of the latest of them
-	refused  bool  // the target will never take it as it is
-	journal  journal
-	gone     bool // data is closed and removed when it has no user
+	job       *job // the fin that is being worked on
+	verified  *verdict
+	exporting []*waiter // fins that wait for the exporter
+	attempts  int       // of exporting, that have failed
+	failure   error     // of the latest of them
+	refused   bool      // the target will never take it as it is
+	journal   journal
+	gone      bool // data is closed and removed when it has no user
 }
 
 // Open makes the service, with what an earlier start has left.
@@ -144,6 +145,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.ended = true
 	s.mu.Unlock()
 	err := rest.Wait()
+	s.tellQueued(errBusy, nil)
 	s.jobs.Wait()
 	stop()
 	err = errors.Join(err, syncing.Wait())

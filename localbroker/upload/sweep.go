@@ -76,11 +76,13 @@ func (s *Service) ageLocked(t *transfer, now time.Duration) []bridge.Put {
 		t.meta = nil
 	}
 	var keys []string
+	var holes []piece
 	for at, where := range t.segments {
 		if old(where.age) {
 			delete(t.segments, at)
 			s.chargeLocked(t, -1, 0)
 			keys = append(keys, segmentKey(t.number, at))
+			holes = append(holes, piece{at, where})
 		}
 	}
 	if len(keys) > 0 {
@@ -91,10 +93,36 @@ func (s *Service) ageLocked(t *transfer, now time.Duration) []bridge.Put {
 		s.deps.Drops.Count("file-expired", t.client, rootSync+t.file)
 		s.removeLocked(t)
 		return []bridge.Put{t.forgotten()}
-	case changed:
+	case len(holes) > 0:
+		s.punchLocked(t, holes)
+	}
+	if changed {
 		return []bridge.Put{t.record()}
 	}
 	return nil
+}
+
+// punchLocked gives back the room of segments that count no more, where the file
+// system can; else it counts until the transfer ends.
+func (s *Service) punchLocked(t *transfer, holes []piece) {
+	if err := s.openLocked(t); err != nil {
+		s.deps.Log.Warn("the room of expired segments is not given back before their transfer ends", "client", t.client, "error", err)
+		return
+	}
+	slices.SortFunc(holes, func(a, b piece) int { return cmp.Compare(a.at, b.at) })
+	for len(holes) > 0 { // what stands side by side goes at once: only whole blocks are given back
+		from, n := holes[0].at, 1
+		to := from + holes[0].length
+		for ; n < len(holes) && holes[n].at == to; n++ {
+			to += holes[n].length
+		}
+		if err := punch(t.data.File, from, to-from); err != nil {
+			s.deps.Log.Warn("the room of expired segments is not given back before their transfer ends", "client", t.client, "error", err)
+			return
+		}
+		s.chargeLocked(t, 0, -min(to-from, t.charged))
+		holes = holes[n:]
+	}
 }
 
 // sweepExported looks through what is remembered of exported files.

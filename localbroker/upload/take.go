@@ -98,6 +98,10 @@ func (s *Service) describe(p pair, m *meta, answer func(error)) error {
 	if t.meta != nil && !t.meta.equal(m) {
 		return errConflict
 	}
+	if t.verified != nil { // it is being exported, and its record may be on its way out
+		s.sync.add(step{done: answer})
+		return nil
+	}
 	t.meta, t.metaAge = m, seconds(s.now())
 	s.sync.add(step{puts: t.saveLocked(true), done: answer})
 	return nil
@@ -162,6 +166,8 @@ func (s *Service) reserve(p pair, at span, sum uint32) (t *transfer, had stored,
 	had, known := t.segments[at]
 	mine := s.usageLocked(p.client)
 	switch {
+	case t.verified != nil && (t.data == nil || had.crc != sum): // what is being exported stays as it is
+		err = errBusy
 	case s.opts.MaxSize > 0 && s.all.bytes+at.length > int64(s.opts.MaxSize):
 		err = errNoSpace
 	case mine.bytes+at.length > int64(s.opts.MaxClientSize):
@@ -214,6 +220,12 @@ func (s *Service) land(t *transfer, at span, next stored, data *load, answer fun
 		s.releaseLocked(t)
 		return 0, errGone
 	}
+	if t.verified != nil && data != nil { // verified meanwhile, or the disk has not what it had
+		s.sync.settled(len(data.b))
+		s.chargeLocked(t, 0, -at.length)
+		s.releaseLocked(t)
+		return 0, errBusy
+	}
 	st := step{puts: t.saveLocked(false)}
 	if data == nil {
 		s.chargeLocked(t, 0, -at.length) // what was reserved is not needed
@@ -226,10 +238,12 @@ func (s *Service) land(t *transfer, at span, next stored, data *load, answer fun
 	if !known {
 		s.chargeLocked(t, 1, 0)
 	}
-	if !known || was.at != next.at {
-		t.segments[at] = next // not durable yet
+	if !was.durable { // else that one counts until this one does
+		t.segments[at] = next
 	}
-	st.puts = append(st.puts, bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
+	if t.verified == nil { // else its record may be on its way out
+		st.puts = append(st.puts, bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
+	}
 	st.done = func(err error) {
 		s.mu.Lock()
 		s.settleLocked(t, at, next, err)
@@ -254,17 +268,15 @@ func (s *Service) releaseLocked(t *transfer) {
 }
 
 // settleLocked notes that a segment is durable, or that it could not be made so.
+// Of several of one place the last that is durable counts, as on the shelf.
 func (s *Service) settleLocked(t *transfer, at span, next stored, err error) {
 	now, known := t.segments[at]
-	if !known || now.at != next.at {
-		return // another has taken its place
-	}
-	if err == nil {
+	switch {
+	case !known: // the transfer is gone
+	case err == nil:
 		next.durable = true
 		t.segments[at] = next
-		return
-	}
-	if !now.durable {
+	case !now.durable && now.at == next.at:
 		delete(t.segments, at)
 		s.chargeLocked(t, -1, 0)
 	}
