@@ -49,6 +49,10 @@ type File struct {
 	// Content has Size bytes. It must not be trusted to be what was verified: a
 	// target compares what it has read with SHA256 before it says that it is done.
 	Content io.ReaderAt
+
+	// Unsent is Content for who reads it to compare and not to send: what is read of
+	// Content is shown, and counted, as sent. nil: nobody looks.
+	Unsent io.ReaderAt
 }
 
 // ManifestSuffix ends the name of what stands beside a file and is about it. No
@@ -63,6 +67,16 @@ func (f *File) Manifest() []byte {
 // Reader reads the content from its beginning. It ends with ctx.
 func (f *File) Reader(ctx context.Context) io.Reader {
 	return until{ctx, io.NewSectionReader(f.Content, 0, f.Size)}
+}
+
+// Compared reads length bytes of the content from an offset, which are not sent. It
+// ends with ctx.
+func (f *File) Compared(ctx context.Context, offset, length int64) io.Reader {
+	from := f.Content
+	if f.Unsent != nil {
+		from = f.Unsent
+	}
+	return until{ctx, io.NewSectionReader(from, offset, length)}
 }
 
 // until is a reader that ends with its context.

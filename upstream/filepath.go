@@ -13,12 +13,19 @@ import (
 type FilePath func(f *bridge.File) string
 
 // ParseFilePath reads a template: a relative path of names, in which ${clientid},
-// ${fileid} and ${name} are the file's. All must be in it, so that no two files
-// have one path.
+// ${fileid} and ${name} are the file's. So that no two files have one path, all must
+// be in it, and a name holds one of them at most: of pump-7-log nobody could say
+// whether it is log of pump-7 or 7-log of pump, while no id and no file's name has
+// the slash that is between two names.
 func ParseFilePath(text string) (FilePath, error) {
 	for _, variable := range []string{"${clientid}", "${fileid}", "${name}"} {
 		if !strings.Contains(text, variable) {
 			return nil, fmt.Errorf("has no %s: files of others would be overwritten", variable)
+		}
+	}
+	for component := range strings.SplitSeq(text, "/") {
+		if strings.Count(component, "${") > 1 {
+			return nil, fmt.Errorf("has two variables in %s, so that files of two devices could have one path; put a / between them", component)
 		}
 	}
 	sample := strings.NewReplacer("${clientid}", "c", "${fileid}", "f", "${name}", "n").Replace(text)

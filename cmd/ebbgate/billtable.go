@@ -104,7 +104,7 @@ func (t *billTable) known(total billing.Total) {
 	if total.Minutes > 0 {
 		t.paragraph("  ", fmt.Sprintf("%s minutes of connectivity%s", thousands(total.Minutes), dollars(": $", total.USDMinutes)))
 	}
-	if total.LinkUSD != "" {
+	if total.LinkUSD != "" || total.Units == 0 && total.LinkBytes() > 0 { // such as S3's: bytes are all it has
 		t.paragraph("  ", link(total))
 	}
 	if total.Unsynchronised > 0 {
@@ -114,11 +114,15 @@ func (t *billTable) known(total billing.Total) {
 
 // link says what the link costs, and for which bytes.
 func link(total billing.Total) string {
-	if total.Socket < total.Wire {
-		return fmt.Sprintf("link: $%s for %s bytes of packets; what else the sockets carry is written once a minute", total.LinkUSD, thousands(total.Wire))
+	price := "no price (link_price_per_mb)"
+	if total.LinkUSD != "" {
+		price = "$" + total.LinkUSD
 	}
-	text := fmt.Sprintf("link: $%s for %s bytes at the socket, TLS included, TCP and IP not", total.LinkUSD, thousands(total.Socket))
-	if total.Wire != total.Socket {
+	if total.Socket < total.Wire {
+		return fmt.Sprintf("link: %s for %s bytes of packets; what else the sockets carry is written once a minute", price, thousands(total.Wire))
+	}
+	text := fmt.Sprintf("link: %s for %s bytes at the socket, TLS included, TCP and IP not", price, thousands(total.Socket))
+	if total.Wire > 0 && total.Wire != total.Socket {
 		text += fmt.Sprintf("; %s of them are packets of messages", thousands(total.Wire))
 	}
 	return text

@@ -35,7 +35,7 @@ func handing(t *testing.T, edit func(*configs.FileTransfer)) (h *handed, exports
 	o.Enabled, o.Dir, o.Headroom = true, filepath.Join(dir, "files"), 32<<20
 	o.MaxSegment, o.Export.Folder.Dir = 1<<10, filepath.Join(dir, "exports")
 	edit(&o)
-	target, err := folder.Open(o.Export.Folder)
+	target, err := folder.Open(o.Export.Folder, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (f *files) openTarget(g *gateway, o configs.Export) (err error) {
 	}
 	switch o.To {
 	case configs.ExportFolder:
-		f.target, err = folder.Open(o.Folder)
+		f.target, err = folder.Open(o.Folder, g.log)
 	case configs.ExportS3:
 		f.target, err = s3.Open(o.S3, g.spool, g.log, s3.Hooks{
 			Carried: f.carriedFor(g, o.S3.Link),

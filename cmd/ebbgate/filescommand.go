@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -49,14 +48,11 @@ remembered for 30 days.`,
 
 // gateway is how the running gateway is asked.
 func (f *filesFlags) gateway() (*transfersClient, error) {
-	cfg, err := configs.Load(f.config, os.Environ(), f.sets)
+	address, err := adminAddress(f.config, f.sets)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Admin.Address == "" {
-		return nil, invalidf("the gateway has no admin port: set admin.address")
-	}
-	return &transfersClient{cfg.Admin.Address}, nil
+	return &transfersClient{address}, nil
 }
 
 func (f *filesFlags) ls() *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,7 +123,8 @@ func topicLevel(s string) bool {
 
 // run sends the file, and prints what there is.
 func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Writer) error {
-	file, err := os.Open(path)
+	// A pipe without a writer would hang an open that waits, beyond any signal.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return invalidf("%w", err)
 	}
@@ -132,7 +134,7 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return invalidf("%s is no regular file", path)
+		return invalidf("%s is no regular file: write what is in it to one, and send that", path)
 	}
 	o.name = cmp.Or(o.name, filepath.Base(path))
 	if o.dryRun {

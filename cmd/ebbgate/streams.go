@@ -41,13 +41,9 @@ on. The folder is streams.dir of the configuration.`,
 	return cmd
 }
 
-func (f *streamsFlags) load() (*configs.Config, error) {
-	return configs.Load(f.config, os.Environ(), f.sets)
-}
-
 // library opens the streams of the configuration.
 func (f *streamsFlags) library() (*delivery.Library, error) {
-	cfg, err := f.load()
+	cfg, err := configs.Load(f.config, os.Environ(), f.sets)
 	if err != nil {
 		return nil, err
 	}
@@ -196,23 +192,20 @@ func (f *streamsFlags) prefetch() *cobra.Command {
 		Long: `Let the running gateway fetch a stream of the cloud into its cache before devices
 ask for it. It goes on through outages; the gateway's log says when all is there.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := f.load()
+			address, err := adminAddress(f.config, f.sets)
 			if err != nil {
 				return err
-			}
-			if cfg.Admin.Address == "" {
-				return invalidf("the gateway has no admin port: set admin.address")
 			}
 			if !delivery.ValidID(args[0]) {
 				return invalidf("%q is no name of a stream: write 1 to 128 letters, digits, '_' and '-'", args[0])
 			}
-			r, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, "http://"+cfg.Admin.Address+"/api/v1/streams/"+args[0]+"/prefetch", nil)
+			r, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, "http://"+address+"/api/v1/streams/"+args[0]+"/prefetch", nil)
 			if err != nil {
 				return err
 			}
 			resp, err := http.DefaultClient.Do(r)
 			if err != nil {
-				return fmt.Errorf("ask the running gateway: %w; is it running?", err)
+				return noAnswer(err)
 			}
 			defer func() { _ = resp.Body.Close() }()
 			if resp.StatusCode == http.StatusAccepted {

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -23,6 +29,33 @@ func TestStreamsNamed(t *testing.T) {
 		got := streamsNamed(document, nil)
 		if slices.Sort(got); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestPipe: what is no regular file is refused, and not waited for.
+func TestPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, os.DevNull} {
+		var stderr bytes.Buffer
+		if code := execute([]string{"files", "put", path, "--dry-run"}, io.Discard, &stderr); code != exitInvalid || !strings.Contains(stderr.String(), "is no regular file") {
+			t.Errorf("%s: %d, %s", path, code, stderr.String())
+		}
+	}
+}
+
+// TestAnyFolder: who asks a running gateway needs its address only, and hears how to
+// say it when nobody is there.
+func TestAnyFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, args := range [][]string{{"files", "ls"}, {"files", "show", "c", "f"}, {"streams", "prefetch", "s"}} {
+		var stderr bytes.Buffer
+		code := execute(append(args, "--set", "admin.address=127.0.0.1:1"), io.Discard, &stderr)
+		if got := stderr.String(); code != exitFailed || !strings.Contains(got, "--config") || strings.Contains(got, "policy.things") {
+			t.Errorf("%v: %d, %s", args, code, got)
 		}
 	}
 }

@@ -8,10 +8,26 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
+	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
+
+// adminAddress is where a running gateway is asked.
+func adminAddress(config string, sets []string) (string, error) {
+	address, err := configs.AdminAddress(config, os.Environ(), sets)
+	if err == nil && address == "" {
+		err = invalidf("the gateway has no admin port: set admin.address")
+	}
+	return address, err
+}
+
+// noAnswer says what to do when nobody is there.
+func noAnswer(err error) error {
+	return fmt.Errorf("ask the running gateway: %w; is it running? Its own configuration (--config FILE) says where its admin port is, or --set admin.address=HOST:PORT", err)
+}
 
 // transfersClient asks a running gateway about files on its admin port.
 type transfersClient struct{ address string }
@@ -30,7 +46,7 @@ func (c *transfersClient) request(ctx context.Context, method, path string, head
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("ask the running gateway: %w; is it running?", err)
+		return nil, noAnswer(err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil

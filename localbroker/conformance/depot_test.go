@@ -52,7 +52,7 @@ func startDepot(tb testing.TB, d *depot, at *clock) *depot {
 		change(s)
 	}
 	d.exports, d.health = s.folder.Dir, &bridge.Health{}
-	exports, err := folder.Open(s.folder)
+	exports, err := folder.Open(s.folder, slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
 	}

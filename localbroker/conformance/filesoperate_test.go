@@ -195,7 +195,28 @@ func TestRetry(t *testing.T) {
 	if err := d.service.Retry("c1", "f1"); err != nil {
 		t.Fatal(err)
 	}
-	<-held.asked
+	f := <-held.asked
+	read := make([]byte, 2)
+	if _, err := f.Unsent.ReadAt(read, 0); err != nil {
+		t.Fatal(err)
+	}
+	if x := d.only("c1", "f1"); x.State != upload.StateExporting || x.Sent != 0 || x.Error == "" {
+		t.Errorf("nothing is sent yet: %+v", x)
+	}
+	if _, err := f.Content.ReadAt(read, 0); err != nil {
+		t.Fatal(err)
+	}
+	if x := d.only("c1", "f1"); x.State != upload.StateExporting || x.Sent != 2 || x.Error != "" {
+		t.Errorf("2 bytes are sent, and the error is over: %+v", x)
+	}
+	for range 2 { // a request that a target repeats
+		if _, err := f.Content.ReadAt(make([]byte, 5), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if x := d.only("c1", "f1"); x.Sent != 5 || x.Cost.Exported != 12 {
+		t.Errorf("12 bytes are sent of 5: %+v", x)
+	}
 	held.let <- nil
 	d.wantFile("c1", "f1", "a.bin", "hello")
 	eventually(t, "its end", func() bool { // for a moment it is listed as both

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -264,5 +265,19 @@ func TestUpdate(t *testing.T) {
 	}
 	if _, err := s.library.Update(ctx, "S1", Change{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPipe: what is no regular file is refused, and not waited for.
+func TestPipe(t *testing.T) {
+	s := openSite(t)
+	pipe := filepath.Join(s.dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, os.DevNull} {
+		if _, err := s.library.Create(t.Context(), "P", Change{Paths: []string{path}}); err == nil || !strings.Contains(err.Error(), "is not a file") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }

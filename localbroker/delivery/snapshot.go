@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 )
 
 // sums are the checksums of a file's chunks, CRC-32C.
@@ -96,7 +97,8 @@ func (l *Library) keep(was, next *Stream) error {
 
 // copyIn copies one file, with its hash and checksums. Memory is one chunk.
 func copyIn(ctx context.Context, path, folder string, id int) (File, error) {
-	in, err := os.Open(path)
+	// A pipe without a writer would hang an open that waits.
+	in, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return File{}, err
 	}

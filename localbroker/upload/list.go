@@ -42,7 +42,7 @@ type Transfer struct {
 
 	Sent     int64  `json:"sent,omitempty"`     // bytes of this attempt to export it
 	Attempts int    `json:"attempts,omitempty"` // that have failed, and not because the target was away
-	Error    string `json:"error,omitempty"`    // of the last, or what it waits for: its device too
+	Error    string `json:"error,omitempty"`    // of the last, until the next gets on; or what it waits for: its device too
 
 	SHA256     string          `json:"sha256,omitempty"` // once it has been computed
 	Place      string          `json:"place,omitempty"`  // at the target
@@ -127,8 +127,13 @@ func (s *Service) viewLocked(t *transfer, held string) Transfer {
 			v.State = StateFailed
 		}
 		if j.export != nil {
-			v.State, v.Sent = StateExporting, j.export.sent.Load()
-			v.Cost.Exported += v.Sent
+			// What was sent in vain, and again, costs; it is not how far the file is.
+			sent := j.export.sent.Load()
+			v.State, v.Sent = StateExporting, min(sent, t.verified.Size)
+			v.Cost.Exported += sent
+			if sent > 0 { // what the attempt before failed with is over
+				v.Error = held
+			}
 		}
 	case t.job != nil:
 		v.State, v.Size = StateAssembling, &t.job.size

@@ -35,7 +35,7 @@ func (o *observed) Put(ctx context.Context, f *bridge.File) (string, error) {
 		return "", errGone // given up a moment ago
 	}
 	counted := *f
-	counted.Content = counting{f.Content, &e.sent}
+	counted.Content, counted.Unsent = counting{f.Content, &e.sent}, f.Content
 	place, err := o.FileTarget.Put(ctx, &counted)
 	if err == nil {
 		e.sent.Store(max(e.sent.Load(), f.Size)) // it may have been renamed
@@ -66,7 +66,7 @@ func (s *Service) endExport(t *transfer, e *exporting, taken bool) {
 	t.journal.taken = taken
 }
 
-// counting counts what is read of a file.
+// counting counts what is read of a file to be sent.
 type counting struct {
 	io.ReaderAt
 	n *atomic.Int64

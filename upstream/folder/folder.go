@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"os"
 	"path"
@@ -24,6 +26,7 @@ import (
 type Folder struct {
 	dir    string
 	layout upstream.FilePath
+	log    *slog.Logger
 
 	mu sync.Mutex
 	at *os.Root // see again
@@ -34,7 +37,7 @@ type Folder struct {
 const leftovers = "%partial"
 
 // Open makes the folder when it is not there.
-func Open(o Options) (*Folder, error) {
+func Open(o Options, log *slog.Logger) (*Folder, error) {
 	l, err := parseLayout(o.Layout)
 	if err != nil {
 		return nil, err
@@ -50,7 +53,7 @@ func Open(o Options) (*Folder, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("folder of exported files: %w", err)
 	}
-	return &Folder{dir: o.Dir, at: root, layout: l}, nil
+	return &Folder{dir: o.Dir, at: root, layout: l, log: log}, nil
 }
 
 // Close gives the folder back.
@@ -73,6 +76,10 @@ func (d *Folder) put(ctx context.Context, f *bridge.File) (string, error) {
 	folder := path.Dir(place)
 	if err := d.root().MkdirAll(folder, 0o750); err != nil {
 		return "", fmt.Errorf("export: %w", err)
+	}
+	if d.takenAway(f, place) {
+		d.log.Warn("a file is taken as exported: it was put into the folder before a stop, and somebody has taken it away since", "client", f.ClientID, "file", f.FileID, "place", place)
+		return place, d.syncUp(folder)
 	}
 	if err := d.write(place+bridge.ManifestSuffix, f.Manifest()); err != nil {
 		return "", fmt.Errorf("export the manifest: %w", err)
@@ -108,6 +115,24 @@ func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 		return d.copy(ctx, f, place)
 	}
 	return err
+}
+
+// takenAway reports whether an attempt that a crash has ended had renamed the file into
+// its place, from where somebody has moved it on: its manifest stands there, which an
+// attempt that fails removes, and the file is in neither place. As long as there is
+// anything to make it of, it is made.
+func (d *Folder) takenAway(f *bridge.File, place string) bool {
+	if f.Path == "" {
+		return false
+	}
+	if _, err := os.Lstat(f.Path); !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	if _, err := d.root().Lstat(place); !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	manifest, err := d.root().ReadFile(place + bridge.ManifestSuffix)
+	return err == nil && bytes.Equal(manifest, f.Manifest())
 }
 
 // holds reports whether the file is in its place already.

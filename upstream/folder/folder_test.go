@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -22,7 +24,7 @@ func file(clientID, fileID, name, content string) *bridge.File {
 
 func opened(t *testing.T, o Options) *Folder {
 	t.Helper()
-	d, err := Open(o)
+	d, err := Open(o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,4 +152,51 @@ func TestElsewhere(t *testing.T) {
 	if _, err := d.Open(t.Context(), place); !bridge.OfFile(err) {
 		t.Errorf("%v", err)
 	}
+}
+
+// A file that was renamed before a crash, and that somebody has taken away, has been
+// exported (F51); without the traces of that, or with anything to make it of, it has
+// not.
+func TestTakenAway(t *testing.T) {
+	dir := t.TempDir()
+	var log bytes.Buffer
+	d := opened(t, Options{Dir: filepath.Join(dir, "exports"), Layout: "${clientid}/${fileid}/${name}"})
+	d.log = slog.New(slog.NewTextHandler(&log, nil))
+	place := filepath.Join(dir, "exports", "c", "f", "a.txt")
+	f := file("c", "f", "a.txt", "hello")
+	f.Path = filepath.Join(dir, "segments")
+	put := func(good bool) {
+		t.Helper()
+		if got, err := d.Put(t.Context(), f); (err == nil) != good || good && got != "c/f/a.txt" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	segments := func() {
+		t.Helper()
+		if err := os.WriteFile(f.Path, []byte("hello"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(false) // there never was one, and a failure leaves nothing
+	put(false)
+	segments()
+	put(true)
+	if err := os.Remove(place); err != nil {
+		t.Fatal(err)
+	}
+	segments()
+	put(true) // it can be made again
+	wantText(t, place, "hello")
+	if log.Len() > 0 {
+		t.Error(log.String())
+	}
+	if err := os.Remove(place); err != nil {
+		t.Fatal(err)
+	}
+	put(true)
+	if !strings.Contains(log.String(), "has taken it away") {
+		t.Error(log.String())
+	}
+	f.Meta = []byte(`{"name":"a.txt","user_data":1}`) // another file of that name
+	put(false)
 }

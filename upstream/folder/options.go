@@ -14,7 +14,7 @@ import (
 // Options say which folder, and how files are called in it.
 type Options struct {
 	Dir    string `koanf:"dir" doc:"Folder of the finished files, with to: folder; empty: exports in dir of file_transfer."`
-	Layout string `koanf:"layout" template:"path" doc:"Path of a file in that folder: emqx (EMQX's, by a hash of client and file id), or a template with ${clientid}, ${fileid} and ${name}, each in a component of its own or part of one, such as ${clientid}/${fileid}/${name}."`
+	Layout string `koanf:"layout" template:"path" doc:"Path of a file in that folder: emqx (EMQX's, by a hash of client and file id), or a template with ${clientid}, ${fileid} and ${name}, a / between each two, such as ${clientid}/${fileid}/${name} or dev-${clientid}/${fileid}/${name}."`
 }
 
 // layoutEMQX is the value of Layout for EMQX's.

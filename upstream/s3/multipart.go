@@ -178,7 +178,7 @@ func (t *Target) compare(ctx context.Context, s *sendingUpload) error {
 func (t *Target) putPart(ctx context.Context, f *bridge.File, s *sendingUpload, number int32) error {
 	offset, length := s.span(number)
 	own := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(own, s.hash), &until{ctx, io.NewSectionReader(f.Content, offset, length)}); err != nil {
+	if _, err := io.Copy(io.MultiWriter(own, s.hash), f.Compared(ctx, offset, length)); err != nil {
 		return unreadable(f, err)
 	}
 	sum := [sha256.Size]byte(own.Sum(nil))
@@ -240,20 +240,6 @@ func (t *Target) complete(ctx context.Context, f *bridge.File, s *sendingUpload)
 		return errors.Join(errGone, t.abandon(ctx, s.upload))
 	}
 	return t.explain("no object can be made of the parts of "+f.Name, err)
-}
-
-// until is a reader that ends with its context.
-type until struct {
-	context.Context
-	io.Reader
-}
-
-// Read implements io.Reader.
-func (u *until) Read(b []byte) (int, error) {
-	if err := u.Err(); err != nil {
-		return 0, err
-	}
-	return u.Reader.Read(b)
 }
 
 // signed has the SDK sign a body by its hash, which we know, instead of reading it

@@ -22,7 +22,7 @@ type Options struct {
 	SecretAccessKey bridge.Secret `koanf:"secret_access_key" doc:"Secret of the access key, as ${ENV} or file: reference."`
 	SessionToken    bridge.Secret `koanf:"session_token" doc:"Session token of a temporary access key, as ${ENV} or file: reference."`
 
-	Key          string `koanf:"key" template:"path" doc:"Key of an object, with ${clientid}, ${fileid} and ${name}, and what else makes a path, such as site-7/${clientid}/${fileid}/${name}."`
+	Key          string `koanf:"key" template:"path" doc:"Key of an object, with ${clientid}, ${fileid} and ${name}, a / between each two, and what else makes a path, such as site-7/${clientid}/${fileid}/${name}."`
 	StorageClass string `koanf:"storage_class" doc:"Storage class of the objects, such as STANDARD_IA; empty: the bucket's."`
 	ACL          string `koanf:"acl" enum:"none,private,public-read,public-read-write,authenticated-read,aws-exec-read,bucket-owner-read,bucket-owner-full-control" doc:"Canned ACL of the objects; none sends none, as buckets want it that have ACLs disabled."`
 	SSE          string `koanf:"sse" enum:"none,AES256,aws:kms" doc:"Encryption at the store: none leaves it to the bucket, AES256 has S3's own keys, aws:kms those of the key management."`

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 
@@ -46,4 +47,31 @@ func TestHeldBack(t *testing.T) {
 	r.wantObject("c1/f1/a.bin", small)
 	r.wantObject("c1/f2/a.bin", large)
 	r.wantClean()
+}
+
+// sentBytes counts what is read to be sent.
+type sentBytes struct {
+	io.ReaderAt
+	n atomic.Int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *sentBytes) ReadAt(b []byte, at int64) (int, error) {
+	n, err := s.ReaderAt.ReadAt(b, at)
+	s.n.Add(int64(n))
+	return n, err
+}
+
+// What is read for its hash is not sent: an operator sees each byte once.
+func TestSentOnce(t *testing.T) {
+	t.Parallel()
+	r := openRig(t)
+	for _, size := range []int{3893, 11*mib + 5} {
+		f := file("c1", "f1", "a.bin", size)
+		sent := &sentBytes{ReaderAt: f.Content}
+		f.Content, f.Unsent = sent, f.Content
+		if r.put(f); sent.n.Load() != f.Size {
+			t.Errorf("%d of %d bytes are counted", sent.n.Load(), f.Size)
+		}
+	}
 }

@@ -155,7 +155,7 @@ func TestRequest(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		got, path, host = r.Header.Clone(), r.URL.Path, r.Host
 	}, func(o *Options) {
-		o.StorageClass, o.ACL, o.SSE, o.SSEKey, o.Key = "STANDARD_IA", "bucket-owner-full-control", "aws:kms", "key-7", "site-7/${clientid}-${fileid}/${name}"
+		o.StorageClass, o.ACL, o.SSE, o.SSEKey, o.Key = "STANDARD_IA", "bucket-owner-full-control", "aws:kms", "key-7", "site-7/dev-${clientid}/${fileid}/${name}"
 	})
 	f := file("c1", "f1", "a.json", 100)
 	if _, err := target.Put(t.Context(), f); err != nil {
@@ -170,7 +170,7 @@ func TestRequest(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got.Get(name), want)
 		}
 	}
-	if path != "/files/site-7/c1-f1/a.json" {
+	if path != "/files/site-7/dev-c1/f1/a.json" {
 		t.Errorf("path %q", path)
 	}
 	if strings.HasPrefix(host, bucket) {

@@ -96,7 +96,7 @@ func (t *Target) putManifest(ctx context.Context, f *bridge.File, o *object) err
 // was verified or nothing: the store refuses what has another hash.
 func (t *Target) putWhole(ctx context.Context, f *bridge.File, o *object) error {
 	h := sha256.New()
-	if _, err := io.Copy(h, f.Reader(ctx)); err != nil {
+	if _, err := io.Copy(h, f.Compared(ctx, 0, f.Size)); err != nil {
 		return unreadable(f, err)
 	}
 	if [sha256.Size]byte(h.Sum(nil)) != f.SHA256 {
