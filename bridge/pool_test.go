@@ -179,7 +179,7 @@ func putFrom(t *testing.T, s bridge.Spool, queue string, first, n int, device fu
 	for i := range n {
 		d := device(i)
 		b.Append(&bridge.Record{
-			Message:   bridge.Message{Topic: "dt/" + d, Payload: []byte(fmt.Sprint(first+i)), QoS: 1},
+			Message:   bridge.Message{Topic: "dt/" + d, Payload: []byte(fmt.Sprint(first + i)), QoS: 1},
 			Origin:    bridge.Origin{Device: d, Instant: bridge.Instant{Age: s.Age()}},
 			Receivers: []bridge.Receiver{{Queue: queue, Topic: "dt/" + d, QoS: 1}},
 		})
