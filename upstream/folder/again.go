@@ -68,7 +68,7 @@ func (d *Folder) root() *os.Root {
 
 func device(i fs.FileInfo) uint64 {
 	if st, ok := i.Sys().(*syscall.Stat_t); ok {
-		return uint64(st.Dev)
+		return uint64(st.Dev) //nolint:unconvert // of another width on some platforms
 	}
 	return 0
 }
