@@ -2,18 +2,11 @@ package bridge_test
 
 import (
 	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/bridge"
-	"github.com/ebbgate/ebbgate/internal/peers"
 	"github.com/ebbgate/ebbgate/spool"
 )
-
-func TestMain(m *testing.M) {
-	peers.InMemory()
-	os.Exit(m.Run())
-}
 
 func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }
 

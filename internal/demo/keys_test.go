@@ -34,8 +34,8 @@ func TestMendForgetsWhatWasGivenUp(t *testing.T) {
 				t.Fatal("the gate took no connection")
 			}
 		}
-		_ = attempt.Close()
 		l.mend()
+		_ = attempt.Close()
 		if got := cloud.Gate().Stats().Resets; got != resets {
 			t.Errorf("link %s: %d connections were reset, want %d", link, got, resets)
 		}

@@ -42,7 +42,7 @@ func TestSparkplugThroughAnOutage(t *testing.T) {
 		set     []string
 		batched bool
 	}{
-		"not named": {set: []string{"routes.up[0].from=#", "routes.up[0].sample={one_in: 5}", "routes.up[0].deadband={field: v}", "routes.up[0].batch={format: json, age: 200ms}", "routes.up[0].compress=gzip", "routes.up[0].where=false", "routes.up[0].on_error=drop"}},
+		"not named": {set: []string{"routes.up[0].from=#", "routes.up[0].sample={one_in: 5}", "routes.up[0].deadband={field: v}", "routes.up[0].batch={format: json, age: 200ms}", "routes.up[0].compress=gzip", `routes.up[0].where=client_id == "nobody"`, "routes.up[0].on_error=drop"}},
 		"named":     {set: []string{"routes.up[0].from=spBv1.0/#", "routes.up[0].batch={format: length_prefixed, age: 200ms}"}, batched: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -241,9 +241,9 @@ func TestF55(t *testing.T) {
 // TestF51Layouts: the path is EMQX's, or what the template says.
 func TestF51Layouts(t *testing.T) {
 	for layout, want := range map[string]string{
-		"emqx":                              "8E/B5/7023DA998C12F0B2A6CA586027E48BEC6271/client-1/file-id-1/up.txt",
-		"in/${clientid}-${fileid}_${name}":  "in/client-1-file-id-1_up.txt",
-		"${clientid}/${fileid}/x/${name}.1": "client-1/file-id-1/x/up.txt.1",
+		"emqx":                                 "8E/B5/7023DA998C12F0B2A6CA586027E48BEC6271/client-1/file-id-1/up.txt",
+		"in/of-${clientid}/${fileid}_/${name}": "in/of-client-1/file-id-1_/up.txt",
+		"${clientid}/${fileid}/x/${name}.1":    "client-1/file-id-1/x/up.txt.1",
 	} {
 		d := openDepot(t, func(s *depotSetup) { s.folder.Layout = layout })
 		s := d.sends(5, "client-1")
