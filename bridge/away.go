@@ -118,7 +118,7 @@ func (s *Shaper) hand(ctx context.Context, p *Product) bool {
 			return false
 		case OfFile(err):
 			if s.health.Raise(Warning{Code: code, Severity: Degraded, Text: fmt.Sprintf(
-				"a message of %s on %s cannot go as a file (%v): it goes as it is; look for it among the dead letters of %s", d.pointer.Device, d.pointer.Topic, err, s.cfg.Queue)}) {
+				"a message of %q on %q cannot go as a file (%v): it goes as it is; look for it among the dead letters of %s", d.pointer.Device, d.pointer.Topic, err, s.cfg.Queue)}) {
 				s.log.Warn("a message cannot go as a file, and goes as it is", "device", d.pointer.Device, "topic", d.pointer.Topic, "message", d.pointer.ID, "error", err)
 			}
 			return true

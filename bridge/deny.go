@@ -11,7 +11,7 @@ func (f *Forwarder) deny(fl *flight, o Outcome) {
 		return
 	}
 	f.health.Raise(Warning{Code: f.deniedCode(), Severity: Degraded,
-		Text: fmt.Sprintf("%s does not allow us to ask at %s (%s, the latest of device %s): let the cloud's policy allow the topic, or ours deny it", f.cfg.Upstream, fl.Receiver.Topic, why, fl.Device)})
+		Text: fmt.Sprintf("%s does not allow us to ask at %q (%s, the latest of device %q): let the cloud's policy allow the topic, or ours deny it", f.cfg.Upstream, fl.Receiver.Topic, why, fl.Device)})
 	delete(fl.source.tries, fl.Place)
 	f.acquit(fl.Seq)
 	f.giveUp(fl, RequestDenied, why)

@@ -46,6 +46,14 @@ type File struct {
 	// it; empty when there is none.
 	Path string
 
+	// Moving is called before Path is renamed, and no rename follows an error: it notes
+	// durably that Path may be gone from now on. nil: nobody does.
+	Moving func() error
+
+	// Moved is that it was noted, by an attempt that a crash may have ended: where Path
+	// is no more, that attempt has renamed it.
+	Moved bool
+
 	// Content has Size bytes. It must not be trusted to be what was verified: a
 	// target compares what it has read with SHA256 before it says that it is done.
 	Content io.ReaderAt

@@ -29,6 +29,9 @@ func (f *Forwarder) fill() error {
 				}
 			}
 		}
+		if err := f.makeWay(ln); err != nil {
+			return err
+		}
 		if err := f.readOn(ln.front); err != nil {
 			return err
 		}
@@ -43,21 +46,21 @@ func (f *Forwarder) fill() error {
 // would have it.
 func (f *Forwarder) readOn(r *reader) error {
 	n := r.lane.n
+	committed := f.spool.Committed()
 	for step := 0; ; step++ {
 		if step%limitEvery == 0 {
 			f.setLimits(r)
 		}
-		var t *tip
-		for _, x := range r.tips {
-			if err := f.advance(x, x.limit); err != nil {
-				return err
-			}
-			if x.head != nil && (t == nil || x.head.Seq < t.head.Seq) {
-				t = x
-			}
+		t, err := f.oldest(r, func(x *tip) Place { return x.limit })
+		if err != nil || t == nil {
+			return err
 		}
-		if t == nil {
-			return nil
+		if t.head.Seq >= committed && len(r.tips) > 1 {
+			// Another queue may have got an older one since it was looked at.
+			if committed = f.spool.Committed(); t.head.Seq >= committed {
+				return nil // the forwarder is woken when it is
+			}
+			continue
 		}
 		s, kept := f.berth(t)
 		if kept {
@@ -68,6 +71,9 @@ func (f *Forwarder) readOn(r *reader) error {
 			return nil
 		}
 		if (l.passed[n] != nil || l.isFull(n)) && f.lend(s) {
+			continue
+		}
+		if t.putsOff(l.passed[n] != nil || !l.takes() || l.isFull(n)) {
 			continue
 		}
 		if behind := l.passed[n]; behind != nil {
@@ -96,18 +102,19 @@ func (f *Forwarder) readOn(r *reader) error {
 // catchUp reads what the front has passed over for a line.
 func (f *Forwarder) catchUp(l *line, r *reader) error {
 	n := r.lane.n
+	if r.outdated() {
+		l.rejoin(n)
+		return nil
+	}
 	for {
-		var t *tip
-		for _, x := range r.tips {
+		t, err := f.oldest(r, func(x *tip) Place {
 			if x.at() >= x.front.at() || !x.paused.IsZero() {
-				continue
+				return 0
 			}
-			if err := f.advance(x, x.front.at()-1); err != nil {
-				return err
-			}
-			if x.head != nil && x.at() < x.front.at() && (t == nil || x.head.Seq < t.head.Seq) {
-				t = x
-			}
+			return x.front.at() - 1
+		})
+		if err != nil {
+			return err
 		}
 		if t == nil {
 			break
@@ -149,18 +156,35 @@ func (f *Forwarder) berth(t *tip) (s *slot, kept bool) {
 	key := f.cfg.HoldBy(t.head)
 	if len(f.holds) > 0 {
 		if h := f.holds[key]; h != nil {
-			h.note(t.source, t.head.Place)
-			t.head = nil
+			h.keep(t)
 			return nil, true
 		}
 	}
 	s = f.slotOf(key)
 	if s.moving != nil {
-		s.moving.note(t.source, t.head.Place)
-		t.head = nil
+		s.moving.keep(t)
 		return nil, true
 	}
 	return s, false
+}
+
+// keep keeps a tip's head back.
+func (h *hold) keep(t *tip) {
+	h.note(t.source, t.head.Place)
+	if !t.putsOff(true) {
+		t.head = nil
+	}
+}
+
+// putsOff puts the head of a tip whose queue is paused off for a moment when it cannot
+// go now: it is the oldest of its queue, and is all that is read of that, so whoever
+// read on would find it again.
+func (t *tip) putsOff(now bool) bool {
+	if !now || t.paused.IsZero() {
+		return false
+	}
+	t.paused, t.head = time.Now().Add(releaseDelay), nil
+	return true
 }
 
 // give hands a tip's head to the line of its slot.
@@ -183,17 +207,41 @@ func (f *Forwarder) give(t *tip, s *slot) {
 // publishAt is how many are gathered for a line before it is told.
 const publishAt = 32
 
-// advance reads the tip's next record that may be sent into head. One at or
-// beyond limit is not looked for.
-func (f *Forwarder) advance(t *tip, limit Place) error {
+// oldest is the tip of a reader whose next record is the oldest, of those within
+// their limits (0: nothing): nil when there is none, or none that is known to be.
+func (f *Forwarder) oldest(r *reader, limit func(*tip) Place) (t *tip, err error) {
+	for _, x := range r.tips {
+		most := limit(x)
+		if most == 0 {
+			continue
+		}
+		known, err := f.advance(x, most)
+		if err != nil || !known {
+			return nil, err
+		}
+		switch {
+		case x.head == nil:
+		case x.head.Place > most && x == x.front:
+			return nil, nil // what is newer in other queues waits with it
+		case x.head.Place <= most && (t == nil || x.head.Seq < t.head.Seq):
+			t = x
+		}
+	}
+	return t, nil
+}
+
+// advance reads the tip's next record that may be sent into head. One beyond limit
+// is not looked for. It is not known whether there is one when others have to be
+// given up first, or are just being so: then the forwarder comes back to it.
+func (f *Forwarder) advance(t *tip, limit Place) (known bool, err error) {
 	s := t.source
 	if s.live && s.split.moving {
-		return nil
+		return true, nil
 	}
 	if !s.paused.IsZero() {
 		if len(s.flying) > 0 || time.Now().Before(s.paused) {
 			t.head = nil
-			return nil
+			return true, nil
 		}
 		if t.head == nil {
 			t.cursor.Seek(s.first()) // the probe is the oldest
@@ -204,26 +252,37 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 		if len(f.waiting) >= releaseGroup || f.batch.heavy() { // a backlog may be all expired
 			f.flush()
 			f.wakeUp()
-			return nil
+			return false, nil
 		}
-		if t.next > limit || t.next >= s.end() {
-			return nil
+		if t.next >= s.end() {
+			return true, nil
+		}
+		if t.next > limit {
+			return t.next >= f.endOf(s.queue), nil
 		}
 		r, err := t.cursor.Next()
 		if err != nil || r == nil {
-			return err
+			return true, err
 		}
 		if r.Place >= s.end() { // all between is released
 			t.cursor.Seek(r.Place)
 			t.next = r.Place
-			return nil
+			return true, nil
 		}
 		t.next = r.Place + 1
 		again := r.Place <= s.furthest
 		s.furthest = max(s.furthest, r.Place)
+		gone := again && (s.flying[r.Place] != nil || s.done[r.Place])
+		if !gone && s.last != nil {
+			var open bool
+			if gone, open = s.last.Reached(s.first(), r.Place); open {
+				t.cursor.Seek(r.Place)
+				t.next = r.Place
+				return false, nil
+			}
+		}
 		switch {
-		case again && (s.flying[r.Place] != nil || s.done[r.Place]):
-		case s.last != nil && s.last.Reached(s.first(), r.Place):
+		case gone:
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
@@ -231,7 +290,7 @@ func (f *Forwarder) advance(t *tip, limit Place) error {
 			t.head = r
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // setLimits says how far a front may read: not too far past what is kept back.

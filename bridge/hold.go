@@ -7,7 +7,8 @@ type hold struct {
 	from   map[*source]Place // where to read again from
 	line   *line             // that it was refused on
 	until  time.Time
-	flying int // of the device, still on their way
+	flying int    // of the device, still on their way
+	why    string // of a refusal that may be about its messages, see makeWay
 }
 
 // Back-off of a held device, and of a paused queue.
@@ -23,12 +24,13 @@ func (h *hold) note(s *source, p Place) {
 }
 
 // hold keeps back the device of a flight that came back.
-func (f *Forwarder) hold(fl *flight) {
+func (f *Forwarder) hold(fl *flight) *hold {
 	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
 	h.note(fl.source, fl.Place)
 	n := fl.attempt
 	h.until = time.Now().Add(min(holdBase<<min(n-1, 10), holdMax))
 	fl.source.tries[fl.Place] = n
+	return h
 }
 
 // holdOf is the hold of a device (or topic) that is on a line, made when there is

@@ -1,6 +1,9 @@
 package bridge
 
-import "cmp"
+import (
+	"cmp"
+	"sync"
+)
 
 // Ingest is the first half of the walk, for all givers:
 //
@@ -15,12 +18,19 @@ type Ingest struct {
 	drops  *DropLog
 	door   *door
 	behind Behind
+
+	underway underway
 }
 
 // NewIngest wires the walk's first half.
 func NewIngest(spool Spool, router Router, clock *Clock, meter Meter, drops *DropLog) *Ingest {
-	return &Ingest{spool: spool, router: router, clock: clock, meter: meter, drops: drops, door: &door{spool: spool, drops: drops}}
+	return &Ingest{spool: spool, router: router, clock: clock, meter: meter, drops: drops, door: &door{spool: spool, drops: drops},
+		underway: underway{now: new(sync.WaitGroup)}}
 }
+
+// Settle waits until everything that has been routed is committed, or refused: what
+// is routed after a change of the routes comes later, also to other queues.
+func (in *Ingest) Settle() { in.underway.settle() }
 
 // Trust makes the word of gateways behind this one about a message's origin count.
 // Call it before the first message.
@@ -51,6 +61,12 @@ func (in *Ingest) Up(p *Principal, g Grants, m *Message, extend func(*Batch), do
 
 // Authorized is Up for a message that has been decided on already: a will.
 func (in *Ingest) Authorized(p *Principal, m *Message, extend func(*Batch), done func(error)) {
+	way, handed := in.underway.enter(), false
+	defer func() {
+		if !handed { // it comes to no queue
+			way.Done()
+		}
+	}()
 	to, turned, err := in.router.Up(p, m)
 	if err != nil {
 		in.drops.CountError(err, p.Name(), m.Topic)
@@ -76,7 +92,11 @@ func (in *Ingest) Authorized(p *Principal, m *Message, extend func(*Batch), done
 		for _, t := range turned {
 			in.drops.turn(&b, t, m, &from)
 		}
-		in.spool.Commit(&b, func(_ Seq, err error) { done(err) })
+		handed = true
+		in.spool.Commit(&b, func(_ Seq, err error) {
+			way.Done()
+			done(err)
+		})
 	case len(turned) > 0:
 		in.door.turn(turned, m, &from, done)
 	default:

@@ -31,8 +31,8 @@ type KeepLast struct {
 	since  time.Time // when giving was begun
 
 	mu      sync.Mutex
-	reached map[Place]Place    // by the forwarder: where it began to read → how far it is
-	doomed  map[Place]struct{} // beyond that: in giving, or being committed
+	reached map[Place]Place // by the forwarder: where it began to read → how far it is
+	doomed  map[Place]bool  // beyond that: in giving, or, when true, being committed
 }
 
 // replaced is a message that is about to be given up.
@@ -82,14 +82,21 @@ func NewKeepLast(cfg KeepLastConfig, spool Spool, drops *DropLog, health *Health
 	if cfg.Most == 0 {
 		cfg.Most = mostRemembered
 	}
-	return &KeepLast{cfg: cfg, spool: spool, drops: drops, health: health, log: log.With("queue", cfg.Queue), reached: map[Place]Place{}, doomed: map[Place]struct{}{}}
+	return &KeepLast{cfg: cfg, spool: spool, drops: drops, health: health, log: log.With("queue", cfg.Queue), reached: map[Place]Place{}, doomed: map[Place]bool{}}
 }
 
 // Reached tells that the forwarder has come to a place, reading on from another:
 // the beginning of the queue, or of its live part. It reports whether the message
-// there is given up, or about to be, and so not to be sent.
-func (k *KeepLast) Reached(from, p Place) (gone bool) {
+// there is gone, and not to be sent. What was to be given up, and is not yet, is let
+// live: passed over it might be sent after a newer one, by a later run. What is being
+// committed just now is open: the forwarder has not passed it, and comes back.
+func (k *KeepLast) Reached(from, p Place) (gone, open bool) {
 	k.mu.Lock()
+	if k.doomed[p] {
+		k.mu.Unlock()
+		return false, true
+	}
+	delete(k.doomed, p)
 	if _, known := k.reached[from]; !known {
 		for begun, to := range k.reached { // what the reading of the backlog has passed since
 			if begun > 0 && to <= k.reached[0] {
@@ -98,9 +105,8 @@ func (k *KeepLast) Reached(from, p Place) (gone bool) {
 		}
 	}
 	k.reached[from] = max(k.reached[from], p)
-	_, gone = k.doomed[p]
 	k.mu.Unlock()
-	return gone || k.spool.Released(k.cfg.Queue, p) // it may have gone after it was read
+	return k.spool.Released(k.cfg.Queue, p), false // it may have gone after it was read
 }
 
 // Run works until ctx ends. What it has not committed then still waits.
@@ -185,8 +191,28 @@ func (k *KeepLast) doom(p Place) bool {
 	if k.wasReached(p) {
 		return false
 	}
-	k.doomed[p] = struct{}{}
+	k.doomed[p] = false
 	return true
+}
+
+// closes takes a doomed place for a commit; false: the forwarder has come to it.
+func (k *KeepLast) closes(p Place) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, still := k.doomed[p]; !still {
+		return false
+	}
+	k.doomed[p] = true
+	return true
+}
+
+// reopen lets the forwarder have what could not be committed.
+func (k *KeepLast) reopen() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for p := range k.doomed {
+		k.doomed[p] = false
+	}
 }
 
 // wasReached reports whether the forwarder has come to a place. k.mu is held.
@@ -219,9 +245,8 @@ func (k *KeepLast) tidy() bool {
 	return k.held < k.cfg.Most
 }
 
-// commit makes it durable, and tries again until the spool takes it or ctx ends:
-// what is doomed the forwarder passes over. What an operator has taken meanwhile is not
-// given up a second time.
+// commit makes it durable, and tries again until the spool takes it or ctx ends. What
+// the forwarder has come to, or an operator has taken, is not given up.
 func (k *KeepLast) commit(ctx context.Context) {
 	for {
 		left := k.giving
@@ -229,7 +254,7 @@ func (k *KeepLast) commit(ctx context.Context) {
 		for len(left) > 0 && !b.heavy() {
 			w := left[0]
 			left = left[1:]
-			if !k.drops.Claim(k, k.cfg.Queue, w.place) {
+			if !k.closes(w.place) || !k.drops.Claim(k, k.cfg.Queue, w.place) {
 				continue
 			}
 			k.drops.enter(&b, &DropEntry{
@@ -257,6 +282,7 @@ func (k *KeepLast) commit(ctx context.Context) {
 			continue
 		}
 		k.drops.Disown(k)
+		k.reopen()
 		k.complain(err)
 		t := time.NewTimer(commitRetry)
 		select {

@@ -143,8 +143,10 @@ func TestReachedTooLate(t *testing.T) {
 	b := new(bridge.Batch)
 	b.ReleaseAs(stored(t, s, normal, 1)[0], bridge.Dropped)
 	commit(t, s, b)
-	if !k.Reached(0, 1) || k.Reached(0, 2) {
-		t.Error("the first is gone, the second is not")
+	for p, want := range map[bridge.Place]bool{1: true, 2: false} {
+		if gone, open := k.Reached(0, p); gone != want || open {
+			t.Errorf("place %d is gone: %v, and open: %v", p, gone, open)
+		}
 	}
 }
 

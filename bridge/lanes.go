@@ -18,6 +18,7 @@ type lane struct {
 	cost     float64 // see queue
 	sources  []*source
 	front    *reader
+	backs    int // how often the front went back
 }
 
 // source is one queue as its forwarder reads it, or one part of it: of a queue
@@ -30,7 +31,9 @@ type source struct {
 	other *source // the other part; nil: this is all of the queue
 
 	front *tip // the lane's, of this queue
-	out   int  // flights of this part
+
+	wayAfter time.Time // when makeWay looks again
+	out      int       // flights of this part
 
 	asked    Place       // the mark that has been asked for
 	stride   Place       // how far ahead the next is asked for
@@ -63,8 +66,9 @@ type track struct {
 // reader reads the queues of a lane as one. The front reads for all lines; what
 // it passes over because a line is full, that line's own reader reads later.
 type reader struct {
-	lane *lane
-	tips []*tip // by source
+	lane  *lane
+	tips  []*tip // by source
+	backs int    // of the lane, when it was made
 }
 
 // tip is where a reader is in one queue.
@@ -166,7 +170,7 @@ func (f *Forwarder) closeCursors() {
 
 // behind makes a reader that goes on where r is.
 func (f *Forwarder) behind(r *reader) *reader {
-	out := &reader{lane: r.lane}
+	out := &reader{lane: r.lane, backs: r.lane.backs}
 	for _, t := range r.tips {
 		c := f.spool.Cursor(t.queue)
 		c.Seek(t.at())
@@ -194,6 +198,9 @@ func (t *tip) back(p Place) {
 	if p < t.at() {
 		t.cursor.Seek(p)
 		t.head, t.next = nil, p
+		if t == t.front {
+			t.lane.backs++
+		}
 	}
 }
 
@@ -203,12 +210,23 @@ func (f *Forwarder) goBack() {
 	for _, l := range f.lines {
 		for i, r := range l.passed {
 			if r != nil {
-				for _, t := range r.tips {
-					t.front.back(t.at())
-				}
-				r.close()
-				l.passed[i] = nil
+				l.rejoin(i)
 			}
 		}
 	}
 }
+
+// rejoin leaves what the front has passed over for a line to the front again.
+func (l *line) rejoin(lane int) {
+	r := l.passed[lane]
+	for _, t := range r.tips {
+		t.front.back(t.at())
+	}
+	r.close()
+	l.passed[lane] = nil
+}
+
+// outdated reports whether the front has gone back in one of several queues since the
+// reader was made: what it reads there again may be older than what the reader has
+// left of another.
+func (r *reader) outdated() bool { return len(r.tips) > 1 && r.backs != r.lane.backs }

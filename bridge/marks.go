@@ -121,13 +121,22 @@ func (f *Forwarder) forgetMarks() {
 // oldest records below the mark, as many as can have been in flight or
 // acknowledged without being released: the window of every connection, and a
 // release batch. That is of a queue, both of its parts together; of a live part it
-// is from its beginning.
+// is from its beginning. What counts is the configuration that the run before had: a
+// start may have another.
 func (f *Forwarder) accountForCrash() {
+	most := f.mostOnTheWay()
 	f.sources(func(s *source) {
 		if s.live {
 			return
 		}
-		left := f.mostOnTheWay()
+		left := most
+		before, err := f.spool.Get(nsMost, s.queue)
+		if n, bad := strconv.Atoi(string(before)); err == nil && bad == nil {
+			left = n
+		}
+		if before == nil || left != most { // in the log before the first mark of this run
+			f.batch.Put(nsMost, s.queue, strconv.AppendInt(nil, int64(most), 10))
+		}
 		for _, space := range [...]string{nsSent, nsLive} {
 			if r, ok := parseMark(f.spool, space, s.queue); ok {
 				left -= f.accountFrom(s.queue, r, left)

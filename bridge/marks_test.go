@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/peers"
@@ -107,6 +108,39 @@ func TestACrashLeavesAWindowUncertain(t *testing.T) {
 			if m.uncertain != c.want || m.delivered != n {
 				t.Errorf("%d uncertain, want %d; %d delivered", m.uncertain, c.want, m.delivered)
 			}
+		})
+	}
+}
+
+// A start may have another configuration than the run that has crashed: what that may
+// have had on its way goes by its own (U1).
+func TestACrashGoesByTheWindowBefore(t *testing.T) {
+	t.Parallel()
+	const n, releaseBatch = 2000, 1024
+	for _, c := range []struct{ before, after, want int }{
+		{before: 700, after: 10, want: 700 + releaseBatch},
+		{before: 10, after: 700, want: 10 + releaseBatch},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, m := openUnsynced(t), new(noMeter)
+				run := func(window int, until func() bool) {
+					queues := []bridge.QueueRef{{Name: normal}}
+					f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Window: window, Queues: queues}, s, []bridge.Sender{&cloud{window: 10}}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+					defer peers.Run(t, f.Run)()
+					await(t, func() string { return fmt.Sprint(f.Stats()) }, until)
+				}
+				put(t, s, normal, "d", "before")
+				run(c.before, empty(s, normal))
+				putMany(t, s, normal, n, func(i int) string { return fmt.Sprint("d", i%9) })
+				var b bridge.Batch
+				b.Put("sent", normal, []byte("2000")) // it crashes with its mark there
+				commit(t, s, &b)
+				run(c.after, empty(s, normal))
+				if m.uncertain != c.want {
+					t.Errorf("%d uncertain, want %d", m.uncertain, c.want)
+				}
+			})
 		})
 	}
 }

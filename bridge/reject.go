@@ -60,7 +60,7 @@ func (f *Forwarder) rejected(fl *flight, o Outcome) bool {
 		return false
 	}
 	f.health.Raise(Warning{Code: s.rejectCode(), Severity: Degraded,
-		Text: fmt.Sprintf("%s has refused message %s of %s (topic %s) %d times, the latest with %s, which does not say why: what follows of the same device may wait behind it; look at what %s logs of it, or give it up with ebbgate spool drop %s --from %d --limit 1; after %v it becomes a dead letter", f.cfg.Upstream, fl.ID, fl.Device, fl.Receiver.Topic, r.Times, what, f.cfg.Upstream, s.queue, fl.Place, f.cfg.RefusalGrace)})
+		Text: fmt.Sprintf("%s has refused message %s of %q (topic %q) %d times, the latest with %s, which does not say why: what follows of the same device may wait behind it; look at what %s logs of it, or give it up with ebbgate spool drop %s --from %d --limit 1; after %v, or when %d others are past it, it becomes a dead letter", f.cfg.Upstream, fl.ID, fl.Device, fl.Receiver.Topic, r.Times, what, f.cfg.Upstream, s.queue, fl.Place, f.cfg.RefusalGrace, maxAhead)})
 	if !r.told {
 		r.told = true
 		f.log.Warn("a message is refused again and again", "queue", s.queue, "id", fl.ID.String(), "device", fl.Device, "topic", fl.Receiver.Topic, "times", r.Times, "code", o.Code, "reason", o.Reason)

@@ -69,7 +69,7 @@ func TestUnexplainedRefusalIsToldAndEnds(t *testing.T) {
 	isBad := func(p string) bool { return p == "bad" }
 	stubborn(t, s, h, time.Hour, 0x80, isBad, func(c *cloud) bool { return c.times("bad") >= 2 && s.Depth(normal).Records == 1 })
 	stubborn(t, s, h, time.Hour, 0x80, isBad, func(c *cloud) bool {
-		_, told, _ := strings.Cut(refusedWarning(h), "(topic dt/d) ")
+		_, told, _ := strings.Cut(refusedWarning(h), "(topic \"dt/d\") ")
 		n := 0
 		_, _ = fmt.Sscanf(told, "%d times", &n) // 0 while it is not told
 		return n > c.times("bad")               // it counts on from the run before

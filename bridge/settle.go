@@ -8,11 +8,12 @@ import (
 
 // The namespaces of the state in which a forwarder keeps what must survive.
 const (
-	nsSent   = "sent"   // queue → the place below which records may have been sent
-	nsLive   = "live"   // queue → of its live part, the places from which and below which
-	nsDenied = "denied" // queue → the age at which its oldest record was first denied
-	nsDead   = "dead"   // message id → why it is a dead letter
-	nsReject = "reject" // queue → the message that is refused again and again, see rejected
+	nsSent   = "sent"      // queue → the place below which records may have been sent
+	nsLive   = "live"      // queue → of its live part, the places from which and below which
+	nsMost   = "sent-most" // queue → how many of it may have been sent and not be released
+	nsDenied = "denied"    // queue → the age at which its oldest record was first denied
+	nsDead   = "dead"      // message id → why it is a dead letter
+	nsReject = "reject"    // queue → the message that is refused again and again, see rejected
 )
 
 // flightKey names a released record until its release is confirmed.
@@ -68,11 +69,14 @@ func (f *Forwarder) settle(r report) {
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.hold(fl)
 	case ResultRetry:
-		if !unexplained(r.Code) || !f.rejected(fl, r.Outcome) {
+		switch {
+		case !unexplained(r.Code):
 			f.hold(fl)
+		case !f.rejected(fl, r.Outcome):
+			f.hold(fl).why = fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason)
 		}
 	default: // ResultAbsent
-		f.hold(fl)
+		f.hold(fl).why = "nobody was there to take it"
 	}
 }
 
@@ -180,27 +184,42 @@ func (f *Forwarder) drainSettlements() {
 // its own that also releases it: a full disk, which refuses what appends, must
 // not keep the other releases back.
 func (f *Forwarder) deadLetter(fl *flight, why string) {
+	var s settlement
+	if f.interred(&s, fl, why) {
+		f.inter(s, fl.Stored, why)
+	}
+}
+
+// interred adds a dead letter to a settlement that makes nothing else. It reports
+// false when an operator was faster.
+func (f *Forwarder) interred(s *settlement, fl *flight, why string) bool {
 	why = why[:min(len(why), maxReason)]
 	delete(fl.source.tries, fl.Place)
 	f.acquit(fl.Seq)
 	if !f.drops.Claim(f, fl.source.queue, fl.Place) {
-		return // an operator is faster
+		return false
 	}
 	r := *fl.Record
 	to := *fl.Receiver
 	to.Queue, to.TTL = DeadQueue(fl.Receiver.Queue), 0
 	r.Receivers = []Receiver{to}
 	r.HasExpiry = false // a dead letter waits for a person
-	key := []flightKey{{fl.source, fl.Place}}
-	s := settlement{keys: key, given: key}
+	key := flightKey{fl.source, fl.Place}
+	s.keys, s.given = append(s.keys, key), append(s.given, key)
 	s.batch.Append(&r)
 	s.batch.Put(nsDead, r.ID.String(), []byte(why))
 	s.batch.ReleaseAs(fl.Stored, Moved)
 	f.drops.Note(&s.batch, fl.Stored, DeadLetter, why)
 	fl.source.done[fl.Place] = true
+	return true
+}
+
+// inter commits dead letters, the last of which is told.
+func (f *Forwarder) inter(s settlement, last *Stored, why string) {
 	f.commit(s)
+	to := DeadQueue(last.Receiver.Queue)
 	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
-		Text: fmt.Sprintf("%s refused a message for good (%s, topic %q): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, r.Topic, to.Queue, to.Queue)})
+		Text: fmt.Sprintf("%s refused a message for good (%s, topic %q): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, last.Topic, to, to)})
 }
 
 // pause stops a queue whose message the receiver's policy denies: one mistake
@@ -220,6 +239,7 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 			f.unsent(x)
 		}
 	}
+	s.rewind() // to try the oldest: what was read before this is not
 	now := f.spool.Age()
 	first, err := f.spool.Get(nsDenied, s.queue)
 	since, parsed := strconv.ParseInt(string(first), 10, 64)
@@ -231,7 +251,7 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 		f.batch.Put(nsDenied, s.queue, nil)
 	}
 	if f.health.Raise(Warning{Code: "route-paused-" + s.queue, Severity: Critical,
-		Text: fmt.Sprintf("%s does not allow us to publish to %s (0x%02X %s): the route waits and keeps its messages; let the cloud's policy allow the topic", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason)}) {
+		Text: fmt.Sprintf("%s does not allow us to publish to %q (0x%02X %s): the route waits and keeps its messages; let the cloud's policy allow the topic", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason)}) {
 		f.log.Warn("route paused", "queue", s.queue, "topic", fl.Receiver.Topic, "code", o.Code, "reason", o.Reason)
 	}
 }
@@ -244,6 +264,11 @@ func (f *Forwarder) unpause(s *source) {
 	s.paused, s.denials = time.Time{}, 0
 	f.batch.Put(nsDenied, s.queue, nil)
 	f.health.Clear("route-paused-" + s.queue)
+	s.rewind()
+}
+
+// rewind makes the front read all of a queue again.
+func (s *source) rewind() {
 	s.front.back(s.first())
 	if o := s.other; o != nil {
 		o.front.back(o.first())

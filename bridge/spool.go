@@ -32,6 +32,12 @@ type Spool interface {
 	// durable head. Cursors of one queue are independent of each other.
 	Cursor(queue string) Cursor
 
+	// Committed is the sequence after the last record that cursors see: one of a
+	// lower sequence that a cursor does not return after this call is not there. Who
+	// reads several queues as one gives nothing of that sequence or later without
+	// having asked anew.
+	Committed() Seq
+
 	// Watch sends to wake, without blocking, whenever records are appended for
 	// one of the queues: give it a channel of capacity 1, drain the cursors,
 	// then wait. stop ends it.

@@ -12,8 +12,16 @@ func openSpool(t testing.TB) *spool.Spool { return openAt(t, t.TempDir()) }
 
 func openAt(t testing.TB, dir string) *spool.Spool {
 	t.Helper()
+	return openAs(t, dir, spool.Disk)
+}
+
+// openUnsynced is openSpool for tests of many small commits that no power cut ends.
+func openUnsynced(t testing.TB) *spool.Spool { return openAs(t, t.TempDir(), spool.OS) }
+
+func openAs(t testing.TB, dir string, durability spool.Durability) *spool.Spool {
+	t.Helper()
 	o := spool.DefaultOptions()
-	o.Dir = dir
+	o.Dir, o.Durability = dir, durability
 	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"maps"
 	"strconv"
 	"sync"
@@ -38,7 +39,8 @@ type Predecessor struct {
 
 // successors are the queues of one priority that wait for others.
 type successors struct {
-	queues []string         // that have waited for nothing yet
+	queues []string // that have waited for nothing yet
+	began  map[string][]byte
 	old    map[string]Place // by queue of these: up to where it is from an earlier time
 	raw    []string
 	before []string
@@ -47,8 +49,10 @@ type successors struct {
 	asked  time.Time
 }
 
-// nsOwn holds the queues that need not wait for others any more, nsOld those that do:
-// up to where each is from an earlier time, see Inherited.
+// Each time that a thing has a connection of its own begins at a place of its queue:
+// nsOld holds it, see Inherited. nsOwn holds that of the time in which the queue need
+// not wait for others any more. What ends while another time begins may write its own
+// a moment late: it says nothing of the later one, whose place is further on.
 const (
 	nsOwn = "own"
 	nsOld = "own-old"
@@ -58,28 +62,21 @@ const (
 // place each is from an earlier time when they did: those that have something of it.
 // What the device has sent since, to the queues of all, came after that and before
 // what comes now: so that part is sent with those queues, and the rest waits for
-// both. The first who asks decides, before messages come.
+// both. The first who asks decides, before messages come, and when all that went by
+// earlier routes is committed (see [Ingest.Settle]).
 func Inherited(spool Spool, queues []string) (map[string]Place, error) {
 	out := map[string]Place{}
 	var b Batch
 	for _, q := range queues {
-		own, err := spool.Get(nsOwn, q)
+		began, over, err := timeOf(spool, q)
 		if err != nil {
 			return nil, err
 		}
-		old, err := spool.Get(nsOld, q)
-		if err != nil {
-			return nil, err
+		if began == nil {
+			began = strconv.AppendUint(nil, uint64(spool.Ledger(q).Accepted), 10)
+			b.Put(nsOld, q, began)
 		}
-		if own != nil {
-			continue
-		}
-		last, bad := strconv.ParseUint(string(old), 10, 64)
-		if bad != nil {
-			last = uint64(spool.Ledger(q).Accepted)
-			b.Put(nsOld, q, strconv.AppendUint(nil, last, 10))
-		}
-		if last > 0 {
+		if last, err := strconv.ParseUint(string(began), 10, 64); err == nil && last > 0 && !over {
 			out[q] = Place(last)
 		}
 		if len(b.Puts) >= putsAtOnce {
@@ -89,6 +86,16 @@ func Inherited(spool Spool, queues []string) (map[string]Place, error) {
 		}
 	}
 	return out, written(spool, &b)
+}
+
+// timeOf is where in its queue a thing's present time with a connection of its own
+// began, nil when that is not said, and whether it waits for no other any more.
+func timeOf(spool Spool, queue string) (began []byte, over bool, err error) {
+	if began, err = spool.Get(nsOld, queue); err != nil {
+		return nil, false, err
+	}
+	own, err := spool.Get(nsOwn, queue)
+	return began, began != nil && bytes.Equal(own, began), err
 }
 
 // putsAtOnce are far fewer than a commit takes.
@@ -113,15 +120,17 @@ const succeedEvery = 100 * time.Millisecond
 func NewSuccession(spool Spool, moved []Successor, before []Predecessor, inner Gate) *Succession {
 	s := &Succession{spool: spool, inner: inner, lanes: map[int]*successors{}}
 	for _, m := range moved {
-		if v, err := spool.Get(nsOwn, m.Queue); err == nil && v != nil {
+		began, over, err := timeOf(spool, m.Queue)
+		if err == nil && over {
 			continue
 		}
 		l := s.lanes[m.Priority]
 		if l == nil {
-			l = &successors{old: map[string]Place{}}
+			l = &successors{began: map[string][]byte{}, old: map[string]Place{}}
 			s.lanes[m.Priority] = l
 		}
 		l.queues = append(l.queues, m.Queue)
+		l.began[m.Queue] = began
 		l.old[m.Queue] = m.Inherited
 	}
 	for _, b := range before {
@@ -165,8 +174,7 @@ func (s *Succession) succeeded(priority int) bool {
 	}
 	var b Batch
 	for _, q := range l.queues {
-		b.Put(nsOwn, q, strconv.AppendInt(nil, int64(priority), 10))
-		b.Put(nsOld, q, nil)
+		b.Put(nsOwn, q, l.began[q])
 	}
 	s.spool.Commit(&b, nil) // lost, it is waited for once more
 	delete(s.lanes, priority)

@@ -15,9 +15,14 @@ import (
 
 const ownQueue = normal + "@pump"
 
-func succession(s bridge.Spool) *bridge.Succession {
+func succession(t *testing.T, s bridge.Spool) *bridge.Succession {
+	t.Helper()
+	old, err := bridge.Inherited(s, []string{ownQueue})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return bridge.NewSuccession(s,
-		[]bridge.Successor{{Queue: ownQueue, Priority: 4}},
+		[]bridge.Successor{{Queue: ownQueue, Priority: 4, Inherited: old[ownQueue]}},
 		[]bridge.Predecessor{{Queue: normal, Priority: 4}, {Queue: bridge.RawQueue(normal), Raw: true, Priority: 4}, {Queue: alarms, Priority: 9}}, nil)
 }
 
@@ -118,7 +123,7 @@ func TestAThingWaitsForWhatItSentBefore(t *testing.T) {
 	put(t, s, normal, "pump", "1")
 	put(t, s, bridge.RawQueue(normal), "pump", "2")
 	put(t, s, alarms, "pump", "of another priority")
-	g := succession(s)
+	g := succession(t, s)
 	if !g.Open(9) || !g.Open(0) {
 		t.Error("priorities in which nothing has moved are closed")
 	}
@@ -135,19 +140,19 @@ func TestAThingWaitsForWhatItSentBefore(t *testing.T) {
 	releaseAll(t, s, normal, 1)
 	opens(t, g)
 	put(t, s, normal, "other", "7")
-	if again := succession(s); !again.Open(4) {
+	if again := succession(t, s); !again.Open(4) {
 		t.Error("it is waited for once more after a restart")
 	}
 	if err := bridge.ForgetSuccessions(s, func(q string) bool { return q == ownQueue }); err != nil {
 		t.Fatal(err)
 	}
-	if again := succession(s); !again.Open(4) {
+	if again := succession(t, s); !again.Open(4) {
 		t.Error("what is kept was forgotten")
 	}
 	if err := bridge.ForgetSuccessions(s, func(string) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
-	stays(t, succession(s), "the thing has moved back in between, so it waits again")
+	stays(t, succession(t, s), "the thing has moved back in between, so it waits again")
 }
 
 // A forwarder with that gate sends nothing of the thing before the forwarder of
@@ -158,12 +163,13 @@ func TestAMovedDeviceKeepsItsOrder(t *testing.T) {
 	for i := range 300 {
 		put(t, s, normal, "pump", fmt.Sprint(i))
 	}
+	gate := succession(t, s)
 	for i := range 50 {
 		put(t, s, ownQueue, "pump", fmt.Sprint(300+i))
 	}
 	var sent sentBy
 	shared, own := sent.cloud(), sent.cloud()
-	defer forwarder(t, s, own, succession(s), bridge.QueueRef{Name: ownQueue, Priority: 4})()
+	defer forwarder(t, s, own, gate, bridge.QueueRef{Name: ownQueue, Priority: 4})()
 	forward(t, s, shared, new(noMeter), new(bridge.Health), empty(s, normal, ownQueue))
 	var want []string
 	for i := range 350 {

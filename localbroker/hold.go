@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // A message that cannot be stored now (spool full, gateway closing) is held:
@@ -14,6 +16,10 @@ const (
 	holdFirst = 20 * time.Millisecond
 	holdLast  = 2 * time.Second
 )
+
+// errBehind is what a message waits for that came after one that is held: the walk has
+// not seen it.
+var errBehind = bridge.Errorf("append", bridge.Unavailable, "a message before it is held")
 
 // errGone marks a held receipt whose connection ended.
 var errGone = errors.New("connection ended")
@@ -43,6 +49,7 @@ func (in *intake) retry() {
 		return
 	}
 	r.settled = false
+	in.forthLocked(r)
 	in.draining = false
 	in.mu.Unlock()
 	if first {

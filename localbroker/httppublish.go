@@ -53,7 +53,7 @@ func (c *httpClient) mayPublish(who *bridge.Principal, m *bridge.Message) error 
 	}
 	var refused *refusal
 	switch {
-	case c.publishes != nil && !c.publishes.Allow():
+	case c.publishes != nil && !c.publishes.AllowN(c.broker.now(), 1):
 		refused = errRate
 	case m.Retain && len(m.Payload) > 0 && !c.broker.retained.fits(m):
 		refused = errRetainedFull // B154

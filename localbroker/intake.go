@@ -24,6 +24,7 @@ type receipt struct {
 	settled bool // the walk, or our own rules, have decided; guarded by intake.mu
 	err     error
 	since   time.Time // first refusal that holds
+	back    bool      // it was refused for now, and waits for its turn
 }
 
 // intake is the queue of receipts of one connection. The walk settles them in
@@ -54,6 +55,7 @@ type intake struct {
 	ended      bool // the connection ends: nobody waits
 	closed     bool // it has ended: what is held is given back
 
+	back    int           // receipts that were refused for now
 	holding bool          // the head was refused for now
 	told    bool          // the log knows
 	backoff time.Duration // before it is tried again
@@ -132,8 +134,11 @@ func (in *intake) submit(r *receipt, err error) {
 		in.open++
 	}
 	in.submitting = true
+	if err == nil && r.QoS > 0 && (in.back > 0 || in.closed) {
+		err = errBehind // taken now, it would pass what came before it
+	}
 	if err != nil {
-		r.settled, r.err = true, err
+		in.settleLocked(r, err)
 	}
 	in.mu.Unlock()
 	if err == nil {
@@ -153,14 +158,34 @@ func (r *receipt) done(err error) {
 	r.parcel.settle(err)
 	in := &r.client.intake
 	in.mu.Lock()
-	r.settled, r.err = true, err
-	if err != nil && r.since.IsZero() {
-		r.since = r.client.broker.now()
-	}
+	in.settleLocked(r, err)
 	drain := !in.submitting && in.claimLocked()
 	in.mu.Unlock()
 	if drain {
 		go in.client.guard(in.drain)
+	}
+}
+
+// settleLocked notes what has been decided.
+func (in *intake) settleLocked(r *receipt, err error) {
+	r.settled, r.err = true, err
+	if err == nil {
+		return
+	}
+	if r.since.IsZero() {
+		r.since = in.client.broker.now()
+	}
+	if in.client.judge(err, r.QoS).action == actHold {
+		r.back = true
+		in.back++
+	}
+}
+
+// forthLocked ends it that a receipt waits for its turn: it has come.
+func (in *intake) forthLocked(r *receipt) {
+	if r.back {
+		r.back = false
+		in.back--
 	}
 }
 
@@ -211,7 +236,9 @@ func (in *intake) take(out []answer) []answer {
 				v = verdict{action: actSilence}
 				r.err = errGone
 			case in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
+				// What follows is not taken before it: the device sends both again.
 				v = v.timedOut()
+				in.closed = in.closed || v.action == actDisconnect
 			case len(out) > 0:
 				return out
 			default:
@@ -238,6 +265,7 @@ func (in *intake) take(out []answer) []answer {
 
 func (in *intake) popLocked() {
 	r := in.queue[in.head]
+	in.forthLocked(r)
 	in.queue[in.head] = nil
 	in.head++
 	if r.QoS > 0 {

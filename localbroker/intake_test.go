@@ -1,6 +1,7 @@
 package localbroker
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -150,6 +151,57 @@ func TestHoldThenRelease(t *testing.T) {
 	})
 }
 
+// TestNothingPassesAHeldMessage: what comes after a message that was refused for now
+// waits for it, also while the refused one is not the head and the socket is read.
+func TestNothingPassesAHeldMessage(t *testing.T) {
+	each(t, func(t *testing.T, version byte) {
+		h := open(t, people{}, plain(profileAWSEdge))
+		given := make(chan string, 100)
+		first := make(chan func(error), 1)
+		full := true // of the walk's goroutines, one after another
+		h.walk.setStep(func(m *bridge.Message, done func(error)) {
+			given <- string(m.Payload)
+			switch {
+			case string(m.Payload) == "1":
+				first <- done // it takes a while
+			case string(m.Payload) == "2" && full:
+				full = false
+				done(bridge.Errorf("append", bridge.Full, "no space for a moment"))
+			default:
+				done(nil)
+			}
+		})
+		d := h.join(version, "d")
+		for id := uint16(1); id <= 4; id++ {
+			d.send(publish(id, "t", fmt.Sprint(id)))
+		}
+		in := &h.sessions.find("d").current().intake
+		eventually(t, "all are read", func() bool {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			return in.open == 4
+		})
+		receive(t, "the first", first)(nil)
+		for id := uint16(1); id <= 4; id++ {
+			if pk := d.expect(packets.Puback); pk.PacketID != id || pk.ReasonCode != 0 {
+				t.Fatalf("PUBACK %d %#x, want %d", pk.PacketID, pk.ReasonCode, id)
+			}
+		}
+		var got string
+		for range 5 {
+			got += receive(t, "a message", given)
+		}
+		if got != "12234" {
+			t.Errorf("the walk was given %s", got)
+		}
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		if in.back != 0 {
+			t.Errorf("%d wait for their turn", in.back)
+		}
+	})
+}
+
 // TestHoldTimeout: after hold_timeout a v5 device is told 0x97, a v3 device is
 // closed.
 func TestHoldTimeout(t *testing.T) {
@@ -174,6 +226,51 @@ func TestHoldTimeout(t *testing.T) {
 			t.Errorf("drop log counts %d, want 1", n)
 		}
 	})
+}
+
+// TestNothingPassesAMessageThatWasHeldTooLong: a v3 device is closed, and sends it and
+// what followed again; so what followed is not taken on the old connection, also when
+// there is room for it by then.
+func TestNothingPassesAMessageThatWasHeldTooLong(t *testing.T) {
+	h := open(t, people{}, plain(profileAWSEdge))
+	first, given := make(chan func(error), 1), make(chan string, 10)
+	h.walk.setStep(func(m *bridge.Message, done func(error)) {
+		given <- string(m.Payload)
+		switch string(m.Payload) {
+		case "1":
+			first <- done
+		case "2":
+			done(bridge.Errorf("append", bridge.Full, "no space"))
+		default:
+			done(nil)
+		}
+	})
+	d := h.join(4, "d")
+	in := &h.sessions.find("d").current().intake
+	read := func(n int) {
+		eventually(t, "they are read", func() bool {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			return in.open == n
+		})
+	}
+	d.send(publish(1, "t", "1"))
+	d.send(publish(2, "t", "2"))
+	read(2)
+	h.clock.advance(time.Hour) // only the second has been held for long
+	d.send(publish(3, "t", "3"))
+	read(3)
+	receive(t, "the first", first)(nil)
+	d.expect(packets.Puback)
+	d.expectEnd()
+	eventually(t, "the end of the connection", func() bool { return h.Status().Holding == 0 && h.sessions.find("d") == nil })
+	got := ""
+	for len(given) > 0 {
+		got += <-given
+	}
+	if got != "12" {
+		t.Errorf("the walk was given %s", got)
+	}
 }
 
 // TestHoldEndsWithConnection: a held message of a device that goes away is

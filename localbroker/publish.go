@@ -113,7 +113,7 @@ func (c *client) check(r *receipt) error {
 		return err
 	}
 	switch {
-	case c.rate != nil && !c.rate.Allow():
+	case c.rate != nil && !c.rate.AllowN(c.broker.now(), 1):
 		return errRate
 	case c.version == 5 && r.QoS > 0 && c.intake.inUse(r.id):
 		return errIDInUse

@@ -32,7 +32,7 @@ func (v *validation) crowded(ups []parsedUp, downs []parsedDown) {
 				n++
 			}
 		}
-		if v.crowd(d.at("from"), d.route.From, n) {
+		if v.crowd(d.at(), d.route.From, n) {
 			break
 		}
 	}

@@ -37,7 +37,7 @@ func loops(local [][]level, ups []parsedUp, downs []parsedDown) []bridge.Problem
 			stays := u.topic.verbatim && slices.ContainsFunc(local, func(f []level) bool { return covers(f, d.from) })
 			if u.route.Upstream == d.route.Upstream && !stays && intersects(sent, d.from) {
 				ps = append(ps, bridge.Problem{
-					Path:   d.at("from"),
+					Path:   d.at(),
 					Text:   fmt.Sprintf("%s hears what route %s (%s) sends to %s: a loop", named(d.route.Name, d.route.From), quote(u.route.Name), u.at(""), u.route.Upstream),
 					Remedy: "let the two use topics that cannot overlap, such as dt/# up and cmd/# down",
 				})

@@ -176,8 +176,8 @@ func (p PassThroughOptions) passed() (ups []parsedUp, downs []parsedDown) {
 // at is where a key of the route stands in the configuration.
 func (u parsedUp) at(key string) string { return place("up", u.i, key) }
 
-// at is where a key of the route stands in the configuration.
-func (d parsedDown) at(key string) string { return place("down", d.i, key) }
+// at is where the filter of the route stands in the configuration.
+func (d parsedDown) at() string { return place("down", d.i, "from") }
 
 // place is the path of a key of a route, which is pass_through for those that
 // nobody wrote.

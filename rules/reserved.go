@@ -32,7 +32,7 @@ func reserved(local [][]level, ups []parsedUp, downs []parsedDown) []bridge.Prob
 	for _, d := range downs {
 		if covers(basicIngestAll, d.from) {
 			ps = append(ps, bridge.Problem{
-				Path:   d.at("from"),
+				Path:   d.at(),
 				Text:   fmt.Sprintf("%s subscribes to Basic Ingest, which AWS does not allow", named(d.route.Name, d.route.From)),
 				Remedy: "subscribe to the topic that the rule republishes to",
 			})

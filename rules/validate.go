@@ -186,7 +186,7 @@ func (v *validation) unreachable(local [][]level, ups []parsedUp, downs []parsed
 			return e.route.Upstream == d.route.Upstream && covers(e.from, d.from)
 		})
 		if i >= 0 && v.options.Match == "first" {
-			v.shadowed(d.at("from"), named(d.route.Name, d.route.From), named(downs[i].route.Name, downs[i].route.From))
+			v.shadowed(d.at(), named(d.route.Name, d.route.From), named(downs[i].route.Name, downs[i].route.From))
 		}
 	}
 }

@@ -172,9 +172,9 @@ func stateNeeds(dir string) int64 {
 // closeState closes the state, and the file that counts its commits. Where the disk
 // has no room for the table of its memtable it is left as a kill leaves it: Badger
 // writes tables through maps of files with holes, and what is in the memtable's own
-// file is safe.
+// file is safe. So it is where closing takes too long: the disk takes nothing.
 func (s *Spool) closeState() error {
-	end := s.state.Close
+	end := func() error { return closeBadger(s.state) }
 	if free, err := freeBytes(s.opts.Dir); err == nil && free < stateMemtable+stateCrumbs {
 		end = s.state.Sync
 	}

@@ -30,9 +30,10 @@ type writer struct {
 
 // completion is a commit's answer to its givers.
 type completion struct {
-	list  []pending
-	first bridge.Seq
-	err   error
+	list   []pending
+	first  bridge.Seq
+	err    error
+	failed bool // by the disk: the intake goes on when the givers know
 }
 
 // commit is the committer: it writes what waits, syncs, publishes, completes.
@@ -56,14 +57,21 @@ func (s *Spool) commit(completed chan<- completion) {
 		first := s.writer.seq
 		list, err := s.room(list)
 		s.writer.ticket = list[len(list)-1].ticket
+		failed := false
 		if err == nil {
 			s.shelf.slowDown(list, s.gone)
-			err = s.write(list)
+			if err = s.write(list); err != nil {
+				// What waits behind it is refused as well, and so is what comes before
+				// its giver knows: it would pass what came first.
+				failed = true
+				list = append(list, s.intake.refuse(err)...)
+				s.writer.ticket = list[len(list)-1].ticket
+			}
 		}
 		if err != nil {
 			s.shelf.pass(s.writer.ticket)
 		}
-		completed <- completion{list, first, err}
+		completed <- completion{list, first, err, failed}
 	}
 }
 
@@ -78,6 +86,9 @@ func (s *Spool) complete(completed <-chan completion) {
 			}
 			p.done(seq, nil)
 			seq += bridge.Seq(len(p.Appends))
+		}
+		if c.failed {
+			s.intake.resumeAfter(c.err)
 		}
 	}
 }
@@ -238,7 +249,13 @@ func (s *Spool) publish(h *commitHeader, list []pending, forgets []forget) {
 		q.next += bridge.Place(span.count)
 		q.appended += bytes[i]
 		q.marks.add(mark{span.first, h.first, age})
-		for _, w := range q.watchers {
+	}
+	s.visible.Store(uint64(w.seq)) // before those who watch look
+	for _, span := range h.table {
+		if span.count == 0 {
+			continue
+		}
+		for _, w := range s.queueLocked(span.name).watchers {
 			select {
 			case w <- struct{}{}:
 			default:

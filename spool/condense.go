@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
@@ -150,15 +148,26 @@ func (s *Spool) condenseOne(g candidate) (done bool, err error) {
 	if err := errors.Join(os.RemoveAll(fresh), s.writeAnew(fresh, kept, log)); err != nil {
 		return false, errors.Join(err, os.RemoveAll(fresh))
 	}
-	if err := errors.Join(syncDir(fresh), syncDir(s.logDir()), swapDirs(g.dir, fresh)); err != nil {
-		return false, errors.Join(err, os.RemoveAll(fresh))
-	}
+	// The note comes first: whatever ends this between, commits may be missing in a
+	// generation that is noted as condensed, and need not.
 	s.mu.Lock()
+	bytes, condensed, left := g.bytes, g.condensed, g.left
 	g.bytes, g.condensed, g.left = size, true, max(g.live, 1)
 	meta := s.metaLocked(g.generation)
 	s.mu.Unlock()
-	err = s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
-	return true, errors.Join(err, os.RemoveAll(fresh))
+	err = errors.Join(syncDir(fresh), syncDir(s.logDir()))
+	if err == nil {
+		err = s.updateState(func(txn *stateTxn) error { return txn.Set(generationKey(g.n), meta) })
+	}
+	if err == nil {
+		err = swapDirs(g.dir, fresh)
+	}
+	if err != nil {
+		s.mu.Lock()
+		g.bytes, g.condensed, g.left = bytes, condensed, left
+		s.mu.Unlock()
+	}
+	return err == nil, errors.Join(err, os.RemoveAll(fresh))
 }
 
 // spares reports whether the disk has room for a generation that is written anew

@@ -1,10 +1,14 @@
 package spool
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -76,5 +80,58 @@ func TestInterruptedSwap(t *testing.T) {
 	expectRange(t, drain(t, s, up, true), 0, 1000)
 	if left, _ := filepath.Glob(filepath.Join(dir, "log", "*.*")); len(left) > 0 {
 		t.Fatalf("left behind: %v", left)
+	}
+}
+
+// A kill before the state notes that a generation is condensed, or right after, leaves
+// it as it was; so does a state that cannot be written.
+func TestKilledWhileCondensing(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	const paused = "up/cloud/paused"
+	fill(t, s, 0, 1, paused)
+	fill(t, s, 1, 1000, up)
+	s.closer.Wait()
+	s.mu.Lock()
+	s.condensing = true // by the test alone
+	s.mu.Unlock()
+	drain(t, s, up, true)
+	s.closer.Wait()
+	copies := []string{filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "after")}
+	commit := func(f func(*badger.Txn) error) {
+		s.serial.mu.Lock()
+		s.serial.commit = f
+		s.serial.mu.Unlock()
+	}
+	commit(func(*badger.Txn) error { return unix.EIO })
+	if done, err := s.condenseOne(candidate{s.gens[0], 1}); done || err == nil {
+		t.Errorf("the state cannot be written, and it is done: %v, %v", done, err)
+	}
+	if s.gens[0].condensed {
+		t.Error("it counts as condensed")
+	}
+	var copying error
+	commit(func(txn *badger.Txn) error {
+		copying = os.CopyFS(copies[0], os.DirFS(dir))
+		err := txn.Commit()
+		copying = errors.Join(copying, os.CopyFS(copies[1], os.DirFS(dir)))
+		s.serial.commit = nil
+		return err
+	})
+	if done, err := s.condenseOne(candidate{s.gens[0], 1}); !done || err != nil {
+		t.Fatal(done, err)
+	}
+	if copying != nil {
+		t.Fatal(copying)
+	}
+	closeTest(t, s)
+	for _, dir := range append(copies, dir) {
+		s := expectUntold(t, dir)
+		if got := drain(t, s, paused, false); len(got) != 1 {
+			t.Errorf("%s: %d of 1 record", filepath.Base(dir), len(got))
+		}
+		if lost := s.Missing(); len(lost) > 0 {
+			t.Errorf("reported missing: %v", lost)
+		}
 	}
 }

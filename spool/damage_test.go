@@ -17,8 +17,8 @@ import (
 // TestDamagedAtRandom harms one file of a spool that has a random history behind
 // it. Whatever it is: each record that was acknowledged and not released is
 // delivered, or within a range that is reported missing; what was released comes again
-// only when the state is damaged and that is reported; the start and repair
-// report the same; verify calls it sound only when nothing is missing; what is
+// only when the state is damaged and that is reported; the start, repair
+// and verify report the same; after the repair verify calls it sound; verify calls it sound only when nothing is missing; what is
 // reported missing once is not reported again, and after repair nothing is. EBBGATE_SEED runs one of them.
 func TestDamagedAtRandom(t *testing.T) {
 	t.Parallel()
@@ -179,6 +179,9 @@ func (h *history) judge(top string) {
 			h.fault("%s is %q on the shelf, want %q, and nothing tells", k, v.shelf[k], want)
 		}
 	}
+	if err == nil {
+		h.compare(report.Missing, v.lost, "start")
+	}
 	if missing > 0 && report.Sound() {
 		h.fault("%d are missing, and verify calls it sound: %+v", missing, report)
 	}
@@ -194,7 +197,26 @@ func (h *history) judge(top string) {
 	if after := h.look(second, false); after.reported || !same(after.there, v.there) {
 		h.fault("after the repair there are %v, before %v, and it is reported: %v", counts(after.there), counts(v.there), after.warnings)
 	}
+	if r, err := Verify(second, nil); err != nil || !r.Sound() || len(r.Missing) > 0 {
+		h.fault("after the repair verify says %+v, %v", r, err)
+	}
 	h.goOn(v)
+}
+
+// compare compares what verify finds missing with what was reported.
+func (h *history) compare(list []Missing, lost map[string]map[bridge.Place]bool, by string) {
+	said := map[string]map[bridge.Place]bool{}
+	for _, q := range historyQueues {
+		said[q] = map[bridge.Place]bool{}
+	}
+	for _, m := range list {
+		for p := m.From; p < m.To; p++ {
+			said[m.Queue][p] = true
+		}
+	}
+	if !same(said, lost) {
+		h.fault("verify says that %s are missing, the %s %s: %v", counts(said), by, counts(lost), list)
+	}
 }
 
 // goOn starts again on what was damaged: the same is there, nothing is reported

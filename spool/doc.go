@@ -101,8 +101,9 @@
 //  1. The lock, room on the disk, the spool's id: without the id no commit in a
 //     damaged file can be told from a device's payload.
 //  2. The state (open.go), and whether it is as far as SERIAL says: only it knows
-//     what is released, so it comes before anything is called missing. One that
-//     cannot be opened is kept aside, and an empty one is made.
+//     what is released, so it comes before anything is called missing. Before Badger
+//     opens it, and deletes what its list of tables does not name, that list is looked
+//     at (tables.go). One that cannot be opened is kept aside, and an empty one is made.
 //  3. The shelf (shelve.go), and how far it has what the log carries: what the
 //     log is replayed for begins there.
 //  4. The queues' releases and the closed generations, from the state; exchanges of

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -229,6 +230,15 @@ func (in *intake) resume() {
 	in.mu.Lock()
 	in.full = nil
 	in.mu.Unlock()
+}
+
+// resumeAfter is resume, unless the intake was stopped for another reason since.
+func (in *intake) resumeAfter(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if errors.Is(in.full, err) {
+		in.full = nil
+	}
 }
 
 func (in *intake) close() {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
@@ -38,6 +36,10 @@ func (c *change) size() int {
 	}
 	return n
 }
+
+// lasts reports whether a change is written until it is: its givers have been told
+// that it is done.
+func (c *change) lasts() bool { return c.logged > 0 || len(c.unclaims) > 0 }
 
 // keep is the state keeper: it takes what waits, writes it in one synced
 // transaction, publishes it, and completes it.
@@ -101,8 +103,8 @@ func (s *Spool) applyChanges(batch []*change) {
 		}
 		return
 	}
-	for err != nil && len(batch) == 1 && batch[0].logged > 0 && s.pause(stateRetry) {
-		// It is acknowledged and in the log: nothing may pass it.
+	for err != nil && len(batch) == 1 && batch[0].lasts() && s.pause(stateRetry) {
+		// It is acknowledged, and in the log or nowhere else: nothing may pass it.
 		s.stateFails(err)
 		touched, err = s.writeChanges(batch)
 	}
@@ -178,7 +180,7 @@ func (s *Spool) stateFails(err error) {
 func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 	touched := map[string]releases{}
 	adds := map[string]int64{}
-	err := s.updateState(func(txn *badger.Txn) error {
+	err := s.updateState(func(txn *stateTxn) error {
 		for _, c := range batch {
 			if c.late = c.IfLive && !s.live(touched, c.Releases); c.late {
 				continue
@@ -187,7 +189,7 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 			for _, p := range c.Puts {
 				k := userKey(p.Namespace, p.Key)
 				delete(adds, string(k))
-				if err := putValue(txn, k, p.Value); err != nil {
+				if err := txn.put(k, p.Value); err != nil {
 					return err
 				}
 			}
@@ -201,7 +203,7 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 			}
 		}
 		for k, delta := range adds {
-			old, err := getValue(txn, []byte(k))
+			old, err := getValue(txn.Txn, []byte(k))
 			if err != nil {
 				return err
 			}
@@ -217,13 +219,6 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 		return txn.Set([]byte(keyAge), s.age.encode())
 	})
 	return touched, err
-}
-
-func putValue(txn *badger.Txn, k, v []byte) error {
-	if v == nil {
-		return txn.Delete(k)
-	}
-	return txn.Set(k, v)
 }
 
 // live reports whether none of the records is released, as touched and the queues

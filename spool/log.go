@@ -201,13 +201,15 @@ func (s *Spool) shut(g *generation) {
 	err := closeBadger(g.db)
 	g.db, g.keys = nil, nil
 	s.mu.Lock()
+	_, unnoted := s.unnoted[g]
 	gone, meta := g.gone, s.metaLocked(g)
 	s.mu.Unlock()
 	switch {
+	case gone && unnoted: // see remove
 	case gone:
 		err = os.RemoveAll(g.dir)
 	case err == nil && !readOnly:
-		err = s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(g.n), meta) })
+		err = s.updateState(func(txn *stateTxn) error { return txn.Set(generationKey(g.n), meta) })
 	}
 	if err != nil {
 		s.deps.Log.Warn("closing a generation of the spool: it will be recovered at the next start", "generation", g.n, "error", err)
@@ -226,7 +228,7 @@ func closeBadger(db *badger.DB) error {
 	case err := <-end:
 		return err
 	case <-time.After(closeLimit):
-		return errors.New("close: the index cannot be written")
+		return errors.New("close: what is in memory cannot be written: does the disk take writes, and is the folder there?")
 	}
 }
 
@@ -279,10 +281,16 @@ func (s *Spool) collect() {
 }
 
 // released marks the closed generations without live records as gone and
-// returns them.
+// returns them, and those that are gone and could not be removed.
 func (s *Spool) released() (out []*generation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for g, removing := range s.unnoted {
+		if !removing {
+			s.unnoted[g] = true
+			out = append(out, g)
+		}
+	}
 	applied, shelved := bridge.Seq(s.applied.Load()), bridge.Seq(s.shelf.mark.Load())
 	for i, g := range s.gens {
 		if g.active || g.gone || g.ops > applied || i == len(s.gens)-1 {
@@ -298,7 +306,7 @@ func (s *Spool) released() (out []*generation) {
 		case g.shelf > shelved:
 			s.shelf.force()
 		default:
-			g.gone = true
+			g.gone, s.unnoted[g] = true, true
 			out = append(out, g)
 		}
 	}
@@ -312,22 +320,25 @@ func (s *Spool) remove(g *generation) {
 	g.mu.Lock() // before the state: what closes or condenses it writes its entry under this lock
 	defer g.mu.Unlock()
 	s.mu.Lock()
-	keep := false // an older one is there
-	if i := slices.Index(s.gens, g); i > 0 {
-		keep = slices.ContainsFunc(s.gens[:i], func(x *generation) bool { return !x.gone })
+	// An older one is there, or is in the state still.
+	keep := slices.ContainsFunc(s.gens, func(x *generation) bool { return x.n < g.n && !x.gone })
+	for x := range s.unnoted {
+		keep = keep || x.n < g.n
 	}
 	meta := s.metaLocked(g)
 	drop, end := []uint64{g.n}, g.end
 	for _, x := range s.gens {
 		end = max(end, x.end)
 	}
-	for len(s.gens) > 0 && s.gens[0].gone {
-		drop = append(drop, s.gens[0].n)
-		s.gens = s.gens[1:]
+	for _, x := range s.gens {
+		if _, unnoted := s.unnoted[x]; keep || !x.gone || unnoted && x != g {
+			break
+		}
+		drop = append(drop, x.n)
 	}
 	newest := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.newest), uint64(end))
 	s.mu.Unlock()
-	err := s.updateState(func(txn *badger.Txn) error {
+	err := s.updateState(func(txn *stateTxn) error {
 		if keep {
 			return txn.Set(generationKey(g.n), meta)
 		}
@@ -338,6 +349,20 @@ func (s *Spool) remove(g *generation) {
 		}
 		return txn.Set([]byte(keyNewest), newest)
 	})
+	s.mu.Lock()
+	if err != nil {
+		s.unnoted[g] = false
+	} else {
+		delete(s.unnoted, g)
+	}
+	for err == nil && !keep && len(s.gens) > 0 && slices.Contains(drop, s.gens[0].n) {
+		s.gens = s.gens[1:]
+	}
+	s.mu.Unlock()
+	if err != nil { // a start would take its folder for lost
+		s.deps.Log.Warn("removing a drained generation of the spool: tried again with the next", "generation", g.n, "error", err)
+		return
+	}
 	if g.users > 0 {
 		return // a cursor is in it: who leaves it last removes the folder, see shut
 	}

@@ -20,7 +20,8 @@ import (
 // Open opens the spool of a folder, making it when it is not there, and
 // recovers what a kill, a power cut or damage has left. Damage never makes it
 // fail: what cannot be read is kept aside in the folder "damaged", reported in
-// deps.Health, and the rest goes on. It fails when another process holds the
+// deps.Health and by [Spool.Found], and the rest goes on; what a command finds the
+// next gateway tells as well. It fails when another process holds the
 // folder (Kind Unavailable; a gateway waits ten seconds for a command to end) or when the folder cannot be written.
 func Open(o Options, deps Deps) (*Spool, error) {
 	return open(o, deps, defaultSizes(), time.Now)
@@ -29,7 +30,7 @@ func Open(o Options, deps Deps) (*Spool, error) {
 func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err error) {
 	s := &Spool{
 		opts: o, sizes: z, deps: deps,
-		queues:  map[string]*queue{},
+		queues: map[string]*queue{}, unnoted: map[*generation]bool{},
 		intake:  intake{wake: make(chan struct{}, 1)},
 		writer:  writer{index: map[string]int{}},
 		changes: make(chan *change, 1024), claimed: map[recordPlace]claim{},
@@ -68,11 +69,13 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), s.shelf.store.Close(), s.closeState())
 	}
+	s.tellFound()
 	s.start()
 	return s, nil
 }
 
 func (s *Spool) start() {
+	s.visible.Store(uint64(s.writer.seq))
 	completed := make(chan completion, 64)
 	s.committers.Go(func() { s.commit(completed) })
 	s.committers.Go(func() { s.complete(completed) })
@@ -145,6 +148,13 @@ func writeDurably(path string, b []byte) error {
 func (s *Spool) openState(now func() time.Time) error {
 	dir := filepath.Join(s.opts.Dir, "state")
 	_, statErr := os.Stat(dir)
+	told, err := mendState(dir, serialOf(s.opts.Dir))
+	if err != nil { // Badger would delete what its list does not name
+		return fmt.Errorf("state: %w", err)
+	}
+	if told != "" {
+		s.damage("the state " + told)
+	}
 	db, err := openBadger(stateOptions(dir, s.deps.Log))
 	if err != nil && statErr == nil && bridge.KindOf(err) != bridge.Full && !errors.Is(err, errFault) {
 		aside, moveErr := s.setAside(dir, "state")
@@ -175,10 +185,10 @@ func (s *Spool) openState(now func() time.Time) error {
 	}
 	s.applied.Store(uint64(counter(applied)))
 	s.age = newAgeClock(age, now)
-	if lost := s.openSerial(uint64(counter(number))); age != nil && !lost {
+	if lost := s.openSerial(numberIn(number)); age != nil && !lost {
 		return nil
 	}
-	return s.updateState(func(txn *badger.Txn) error { // a kill before the keeper's first save must not set the clock back
+	return s.updateState(func(txn *stateTxn) error { // a kill before the keeper's first save must not set the clock back
 		return txn.Set([]byte(keyAge), s.age.encode())
 	})
 }
@@ -216,6 +226,7 @@ func (s *Spool) setAside(path, name string) (string, error) {
 // damage reports damage that has been dealt with.
 func (s *Spool) damage(text string) {
 	s.deps.Log.Warn("spool: damage", "what", text)
+	s.note(text)
 	if n := s.damages.Add(1); n > 1 {
 		text += fmt.Sprintf(" (and %d more; the log has them)", n-1)
 	}

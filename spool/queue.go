@@ -67,15 +67,14 @@ func (r *releases) covers(from, to bridge.Place) bool {
 	return i < len(r.ranges) && r.ranges[i].from <= from && r.ranges[i].to >= to
 }
 
-// add does one release, and reports whether the place was live.
-func (r *releases) add(x bridge.Release) bool {
+// add does one release, of a place that is live.
+func (r *releases) add(x bridge.Release) {
 	if r.has(x.Place) {
-		return false
+		return
 	}
 	r.bytes += uint64(x.Bytes)
 	r.fates[x.Fate]++
 	r.addRange(placeRange{x.Place, x.Place + 1})
-	return true
 }
 
 // ledger is what became of everything that the queue was given.

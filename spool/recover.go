@@ -202,7 +202,7 @@ func (s *Spool) recoverCrashed(n uint64, bound bridge.Seq) ([]*change, error) {
 	for _, key := range keys {
 		s.markRecovered(raw[key])
 	}
-	return carried, s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) })
+	return carried, s.updateState(func(txn *stateTxn) error { return txn.Set(generationKey(n), m.encode()) })
 }
 
 // carriedBy collects the changes that a closed generation's commits carry for the

@@ -35,37 +35,46 @@ const (
 
 // serial is the number of the state's last commit, and the hand on the file.
 type serial struct {
-	mu     sync.Mutex // held over a commit, so that they are in the order of their numbers
-	n      uint64
-	file   *os.File // nil: the file cannot be written, and nothing is counted
-	failed bool     // and that has been said
+	mu     sync.Mutex              // held over a commit, so that they are in the order of their numbers
+	n      uint64                  // used last
+	last   uint64                  // the number of the last one that succeeded
+	file   *os.File                // nil: the file cannot be written, and nothing is counted
+	failed bool                    // and that has been said
+	doubt  *doubt                  // a commit that has failed, nil for none
+	commit func(*badger.Txn) error // Badger's, unless a test has another
 }
 
-// updateState makes one commit of the state. Whoever calls it holds no lock of the
-// queues.
-func (s *Spool) updateState(change func(*badger.Txn) error) error {
+// appendNumber encodes the number of a commit of the state, and that of the one
+// before it where that is another than the one below: numbers of commits that failed
+// are left out.
+func appendNumber(b []byte, n, before uint64) []byte {
+	b = binary.BigEndian.AppendUint64(b, n)
+	if before+1 != n {
+		b = binary.BigEndian.AppendUint64(b, before)
+	}
+	return b
+}
+
+// decodeNumber is the reverse of appendNumber; 0 is none.
+func decodeNumber(b []byte) (n, before uint64) {
+	switch len(b) {
+	case 8:
+		n = binary.BigEndian.Uint64(b)
+		return n, n - min(n, 1)
+	case 16:
+		return binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+	}
+	return 0, 0
+}
+
+// writeSerial writes the number of the last commit to the file.
+func (s *Spool) writeSerial() {
 	c := &s.serial
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.file == nil {
-		return s.state.Update(change)
-	}
-	c.n++ // one that fails may be in the state all the same: its number is used up
-	err := s.state.Update(func(txn *badger.Txn) error {
-		if err := change(txn); err != nil {
-			return err
-		}
-		return txn.Set([]byte(keySerial), binary.BigEndian.AppendUint64(nil, c.n))
-	})
-	if err != nil {
-		return err
-	}
-	_, err = c.file.WriteAt(appendSerial(nil, c.n), int64(c.n%2)*serialSlot)
+	_, err := c.file.WriteAt(appendSerial(nil, c.n), int64(c.n%2)*serialSlot)
 	if err != nil && !c.failed {
 		c.failed = true
 		s.deps.Log.Warn("spool: the number of the state's commits cannot be written: should the state lose its last ones, fewer are told", "file", serialName, "error", err)
 	}
-	return nil
 }
 
 func appendSerial(b []byte, n uint64) []byte {
@@ -120,7 +129,7 @@ func (s *Spool) openSerial(state uint64) (lost bool) {
 		lost = true
 	}
 	c := &s.serial
-	c.n = max(n, state)
+	c.n, c.last = max(n, state), state
 	path := filepath.Join(s.opts.Dir, serialName)
 	err = nil
 	if !whole {
@@ -152,4 +161,16 @@ func (r *Report) verifySerial(dir string) {
 	case r.serial < n && r.State == "":
 		r.State = "it " + wentBack(r.serial, n)
 	}
+}
+
+// numberIn is the number of a commit of the state.
+func numberIn(b []byte) uint64 { n, _ := decodeNumber(b); return n }
+
+// serialOf is what the file of a spool's folder says, 0 when it cannot be read.
+func serialOf(dir string) uint64 {
+	n, _, err := readSerial(dir)
+	if err != nil {
+		return 0
+	}
+	return n
 }

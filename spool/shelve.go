@@ -86,7 +86,7 @@ func (s *Spool) matchShelf() error {
 // been, and up to which commit it has what the log has.
 func (s *Spool) noteShelf(writes, mark uint64) error {
 	v := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, writes), mark)
-	return s.updateState(func(txn *badger.Txn) error { return txn.Set([]byte(keyShelf), v) })
+	return s.updateState(func(txn *stateTxn) error { return txn.Set([]byte(keyShelf), v) })
 }
 
 // takeOver puts on the shelf what a commit of the log carries for it, if it is

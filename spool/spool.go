@@ -26,12 +26,14 @@ type Spool struct {
 
 	serial serial
 
-	mu     sync.Mutex // generations, queues; never held across I/O
-	gens   []*generation
-	queues map[string]*queue
-	lost   []Missing // ranges reported missing since the start
+	mu      sync.Mutex // generations, queues; never held across I/O
+	gens    []*generation
+	unnoted map[*generation]bool // gone, and not so in the state yet; false when that has failed
+	queues  map[string]*queue
+	lost    []Missing // ranges reported missing since the start
 
-	damages atomic.Int64 // reported since the start
+	damages  atomic.Int64 // reported since the start
+	findings findings     // and what they are
 
 	ballastSpent bool // by this process; of who opens and closes, and the committer between
 
@@ -44,6 +46,7 @@ type Spool struct {
 	writer  writer // the committer's own
 	changes chan *change
 	claimed map[recordPlace]claim // by moves; the keeper's own
+	visible atomic.Uint64         // the sequence after the last that cursors see
 	halted  error                 // a change of the log that could not be written; the keeper's own
 	handed  atomic.Int64
 	settled *progress
@@ -72,6 +75,9 @@ func (s *Spool) queueLocked(name string) *queue {
 	}
 	return q
 }
+
+// Committed implements [bridge.Spool].
+func (s *Spool) Committed() bridge.Seq { return bridge.Seq(s.visible.Load()) }
 
 // Watch implements [bridge.Spool].
 func (s *Spool) Watch(wake chan<- struct{}, queues ...string) (stop func()) {

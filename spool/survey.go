@@ -1,12 +1,12 @@
 package spool
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4"
+	"strings"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -129,8 +129,8 @@ func (s *Spool) forgetGone() error {
 		drop = append(drop, s.gens[0].n)
 		s.gens = s.gens[1:]
 	}
-	return s.updateState(func(txn *badger.Txn) error {
-		v, err := getValue(txn, []byte(keyNewest))
+	return s.updateState(func(txn *stateTxn) error {
+		v, err := getValue(txn.Txn, []byte(keyNewest))
 		if err != nil {
 			return err
 		}
@@ -205,9 +205,22 @@ func (s *Spool) noteLost(m Missing) {
 	}
 }
 
-// Missing lists the ranges that were found missing since the start.
+// Missing lists the ranges that were found missing since the start, by queue and
+// place, as [Verify] does.
 func (s *Spool) Missing() []Missing {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.lost)
+	lost := slices.Clone(s.lost)
+	s.mu.Unlock()
+	slices.SortFunc(lost, func(a, b Missing) int {
+		return cmp.Or(strings.Compare(a.Queue, b.Queue), cmp.Compare(a.From, b.From))
+	})
+	var out []Missing
+	for _, m := range lost {
+		if n := len(out) - 1; n >= 0 && out[n].Queue == m.Queue && out[n].To == m.From { // found in two steps
+			out[n].To = m.To
+			continue
+		}
+		out = append(out, m)
+	}
+	return out
 }

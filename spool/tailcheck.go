@@ -181,7 +181,7 @@ func (s *Spool) giveUp(queue string, x placeRange) {
 // reported once.
 func (s *Spool) keepGivenUp() error {
 	for name := range s.found.gaveUp {
-		err := s.updateState(func(txn *badger.Txn) error {
+		err := s.updateState(func(txn *stateTxn) error {
 			return txn.Set([]byte(keyQueue+name), s.queueLocked(name).done.encode())
 		})
 		if err != nil {
@@ -189,7 +189,7 @@ func (s *Spool) keepGivenUp() error {
 		}
 	}
 	for n, m := range s.found.missing {
-		if err := s.updateState(func(txn *badger.Txn) error { return txn.Set(generationKey(n), m.encode()) }); err != nil {
+		if err := s.updateState(func(txn *stateTxn) error { return txn.Set(generationKey(n), m.encode()) }); err != nil {
 			return fmt.Errorf("note that generation %x is missing: %w", n, err)
 		}
 	}
@@ -202,7 +202,7 @@ func (s *Spool) beginTail(g *generation) error {
 	if err := s.writer.tail.begin(s.markAt(g.n, g.first)); err != nil || s.writer.tail.known {
 		return err
 	}
-	err := s.updateState(func(txn *badger.Txn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
+	err := s.updateState(func(txn *stateTxn) error { return txn.Set([]byte(keyMarked), []byte{1}) })
 	if s.writer.tail.known = err == nil; err != nil { // the next generation tries again
 		s.deps.Log.Warn("spool: the state cannot note that the log's end is marked", "error", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/spool/runs"
@@ -19,27 +20,31 @@ import (
 type Report struct {
 	Running     bool // a gateway holds the folder: its state and newest generation were left alone
 	Generations []GenerationReport
-	Gaps        []SeqGap // sequences missing between and inside generations
-	ID          string   // what is wrong with the file SPOOL, or empty
-	State       string   // what is wrong with the state, or empty
-	Shelf       []string // what is wrong with the shelf
-	Tail        string   // what is wrong with the mark of the log's end, or empty
-	Serial      string   // what is wrong with the file that counts the state's commits, or empty
-	Aside       []string // folders that were set aside as damaged
+	Gaps        []SeqGap  // sequences missing between and inside generations: what they changed of the state and the shelf may be lost
+	Missing     []Missing // records of the queues that are neither there nor released; unknown beside a gateway
+	ID          string    // what is wrong with the file SPOOL, or empty
+	State       string    // what is wrong with the state, or empty
+	Shelf       []string  // what is wrong with the shelf
+	Tail        string    // what is wrong with the mark of the log's end, or empty
+	Serial      string    // what is wrong with the file that counts the state's commits, or empty
+	Aside       []string  // folders and files that were set aside as damaged; nothing needs them
+	Found       []string  // what commands have found and dealt with, which the next start of a gateway tells
 
 	serial  uint64     // commits of the state that it has
 	shelved uint64     // writes of the shelf that the state knows of
 	next    bridge.Seq // after all that has been seen of the log
 	tail    *tailMark
 	marked  bool // the state knows that there is one
+	account account
 }
 
 // GenerationReport is what Verify finds in one generation.
 type GenerationReport struct {
 	Number    uint64
 	Commits   int
-	Records   int
+	Records   int    // that can be read
 	Damaged   int    // commits with damaged frames
+	Settled   bool   // nothing else is in them that is still needed: what is missing of the queues is told apart
 	Cut       bool   // its last commit was under way when the power went: nobody was told of it, and it is no damage
 	Unindexed int    // commits that the index has lost: opening or repair finds them again
 	Index     string // why the index cannot be read, or empty
@@ -50,13 +55,13 @@ type GenerationReport struct {
 type SeqGap struct{ From, To bridge.Seq }
 
 // Sound reports whether nothing is damaged. What only a kill explains (an
-// index that lags behind) is no damage.
+// index that lags behind) is no damage, nor is what was dealt with earlier.
 func (r *Report) Sound() bool {
-	if r.ID != "" || r.State != "" || r.Tail != "" || r.Serial != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Aside) > 0 {
+	if r.ID != "" || r.State != "" || r.Tail != "" || r.Serial != "" || len(r.Shelf) > 0 || len(r.Gaps) > 0 || len(r.Missing) > 0 {
 		return false
 	}
 	for _, g := range r.Generations {
-		if g.Damaged > 0 || g.Clean && (g.Unindexed > 0 || g.Index != "") {
+		if g.Damaged > 0 && !g.Settled || g.Clean && (g.Unindexed > 0 || g.Index != "") {
 			return false
 		}
 	}
@@ -78,6 +83,7 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	defer func() { _ = lock.Close() }() // of nil it does nothing
 	r.Running = running
 	s := &Spool{opts: Options{Dir: dir}, sizes: defaultSizes(), deps: Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}}
+	r.Found = readFound(dir)
 	r.Aside, _ = filepath.Glob(filepath.Join(dir, "damaged", "*"))
 	dirs, err := s.logDirs()
 	if err != nil {
@@ -105,12 +111,17 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 			if !m.gone {
 				r.miss(m.first, m.end)
 			}
+			r.account.ended(m.finish)
 			if !m.gone || r.next > 0 { // otherwise nothing is before it, and others may be forgotten that were behind it
 				r.next = max(r.next, m.end)
 			}
 			continue
 		}
-		if err := r.verifyGeneration(s, n, m, r.Running && i == len(all)-1); err != nil {
+		bound := bridge.Seq(math.MaxUint64)
+		if first := s.firstAfter(all[i+1:], known); m == nil && first > 0 {
+			bound = first
+		}
+		if err := r.verifyGeneration(s, n, m, bound, r.Running && i == len(all)-1); err != nil {
 			return nil, err
 		}
 	}
@@ -119,13 +130,18 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 			r.next = t.first
 		}
 		r.miss(r.next, t.end)
+		r.account.marked(t)
+	}
+	if !r.Running {
+		r.Missing = r.account.missing()
 	}
 	return r, nil
 }
 
-// miss notes that there are no commits for a range of sequences.
+// miss notes that there are no commits for a range of sequences, unless a start has
+// told it.
 func (r *Report) miss(from, to bridge.Seq) {
-	if from < to {
+	if from = max(from, r.account.told); from < to {
 		r.Gaps = append(r.Gaps, SeqGap{from, to})
 	}
 }
@@ -137,6 +153,7 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	if r.Running {
 		return known
 	}
+	r.account.unguided = log
 	// Badger cannot read what a kill has left without writing: read a copy.
 	tmp, err := os.MkdirTemp("", "ebbgate-verify-*")
 	if err == nil {
@@ -147,6 +164,12 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 		r.State = err.Error()
 		return known
 	}
+	told, err := mendState(filepath.Join(tmp, "state"), serialOf(s.opts.Dir))
+	if err == nil && told != "" {
+		r.State = "it " + told
+	} else if err != nil {
+		r.State = firstLine(err)
+	}
 	db, err := openBadger(stateOptions(filepath.Join(tmp, "state"), s.deps.Log))
 	if err != nil {
 		r.State = firstLine(err)
@@ -154,25 +177,11 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	}
 	begun := false
 	err = scanPrefix(db, "", func(k, v []byte) bool {
-		var n uint64
 		begun = begun || string(k) == keyNewest
-		r.marked = r.marked || string(k) == keyMarked
-		if _, err := fmt.Sscanf(string(k), keyGeneration+"%016x", &n); err == nil {
-			m, err := decodeMeta(v)
-			if err != nil {
-				r.State = fmt.Sprintf("entry of generation %x: %v", n, err)
-				return true
-			}
-			known[n] = m
-		}
-		if string(k) == keySerial {
-			r.serial = uint64(counter(v))
-		}
-		if string(k) == keyShelf && len(v) == 16 {
-			r.shelved = binary.BigEndian.Uint64(v)
-		}
+		r.learn(known, string(k), v)
 		return true
 	})
+	r.account.unguided = log && !begun
 	if err = errors.Join(err, closeBadger(db)); err == nil && !begun && log {
 		err = errors.New("what it held is not there")
 	}
@@ -181,6 +190,41 @@ func (r *Report) verifyState(s *Spool, log bool) map[uint64]*generationMeta {
 	}
 	r.verifySerial(s.opts.Dir)
 	return known
+}
+
+// learn takes over one entry of the state.
+func (r *Report) learn(known map[uint64]*generationMeta, key string, v []byte) {
+	var n uint64
+	if _, err := fmt.Sscanf(key, keyGeneration+"%016x", &n); err == nil {
+		m, err := decodeMeta(v)
+		if err != nil {
+			r.State = fmt.Sprintf("entry of generation %x: %v", n, err)
+			return
+		}
+		known[n] = m
+	}
+	if queue, ok := strings.CutPrefix(key, keyQueue); ok {
+		done, err := decodeReleases(v)
+		if err != nil {
+			r.State = fmt.Sprintf("entry of queue %s: %v", queue, err)
+			return
+		}
+		r.account.released(queue, done)
+	}
+	switch key {
+	case keyMarked:
+		r.marked = true
+	case keySerial:
+		r.serial = numberIn(v)
+	case keyApplied:
+		r.account.applied = uint64(counter(v))
+	case keyTold:
+		r.account.told = bridge.Seq(counter(v))
+	case keyShelf:
+		if len(v) == 16 {
+			r.shelved, r.account.shelved = binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])
+		}
+	}
 }
 
 // verifyShelf reads the shelf.
@@ -219,13 +263,23 @@ func (s *Spool) readID(dirs []uint64) bool {
 }
 
 // verifyGeneration reads a generation. meta is what the state says of it, nil
-// when it was not closed; one that is active is still being written.
-func (r *Report) verifyGeneration(s *Spool, n uint64, meta *generationMeta, active bool) error {
+// when it was not closed: then it ends before bound. One that is active is still
+// being written.
+func (r *Report) verifyGeneration(s *Spool, n uint64, meta *generationMeta, bound bridge.Seq, active bool) error {
 	raw, err := scanRaw(s.generationDir(n), s.id)
 	if err != nil {
 		return err
 	}
-	end := bridge.Seq(math.MaxUint64)
+	if meta == nil { // a recovery may have been interrupted
+		kept, err := scanRaw(s.generationDir(n)+keptSuffix, s.id)
+		if err != nil {
+			return err
+		}
+		for _, c := range kept {
+			found(raw, c)
+		}
+	}
+	end := bound
 	switch {
 	case meta != nil:
 		end = meta.end
@@ -241,31 +295,33 @@ func (r *Report) verifyGeneration(s *Spool, n uint64, meta *generationMeta, acti
 			delete(raw, key)
 		}
 	}
-	g := GenerationReport{Number: n, Clean: meta != nil}
+	g := GenerationReport{Number: n, Clean: meta != nil, Settled: r.account.settled(meta)}
 	keys := slices.Sorted(maps.Keys(raw))
 	condensed := meta != nil && meta.condensed
+	var cut bridge.Seq
 	for i, key := range keys {
 		c := raw[key]
 		g.Commits++
-		g.Records += int(c.header.records)
 		switch {
 		case c.whole:
 		case meta == nil && i == len(keys)-1 && r.tail != nil && key >= r.tail.end:
-			g.Cut = true
+			g.Cut, cut = true, key
 		default:
 			g.Damaged++
 		}
-		if r.next > 0 && !condensed {
+		if r.next > 0 && !condensed && !g.Settled {
 			r.miss(r.next, key)
 		}
 		r.next = max(r.next, c.header.next())
 	}
 	if meta != nil {
-		if !condensed {
+		if !condensed && !g.Settled {
 			r.miss(r.next, meta.end)
 		}
+		r.account.ended(meta.finish)
 		r.next = max(r.next, meta.end)
 	}
+	g.Records = r.account.read(keys, raw, cut)
 	if !active && meta != nil { // otherwise its index is not written through yet
 		r.verifyIndex(s, &g, condensed, raw)
 	}
@@ -294,84 +350,5 @@ func (r *Report) verifyIndex(s *Spool, g *GenerationReport, condensed bool, raw 
 	}
 	if err = errors.Join(err, closeBadger(db)); err != nil {
 		g.Index = firstLine(err)
-	}
-}
-
-// Repair makes the index of every closed generation whole again from its value
-// log, and writes files of the shelf anew in which something cannot be read. The
-// spool must be open; what cannot be read is set aside, as at open. It returns
-// how many generations and files it rebuilt.
-func (s *Spool) Repair(progress func(done, all int)) (rebuilt int, err error) {
-	s.mu.Lock()
-	gens := slices.Clone(s.gens)
-	s.mu.Unlock()
-	for i, g := range gens {
-		if progress != nil {
-			progress(i, len(gens))
-		}
-		s.mu.Lock()
-		skip := g.active || g.gone
-		s.mu.Unlock()
-		if skip {
-			continue
-		}
-		ok, err := s.repair(g)
-		if err != nil {
-			return rebuilt, err
-		}
-		if ok {
-			rebuilt++
-		}
-	}
-	n, err := s.shelf.store.Repair()
-	if rebuilt += n; err != nil {
-		return rebuilt, err
-	}
-	// Reading every queue to its end reports and gives up what is missing.
-	for _, q := range s.Queues() {
-		if err := s.readThrough(q); err != nil {
-			return rebuilt, err
-		}
-	}
-	return rebuilt, nil
-}
-
-// repair makes the index of one generation whole, unless a cursor is in it.
-func (s *Spool) repair(g *generation) (bool, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.users > 0 || g.db != nil {
-		return false, nil
-	}
-	raw, err := s.rawOf(g)
-	if err != nil {
-		return false, err
-	}
-	lacking := false
-	if err = s.reopen(g); err == nil {
-		for k, c := range raw {
-			lacking = lacking || !s.readable(g.db, k, c)
-		}
-		err = closeBadger(g.db)
-		g.db, g.keys = nil, nil
-	}
-	if err != nil || !lacking {
-		return false, err
-	}
-	g.extra, g.salvaged = nil, false
-	if err := s.reindex(g.dir, raw); err != nil {
-		return true, s.rebuildDir(g.n, raw, true)
-	}
-	return true, nil
-}
-
-func (s *Spool) readThrough(queue string) error {
-	c := s.Cursor(queue)
-	defer c.Close()
-	for {
-		r, err := c.Next()
-		if err != nil || r == nil {
-			return err
-		}
 	}
 }

@@ -183,6 +183,9 @@ type whatIfOptions struct {
 	format   string
 	age      time.Duration
 	basic    []string
+
+	then  string                      // the protocol of the plan; empty: as it was
+	quiet map[[2]string]time.Duration // how long a deadband may be silent, by route and topic
 }
 
 func newWhatIfCommand() *cobra.Command {
@@ -191,8 +194,8 @@ func newWhatIfCommand() *cobra.Command {
 		Use:   "what-if",
 		Short: "Say what other routes would have cost, from the sizes of what was sent",
 		Long: `Replay the recorded sizes of what was sent through other routes: those of another
-configuration file (Basic Ingest, retain, origin, region, unit and prices), or of
-the flags. Batches hold messages of one topic; the ledger knows topics by their
+configuration file (sample, window, batch, Basic Ingest, retain, origin, protocol,
+region, unit and prices), or of the flags. Batches hold messages of one topic; the ledger knows topics by their
 first levels and takes those below one prefix for one topic. What the ledger has and
 the sizes do not stands in both columns as it was billed, and is said.`,
 		Example: `  ebbgate bill what-if --routes new.yaml
@@ -201,7 +204,7 @@ the sizes do not stands in both columns as it was billed, and is said.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t := &billTable{out: cmd.OutOrStdout()}
-			return errors.Join(o.each(cmd, func(_ *configs.Config, f *billing.Fleet) error { return o.print(t, f) }), t.err)
+			return errors.Join(o.each(cmd, func(cfg *configs.Config, f *billing.Fleet) error { return o.print(t, cfg, f) }), t.err)
 		},
 	}
 	o.flags(cmd)
@@ -218,8 +221,9 @@ the sizes do not stands in both columns as it was billed, and is said.`,
 }
 
 // print compares a fleet as it is with the plan of the flags.
-func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
-	plan, notes, err := o.plan(f)
+func (o *whatIfOptions) print(t *billTable, cfg *configs.Config, f *billing.Fleet) error {
+	o.then, o.quiet = "", nil
+	plan, notes, err := o.plan(cfg, f)
 	if err != nil {
 		return err
 	}
@@ -230,6 +234,11 @@ func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
 	}
 	before, priced := f.Range(was)
 	after, pricedThen := f.Range(plan)
+	if least, ok := f.Range(o.fewest(f, plan)); ok && len(o.quiet) > 0 {
+		notes = append(notes, fmt.Sprintf("were the values always the same, and the deadbands left out all that they can: %s metered messages, and $%s a month, which the range of what if holds",
+			thousands(f.Usage(o.fewest(f, plan)).Messages), least))
+		after = after.Spanning(least)
+	}
 	t.paragraph("", fmt.Sprintf("%s: a month of 30 days at the pace of the last %s", f.Upstream, humanAge(f.Span)))
 	t.covered(f)
 	t.printf("  %-24s %18s %20s\n", "", "as it is", "what if")
@@ -261,8 +270,12 @@ func (o *whatIfOptions) print(t *billTable, f *billing.Fleet) error {
 			name string
 			a    billing.Amount
 		}{{"as it is", before}, {"what if", after}} {
+			why := "not all prices are sourced, or 5 KB is the other number"
+			if r.name == "what if" && len(o.quiet) > 0 {
+				why += ", or deadbands leave out much"
+			}
 			if r.a.Ranged() {
-				t.paragraph("  ", r.name+": between $"+strings.Replace(r.a.Range(), " to ", " and $", 1)+" a month: not all prices are sourced, or 5 KB is the other number")
+				t.paragraph("  ", r.name+": between $"+strings.Replace(r.a.Range(), " to ", " and $", 1)+" a month: "+why)
 			}
 		}
 	}

@@ -57,12 +57,68 @@ func TestWhatIf(t *testing.T) {
 	}
 }
 
+// Another file's sample and windows are worked out, its deadband and its where are
+// said to be counted as if they took everything, and what a route does already is not
+// done twice. HTTPS has no connection.
+func TestWhatIfStepsOfRoutes(t *testing.T) {
+	config, _ := billed(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(steps string) string {
+		name := filepath.Join(t.TempDir(), "routes.yaml")
+		if err := os.WriteFile(name, []byte(strings.Replace(string(text), "upstream: aws, priority", "upstream: aws, "+steps+", priority", 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	plain, sampled := config, file("sample: {one_in: 10}")
+	for _, c := range []struct {
+		now, then  string
+		args       []string
+		want, none []string
+	}{
+		{plain, sampled, nil, []string{"0.0 %"}, []string{"topic"}}, // of one message there is one in ten
+		{plain, file("sample: {every: 1h}"), nil, []string{"below dt/a to be of one topic"}, nil},
+		{plain, file("window: {every: 1m, fields: [temp], functions: [avg]}"), nil, []string{"a window's message is taken to have", "below dt/a to be of one topic"}, nil},
+		{plain, file("deadband: {field: temp, max_silence: 1h}"), nil, []string{"counted as if nothing were left out", "were the values always the same"}, nil},
+		{plain, file("where: 'payload.temp > 20.0'"), nil, []string{"counted as if it were those that it took"}, nil},
+		{sampled, sampled, nil, []string{"0.0 %"}, []string{"sample"}},
+		{file("sample: {every: 1h}"), plain, nil, []string{"what its sample has left out is not recorded"}, nil},
+		{file("deadband: {field: temp}"), plain, nil, []string{"what its deadband has left out is not recorded"}, []string{"were the values"}},
+		{file("window: {every: 1m, fields: [temp]}"), plain, nil, []string{"that its windows have summed up are not recorded"}, nil},
+		{file("batch: {format: json}"), plain, nil, []string{"what is in its batches is not recorded", "0.0 %"}, nil},
+		{file("batch: {format: json}, compress: gzip"), file("batch: {format: json}, compress: gzip"), nil, []string{"0.0 %"}, []string{"route telemetry"}},
+		{plain, "", []string{"--protocol", "https"}, []string{"minutes                                  720                    0"}, []string{"connections are"}},
+	} {
+		args := append([]string{"what-if", "--config", c.now}, c.args...)
+		if c.then != "" {
+			args = append(args, "--routes", c.then)
+		}
+		if filepath.Dir(c.now) != filepath.Dir(plain) { // the spool lies beside the plain one
+			args = append(args, "--set", "spool.dir="+filepath.Join(filepath.Dir(plain), "data"))
+		}
+		out := strings.Join(strings.Fields(runBill(t, args...)), " ")
+		for _, want := range c.want {
+			if !strings.Contains(out, strings.Join(strings.Fields(want), " ")) {
+				t.Errorf("%v: no %q in\n%s", args, want, out)
+			}
+		}
+		for _, none := range c.none {
+			if strings.Contains(out, none) {
+				t.Errorf("%v: %q in\n%s", args, none, out)
+			}
+		}
+	}
+}
+
 // A region without prices is no answer: it is an error that says what is known.
 func TestWhatIfOfARegionWithoutPrices(t *testing.T) {
 	config, _ := billed(t)
 	for region, want := range map[string]string{
-		"mars-1":    "mars-1 is no region of AWS, by its name, nor of the price list of 2026-11-20, which has ap-northeast-1, ",
-		"sa-east-1": "sa-east-1 may well be a region of AWS, and the price list of 2026-11-20 does not have it",
+		"mars-1":    "mars-1 is no region of AWS, by its name, nor of the price list of 2026-11-21, which has ap-northeast-1, ",
+		"sa-east-1": "sa-east-1 may well be a region of AWS, and the price list of 2026-11-21 does not have it",
 	} {
 		var stdout, stderr bytes.Buffer
 		code := execute([]string{"bill", "what-if", "--config", config, "--region", region}, &stdout, &stderr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/spool"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
 // billTimeout bounds how long a running gateway may take to answer.
@@ -30,6 +32,9 @@ func withLedger(ctx context.Context, cfg *configs.Config, fn func(*billing.Ledge
 	}
 	ledger, err := billing.NewLedger(source, billingOf(cfg))
 	if err == nil {
+		if e := cfg.FileTransfer.Export; e.To == configs.ExportS3 {
+			ledger.PriceStore(cmp.Or(e.S3.Link, billOfS3), storeOf(e.S3))
+		}
 		err = fn(ledger)
 	}
 	return errors.Join(err, closing())
@@ -54,7 +59,13 @@ func ledgerSource(ctx context.Context, cfg *configs.Config) (billing.Counters, f
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, s.Close, nil
+	return s, func() error {
+		var found bytes.Buffer
+		if err := tellFound(&found, s); err != nil {
+			return errors.Join(fmt.Errorf("%s%w", found.String(), err), s.Close())
+		}
+		return s.Close()
+	}, nil
 }
 
 // listens tells whether somebody does.
@@ -78,4 +89,17 @@ func billingOf(cfg *configs.Config) map[string]billing.Options {
 		out[name] = o
 	}
 	return out
+}
+
+// storeOf is where files go, as S3 bills it.
+func storeOf(o s3.Options) billing.Store {
+	switch {
+	case o.Endpoint != "":
+		return billing.Store{Why: "the store is not Amazon's (file_transfer.export.s3.endpoint)"}
+	case o.Region == "":
+		return billing.Store{Why: "the region of the bucket is not set (file_transfer.export.s3.region)"}
+	case o.StorageClass != "" && o.StorageClass != "STANDARD":
+		return billing.Store{Why: "requests of storage class " + o.StorageClass + " cost more than the list's, which are those of Standard"}
+	}
+	return billing.Store{Region: o.Region}
 }

@@ -107,9 +107,25 @@ func (t *billTable) known(total billing.Total) {
 	if total.LinkUSD != "" || total.Units == 0 && total.LinkBytes() > 0 { // such as S3's: bytes are all it has
 		t.paragraph("  ", link(total))
 	}
+	if total.Requests != nil {
+		t.paragraph("  ", requests(total))
+	}
 	if total.Unsynchronised > 0 {
 		t.paragraph("  ", fmt.Sprintf("%s of them in hours that an unsynchronised clock told", thousands(total.Unsynchronised)))
 	}
+}
+
+// requests says what those to a store of files cost.
+func requests(total billing.Total) string {
+	r := total.Requests
+	text := fmt.Sprintf("requests to S3: %s PUT, COPY, POST and LIST, %s GET and others, %s that are free", thousands(r.Puts), thousands(r.Gets), thousands(r.Free))
+	if total.USDRequests != "" {
+		text += ": $" + total.USDRequests
+		if total.USDRequestsRange != "" {
+			text += fmt.Sprintf(", between $%s", strings.Replace(total.USDRequestsRange, " to ", " and $", 1))
+		}
+	}
+	return text + " (" + total.RequestsNote + "), besides the total"
 }
 
 // link says what the link costs, and for which bytes.
@@ -242,11 +258,11 @@ func cut(s string, n int) string {
 	return string(r[:n-1-half]) + "…" + string(r[len(r)-half:])
 }
 
-// printable takes out of a name what a terminal would obey: names are the
-// devices' own.
+// printable takes out of a name what a terminal would obey, the marks included that
+// turn the direction of what follows: names are the devices' own.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return '?'
 		}
 		return r

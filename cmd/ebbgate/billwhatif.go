@@ -3,21 +3,19 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
-	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
 // plan makes the plan that the flags ask for, and says what cannot be told.
-func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, err error) {
+func (o *whatIfOptions) plan(cfg *configs.Config, f *billing.Fleet) (p billing.Plan, notes []string, err error) {
 	p = f.Plan(nil)
 	if o.routes != "" {
-		if notes, err = o.fromFile(f, &p); err != nil {
+		if notes, err = o.fromFile(cfg, f, &p); err != nil {
 			return p, nil, err
 		}
 	}
@@ -49,6 +47,10 @@ func (o *whatIfOptions) plan(f *billing.Fleet) (p billing.Plan, notes []string, 
 	for i := range p.Treatments {
 		p.Treatments[i].Protocol = cmp.Or(o.protocol, p.Treatments[i].Protocol)
 	}
+	if o.protocol != "" {
+		o.then = o.protocol
+	}
+	notes = append(notes, connections(f, o.then, cfg.Upstreams[f.Upstream], &p)...)
 	for _, b := range o.batches {
 		route, size, found := strings.Cut(b, "=")
 		var limit bridge.Size
@@ -107,56 +109,18 @@ func sentBy(f *billing.Fleet, route string) (at []int) {
 	return at
 }
 
-// fromFile takes routes and billing of another configuration.
-func (o *whatIfOptions) fromFile(f *billing.Fleet, p *billing.Plan) (notes []string, err error) {
-	cfg, err := configs.Load(o.routes, os.Environ(), nil)
-	if err != nil {
-		return nil, err
+// connections puts into a plan what the protocol needs of them: HTTPS has none,
+// only to receive there must be one (M18).
+func connections(f *billing.Fleet, then string, u configs.Upstream, p *billing.Plan) (notes []string) {
+	switch {
+	case then == "" || then == protocolOf(f.Options):
+	case then == billing.ProtocolHTTPS && f.Received > 0:
+		notes = append(notes, fmt.Sprintf("%s has sent %s messages down, which HTTPS cannot: the connections stay, with their minutes", f.Upstream, thousands(f.Received)))
+	case then == billing.ProtocolHTTPS:
+		p.Connections = -1
+	case f.Options.HTTP && f.Links == (billing.Usage{}):
+		p.Connections = int64(max(u.Pool.Connections, 1)) // auto begins with one
+		notes = append(notes, fmt.Sprintf("%d connections are counted as opened once, and open all the time", p.Connections))
 	}
-	if then, ok := billingOf(cfg)[f.Upstream]; ok {
-		p.Region = then.Region
-		if then.Unit != f.Options.Unit {
-			p.Unit = int64(then.Unit)
-		}
-		if p.Prices, err = then.Prices(); err != nil {
-			return nil, err
-		}
-		if then.MQTT3 != f.Options.MQTT3 || then.HTTP != f.Options.HTTP {
-			for i := range p.Treatments {
-				p.Treatments[i].Protocol = protocolOf(then)
-			}
-		}
-	} else {
-		notes = append(notes, fmt.Sprintf("%s has no upstream %s: region and unit stay", o.routes, f.Upstream))
-	}
-	for i, t := range f.Traffic {
-		at := slices.IndexFunc(cfg.Routes.Up, func(r rules.UpRoute) bool { return r.Name == t.Route })
-		if at < 0 {
-			notes = append(notes, fmt.Sprintf("%s has no route %s: its messages are priced as they were", o.routes, t.Route))
-			continue
-		}
-		r, how := cfg.Routes.Up[at], &p.Treatments[i]
-		rule := cmp.Or(r.BasicIngest, billing.BasicIngestRule(r.Topic))
-		how.BasicIngest, how.Prefix = rule != "", billing.BasicIngestPrefix(rule)
-		how.ClearRetain = r.Retain == "clear"
-		how.NoOrigin = r.Origin == "none" || r.Origin == "bare"
-		if b := r.Steps.Batch; b.Format != "none" {
-			batch, ok := billing.BatchFormat(b.Format, t.MeanPayload())
-			if !ok {
-				notes = append(notes, fmt.Sprintf("route %s: batches of %s are not worked out", r.Name, b.Format))
-			}
-			batch.Limit, batch.Count, batch.Age = b.Limit(int(cmp.Or(p.Unit, int64(f.Options.Unit)))), b.Count, b.Age
-			how.Batch = batch
-		}
-		if r.Steps.Compress != "none" {
-			notes = append(notes, fmt.Sprintf("route %s: what compression saves depends on the payloads, which are not recorded", r.Name))
-		}
-		if r.Steps.Divert != 0 {
-			notes = append(notes, fmt.Sprintf("route %s: messages that would go as files are priced as they were sent, and what their store costs is not in here", r.Name))
-		}
-		if r.Origin == "envelope" {
-			notes = append(notes, fmt.Sprintf("route %s: an envelope around each message is not in the sizes", r.Name))
-		}
-	}
-	return slices.Compact(notes), nil
+	return notes
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
-	"github.com/ebbgate/ebbgate/spool"
 	"github.com/ebbgate/ebbgate/upstream/metered"
 )
 
@@ -53,13 +52,7 @@ func TestMessagesThatFilesYieldTo(t *testing.T) {
 
 // What is exported uses up the budget of exports, which outlives a restart.
 func TestBudgetOfExports(t *testing.T) {
-	o := spool.DefaultOptions()
-	o.Dir = t.TempDir()
-	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
+	s := emptySpool(t)
 	e := configs.DefaultFileTransfer().Export
 	e.To, e.Metered = configs.ExportUpstream, metered.Options{Budget: 1_000_000, Per: "day", TimeZone: "UTC", Override: 10}
 	open := func() *files {
@@ -67,6 +60,7 @@ func TestBudgetOfExports(t *testing.T) {
 		g := &gateway{spool: s, log: slog.New(slog.DiscardHandler), clock: bridge.NewClock(s.Age, func() bool { return true })}
 		g.backlog = &backlog{g: g}
 		f := new(files)
+		var err error
 		if f.pace, err = f.exportPace(g, e); err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,8 @@ type cloud struct {
 	name       string
 	uplinks    []uplink // those that may be connected
 	size       *upstream.Sizer
-	wanted     atomic.Int64 // of uplinks
+	spread     *upstream.Sizer // of what any connection may carry; nil: the number is given
+	wanted     atomic.Int64    // of uplinks
 	up         *bridge.Forwarder
 	standby    bool // it only takes over for others: up does not run
 	upQueues   []bridge.QueueRef
@@ -97,7 +98,11 @@ func (g *gateway) connections(c *cloud) int {
 		load.Records, load.Bytes = 0, 0 // connections cost, and would not be used
 	}
 	load.Acked = c.up.Stats().Acked
-	n := c.size.Want(time.Now(), load)
+	now := time.Now()
+	n := c.size.Want(now, load)
+	if c.spread != nil {
+		n = min(n, g.useful(c, now))
+	}
 	c.wanted.Store(int64(n))
 	if s := c.status(); s.Pace.Slowed {
 		g.health.Raise(bridge.Warning{Code: "uplink-throttled-" + c.name, Severity: bridge.Notice,
@@ -106,6 +111,29 @@ func (g *gateway) connections(c *cloud) int {
 		g.health.Clear("uplink-throttled-" + c.name)
 	}
 	return n
+}
+
+// useful is how many connections can be of use: each of what goes together takes one
+// at most, and the rest as many as it needs.
+func (g *gateway) useful(c *cloud, now time.Time) int {
+	groups := map[string]bool{}
+	free := false
+	var load upstream.Load
+	for _, q := range c.upQueues {
+		if q.Together != "" {
+			groups[q.Together] = true
+			continue
+		}
+		d := g.spool.Depth(q.Name)
+		free = true
+		load.Records, load.Bytes = load.Records+d.Records, load.Bytes+d.Bytes
+		load.Acked += g.spool.Ledger(q.Name).Delivered
+	}
+	n := c.spread.Want(now, load)
+	if !free {
+		n = 0
+	}
+	return max(n+len(groups), 1)
 }
 
 // linkStatus is how a cloud's uplinks are together.
@@ -209,6 +237,9 @@ func (g *gateway) runClouds(ctx context.Context) error {
 			end()
 			return err
 		}
+		// What went by the routes before is in its queue before anything later of the
+		// same device is read from another.
+		g.ingest.Settle()
 		group, round := errgroup.WithContext(round)
 		for _, c := range clouds {
 			if !c.standby {

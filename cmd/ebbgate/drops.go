@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -158,10 +159,10 @@ func (f *spoolFlags) printDrops(cmd *cobra.Command, req spoolRequest) error {
 		}
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errFound) {
 		return err
 	}
-	return out.Flush()
+	return errors.Join(err, out.Flush())
 }
 
 // openDrops opens the drop log of a spool that no gateway has open.

@@ -13,7 +13,6 @@ import (
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 	"github.com/ebbgate/ebbgate/upstream"
-	"github.com/ebbgate/ebbgate/upstream/folder"
 	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
@@ -73,7 +72,7 @@ func (f *files) openTarget(g *gateway, o configs.Export) (err error) {
 	}
 	switch o.To {
 	case configs.ExportFolder:
-		f.target, err = folder.Open(o.Folder, g.log)
+		f.target, err = openFolder(o.Folder, g.log, g.health)
 	case configs.ExportS3:
 		f.target, err = s3.Open(o.S3, g.spool, g.log, s3.Hooks{
 			Carried: f.carriedFor(g, o.S3.Link),

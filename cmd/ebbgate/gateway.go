@@ -95,6 +95,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.table, err = rules.Compile(cfg.Routes); err != nil {
 		return nil, &exitError{exitInvalid, err}
 	}
+	g.goThrough(g.table, nil)
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
 	g.budgets = &budgets{Router: g.router, spool: g.spool, health: g.health, of: bills, now: g.clock.Now, totals: func(now time.Time) (map[string]billing.Totals, error) {

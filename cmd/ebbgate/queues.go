@@ -146,6 +146,25 @@ func (g *gateway) keepLast(queue string) *bridge.KeepLast {
 	return bridge.NewKeepLast(bridge.KeepLastConfig{Queue: queue, Last: n, Exempt: exempt}, g.spool, g.drops, g.health, g.log)
 }
 
+// goThrough lets routes that have lost their steps keep the queue that those needed,
+// until a start that finds it empty: what waits in it is older than what comes, and so
+// is what the table before still gives it while this one comes into force.
+func (g *gateway) goThrough(table, before *rules.Table) {
+	left := map[string]bool{}
+	if before != nil {
+		for _, s := range before.Shaped() {
+			left[s.Queue] = true
+		}
+	}
+	for _, q := range g.spool.Queues() {
+		if products, raw := bridge.IsRaw(q); raw && g.spool.Depth(q).Records > 0 {
+			shared, _, _ := bridge.OwnedBy(products)
+			left[shared] = true
+		}
+	}
+	table.Through(func(queue string) bool { return left[queue] })
+}
+
 // shapersOf makes the stages of an upstream's routes whose steps need one. Those of
 // the things that have, or had, connections of their own are kin: what such a thing
 // has sent to another queue before is given out before what it sends now.

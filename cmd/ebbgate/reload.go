@@ -110,6 +110,7 @@ func (g *gateway) applyLater(staged *policy.Staged, last bool) {
 // upstreams, and policies and things, which it returns: the caller puts them
 // into force. The error names what only a restart can change.
 func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
+	g.ingest.Settle() // the reload before this may have been a moment ago, see bridge.Inherited
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if what := needsRestart(g.cfg, cfg); what != "" {
@@ -120,6 +121,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.goThrough(table, g.table)
 	staged, err := g.engine.Stage()
 	if err != nil {
 		return nil, err

@@ -64,6 +64,9 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		}
 	}
 	c.size = upstream.NewSizer(u.Pool, o.Limits)
+	if u.Pool.Connections == upstream.Auto {
+		c.spread = upstream.NewSizer(u.Pool, o.Limits)
+	}
 	c.standby = len(c.upQueues) == 0 && g.takesOver(name)
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
 		Upstream: name, Queues: c.upQueues,

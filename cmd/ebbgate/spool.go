@@ -108,7 +108,10 @@ func (f *spoolFlags) peek() *cobra.Command {
 			req.Queue = args[0]
 			found := false
 			err := f.do(cmd, req, func(l spoolLine) error {
-				found = found || l.Record != nil
+				if l.Record == nil {
+					return nil
+				}
+				found = true
 				return printIndented(cmd.OutOrStdout(), l.Record)
 			})
 			if err == nil && !found {
@@ -200,7 +203,7 @@ func (f *spoolFlags) table(cmd *cobra.Command, req spoolRequest, head string, ro
 	rows := 0
 	err := f.do(cmd, req, func(l spoolLine) error {
 		if l.Missing != "" {
-			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "missing: "+l.Missing)
+			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "missing: "+printable(l.Missing))
 			return nil
 		}
 		if text := row(l); text != "" {
@@ -245,7 +248,32 @@ func (f *spoolFlags) do(cmd *cobra.Command, req spoolRequest, each func(spoolLin
 		return errors.Join(err, s.Close())
 	}
 	d := &desk{Spool: s, drops: drops, queues: queues}
-	return errors.Join(d.operate(ctx, req, each), s.Close())
+	err = d.operate(ctx, req, each)
+	found := tellFound(cmd.ErrOrStderr(), s)
+	for _, text := range s.Found() {
+		if err == nil {
+			err = each(spoolLine{Found: text})
+		}
+	}
+	if req.Op == "repair" {
+		found = nil // it was asked to
+	}
+	return errors.Join(err, found, s.Close())
+}
+
+// errFound is how a command ends that has opened a damaged spool without a gateway.
+var errFound = errors.New("the spool was damaged: opening it has found what is told above, and dealt with it; the gateway tells it as well when it starts")
+
+// tellFound prints what opening a spool, and reading it, has found damaged.
+func tellFound(w io.Writer, s *spool.Spool) error {
+	list := s.Found()
+	for _, text := range list {
+		_, _ = fmt.Fprintln(w, "found: "+printable(text))
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return errFound
 }
 
 // takeSpool opens the spool; a disk without room for it has an exit code of its own.

@@ -40,6 +40,20 @@ func spooled(t *testing.T) (config string, cfg *configs.Config) {
 	return config, cfg
 }
 
+// emptySpool is a spool of its own, until the test ends.
+func emptySpool(t *testing.T) *spool.Spool {
+	t.Helper()
+	cfg := &configs.Config{Spool: spool.DefaultOptions()}
+	cfg.Spool.Dir = t.TempDir()
+	s := openSpool(t, cfg)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
 func openSpool(t *testing.T, cfg *configs.Config) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})

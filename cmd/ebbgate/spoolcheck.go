@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -47,6 +48,8 @@ func printReport(w io.Writer, r *spool.Report) {
 	for _, g := range r.Generations {
 		records += g.Records
 		switch {
+		case g.Damaged > 0 && g.Settled:
+			p("generation %x: %d of %d commits are damaged; of what they held only the records count that are told as missing, if any", g.Number, g.Damaged, g.Commits)
 		case g.Damaged > 0:
 			p("generation %x: %d of %d commits are damaged", g.Number, g.Damaged, g.Commits)
 		case g.Index != "":
@@ -59,7 +62,10 @@ func printReport(w io.Writer, r *spool.Report) {
 		}
 	}
 	for _, g := range r.Gaps {
-		p("missing: sequences %d to %d (%d records)", g.From, g.To-1, g.To-g.From)
+		p("missing: sequences %d to %d of the log", g.From, g.To-1)
+	}
+	for _, m := range r.Missing {
+		p("missing: %s", printable(m.String()))
 	}
 	if r.ID != "" {
 		p("file SPOOL: %s", r.ID)
@@ -77,12 +83,20 @@ func printReport(w io.Writer, r *spool.Report) {
 		p("shelf: %s", x)
 	}
 	for _, a := range r.Aside {
-		p("set aside earlier: %s", a)
+		p("set aside earlier, and not needed: rm -r %s", shellWord(a))
+	}
+	for _, text := range r.Found {
+		p("found earlier and dealt with: %s; the next start of the gateway tells it", printable(text))
 	}
 	if r.Running {
 		p("a gateway is running: its newest generation's index and its state were not read")
 	}
 	p("%d generations, %d records, %s", len(r.Generations), records, soundness(r))
+}
+
+// shellWord is a path as a shell takes it for one word.
+func shellWord(path string) string {
+	return "'" + strings.ReplaceAll(printable(path), "'", `'\''`) + "'"
 }
 
 func soundness(r *spool.Report) string {
@@ -105,7 +119,7 @@ reported and given up. A gateway does the same by itself when it meets damage.`,
 				}
 				switch {
 				case l.Missing != "":
-					_, _ = fmt.Fprintln(cmd.OutOrStdout(), "missing: "+l.Missing)
+					_, _ = fmt.Fprintln(cmd.OutOrStdout(), "missing: "+printable(l.Missing))
 				case l.Done != nil:
 					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d generations of the log and files of the shelf were rebuilt\n", *l.Done)
 				}

@@ -47,7 +47,8 @@ type spoolLine struct {
 	Dropped *dropLine         `json:"dropped,omitempty"`
 	Refused *refusedLine      `json:"refused,omitempty"`
 	Missing string            `json:"missing,omitempty"`
-	Done    *int              `json:"done,omitempty"` // how many records or generations were changed
+	Found   string            `json:"found,omitempty"` // damage that opening the spool has found and dealt with
+	Done    *int              `json:"done,omitempty"`  // how many records or generations were changed
 	SoFar   *soFarLine        `json:"so_far,omitempty"`
 	Error   string            `json:"error,omitempty"`
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -10,23 +9,12 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/rules/shape"
-	"github.com/ebbgate/ebbgate/spool"
 )
 
 // What may hold messages of several devices goes on one connection: all queues of one
 // route by one word, those that things and routes that are gone have left behind, too.
 func TestQueuesThatGoTogether(t *testing.T) {
-	o := spool.DefaultOptions()
-	o.Dir = t.TempDir()
-	s, err := spool.Open(o, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := emptySpool(t)
 	var b bridge.Batch
 	for _, q := range []string{"up/aws/mixed@fan", "raw/up/aws/mixed@drill", "up/aws/apart@fan", "up/aws/gone", "up/aws/plain"} {
 		b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a", QoS: 1}, Receivers: []bridge.Receiver{{Queue: q, Topic: "dt/a", QoS: 1}}})

@@ -148,6 +148,19 @@ func TestTransfersByHTTP(t *testing.T) {
 	}
 }
 
+// TestListedOnce: a transfer that is exported between the two halves of a page is on
+// it once; an open one of the same id is another.
+func TestListedOnce(t *testing.T) {
+	whole := func(file string, state upload.State) upload.Transfer {
+		return upload.Transfer{ClientID: "c", FileID: file, State: state, SHA256: "ab"}
+	}
+	running := []upload.Transfer{whole("f", upload.StateExporting), {ClientID: "c", FileID: "f", State: upload.StateOpen}, whole("g", upload.StateQueued)}
+	got := stillRunning(running, []upload.Transfer{whole("f", upload.StateExported)})
+	if len(got) != 2 || got[0].State != upload.StateOpen || got[1].FileID != "g" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestNoTransfers: a gateway that takes no files says so.
 func TestNoTransfers(t *testing.T) {
 	_, server := filesGateway(t, false)
@@ -231,7 +244,7 @@ func TestFilesGet(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, name := range []string{"", "..", "a/b", "a\x1b[2J"} {
+	for _, name := range []string{"", "..", "a/b", "a\x1b[2J", "a\u202egpj.exe", "a\u2028b"} {
 		if _, err := (&fileGet{t: &upload.Transfer{Name: name}}).ownName(); err == nil {
 			t.Errorf("%q is taken for a name", name)
 		}

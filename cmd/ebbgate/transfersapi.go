@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
@@ -67,12 +69,16 @@ func (a *transfersAPI) with(h func(http.ResponseWriter, *http.Request) error) ht
 			return
 		case errors.Is(err, upload.ErrUnknown):
 			status = http.StatusNotFound
+		case errors.Is(err, upload.ErrTaken):
+			status = http.StatusGone
 		case notNow:
 			status = http.StatusConflict
 		case badly:
 			status = http.StatusBadRequest
 		case errors.Is(err, errors.ErrUnsupported):
 			status = http.StatusNotImplemented
+		case bridge.OfTarget(err): // it is away, or refuses us
+			status = http.StatusServiceUnavailable
 		}
 		http.Error(w, err.Error(), status)
 	})
@@ -141,13 +147,21 @@ func (a *transfersAPI) list(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		page.Transfers = append(page.Transfers, list...)
+		page.Transfers = append(stillRunning(page.Transfers, list), list...)
 		if next != "" {
 			page.Following = following(stateExported, next)
 		}
 	}
 	telemetry.WriteJSON(w, page)
 	return nil
+}
+
+// stillRunning leaves those out of a list of transfers that run which have been
+// exported since it was made: an open one of the same id stays.
+func stillRunning(running, exported []upload.Transfer) []upload.Transfer {
+	return slices.DeleteFunc(running, func(r upload.Transfer) bool {
+		return r.SHA256 != "" && slices.ContainsFunc(exported, func(e upload.Transfer) bool { return e.ClientID == r.ClientID && e.FileID == r.FileID })
+	})
 }
 
 // following is where a list goes on: in a part of it, behind a key.

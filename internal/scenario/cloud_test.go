@@ -1,6 +1,9 @@
 package scenario
 
 import (
+	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +22,42 @@ type cloud struct {
 	foreign    atomic.Int64 // what nobody of the fleet sent
 
 	unpack func(payload []byte) [][]byte // the messages in one, nil: it is one
+
+	mu     sync.Mutex
+	latest map[string]arrival // by device, of the highest number
+	tales  []string           // of the first that were late
+}
+
+// arrival is when a numbered message came.
+type arrival struct {
+	number uint64
+	at     time.Time
+}
+
+// taleMost are as many late messages as are told.
+const taleMost = 10
+
+// tell notes what a late message came after.
+func (w *cloud) tell(device string, number uint64, late bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, last := time.Now().UTC(), w.latest[device]
+	if late && len(w.tales) < taleMost {
+		w.tales = append(w.tales, fmt.Sprintf("%s %d at %s after %d at %s", device, number, now.Format("15:04:05.000000"), last.number, last.at.Format("15:04:05.000000")))
+	}
+	if number > last.number {
+		if w.latest == nil {
+			w.latest = map[string]arrival{}
+		}
+		w.latest[device] = arrival{number, now}
+	}
+}
+
+// disorder says which messages were late, the first of them.
+func (w *cloud) disorder() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.tales, "; ")
 }
 
 // watch subscribes to everything at a broker.
@@ -69,9 +108,11 @@ func (w *cloud) count(payload []byte) {
 		w.duplicates.Add(1)
 	case tally.Late:
 		w.late.Add(1)
+		w.tell(device, number, true)
 	case tally.Refused:
 		w.foreign.Add(1)
 	case tally.First:
+		w.tell(device, number, false)
 	}
 }
 

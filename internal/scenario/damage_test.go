@@ -201,6 +201,9 @@ func (b *full) survive(t *testing.T, file string, damage func(path string)) {
 	if n := missing(list); repaired != exitOK || n != said {
 		t.Errorf("repair ended with %d and reports %d missing messages, the gateway %d: %s%s", repaired, n, said, list, errs)
 	}
+	if n := missing(out); n != said {
+		t.Errorf("verify reports %d missing messages, the gateway %d: %s", n, said, out)
+	}
 	t.Logf("%s: verify %d; %d of %d messages missing, %d reported", file, code, d.Lost, b.acked.Len(), said)
 	if d.Lost != said {
 		t.Errorf("%d messages are missing, such as %v, but %d are reported", d.Lost, d.Sample, said)

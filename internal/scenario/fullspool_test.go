@@ -77,7 +77,7 @@ func TestFullSpoolOfOpenBatches(t *testing.T) {
 	}
 	d := consumer.await(&f.acked, 10*time.Second)
 	if d.Lost > 0 || consumer.late.Load() > 0 || consumer.foreign.Load() > 0 {
-		t.Errorf("%d of %d lost, such as %v; %d out of order, %d foreign", d.Lost, f.acked.Len(), d.Sample, consumer.late.Load(), consumer.foreign.Load())
+		t.Errorf("%d of %d lost, such as %v; %d out of order: %s; %d foreign", d.Lost, f.acked.Len(), d.Sample, consumer.late.Load(), consumer.disorder(), consumer.foreign.Load())
 	}
 	t.Logf("at the end: %v", sumsOf(t, g).total())
 }

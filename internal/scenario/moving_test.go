@@ -100,7 +100,7 @@ func (m *movers) arrive(t *testing.T) {
 		t.Errorf("%d of %d acknowledged messages are gone, such as %v", d.Lost, acked, d.Sample)
 	}
 	if n := m.cloud.late.Load(); n > 0 {
-		t.Errorf("%d messages came after a later one of their device", n)
+		t.Errorf("%d messages came after a later one of their device: %s", n, m.cloud.disorder())
 	}
 	t.Logf("%d acknowledged, %d came twice", acked, m.cloud.duplicates.Load())
 }

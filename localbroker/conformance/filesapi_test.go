@@ -177,6 +177,13 @@ func TestF54Refusals(t *testing.T) {
 			t.Errorf("%s: %d %s, want %s", path, a.status, a.body, want)
 		}
 	}
+	uri := d.get("/api/v5/file_transfer/files/c1/f1").list(t).Files[0].URI
+	if err := os.Remove(filepath.Join(d.exports, d.placeOf("c1", "f1", "a.bin"))); err != nil {
+		t.Fatal(err)
+	}
+	if a := d.get(uri); a.status != http.StatusNotFound || a.text("code") != "NOT_FOUND" || !strings.Contains(a.text("message"), "taken it away") {
+		t.Errorf("of a file that was taken away: %d %s", a.status, a.body)
+	}
 	api := &upload.EMQX{Service: d.service, Node: depotNode, Config: map[string]any{"enable": true}}
 	if a := askEMQX(t, api, http.MethodPut, "/api/v5/file_transfer"); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") == "" || !strings.Contains(a.body, "file") {
 		t.Errorf("%d %s", a.status, a.body)

@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
 // TestF20F21: the same metadata may come again, however it is written; other
@@ -150,4 +153,79 @@ func TestF33F34F53(t *testing.T) {
 	if got := d.exported(); len(got) != 1 {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestF34EachState: whatever has become of the first file, an id that is used for
+// another one is refused at fin, with every way to say what it is; the first one sent
+// again is a success, also over what is left of the other.
+func TestF34EachState(t *testing.T) {
+	const first, other = "helloworld", "HELLOWORLD"
+	again := func(s *sender) {
+		s.tb.Helper()
+		for _, init := range []string{named, `{"name":"b.bin"}`, `{"name":"a.bin","checksum":"` + sumOf(other) + `"}`} {
+			s.ok("$file/f1/init", init)
+			s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10/"+sumOf(other), "")
+			s.ok("$file/f1/0", other[:4])
+			s.ok("$file/f1/4", other[4:])
+			s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10", "")
+			s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10/"+sumOf(other), "")
+			s.wants(0x80, "filemeta_conflict", "$file/f1/fin/4", "")
+			s.ok("$file/f1/abort", "")
+		}
+		s.ok("$file/f1/init", `{"name":"a.bin","checksum":"`+sumOf(other)+`"}`)
+		s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10", "") // nothing of it has come
+		s.ok("$file/f1/abort", "")
+
+		s.ok("$file/f1/0", other)
+		s.ok("$file/f1/init", `{"name":"a.bin","checksum":"`+sumOf(first)+`"}`)
+		s.ok("$file/f1/fin/10", "")
+		s.ok("$file/f1/0", other)
+		s.ok("$file/f1/fin/10/"+sumOf(first), "")
+		s.ok("$file/f1/init", named) // nothing of all that is left
+		s.ok("$file/f1/0", first)
+		s.ok("$file/f1/fin/10", "")
+	}
+	sends := func(s *sender) {
+		s.tb.Helper()
+		s.ok("$file/f1/init", named)
+		s.ok("$file/f1/0", first)
+		s.ok("$file/f1/fin/10", "")
+	}
+	t.Run("exported", func(t *testing.T) {
+		d := openDepot(t)
+		s := d.sends(5, "c1")
+		sends(s)
+		d.wantFile("c1", "f1", "a.bin", first)
+		again(s)
+		d.restart()
+		s = d.sends(5, "c1")
+		again(s)
+		d.wantFile("c1", "f1", "a.bin", first)
+		if err := d.service.Remove(t.Context(), "c1", "f1"); err != nil { // the operator frees the id
+			t.Fatal(err)
+		}
+		s.ok("$file/f1/init", named)
+		s.ok("$file/f1/0", other)
+		s.ok("$file/f1/fin/10", "")
+		d.wantFile("c1", "f1", "a.bin", other)
+	})
+	t.Run("queued", func(t *testing.T) {
+		d, held := slowDepot(t, func(s *depotSetup) { s.Export.Mode = "spooled" })
+		s := d.sends(5, "c1")
+		sends(s)
+		<-held.asked
+		again(s)
+		held.let <- nil
+		d.wantFile("c1", "f1", "a.bin", first)
+	})
+	t.Run("refused by the target", func(t *testing.T) {
+		d, held := slowDepot(t, func(s *depotSetup) { s.Export.Mode = "spooled" })
+		s := d.sends(5, "c1")
+		sends(s)
+		<-held.asked
+		held.let <- bridge.Errorf(bridge.OpExport, bridge.TooLarge, "more than an object has")
+		eventually(t, "the refusal", func() bool { return d.only("c1", "f1").State == upload.StateFailed })
+		again(s)
+		d.wantNone()
+	})
 }

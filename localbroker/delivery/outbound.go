@@ -29,7 +29,8 @@ type job struct {
 	payload []byte
 	largest int  // largest packet that the device takes
 	sent    int  // messages of its answer
-	failed  bool // one of them has not reached it; guarded by Service.mu
+	begun   bool // one of them is on its way; guarded by Service.mu, as the next
+	failed  bool // one of them has not reached it
 }
 
 // device is what the service remembers of a client id for a while: the requests
@@ -47,8 +48,9 @@ type device struct {
 // keepIdle is how long a device is remembered, for its rate.
 const keepIdle = 10 * time.Second
 
-// enqueue takes a request, or says why not. What is the same as one that waits,
-// or is being answered, is dropped: a device repeats itself when it is impatient.
+// enqueue takes a request, or says why not. What is the same as one of which nothing
+// has been answered is dropped: a device repeats itself when it is impatient. One that
+// has got something of an answer, all of it perhaps, asks anew.
 func (s *Service) enqueue(t topic, r localbroker.FamilyRequest) (dropped string) {
 	j := &job{from: r.From, topic: t, payload: r.Message.Payload, largest: r.Largest}
 	j.topic.thing, j.topic.stream = clip(t.thing), clip(t.stream)
@@ -69,7 +71,7 @@ func (s *Service) enqueue(t topic, r localbroker.FamilyRequest) (dropped string)
 		s.devices[clip(r.From.Name())] = d
 	}
 	for _, other := range d.queue {
-		if other.from == j.from && other.topic == j.topic && string(other.payload) == string(j.payload) {
+		if !other.begun && other.from == j.from && other.topic == j.topic && string(other.payload) == string(j.payload) {
 			return "stream-duplicate"
 		}
 	}
@@ -169,6 +171,7 @@ func (s *Service) reserve(ctx context.Context, d *device, j *job, n int) error {
 		fits, failed := d.bytes == 0 || d.bytes+n <= int(s.o.Window), j.failed
 		if fits && !failed {
 			d.bytes += n
+			j.begun = true
 		}
 		s.mu.Unlock()
 		switch {

@@ -210,6 +210,8 @@ func (a *EMQX) file(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, ErrUnknown):
 		emqxError(w, http.StatusNotFound, codeNotFound, "there is no such file")
+	case errors.Is(err, ErrTaken):
+		emqxError(w, http.StatusNotFound, codeNotFound, err.Error())
 	case err != nil:
 		emqxError(w, http.StatusServiceUnavailable, codeDown, err.Error())
 	default:
@@ -258,11 +260,11 @@ func EMQXConfig(o Options, exporter map[string]any) map[string]any {
 // which may only be "bytes=N-": so that a download which was cut goes on. What
 // If-Match names must be its SHA-256.
 func (s *Service) ServeContent(w http.ResponseWriter, r *http.Request, clientID, fileID string) error {
-	t, in, err := s.Read(r.Context(), clientID, fileID)
+	e, err := s.known(clientID, fileID)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = in.Close() }() // only read
+	t := s.exportedView(e)
 	if want := strings.Trim(r.Header.Get("If-Match"), `"`); want != "" && want != "*" && want != t.SHA256 {
 		http.Error(w, "the file is another one now", http.StatusPreconditionFailed)
 		return nil
@@ -273,10 +275,12 @@ func (s *Service) ServeContent(w http.ResponseWriter, r *http.Request, clientID,
 		http.Error(w, err.Error(), http.StatusRequestedRangeNotSatisfiable)
 		return nil
 	}
+	in, err := s.read(r.Context(), e, from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // only read
 	if from > 0 {
-		if err := skip(in, from); err != nil {
-			return bridge.Errorf("read an exported file", bridge.Unavailable, "%w", err)
-		}
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, *t.Size-1, *t.Size))
 	}
 	t.head(w.Header())
@@ -302,14 +306,4 @@ func rangeFrom(header string, size int64) (int64, error) {
 		return 0, fmt.Errorf("range %q: write bytes=N- with N less than %d", header, size)
 	}
 	return from, nil
-}
-
-// skip leaves n bytes out.
-func skip(in io.Reader, n int64) error {
-	if s, ok := in.(io.Seeker); ok {
-		_, err := s.Seek(n, io.SeekStart)
-		return err
-	}
-	_, err := io.CopyN(io.Discard, in, n)
-	return err
 }

@@ -163,6 +163,9 @@ func (s *Service) fileLocked(t *transfer) (*bridge.File, *exported, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.storeLocked(); err != nil {
+		return nil, nil, err
+	}
 	if t.data == nil {
 		// A file that has been renamed by an attempt before is not there.
 		if t.data, err = openSegments(s.path(t), 0); err != nil && !os.IsNotExist(err) {
@@ -171,8 +174,20 @@ func (s *Service) fileLocked(t *transfer) (*bridge.File, *exported, error) {
 	}
 	f := &bridge.File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Meta: meta, Content: content{t.data.plain(), plan, s.ease()}}
 	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 && t.data.reaches(v.Size) {
-		f.Path = s.path(t)
+		f.Path, f.Moved = s.path(t), t.moving
+		f.Moving = func() error { return s.move(t) }
 	}
 	t.users++
 	return f, &exported{ClientID: t.client, FileID: t.file, Size: v.Size, Sum: v.Sum, At: s.now(), Meta: t.meta}, nil
+}
+
+// move notes that a transfer's file is about to be renamed by the target. Without that
+// nobody could tell, after a crash, a file that was exported and then taken away by who
+// waits for it from one that the disk has lost.
+func (s *Service) move(t *transfer) error {
+	s.mu.Lock()
+	t.moving = true
+	record := t.record()
+	s.mu.Unlock()
+	return s.durable(record)
 }

@@ -49,7 +49,7 @@ var (
 	errnoFaultWords = map[syscall.Errno]string{
 		syscall.ENOSPC: "enospc", syscall.EDQUOT: "edquot", syscall.EACCES: "eacces", syscall.EPERM: "eperm", syscall.EROFS: "erofs",
 		syscall.ENAMETOOLONG: "enametoolong", syscall.EIO: "eio", syscall.ENOTDIR: "enotdir", syscall.EISDIR: "eisdir", syscall.ENOENT: "enoent",
-		syscall.EFBIG: "efbig", syscall.EMFILE: "emfile",
+		syscall.EFBIG: "efbig", syscall.EMFILE: "emfile", syscall.EEXIST: "eexist", syscall.ENODEV: "enodev", syscall.ENOTCONN: "enotconn", syscall.ESTALE: "estale",
 	}
 )
 

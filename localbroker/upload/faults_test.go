@@ -105,18 +105,7 @@ type yard struct {
 // openYard starts one; before may change it before it runs.
 func openYard(t *testing.T, before func(*yard)) *yard {
 	t.Helper()
-	o := DefaultOptions()
-	o.Dir, o.Export.Mode = t.TempDir(), modeDirect
-	y := &yard{t: t, health: &bridge.Health{}, exports: t.TempDir()}
-	var err error
-	y.Service, err = Open(o, Deps{
-		Shelf: &memoryShelf{values: map[string][]byte{}}, Target: plainFolder(y.exports), Tell: func(*bridge.Message) {}, Drops: new(bridge.DropLog), Health: y.health,
-		Log: slog.New(slog.DiscardHandler), Wall: func() (time.Time, bool) { return time.Time{}, false },
-		Messages: func() int64 { y.messages++; return y.messages },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	y := newYard(t)
 	if before != nil {
 		before(y)
 	}
@@ -129,6 +118,24 @@ func openYard(t *testing.T, before func(*yard)) *yard {
 			t.Error(err)
 		}
 	})
+	return y
+}
+
+// newYard makes one that does not run.
+func newYard(t *testing.T) *yard {
+	t.Helper()
+	o := DefaultOptions()
+	o.Dir, o.Export.Mode = t.TempDir(), modeDirect
+	y := &yard{t: t, health: &bridge.Health{}, exports: t.TempDir()}
+	var err error
+	y.Service, err = Open(o, Deps{
+		Shelf: &memoryShelf{values: map[string][]byte{}}, Target: plainFolder(y.exports), Tell: func(*bridge.Message) {}, Drops: new(bridge.DropLog), Health: y.health,
+		Log: slog.New(slog.DiscardHandler), Wall: func() (time.Time, bool) { return time.Time{}, false },
+		Messages: func() int64 { y.messages++; return y.messages },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return y
 }
 

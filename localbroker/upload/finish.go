@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -63,7 +64,7 @@ type prior struct {
 	size   int64
 	sum    checksum
 	queued *transfer // that waits for its export; nil: it has been exported
-	open   func() (io.ReadCloser, error)
+	open   func(from int64) (io.ReadCloser, error)
 }
 
 // same answers a fin that has no segments of its own: success only if it is
@@ -81,7 +82,7 @@ func (p *prior) same(size int64, sum *checksum) error {
 // priorLocked finds it, nil when there is none.
 func (s *Service) priorLocked(p pair) (*prior, error) {
 	if t := s.leaving[p]; t != nil {
-		return &prior{t.verified.Size, checksum(t.verified.Sum), t, func() (io.ReadCloser, error) {
+		return &prior{t.verified.Size, checksum(t.verified.Sum), t, func(from int64) (io.ReadCloser, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if t.gone {
@@ -91,14 +92,16 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 			if err != nil {
 				return nil, err
 			}
-			return leaver{f.Reader(context.Background()), func() { s.leave(t) }}, nil
+			return leaver{io.NewSectionReader(f.Content, from, max(f.Size-from, 0)), func() { s.leave(t) }}, nil
 		}}, nil
 	}
 	e, err := s.exportedOf(p)
 	if err != nil || e == nil {
 		return nil, err
 	}
-	return &prior{e.Size, checksum(e.Sum), nil, func() (io.ReadCloser, error) { return s.deps.Target.Open(context.Background(), e.Place) }}, nil
+	return &prior{e.Size, checksum(e.Sum), nil, func(from int64) (io.ReadCloser, error) {
+		return s.openFrom(context.Background(), e.Place, from)
+	}}, nil
 }
 
 // leaver gives a transfer's file back when it is closed.
@@ -135,7 +138,7 @@ func (s *Service) assemble(t *transfer) error {
 	case err != nil:
 		return err
 	case before != nil:
-		return s.again(t, j, before, plan, whole)
+		return s.again(t, j, m, before, plan, whole)
 	case m == nil || !whole:
 		return errIncomplete
 	}
@@ -146,7 +149,7 @@ func (s *Service) assemble(t *transfer) error {
 	if want == nil && s.opts.Checksum == checksumRequired {
 		return errNoChecksum
 	}
-	sum, err := t.hash(plan, s.ease())
+	sum, err := s.hash(t, plan)
 	if err != nil {
 		return err
 	}
@@ -156,15 +159,21 @@ func (s *Service) assemble(t *transfer) error {
 	return s.verified(t, j.size, sum)
 }
 
-// again is a fin about a file that was finished before, whose id some segments
-// use anew: a device that has lost an answer, or another file.
-func (s *Service) again(t *transfer, j *job, before *prior, plan []piece, whole bool) error {
-	if err := before.same(j.size, j.sum); err != nil {
+// again is a fin about a file that was finished before, whose id some commands use
+// anew: a device that has lost an answer, or another file. The checksum that the device
+// gives, with fin or with its new init, says which; without one its segments do.
+func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piece, whole bool) error {
+	want := j.sum
+	if want == nil && m != nil {
+		want = m.sum()
+	}
+	if err := before.same(j.size, want); err != nil {
 		return err
 	}
 	switch {
+	case want != nil: // what came of another file, in vain, is no reason to send this one again
 	case whole:
-		sum, err := t.hash(plan, s.ease())
+		sum, err := s.hash(t, plan)
 		if err != nil {
 			return err
 		}
@@ -196,12 +205,16 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 	}
 	s.mu.Unlock()
 	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.offset, b.offset) })
-	in, err := before.open()
+	if len(pieces) == 0 {
+		return true
+	}
+	at := pieces[0].offset // a device that has lost an answer sends the end again, over a link that costs it would be the whole
+	in, err := before.open(at)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = in.Close() }() // only read
-	h, at := crc32.New(castagnoli), int64(0)
+	h := crc32.New(castagnoli)
 	for _, p := range pieces {
 		if p.offset < at {
 			return false // they overlap: nothing is as simple as sending again
@@ -216,31 +229,6 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 		at = p.end()
 	}
 	return true
-}
-
-// hash reads the pieces in order that have not been hashed as they came, and
-// checks each.
-func (t *transfer) hash(plan []piece, ease *ease) (*checksum, error) {
-	if t.data != nil && t.prefix.distrusted() {
-		dropCache(t.data.File)
-	}
-	h, plan := t.prefix.begin(plan)
-	var buf []byte
-	for _, p := range plan {
-		if int64(cap(buf)) < p.length {
-			buf = make([]byte, p.length)
-		}
-		b := buf[:p.length]
-		if _, err := t.data.ReadAt(b, p.at); err != nil {
-			return nil, errors.Join(errReadSegment, err)
-		}
-		if crc32.Checksum(b, castagnoli) != p.crc {
-			return nil, errReadSegment
-		}
-		_, _ = h.Write(b) // never fails
-		ease.took(len(b))
-	}
-	return (*checksum)(h.Sum(nil)), nil
 }
 
 // verified makes a transfer wait for its export, durably; with mode direct it is
@@ -271,10 +259,16 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 // reopen makes a transfer that could not be exported take segments again.
 func (s *Service) reopen(t *transfer) error {
 	s.mu.Lock()
-	t.verified = nil
+	t.verified, t.moving = nil, t.moving && !s.isThere(t)
 	record := t.record()
 	s.mu.Unlock()
 	return s.durable(record)
+}
+
+// isThere reports whether a transfer's file is where it grew.
+func (s *Service) isThere(t *transfer) bool {
+	_, err := os.Lstat(s.path(t))
+	return err == nil
 }
 
 // durable puts something on the shelf and waits for it.

@@ -82,7 +82,8 @@ func (s *Service) Running(following string, limit int) (page []Transfer, next st
 }
 
 // runningLocked are all transfers, open and verified. Of one client and file there
-// may be several verified and one open.
+// are two at most: one that is verified, and an open one behind it. A fin of that one
+// makes no second verified (see again), whatever it is about.
 func (s *Service) runningLocked() []*transfer {
 	out := make([]*transfer, 0, len(s.open)+len(s.queue))
 	for _, t := range s.open {
@@ -250,6 +251,8 @@ func (s *Service) Show(clientID, fileID string) ([]Detail, error) {
 		return nil, err
 	}
 	if e != nil {
+		// One whose end is on the shelf runs for a moment yet.
+		out = slices.DeleteFunc(out, func(d Detail) bool { return d.SHA256 != "" })
 		out = append(out, Detail{Transfer: s.exportedView(e)})
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync/atomic"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -82,6 +83,9 @@ func (c counting) ReadAt(b []byte, at int64) (int, error) {
 // ErrUnknown is that there is no such transfer.
 var ErrUnknown = errors.New("there is no such transfer")
 
+// ErrTaken is that an exported file is not where it was exported to.
+var ErrTaken = errors.New("the file is not where it was exported to any more: somebody has taken it away or removed it; ebbgate files rm forgets it")
+
 // StateError says that a transfer is not in a state for what was asked.
 type StateError struct{ Text string }
 
@@ -100,19 +104,17 @@ func (s *Service) Retry(clientID, fileID string) error {
 			s.tellRefusedLocked(t)
 		}
 	}
-	running := s.open[p] != nil || s.leaving[p] != nil
+	open, leaving := s.open[p] != nil, s.leaving[p] != nil
 	s.mu.Unlock()
-	switch {
-	case waits:
-		s.poke()
-		return nil
-	case running:
-		return &StateError{"it is not whole yet: its device has to send the rest, and fin"}
-	}
 	e, err := s.exportedOf(p)
 	switch {
 	case err != nil:
 		return err
+	case waits && e == nil: // otherwise its end is on the shelf, and it waits for a moment yet
+		s.poke()
+		return nil
+	case open, leaving && e == nil:
+		return &StateError{"it is not whole yet: its device has to send the rest, and fin"}
 	case e != nil:
 		return &StateError{"it has been exported already"}
 	}
@@ -208,16 +210,34 @@ func (s *Service) Remove(ctx context.Context, clientID, fileID string) error {
 
 // Read opens an exported file. The context lasts until it is closed.
 func (s *Service) Read(ctx context.Context, clientID, fileID string) (Transfer, io.ReadCloser, error) {
-	e, err := s.exportedOf(pair{clientID, fileID})
-	switch {
-	case err != nil:
-		return Transfer{}, nil, err
-	case e == nil:
-		return Transfer{}, nil, ErrUnknown
-	}
-	in, err := s.deps.Target.Open(ctx, e.Place)
+	e, err := s.known(clientID, fileID)
 	if err != nil {
-		return Transfer{}, nil, fmt.Errorf("the exported file: %w", err)
+		return Transfer{}, nil, err
+	}
+	in, err := s.read(ctx, e, 0)
+	if err != nil {
+		return Transfer{}, nil, err
 	}
 	return s.exportedView(e), in, nil
+}
+
+// known is the record of an exported file, or [ErrUnknown].
+func (s *Service) known(clientID, fileID string) (*exported, error) {
+	e, err := s.exportedOf(pair{clientID, fileID})
+	if err == nil && e == nil {
+		err = ErrUnknown
+	}
+	return e, err
+}
+
+// read opens an exported file at a byte.
+func (s *Service) read(ctx context.Context, e *exported, from int64) (io.ReadCloser, error) {
+	in, err := s.openFrom(ctx, e.Place, from)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w", e.Place, ErrTaken)
+	case err != nil:
+		return nil, fmt.Errorf("the exported file: %w", err)
+	}
+	return in, nil
 }

@@ -30,6 +30,11 @@ type transferRecord struct {
 
 	// Verified is set when the file is whole and waits for its export.
 	Verified *verdict `json:"verified,omitempty"`
+
+	// Moving is set before its file may be renamed to where it is exported: then
+	// it may be gone from here, and taken away from there, before there is a record
+	// of the export.
+	Moving bool `json:"moving,omitempty"`
 }
 
 // verdict is what fin has found.

@@ -39,7 +39,7 @@ func (s *Service) restore() error {
 		s.adoptLocked(t)
 	}
 	slices.SortFunc(s.queue, func(a, b *transfer) int { return cmp.Compare(a.verified.Since, b.verified.Since) })
-	return s.restoreFiles(byNumber)
+	return nil
 }
 
 func decodeTransfer(key string, value []byte) (*transfer, error) {
@@ -52,7 +52,7 @@ func decodeTransfer(key string, value []byte) (*transfer, error) {
 	}
 	return &transfer{
 		pair: pair{r.ClientID, r.FileID}, number: binary.BigEndian.Uint64([]byte(key)), begun: r.Begun,
-		meta: r.Meta, metaAge: r.MetaAge, verified: r.Verified, segments: map[span]stored{}, saved: true,
+		meta: r.Meta, metaAge: r.MetaAge, verified: r.Verified, moving: r.Moving, segments: map[span]stored{}, saved: true,
 	}, nil
 }
 
@@ -102,16 +102,14 @@ func (s *Service) adoptLocked(t *transfer) {
 }
 
 // restoreFiles cuts off what was not acknowledged, and removes what is nobody's.
-func (s *Service) restoreFiles(byNumber map[uint64]*transfer) error {
+func (s *Service) restoreFiles() error {
 	entries, err := os.ReadDir(s.opts.Dir)
 	if err != nil {
 		return err
 	}
 	known := map[string]*transfer{}
-	for _, t := range byNumber {
-		if !t.gone {
-			known[filepath.Base(s.path(t))] = t
-		}
+	for t := range s.allLocked() {
+		known[filepath.Base(s.path(t))] = t
 	}
 	for _, e := range entries {
 		if !e.Type().IsRegular() || !strings.HasSuffix(e.Name(), segmentsSuffix) {

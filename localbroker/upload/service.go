@@ -62,14 +62,19 @@ type Service struct {
 	sync *syncer
 	now  func() time.Duration
 	at   addressed // the target, if it is one; else nil
+	tail tailed    // the same
 
 	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
+
+	rehashes chan struct{} // a place for each file that is read for its checksum
+	ending   chan struct{} // closed with ended: what takes long is given up
 
 	mu       sync.Mutex
 	open     map[pair]*transfer // that take segments, or whose fin is being worked on
 	leaving  map[pair]*transfer // durably verified and queued, the newest of a pair
 	queue    []*transfer        // verified, in the order of their fins
+	stored   bool               // the folder is there, and as it should be: see storeLocked
 	usage    map[string]*usage  // of the clients that have any
 	all      usage
 	ended    bool
@@ -102,6 +107,7 @@ type transfer struct {
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
+	moving    bool      // its file may have been renamed, see transferRecord
 	exporting []*waiter // fins that wait for the exporter
 	attempts  int       // of exporting, that have failed
 	failure   error     // of the latest of them
@@ -115,15 +121,19 @@ func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
 		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
+		rehashes: make(chan struct{}, rehashAtOnce), ending: make(chan struct{}),
 	}
 	s.at, _ = deps.Target.(addressed)
+	s.tail, _ = deps.Target.(tailed)
 	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
 	s.sync = newSyncer(deps.Shelf.Commit, deps.Messages, s.synced)
-	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
-		return nil, fmt.Errorf("folder of unfinished files: %w", err)
-	}
 	if err := s.restore(); err != nil {
 		return nil, fmt.Errorf("unfinished files: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.storeLocked(); err != nil && !ofDisk(err) {
+		return nil, err
 	}
 	return s, nil
 }
@@ -144,6 +154,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
+	close(s.ending)
 	err := rest.Wait()
 	s.tellQueued(errBusy, nil)
 	s.jobs.Wait()
@@ -181,6 +192,9 @@ func (s *Service) closeFiles() {
 
 // openLocked opens the transfer's file.
 func (s *Service) openLocked(t *transfer) (err error) {
+	if err := s.storeLocked(); err != nil {
+		return err
+	}
 	if t.data == nil {
 		t.data, err = openSegments(s.path(t), os.O_CREATE)
 	}
@@ -283,7 +297,7 @@ const segmentsSuffix = ".segments"
 // record is the durable state.
 func (t *transfer) record() bridge.Put {
 	return bridge.Put{Namespace: shelfTransfer, Key: transferKey(t.number), Value: encodeJSON(transferRecord{
-		ClientID: t.client, FileID: t.file, Begun: t.begun, Meta: t.meta, MetaAge: t.metaAge, Verified: t.verified,
+		ClientID: t.client, FileID: t.file, Begun: t.begun, Meta: t.meta, MetaAge: t.metaAge, Verified: t.verified, Moving: t.moving,
 	})}
 }
 

@@ -26,6 +26,7 @@ func (s *Service) Sweep() { s.sweep(context.Background()) }
 func (s *Service) sweep(ctx context.Context) {
 	now := s.now()
 	s.mu.Lock()
+	_ = s.storeLocked() // what is wrong stands in the warning
 	var puts []bridge.Put
 	for _, t := range s.open {
 		if t.job == nil && t.users == 0 {

@@ -154,6 +154,12 @@ const (
 // reserve makes room for a segment, and holds the transfer's file open. had is
 // the same segment if it came before with the same checksum.
 func (s *Service) reserve(p pair, at span, sum uint32) (t *transfer, had stored, err error) {
+	s.mu.Lock()
+	err = s.storeLocked()
+	s.mu.Unlock()
+	if err != nil {
+		return nil, had, err
+	}
 	if err := s.room(at.length); err != nil {
 		return nil, had, err
 	}

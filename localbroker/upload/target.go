@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sort"
@@ -24,6 +25,40 @@ const (
 type addressed interface {
 	// Address is a URL of a file. It may be called concurrently.
 	Address(ctx context.Context, place string) (string, error)
+}
+
+// tailed is a target whose files can be read from a byte on without those before it
+// being fetched.
+type tailed interface {
+	// OpenFrom is Open from a byte of the file on. It may be called concurrently.
+	OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error)
+}
+
+// openFrom opens an exported file at a byte.
+func (s *Service) openFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
+	if from > 0 && s.tail != nil {
+		return s.tail.OpenFrom(ctx, place, from)
+	}
+	in, err := s.deps.Target.Open(ctx, place)
+	if err == nil {
+		if err = skip(in, from); err != nil {
+			return nil, errors.Join(err, in.Close())
+		}
+	}
+	return in, err
+}
+
+// skip leaves n bytes out.
+func skip(in io.Reader, n int64) error {
+	if n == 0 {
+		return nil
+	}
+	if s, ok := in.(io.Seeker); ok {
+		_, err := s.Seek(n, io.SeekStart)
+		return err
+	}
+	_, err := io.CopyN(io.Discard, in, n)
+	return err
 }
 
 // content is a file that is put together of segments.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -109,6 +110,22 @@ func quiet(t testing.TB) {
 	} {
 		t.Setenv(name, value)
 	}
+}
+
+// heal has the cloud answer every call again, and count anew. The client
+// does not wait for the handler of a request that it gave up.
+func (c *cloud) heal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = nil
+	clear(c.calls)
+}
+
+// called is how often each call was made since heal.
+func (c *cloud) called() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.calls)
 }
 
 // Do lets the cloud be a client's transport, without a network: for tests in

@@ -118,17 +118,16 @@ func TestResume(t *testing.T) {
 	if _, err := f.WriteString(`{"key":"principals of things/t-39","val`); err != nil || f.Close() != nil {
 		t.Fatal(err)
 	}
-	c.before = nil
-	clear(c.calls)
+	c.heal()
 	r := mustPull(t, a, PullOptions{Out: dir})
-	if r.Things != things || r.Resumed == 0 || c.calls["GetPolicy"] != 0 || c.calls["ListThingPrincipalsV2"] >= things-10 {
-		t.Errorf("%d things, %d resumed, calls %v", r.Things, r.Resumed, c.calls)
+	if calls := c.called(); r.Things != things || r.Resumed == 0 || calls["GetPolicy"] != 0 || calls["ListThingPrincipalsV2"] >= things-10 {
+		t.Errorf("%d things, %d resumed, calls %v", r.Things, r.Resumed, calls)
 	}
 	if text := tree(t, dir)["things.yaml"]; strings.Count(text, "t-") != things || !strings.Contains(text, "users: {me: {}}") {
 		t.Error(text)
 	}
-	clear(c.calls)
-	if r := mustPull(t, a, PullOptions{Out: dir}); r.Resumed != 0 || c.calls["ListThingPrincipalsV2"] != things {
+	c.heal()
+	if r := mustPull(t, a, PullOptions{Out: dir}); r.Resumed != 0 || c.called()["ListThingPrincipalsV2"] != things {
 		t.Error("a pull that was done is taken up again")
 	}
 }
@@ -150,8 +149,7 @@ func TestJournalOfSomethingElse(t *testing.T) {
 		if _, err := a.Pull(t.Context(), PullOptions{Out: dir}); err == nil {
 			t.Fatal("not interrupted")
 		}
-		c.before = nil
-		clear(c.calls)
+		c.heal()
 		return a
 	}
 	t.Run("restart", func(t *testing.T) {

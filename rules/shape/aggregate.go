@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -157,4 +158,15 @@ func (a *aggregate) report(functions []string) []byte {
 		panic("shape: window: " + err.Error())
 	}
 	return b
+}
+
+// Size is about how many bytes the payload of a window's message has, of messages
+// whose topic has so many: with numbers of four digits, and averages of all.
+func (w Window) Size(topic int) int {
+	at := momentOf(bridge.Instant{Wall: time.Date(2026, 11, 21, 22, 4, 5, 0, time.UTC), Synced: true})
+	a := &aggregate{Topic: strings.Repeat("t", topic), Count: 1000, From: at, To: at, Fields: map[string]*stat{}}
+	for _, f := range w.Fields {
+		a.Fields[f] = &stat{First: 21.53, Last: 21.53, Min: 21.53, Max: 21.53, Mean: 21.534285714285716, Count: 1000}
+	}
+	return len(a.report(w.Functions))
 }

@@ -13,6 +13,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/interpreter"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules/payload"
@@ -79,14 +80,14 @@ func Compile(text string) (*Condition, error) {
 	if err := undecidable(ast.NativeRep()); err != nil {
 		return nil, err
 	}
-	partly, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptPartialEval))
+	partly, err := env.Program(ast, append(bounded(), cel.EvalOptions(cel.OptPartialEval))...)
 	if err != nil {
 		return nil, err
 	}
 	if err := constant(partly); err != nil {
 		return nil, err
 	}
-	p, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
+	p, err := env.Program(ast, append(bounded(), cel.EvalOptions(cel.OptOptimize))...)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +112,9 @@ type Message struct {
 // Holds evaluates the condition. An error means that it is undecided.
 func (c *Condition) Holds(m Message) (bool, error) {
 	v, _, err := c.program.Eval(&facts{m: m})
+	if over, ok := errors.AsType[interpreter.EvalCancelledError](err); ok && over.Cause == interpreter.CostLimitExceeded {
+		err = errCostly
+	}
 	if err != nil {
 		return false, err
 	}

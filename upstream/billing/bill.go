@@ -43,6 +43,14 @@ type Total struct {
 	Estimated      string `json:"estimated_usd,omitempty"` // of what was declared: rules, actions, subscribers; and shadow operations
 	EstimatedRange string `json:"estimated_range,omitempty"`
 	LinkUSD        string `json:"link_usd,omitempty"` // of LinkBytes, by the link's price
+
+	// Of requests to a store of files: in none of the others.
+	Requests         *Requests `json:"requests,omitempty"`
+	USDRequests      string    `json:"usd_requests,omitempty"`
+	USDRequestsRange string    `json:"usd_requests_range,omitempty"`
+	RequestsStatus   string    `json:"requests_price_status,omitempty"`
+	RequestsNote     string    `json:"requests_note,omitempty"` // by which prices, or why there are none
+
 	PricesAsOf     string `json:"prices_as_of,omitempty"`
 	PriceStatus    string `json:"price_status,omitempty"` // sourced | inferred | unverified: the least well known of those used
 	EstimateStatus string `json:"estimate_status,omitempty"`
@@ -71,7 +79,7 @@ func NotVisible() []string {
 		"messages that the cloud stored for sessions and groups that were offline (M13, M14)",
 		"retained messages read over HTTP (M12), direct messages (M22), lifecycle events (M27)",
 		"what else the account uses: tiers and free tier (billing.other_usage)",
-		"registry calls, Device Defender's datapoints, and taxes",
+		"registry calls, Device Defender's datapoints, what S3 stores, and taxes",
 	}
 }
 
@@ -110,6 +118,12 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 			totals[s.upstream] = t
 		}
 		t.add(c)
+		if s.isRequest() && c.Messages > 0 {
+			if t.Requests == nil {
+				t.Requests = &Requests{}
+			}
+			t.Requests.add(s.prefix, c.Messages)
+		}
 		if !synced {
 			t.Unsynchronised += c.Units
 		}
@@ -133,6 +147,7 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 	for _, name := range slices.Sorted(maps.Keys(totals)) {
 		t := totals[name]
 		l.price(t, metered, declared)
+		l.priceRequests(t)
 		metered.add(l.accountOf(name), Usage{Messages: t.Units, Minutes: t.Minutes})
 		declared.add(l.accountOf(name), t.EstimatedUsage)
 		bill.Totals = append(bill.Totals, *t)

@@ -14,6 +14,8 @@ type Fleet struct {
 	Rules    [][]DeclaredRule // by index of Traffic: what is declared for it
 	Fixed    Usage            // deliveries, connections and their minutes, shadow operations: the same in every way
 	Acks     int64            // of Fixed.Messages: our PUBACKs of deliveries
+	Links    Usage            // of Fixed: connections and their minutes
+	Received int64            // deliveries, which need a connection
 	Rest     Usage            // what the ledger has and the sizes do not, as it was billed; below zero where they have more
 	Reread   Usage            // the same by the other reading of "5 KB"
 	Covered  Coverage         // of what went up, by the sizes
@@ -77,6 +79,11 @@ func (l *Ledger) Fleet(upstream string, from, to, now time.Time) (*Fleet, error)
 			f.Fixed.Messages += n.Units
 			f.Fixed.Minutes += n.Minutes
 			f.Acks += n.Acks
+			if n.Direction == Link {
+				f.Links = f.Links.Plus(Usage{Messages: n.Units, Minutes: n.Minutes})
+			} else {
+				f.Received += n.Messages
+			}
 			continue
 		}
 		_, declared := o.declared(n.series(), n.Counts)
@@ -147,6 +154,10 @@ type Plan struct {
 	Prices     *PriceList  // nil: the fleet's
 	Unit       int64       // 0: that of the options
 	DownQoS0   bool        // deliveries without answers
+
+	// Connections replaces those that there were: so many, each opened once and open
+	// all the time. 0 keeps them, below 0 there are none.
+	Connections int64
 }
 
 // Usage is what a fleet would be billed for in a month of 30 days by a plan.
@@ -184,6 +195,10 @@ func (f *Fleet) counted(p Plan, unit int64) Usage {
 	u := f.Fixed.Plus(f.unsized(unit))
 	if p.DownQoS0 {
 		u.Messages -= f.Acks
+	}
+	if p.Connections != 0 {
+		n := max(p.Connections, 0)
+		u = u.Minus(f.Links).Plus(Usage{Messages: n, Minutes: n * Minutes(f.Span)})
 	}
 	for i, t := range f.Traffic {
 		how := t.asItIs()

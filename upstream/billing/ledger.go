@@ -14,6 +14,8 @@ type Ledger struct {
 	spool     Counters
 	upstreams map[string]Options
 	prices    map[string]*PriceList // by upstream
+	builtIn   *PriceList            // of what is no upstream
+	stores    map[string]Store      // by upstream
 
 	closed closedHours
 }
@@ -29,8 +31,8 @@ var _ Counters = bridge.Spool(nil)
 // whose Region must be filled in ([RegionOf]). It reads the price lists that
 // the options name.
 func NewLedger(spool Counters, upstreams map[string]Options) (*Ledger, error) {
-	l := &Ledger{spool: spool, upstreams: upstreams, prices: map[string]*PriceList{}}
 	shared := BuiltIn()
+	l := &Ledger{spool: spool, upstreams: upstreams, prices: map[string]*PriceList{}, builtIn: shared, stores: map[string]Store{}}
 	for name, o := range upstreams {
 		if l.prices[name] = shared; o.PriceList == "" {
 			continue

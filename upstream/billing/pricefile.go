@@ -49,7 +49,9 @@ type (
 		Shadow   priceEntry   `json:"shadow_registry_per_million_ops"`
 		Rules    priceEntry   `json:"rules_triggered_per_million"`
 		Actions  priceEntry   `json:"rule_actions_per_million"`
-		Direct   *priceEntry  `json:"direct_messages_per_million_first_tier"` // may be missing
+		Direct   *priceEntry  `json:"direct_messages_per_million_first_tier"` // may be missing, as the next two
+		Puts     *priceEntry  `json:"s3_put_requests_per_million"`
+		Gets     *priceEntry  `json:"s3_get_requests_per_million"`
 	}
 	priceEntry struct {
 		From   int64       `json:"from"`
@@ -119,6 +121,12 @@ func (e regionEntry) region() (r Region, err error) {
 	r.Rules, r.Actions = price("rules", e.Rules), price("actions", e.Actions)
 	if e.Direct != nil {
 		r.Direct = price("direct messages", *e.Direct)
+	}
+	if e.Puts != nil {
+		r.Puts = price("PUT requests of S3", *e.Puts)
+	}
+	if e.Gets != nil {
+		r.Gets = price("GET requests of S3", *e.Gets)
 	}
 	next := int64(0)
 	for i, t := range e.Messages {

@@ -28,6 +28,8 @@ type Region struct {
 	Rules    Price
 	Actions  Price
 	Direct   Price // of the first tier, the only one known
+	Puts     Price // requests of S3's first tier: PUT, COPY, POST and LIST, of class Standard
+	Gets     Price // and of its second: GET and all others but DELETE, which is free
 }
 
 // How well a price is known.
@@ -206,6 +208,8 @@ func (p *PriceList) bound() {
 		r.Rules = r.Rules.bounded(all, func(o Region) Price { return o.Rules })
 		r.Actions = r.Actions.bounded(all, func(o Region) Price { return o.Actions })
 		r.Direct = r.Direct.bounded(all, func(o Region) Price { return o.Direct })
+		r.Puts = r.Puts.bounded(all, func(o Region) Price { return o.Puts })
+		r.Gets = r.Gets.bounded(all, func(o Region) Price { return o.Gets })
 		p.Regions[name] = r
 	}
 }

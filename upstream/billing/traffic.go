@@ -17,6 +17,8 @@ type Traffic struct {
 	Days         int   // on which there was some
 	Hours        int   // in which there was some
 	Answers      int64 // units of the answers over HTTPS
+
+	stretches []stretch
 }
 
 // Traffic reads the sizes that were recorded of an upstream on the days from
@@ -43,14 +45,16 @@ func (l *Ledger) Traffic(upstream string, from, to time.Time) ([]Traffic, error)
 	if err != nil {
 		return nil, fmt.Errorf("billing: reading the recorded sizes: %w", err)
 	}
-	hours, answers, err := l.hours(upstream, from, to)
+	hours, err := l.hours(upstream, from, to)
 	if err != nil {
 		return nil, err
 	}
 	for p, t := range by {
-		t.Hours = hours[shelf{p.prefix, p.route}]
-		if t.HTTP {
-			t.Answers = answers[shelf{p.prefix, p.route}]
+		if h := hours[shelf{p.prefix, p.route}]; h != nil {
+			t.Hours, t.stretches = len(h.seen), h.stretches
+			if t.HTTP {
+				t.Answers = h.answers
+			}
 		}
 		if t.Hours == 0 { // they are told by days only, by now
 			t.Hours = 24 * t.Days
@@ -76,39 +80,51 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// hours counts the hours in which each route sent something under each prefix, and
-// the units of the answers.
-func (l *Ledger) hours(upstream string, from, to time.Time) (count map[shelf]int, answers map[shelf]int64, err error) {
-	type hour struct {
-		shelf
-		start time.Time
-	}
-	seen := map[hour]bool{}
-	count, answers = map[shelf]int{}, map[shelf]int64{}
+// paced is when a route sent something under a prefix.
+type paced struct {
+	seen      map[time.Time]bool // hours with some
+	stretches []stretch
+	answers   int64 // units
+}
+
+// hours finds the hours in which each route sent something under each prefix, what
+// each device did, and the units of the answers.
+func (l *Ledger) hours(upstream string, from, to time.Time) (map[shelf]*paced, error) {
+	out := map[shelf]*paced{}
 	for month, _ := Month(from); month.Before(to); month = month.AddDate(0, 1, 0) {
 		err := l.scan(month.Format(monthLayout), func(start time.Time, _ bool, s series, c Counts) {
 			if s.upstream != upstream || s.direction != Up || start.Before(from) || !start.Before(to) {
 				return
 			}
-			at := hour{shelf{s.prefix, s.route}, start}
-			answers[at.shelf] += c.Answers
-			if c.Messages > 0 && !seen[at] {
-				seen[at] = true
-				count[at.shelf]++
+			at := shelf{s.prefix, s.route}
+			p := out[at]
+			if p == nil {
+				p = &paced{seen: map[time.Time]bool{}}
+				out[at] = p
+			}
+			p.answers += c.Answers
+			if c.Messages > 0 {
+				p.seen[start] = true
+				p.stretches = append(p.stretches, stretch{s.device, start, c.Messages})
 			}
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return count, answers, nil
+	return out, nil
 }
 
 // MeanPayload is the average payload in bytes.
-func (t Traffic) MeanPayload() int {
+func (t Traffic) MeanPayload() int { return t.mean(func(c sizes.Cell) int64 { return c.Payload }) }
+
+// MeanTopic is the average length of the topics, as they were sent.
+func (t Traffic) MeanTopic() int { return t.mean(func(c sizes.Cell) int64 { return c.Topic }) }
+
+func (t Traffic) mean(of func(sizes.Cell) int64) int {
 	var bytes, messages int64
 	for _, c := range t.Sizes.Cells() {
-		bytes += c.Payload
+		bytes += of(c)
 		messages += c.Messages
 	}
 	return int(bytes / max(1, messages))

@@ -13,6 +13,7 @@ type Treatment struct {
 	ClearRetain bool // without the retain flag (M10)
 	NoOrigin    bool // without the origin's user properties
 	Protocol    string
+	Thin        Thinning
 	Batch       Batch
 }
 
@@ -76,11 +77,10 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 	if was := BasicIngestRule(t.Topic); was != "" && (!how.BasicIngest || how.Prefix > 0) {
 		longer -= BasicIngestPrefix(was)
 	}
-	cells := t.Sizes.Cells()
-	recorded, retained := int64(0), int64(0)
+	recorded, retained := t.Sizes.Messages(), int64(0)
+	cells := t.thinned(how.Thin, how.Protocol == ProtocolMQTT3)
 	for i := range cells {
 		c := &cells[i]
-		recorded += c.Messages
 		switch {
 		case how.Protocol == ProtocolMQTT3:
 			c.Rest = 0

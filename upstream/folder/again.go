@@ -11,7 +11,8 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// again finds the folder again after somebody has removed it. It is made where its
+// again finds the folder again after somebody has removed it or put another in its
+// place, as who rotates folders does; while it is the same it does nothing. It is made where its
 // parent is there, unless that would put files on another disk than before: then
 // something was mounted here, and files would fill what is below it.
 func (d *Folder) again() error {
@@ -46,6 +47,9 @@ func (d *Folder) again() error {
 	}
 	if os.SameFile(was, is) {
 		return nil // something else is missing
+	}
+	if !is.IsDir() {
+		return gone("is not a folder any more: make it one again")
 	}
 	if device(is) != device(was) {
 		return gone("is on another disk than when the gateway started: mount what was there, or start the gateway anew")

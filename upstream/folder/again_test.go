@@ -3,6 +3,7 @@ package folder
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,58 @@ func TestRemovedFolder(t *testing.T) {
 	}
 	if _, err := os.Stat(parent); !os.IsNotExist(err) {
 		t.Errorf("the parent was made: %v", err)
+	}
+}
+
+// A folder that is moved away gets no more files, whether they are renamed or copied:
+// they go to what is called so then, which is made anew where there is nothing. What is
+// no folder is told, and holds all files up.
+func TestMovedFolder(t *testing.T) {
+	parent := t.TempDir()
+	dir, segments := filepath.Join(parent, "exports"), filepath.Join(parent, "segments")
+	d := opened(t, Options{Dir: dir, Layout: "${clientid}/${fileid}/${name}"})
+	put := func(id string, renamed bool) {
+		t.Helper()
+		f := file("c", id, "a.txt", "hello")
+		if renamed {
+			f.Path = segments
+			if err := os.WriteFile(segments, []byte("hello"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		place, err := d.Put(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{place, place + bridge.ManifestSuffix} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for i, renamed := range []bool{false, true} {
+		put("before", renamed)
+		if err := os.Rename(dir, filepath.Join(parent, "old"+strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		if renamed {
+			if err := os.MkdirAll(filepath.Join(dir, "c"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("after", renamed)
+		if old, err := os.ReadDir(filepath.Join(parent, "old"+strconv.Itoa(i), "c")); err != nil || len(old) != 1+i {
+			t.Errorf("in the folder that was moved away: %v, %v", old, err)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Put(t.Context(), file("c", "f", "a.txt", "hello")); bridge.KindOf(err) != bridge.Unavailable || !strings.Contains(err.Error(), dir+", is not a folder") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package folder
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -59,8 +58,12 @@ func Open(o Options, log *slog.Logger) (*Folder, error) {
 // Close gives the folder back.
 func (d *Folder) Close() error { return d.root().Close() }
 
-// Put implements bridge.FileTarget. A folder that somebody has removed is made again.
+// Put implements bridge.FileTarget. A folder that somebody has removed is made again,
+// and one that has been moved away gets no more files: what has its name does.
 func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
+	if lost := d.again(); lost != nil {
+		return "", lost
+	}
 	place, err := d.put(ctx, f)
 	if errors.Is(err, os.ErrNotExist) {
 		if lost := d.again(); lost != nil {
@@ -74,12 +77,12 @@ func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
 func (d *Folder) put(ctx context.Context, f *bridge.File) (string, error) {
 	place := d.layout(f)
 	folder := path.Dir(place)
+	if d.takenAway(f, place) {
+		d.log.Warn("a file is taken as exported: an attempt before this one has put it into the folder, and somebody has taken it away since", "client", f.ClientID, "file", f.FileID, "place", place)
+		return place, d.syncUp(".")
+	}
 	if err := d.root().MkdirAll(folder, 0o750); err != nil {
 		return "", fmt.Errorf("export: %w", err)
-	}
-	if d.takenAway(f, place) {
-		d.log.Warn("a file is taken as exported: it was put into the folder before a stop, and somebody has taken it away since", "client", f.ClientID, "file", f.FileID, "place", place)
-		return place, d.syncUp(folder)
 	}
 	if err := d.write(place+bridge.ManifestSuffix, f.Manifest()); err != nil {
 		return "", fmt.Errorf("export the manifest: %w", err)
@@ -91,8 +94,19 @@ func (d *Folder) put(ctx context.Context, f *bridge.File) (string, error) {
 }
 
 // URI is the address of a file's place, whether it is there yet or not.
-func (d *Folder) URI(f *bridge.File) string {
-	where, err := filepath.Abs(filepath.Join(d.dir, filepath.FromSlash(d.layout(f))))
+func (d *Folder) URI(f *bridge.File) string { return uri(d.dir, d.layout(f)) }
+
+// URIs says what [Folder.URI] would, of a folder that need not be there yet.
+func URIs(o Options) (func(*bridge.File) string, error) {
+	layout, err := parseLayout(o.Layout)
+	if err != nil {
+		return nil, err
+	}
+	return func(f *bridge.File) string { return uri(o.Dir, layout(f)) }, nil
+}
+
+func uri(dir, place string) string {
+	where, err := filepath.Abs(filepath.Join(dir, filepath.FromSlash(place)))
 	if err != nil { // of a folder that is given by a relative path, and nobody knows where we are
 		return ""
 	}
@@ -104,7 +118,18 @@ func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 	if f.Path == "" {
 		return d.copy(ctx, f, place)
 	}
-	err := os.Rename(f.Path, filepath.Join(d.dir, filepath.FromSlash(place)))
+	file, err := os.Lstat(f.Path)
+	if err == nil {
+		if !d.sameDisk(file) {
+			return d.copy(ctx, f, place)
+		}
+		if f.Moving != nil && !f.Moved { // only what is there: it says later that it was
+			if err := f.Moving(); err != nil {
+				return fmt.Errorf("note that the file is being moved: %w", err)
+			}
+		}
+		err = os.Rename(f.Path, filepath.Join(d.dir, filepath.FromSlash(place)))
+	}
 	switch {
 	case errors.Is(err, os.ErrNotExist): // an earlier attempt has come so far
 		if again := d.holds(f, place); again == nil {
@@ -117,22 +142,26 @@ func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 	return err
 }
 
+// sameDisk reports whether a file may be renamed into the folder, as far as can be
+// said before it is tried.
+func (d *Folder) sameDisk(file os.FileInfo) bool {
+	folder, err := d.root().Stat(".")
+	return err != nil || device(file) == device(folder)
+}
+
 // takenAway reports whether an attempt that a crash has ended had renamed the file into
-// its place, from where somebody has moved it on: its manifest stands there, which an
-// attempt that fails removes, and the file is in neither place. As long as there is
-// anything to make it of, it is made.
+// its place, from where somebody has moved it on, with its manifest or without: it was
+// noted before, and the file is in neither place. As long as there is anything to make
+// it of, it is made.
 func (d *Folder) takenAway(f *bridge.File, place string) bool {
-	if f.Path == "" {
+	if f.Path == "" || !f.Moved {
 		return false
 	}
 	if _, err := os.Lstat(f.Path); !errors.Is(err, os.ErrNotExist) {
 		return false
 	}
-	if _, err := d.root().Lstat(place); !errors.Is(err, os.ErrNotExist) {
-		return false
-	}
-	manifest, err := d.root().ReadFile(place + bridge.ManifestSuffix)
-	return err == nil && bytes.Equal(manifest, f.Manifest())
+	_, err := d.root().Lstat(place)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // holds reports whether the file is in its place already.

@@ -154,9 +154,9 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
-// A file that was renamed before a crash, and that somebody has taken away, has been
-// exported (F51); without the traces of that, or with anything to make it of, it has
-// not.
+// A file that was renamed before a crash, and that somebody has taken away, with its
+// manifest and its folder or without, has been exported (F51); without a note of that,
+// or with anything to make it of, it has not. What is on another disk needs none.
 func TestTakenAway(t *testing.T) {
 	dir := t.TempDir()
 	var log bytes.Buffer
@@ -165,6 +165,11 @@ func TestTakenAway(t *testing.T) {
 	place := filepath.Join(dir, "exports", "c", "f", "a.txt")
 	f := file("c", "f", "a.txt", "hello")
 	f.Path = filepath.Join(dir, "segments")
+	noted := errors.New("no note can be made")
+	f.Moving = func() error {
+		f.Moved = noted == nil
+		return noted
+	}
 	put := func(good bool) {
 		t.Helper()
 		if got, err := d.Put(t.Context(), f); (err == nil) != good || good && got != "c/f/a.txt" {
@@ -178,7 +183,16 @@ func TestTakenAway(t *testing.T) {
 		}
 	}
 	put(false) // there never was one, and a failure leaves nothing
+	segments()
 	put(false)
+	wantText(t, f.Path, "hello") // it was not noted
+	if err := os.Remove(f.Path); err != nil {
+		t.Fatal(err)
+	}
+	noted = nil
+	f.Moving = nil
+	put(false)
+	f.Moving = func() error { f.Moved = true; return nil }
 	segments()
 	put(true)
 	if err := os.Remove(place); err != nil {
@@ -197,6 +211,40 @@ func TestTakenAway(t *testing.T) {
 	if !strings.Contains(log.String(), "has taken it away") {
 		t.Error(log.String())
 	}
-	f.Meta = []byte(`{"name":"a.txt","user_data":1}`) // another file of that name
+	if err := os.RemoveAll(filepath.Join(dir, "exports", "c")); err != nil { // the manifest too
+		t.Fatal(err)
+	}
+	put(true)
+	if _, err := os.Lstat(filepath.Join(dir, "exports", "c")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder is left for nothing: %v", err)
+	}
+	f.Moved = false
 	put(false)
+	if f.Moved {
+		t.Error("it is noted that a file which is not there is renamed")
+	}
+}
+
+// A file on another disk is copied, and no note is made.
+func TestCopiedFromAnotherDisk(t *testing.T) {
+	other, err := os.MkdirTemp("/dev/shm", "folder")
+	if err != nil {
+		t.Skip("no other disk here: ", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(other) })
+	d := opened(t, Options{Dir: t.TempDir(), Layout: layoutEMQX})
+	f := file("c", "f", "a.txt", "hello")
+	f.Path = filepath.Join(other, "segments")
+	if err := os.WriteFile(f.Path, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if file, err := os.Lstat(f.Path); err != nil || d.sameDisk(file) {
+		t.Skip("no other disk here: ", err)
+	}
+	f.Moving = func() error { t.Error("it is noted that a file which is copied is renamed"); return nil }
+	place, err := d.Put(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, filepath.Join(d.dir, place), "hello")
 }

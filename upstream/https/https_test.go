@@ -201,22 +201,7 @@ func TestARefusedMessageIsNotOvertaken(t *testing.T) {
 	a := serve(t)
 	a.answer(429, "", "")
 	l := connect(t, uplink(t, quick(a, a.Listener.Addr().String()), nil, upstream.Hooks{}))
-	outcomes := make(chan bridge.Outcome, 20)
-	a.mu.Lock() // the server answers nobody: all wait behind the first
-	for range 8 {
-		if err := l.Send(t.Context(), delivery("d", "dt/x"), func(o bridge.Outcome) { outcomes <- o }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a.mu.Unlock()
-	for range 8 {
-		if o := <-outcomes; o.Result != bridge.ResultRetry {
-			t.Errorf("outcome %+v", o)
-		}
-	}
-	if n := len(a.arrived()); n != 1 {
-		t.Errorf("%d requests, want 1", n)
-	}
+	expectOneAsked(t, a, l, func(int) *bridge.Delivery { return delivery("d", "dt/x") })
 	a.answer(200, "", "")
 	if o := send(t, l, delivery("e", "dt/x")); o.Result != bridge.ResultAcked {
 		t.Errorf("another device: %+v", o)
@@ -228,12 +213,20 @@ func TestWhatGoesTogetherIsNotOvertaken(t *testing.T) {
 	a := serve(t)
 	a.answer(429, "", "")
 	l := connect(t, uplink(t, quick(a, a.Listener.Addr().String()), nil, upstream.Hooks{}))
+	expectOneAsked(t, a, l, func(i int) *bridge.Delivery {
+		d := delivery([]string{"(several)", "d"}[i%2], "dt/x")
+		d.Together = "a route"
+		return d
+	})
+}
+
+// expectOneAsked sends eight that a server refuses for now: it is asked once.
+func expectOneAsked(t *testing.T, a *api, l bridge.Link, nth func(i int) *bridge.Delivery) {
+	t.Helper()
 	outcomes := make(chan bridge.Outcome, 8)
 	a.mu.Lock() // the server answers nobody: all wait behind the first
 	for i := range 8 {
-		d := delivery([]string{"(several)", "d"}[i%2], "dt/x")
-		d.Together = "a route"
-		if err := l.Send(t.Context(), d, func(o bridge.Outcome) { outcomes <- o }); err != nil {
+		if err := l.Send(t.Context(), nth(i), func(o bridge.Outcome) { outcomes <- o }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -99,6 +99,7 @@ type conn struct {
 	ending chan struct{} // closed with err set
 	done   chan struct{} // closed when all has ended and role knows
 
+	strays    strays
 	lastWords sync.Once // the broker is gone, and the reader reads what it said last
 	reader    sync.WaitGroup
 }
@@ -173,6 +174,7 @@ func worthWaiting(n int) int {
 // is asked, at least; h is told what only time shows.
 func (c *conn) start(r role, probe time.Duration, h *health) {
 	c.role = r
+	c.strays.begin(h)
 	c.lastWrite.Store(int64(time.Since(c.epoch)))
 	c.reader.Go(c.read)
 	if c.lookout != nil {
@@ -305,8 +307,9 @@ func (c *conn) read() {
 
 // handle passes one packet on.
 func (c *conn) handle(first byte, body []byte, size int) error {
-	if first>>4 == packets.PUBACK {
-		a, err := decodePuback(body)
+	switch kind := first >> 4; kind {
+	case packets.PUBACK, packets.PUBREC, packets.PUBCOMP:
+		a, err := decodePuback(kind, body)
 		if err != nil {
 			return err
 		}

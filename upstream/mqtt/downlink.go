@@ -36,8 +36,8 @@ const refusedRetry = 2 * time.Minute
 // connection of its own, so that replays and acknowledgements do not eat the
 // uplink's tokens.
 //
-// Its warnings are downlink-down, downlink-refused, downlink-taken-over and
-// downlink-filters-refused; messages in a loop are dropped as downlink-loop.
+// Its warnings are downlink-down, downlink-refused, downlink-taken-over,
+// downlink-stray-acks and downlink-filters-refused; messages in a loop are dropped as downlink-loop.
 type Downlink struct {
 	dialer  dialer
 	filters []string

@@ -76,13 +76,13 @@ func (f *frames) next() (first byte, body []byte, size int, err error) {
 	return first, body, size, nil
 }
 
-// ackFollows reports whether a whole PUBACK is read already.
-func (f *frames) ackFollows() bool {
+// ackFollows reports whether a whole PUBACK is read already, and of which packet.
+func (f *frames) ackFollows() (id uint16, ok bool) {
 	if f.r.Buffered() < pubackSize {
-		return false
+		return 0, false
 	}
-	next, err := f.r.Peek(2)
-	return err == nil && next[0]>>4 == packets.PUBACK && f.r.Buffered() >= 2+int(next[1])
+	next, err := f.r.Peek(pubackSize)
+	return uint16(next[2])<<8 | uint16(next[3]), err == nil && next[0]>>4 == packets.PUBACK && f.r.Buffered() >= 2+int(next[1])
 }
 
 // unexpected marks an end in the middle of a packet.
@@ -116,18 +116,19 @@ func decode(first byte, body []byte) (packets.Packet, error) {
 }
 
 // puback is a PUBACK, decoded without the library: it is the packet that comes
-// as often as messages go.
+// as often as messages go. PUBREC and PUBCOMP look the same.
 type puback struct {
+	kind   byte // of packet
 	id     uint16
 	code   byte
 	reason string
 }
 
-func decodePuback(body []byte) (puback, error) {
+func decodePuback(kind byte, body []byte) (puback, error) {
 	if len(body) < 2 {
-		return puback{}, malformed("PUBACK of %d bytes", len(body))
+		return puback{}, malformed("%s of %d bytes", puback{kind: kind}.name(), len(body))
 	}
-	a := puback{id: uint16(body[0])<<8 | uint16(body[1])}
+	a := puback{kind: kind, id: uint16(body[0])<<8 | uint16(body[1])}
 	if len(body) > 2 {
 		a.code = body[2]
 	}

@@ -50,8 +50,8 @@ func FuzzFrames(f *testing.F) {
 			if cap(in.body) > maxIncoming {
 				t.Fatalf("keeps %d bytes", cap(in.body))
 			}
-			if first>>4 == packets.PUBACK {
-				if _, err := decodePuback(body); err != nil {
+			if kind := first >> 4; kind == packets.PUBACK || kind == packets.PUBREC || kind == packets.PUBCOMP {
+				if _, err := decodePuback(kind, body); err != nil {
 					break
 				}
 				continue

@@ -29,7 +29,12 @@ type health struct {
 	connects int64
 	err      error
 	resting  bool // there is nothing to send
+	cut      int  // links, one after the other, that the broker has ended at once and without a word
 }
+
+// fewCuts is how many links the broker must have ended at once and without a word
+// for it to be more likely than chance that another one has our client id.
+const fewCuts = 3
 
 func (h *health) status() upstream.Status {
 	h.mu.Lock()
@@ -69,8 +74,10 @@ func (h *health) down(err error) {
 	h.mu.Lock()
 	news := h.isUp || h.err == nil || h.err.Error() != err.Error()
 	if h.isUp {
+		h.count(err, time.Since(h.since))
 		h.since = time.Now()
 	}
+	cut := h.cut
 	h.isUp, h.err, h.endpoint = false, err, ""
 	h.mu.Unlock()
 	if errors.Is(err, ErrClosed) {
@@ -93,11 +100,37 @@ func (h *health) down(err error) {
 		return
 	}
 	h.hooks.Over(h.prefix + "-refused")
-	h.hooks.Warn(bridge.Warning{Code: h.prefix + "-down", Severity: bridge.Degraded, Text: fmt.Sprintf("%s: %v; tried again until it works", h.o.Endpoint, err)})
+	hint := ""
+	if cut >= fewCuts {
+		text := fmt.Sprintf("the broker has ended %d links after each other soon after they came up, without a reason: another client may use the client id %q; each gateway needs one of its own (client_id of the upstream, or gateway.id where that is empty)", cut, h.clientID)
+		h.hooks.Warn(bridge.Warning{Code: h.prefix + "-taken-over", Severity: bridge.Degraded, Text: h.o.Endpoint + ": " + text})
+		if cut == fewCuts {
+			h.log.Warn(h.prefix+": "+text, "endpoint", h.o.Endpoint)
+		}
+		hint = "; " + text
+	}
+	h.hooks.Warn(bridge.Warning{Code: h.prefix + "-down", Severity: bridge.Degraded, Text: fmt.Sprintf("%s: %v; tried again until it works%s", h.o.Endpoint, err, hint)})
 	if e, ok := errors.AsType[*DisconnectedError](err); ok && e.Code == packets.DisconnectSessionTakenOver {
 		h.hooks.Warn(bridge.Warning{Code: h.prefix + "-taken-over", Severity: bridge.Critical, Text: fmt.Sprintf("another connection uses the client id %q at %s: give each gateway its own", h.clientID, h.o.Endpoint)})
 	}
 }
 
+// count looks at how a link has ended that was up for so long. Two clients with one
+// client id end each other's links in turn, and MQTT 3.1.1, and some brokers in MQTT
+// 5, have no word for that. h.mu is held.
+func (h *health) count(err error, lived time.Duration) {
+	_, said := errors.AsType[*DisconnectedError](err)
+	if errors.Is(err, bridge.ErrClosedByPeer) && !said && lived < upstream.StableAfter {
+		h.cut++
+		return
+	}
+	h.cut = 0
+}
+
 // stable notes that a link has lived for [upstream.StableAfter].
-func (h *health) stable() { h.hooks.Over(h.prefix + "-taken-over") }
+func (h *health) stable() {
+	h.mu.Lock()
+	h.cut = 0
+	h.mu.Unlock()
+	h.hooks.Over(h.prefix + "-taken-over")
+}

@@ -247,16 +247,27 @@ func (l *link) way(o bridge.Outcome) bridge.Outcome {
 
 func (l *link) down() error { return fmt.Errorf("send: link is down: %w", l.c.reason()) }
 
+// acked takes an acknowledgement. One of a message that is in flight, in words that
+// are not for QoS 1, ends the link: no other would come.
 func (l *link) acked(a puback, size int) error {
-	s, ok := l.window.take(a.id, l.c.heardAt())
+	if a.kind != packets.PUBACK && l.window.awaits(a.id) {
+		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("a %s for packet %d, which is of QoS 1", a.name(), a.id)}
+	}
+	s, ok := slot{}, false
+	if a.kind == packets.PUBACK {
+		s, ok = l.window.take(a.id, l.c.heardAt())
+	}
 	if !ok {
-		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: fmt.Sprintf("an acknowledgement of packet %d, which is not outstanding", a.id)}
+		l.c.strays.add(a, l.c.heardAt())
+		return nil
 	}
 	if a.code == packets.PubackQuotaExceeded {
 		l.c.bucket.Throttled()
 	}
 	o := l.way(outcomeOf(a, s.wire+size))
-	o.More = l.c.in.ackFollows()
+	if next, follows := l.c.in.ackFollows(); follows {
+		o.More = l.window.awaits(next) // else nothing is reported for it
+	}
 	s.report(o)
 	l.leave()
 	return nil

@@ -210,9 +210,6 @@ func TestHowLinksEnd(t *testing.T) {
 		}, "0x97: too fast for us", 0},
 		{"disconnected in the short form", func(b *broker) { _, _ = b.Write([]byte{0xE0, 0}) }, "0x00: Normal disconnection", 0},
 		{"closed", func(b *broker) { _ = b.Close() }, "closed the connection", 0},
-		{"an acknowledgement of nothing", func(b *broker) {
-			b.send(&packets.Puback{PacketID: 7, Properties: &packets.Properties{}})
-		}, "not outstanding", 0x82},
 		{"a length without end", func(b *broker) { _, _ = b.Write([]byte{0x30, 0xff, 0xff, 0xff, 0xff, 0x7f}) }, "length", 0x81},
 		{"a packet of 256 MB", func(b *broker) { _, _ = b.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f}) }, "268435460 bytes", 0x95},
 		{"a packet that makes no sense", func(b *broker) { _, _ = b.Write([]byte{0x40, 1, 0}) }, "PUBACK of 1 bytes", 0x81},

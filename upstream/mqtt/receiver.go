@@ -198,8 +198,10 @@ func (r *receiver) leave() {
 	}
 }
 
-func (r *receiver) acked(puback, int) error {
-	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a PUBACK, and nothing was published"}
+// acked takes note: nothing was published.
+func (r *receiver) acked(a puback, _ int) error {
+	r.c.strays.add(a, r.c.heardAt())
+	return nil
 }
 
 func (r *receiver) awaited() int { return 0 }

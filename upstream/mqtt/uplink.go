@@ -18,8 +18,9 @@ import (
 // new session (Clean Start, no expiry): what is not acknowledged stays in the
 // spool, so there is nothing for the broker to remember.
 //
-// Its warnings are uplink-down, uplink-refused and uplink-taken-over; messages
-// that come in unasked and that nobody takes are dropped as uplink-unasked.
+// Its warnings are uplink-down, uplink-refused, uplink-taken-over and
+// uplink-stray-acks; messages that come in unasked and that nobody takes are dropped
+// as uplink-unasked.
 type Uplink struct {
 	dialer dialer
 	health *health
@@ -178,7 +179,7 @@ func Check(ctx context.Context, o Options, clientID string, s Signer) error {
 		return err
 	}
 	l := &link{c: c, window: newWindow(1), ack: o.AckTimeout, unwanted: func(*packets.Publish, int) {}, finished: func(error) {}, left: make(chan struct{})}
-	c.start(l, o.AckTimeout/4, &health{})
+	c.start(l, o.AckTimeout/4, &health{log: d.log})
 	_ = l.Close() // never fails
 	<-l.Done()
 	if err := l.Err(); !errors.Is(err, ErrClosed) {

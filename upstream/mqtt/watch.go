@@ -42,6 +42,7 @@ func (c *conn) watch(probe time.Duration, h *health) {
 			h.stable()
 		case now := <-check.C:
 			c.checkLease(now, h)
+			c.strays.review(now)
 		case <-c.refresh:
 			c.checkLease(time.Now(), h)
 		case now := <-tick.C:

@@ -10,51 +10,62 @@ import (
 // window holds the sends whose outcome is awaited, by packet identifier and in
 // the order of sending. Whoever takes an entry out reports it: that is what
 // makes every report happen once.
+//
+// Identifiers go round all that there are, however small the window is. A broker
+// or a proxy that acknowledges twice would otherwise release, with the second, the
+// message that has the identifier by then, and that nobody has taken.
 type window struct {
 	mu       sync.Mutex
-	slots    []slot        // slot i belongs to packet identifier i+1
-	free     []uint16      // ring of identifiers, the longest unused at first
-	first    int           // index in free
-	unused   int           // entries of free that count
-	head     uint16        // oldest sent, 0: none
-	tail     uint16        // newest sent
-	progress time.Time     // when the oldest was last acknowledged in its turn
-	freed    chan struct{} // a token when an identifier came free
+	slots    []slot
+	in       map[uint16]uint16 // identifiers that are reserved or sent, and the slots of them, from 1
+	free     []uint16          // slots that have none
+	last     uint16            // the identifier that was reserved last
+	head     uint16            // slot of the oldest sent, 0: none
+	tail     uint16            // of the newest sent
+	progress time.Time         // when the oldest was last acknowledged in its turn
+	freed    chan struct{}     // a token when a slot came free
 }
 
 type slot struct {
 	report     func(bridge.Outcome) // nil: not sent
+	id         uint16               // packet identifier
 	wire       int                  // bytes of the PUBLISH
 	sent       time.Time
-	prev, next uint16 // identifiers; 0: none
+	prev, next uint16 // slots; 0: none
 }
 
 func newWindow(size int) *window {
-	w := &window{slots: make([]slot, size), free: make([]uint16, size), unused: size, freed: make(chan struct{}, 1)}
+	w := &window{slots: make([]slot, size), in: make(map[uint16]uint16, size), free: make([]uint16, size), freed: make(chan struct{}, 1)}
 	for i := range w.free {
 		w.free[i] = uint16(i + 1)
 	}
 	return w
 }
 
-// reserve takes a free identifier, or 0 when there is none: await freed.
+// reserve takes the free identifier that was used the longest ago, or 0 when the
+// window is full: await freed.
 func (w *window) reserve() uint16 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.unused == 0 {
+	n := len(w.free) - 1
+	if n < 0 {
 		return 0
 	}
-	id := w.free[w.first]
-	w.first = (w.first + 1) % len(w.free)
-	w.unused--
-	return id
+	for taken := true; taken; _, taken = w.in[w.last] { // ends: a slot is free, so an identifier is
+		if w.last++; w.last == 0 {
+			w.last = 1
+		}
+	}
+	w.in[w.last] = w.free[n]
+	w.free = w.free[:n]
+	return w.last
 }
 
 // inFlight is how many are sent, or about to be.
 func (w *window) inFlight() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.free) - w.unused
+	return len(w.in)
 }
 
 // giveBack returns an identifier that was reserved and not sent.
@@ -68,13 +79,23 @@ func (w *window) giveBack(id uint16) {
 func (w *window) send(id uint16, report func(bridge.Outcome), wire int, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.slots[id-1] = slot{report: report, wire: wire, sent: at, prev: w.tail}
+	i := w.in[id]
+	w.slots[i-1] = slot{report: report, id: id, wire: wire, sent: at, prev: w.tail}
 	if w.tail != 0 {
-		w.slots[w.tail-1].next = id
+		w.slots[w.tail-1].next = i
 	} else {
-		w.head = id
+		w.head = i
 	}
-	w.tail = id
+	w.tail = i
+}
+
+// awaits reports whether something was sent with an identifier, and not
+// acknowledged yet.
+func (w *window) awaits(id uint16) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := w.in[id]
+	return i != 0 && w.slots[i-1].report != nil
 }
 
 // take removes what was sent with an identifier and acknowledged at a time; ok is
@@ -82,15 +103,14 @@ func (w *window) send(id uint16, report func(bridge.Outcome), wire int, at time.
 func (w *window) take(id uint16, at time.Time) (s slot, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if id == 0 || int(id) > len(w.slots) || w.slots[id-1].report == nil {
+	i := w.in[id]
+	if i == 0 || w.slots[i-1].report == nil {
 		return slot{}, false
 	}
-	if id == w.head {
+	if i == w.head {
 		w.progress = at
 	}
-	s = w.unlink(id)
-	w.release(id)
-	return s, true
+	return w.unlink(i), true
 }
 
 // takeOldest removes the oldest; ok is false when the window is empty.
@@ -100,10 +120,7 @@ func (w *window) takeOldest() (s slot, ok bool) {
 	if w.head == 0 {
 		return slot{}, false
 	}
-	id := w.head
-	s = w.unlink(id)
-	w.release(id)
-	return s, true
+	return w.unlink(w.head), true
 }
 
 // overdue is how long the oldest has been the one whose acknowledgement is due.
@@ -124,8 +141,9 @@ func (w *window) overdue(now time.Time) time.Duration {
 	return now.Sub(since)
 }
 
-func (w *window) unlink(id uint16) slot {
-	s := w.slots[id-1]
+// unlink takes what is in a slot out, and frees it.
+func (w *window) unlink(i uint16) slot {
+	s := w.slots[i-1]
 	if s.prev != 0 {
 		w.slots[s.prev-1].next = s.next
 	} else {
@@ -136,13 +154,14 @@ func (w *window) unlink(id uint16) slot {
 	} else {
 		w.tail = s.prev
 	}
-	w.slots[id-1] = slot{}
+	w.slots[i-1] = slot{}
+	w.release(s.id)
 	return s
 }
 
 func (w *window) release(id uint16) {
-	w.free[(w.first+w.unused)%len(w.free)] = id
-	w.unused++
+	w.free = append(w.free, w.in[id])
+	delete(w.in, id)
 	select {
 	case w.freed <- struct{}{}:
 	default:

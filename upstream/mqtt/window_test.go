@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,9 @@ func TestWindowAgainstAModel(t *testing.T) {
 			wire int
 		}
 		var model []sent
-		next := 0
+		next, latest := 0, uint16(0)
+		w.last = rapid.SampledFrom([]uint16{0, 65530}).Draw(t, "last") // the latter comes to the end of the identifiers
+		latest = w.last
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0, 1: // send
@@ -30,16 +33,34 @@ func TestWindowAgainstAModel(t *testing.T) {
 					t.Fatalf("reserve gave %d with %d of %d out", id, len(model), size)
 				}
 				if id != 0 {
+					want := latest
+					for in := true; in; in = slices.ContainsFunc(model, func(s sent) bool { return s.id == want }) {
+						if want++; want == 0 {
+							want = 1
+						}
+					}
+					if id != want {
+						t.Fatalf("reserve gave %d after %d, and %d is free: what was used last comes last", id, latest, want)
+					}
+					latest = id
 					next++
 					w.send(id, func(bridge.Outcome) {}, next, time.Now())
 					model = append(model, sent{id, next})
 				}
 			case 2: // a send that fails
 				if id := w.reserve(); id != 0 {
+					latest = id
+					if w.awaits(id) {
+						t.Fatalf("%d is reserved and not sent, and awaited", id)
+					}
 					w.giveBack(id)
 				}
 			case 3: // an acknowledgement, of anything
-				id := rapid.Uint16Range(0, 10).Draw(t, "id")
+				id := rapid.Uint16().Draw(t, "id")
+				if near := rapid.Uint16Range(0, 10).Draw(t, "back"); rapid.Bool().Draw(t, "near") {
+					id = latest - near
+				}
+				awaited := w.awaits(id)
 				s, ok := w.take(id, time.Now())
 				at := -1
 				for i := range model {
@@ -47,7 +68,7 @@ func TestWindowAgainstAModel(t *testing.T) {
 						at = i
 					}
 				}
-				if ok != (at >= 0) || ok && s.wire != model[at].wire {
+				if ok != awaited || ok != (at >= 0) || ok && s.wire != model[at].wire {
 					t.Fatalf("take(%d) gave %v %v, model %v", id, s.wire, ok, model)
 				}
 				if ok {

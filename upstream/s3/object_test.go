@@ -1,8 +1,11 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -184,8 +187,42 @@ func TestPlaces(t *testing.T) {
 	if k := r.keys(); len(k) > 0 {
 		t.Errorf("objects %q", k)
 	}
-	if _, err := r.Open(t.Context(), place); err == nil {
-		t.Error("it is still there")
+	if _, err := r.Open(t.Context(), place); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "is not in bucket files at "+r.store.URL()) {
+		t.Errorf("of what was removed: %v", err)
+	}
+}
+
+// Of a file that is read from a byte on, what is before it does not cross the link.
+func TestOpenFrom(t *testing.T) {
+	t.Parallel()
+	r := openRig(t)
+	f := file("c1", "f1", "a.bin", 4<<20)
+	place := r.put(f)
+	want, err := io.ReadAll(f.Reader(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []int{0, 1, 4<<20 - 10} {
+		r.mu.Lock()
+		before := r.bytes
+		r.mu.Unlock()
+		in, err := r.OpenFrom(t.Context(), place, int64(from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(in)
+		_ = in.Close()
+		if err != nil || !bytes.Equal(got, want[from:]) {
+			t.Errorf("from %d: %d bytes, %v", from, len(got), err)
+		}
+		r.mu.Lock()
+		if n := r.bytes - before; n > len(got)+8<<10 {
+			t.Errorf("from %d: %d bytes have come for %d", from, n, len(got))
+		}
+		r.mu.Unlock()
+	}
+	if _, err := r.OpenFrom(t.Context(), place, 4<<20); err == nil {
+		t.Error("there is nothing behind its end")
 	}
 }
 

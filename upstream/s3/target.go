@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -193,13 +194,31 @@ func (t *Target) Remove(ctx context.Context, place string) error {
 
 // Open implements bridge.FileTarget.
 func (t *Target) Open(ctx context.Context, place string) (io.ReadCloser, error) {
+	return t.OpenFrom(ctx, place, 0)
+}
+
+// OpenFrom reads a file that was put there from a byte on: what is before it does not
+// cross the link.
+func (t *Target) OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
 	key, err := t.keyAt(place)
 	if err != nil {
 		return nil, err
 	}
-	out, err := t.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &t.o.Bucket, Key: &key})
+	in := &s3.GetObjectInput{Bucket: &t.o.Bucket, Key: &key}
+	if from > 0 {
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-", from))
+	}
+	out, err := t.client.GetObject(ctx, in)
+	if is(err, "NoSuchKey") {
+		return nil, bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "%s is not in bucket %s%s: %w", key, t.o.Bucket, t.at(), fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, t.explain(key+" cannot be read", err)
+	}
+	if from > 0 && out.ContentRange == nil { // a store that knows no ranges sends the whole
+		if _, err := io.CopyN(io.Discard, out.Body, from); err != nil {
+			return nil, errors.Join(t.explain(key+" cannot be read", err), out.Body.Close())
+		}
 	}
 	return out.Body, nil
 }

@@ -101,6 +101,7 @@ func Read(in io.Reader) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cost and usage report: no header: %w", err)
 	}
+	width := len(head)
 	columns := map[string]int{}
 	for i, name := range head {
 		column := snake(name)
@@ -114,22 +115,31 @@ func Read(in io.Reader) (*Report, error) {
 			return nil, fmt.Errorf("cost and usage report: no column %s, nor lineItem/… of the older form: is this the CSV of an AWS data export with standard columns?", need)
 		}
 	}
-	r := &reader{columns: columns, charges: map[key]*Charge{}}
+	r, line := &reader{columns: columns, charges: map[key]*Charge{}}, 1
 	for {
 		row.left = maxRow
 		fields, err := rows.Read()
 		if errors.Is(err, io.EOF) {
+			if row.last != '\n' { // as many cells as there should be may stand in it, and the last of them be half a number
+				return nil, fmt.Errorf("cost and usage report, line %d: its end is missing: %s; if it is whole, add the end of the line", line, again)
+			}
 			return r.report(), nil
 		}
-		if err != nil { // of CSV it names the line itself; a torn file has none
-			return nil, fmt.Errorf("cost and usage report: %w", err)
+		if err != nil { // of CSV it names the line itself; one that could not be read has none
+			return nil, fmt.Errorf("cost and usage report, after line %d: %w: %s", line, err, again)
+		}
+		line, _ = rows.FieldPos(0)
+		if len(fields) != width {
+			return nil, fmt.Errorf("cost and usage report, line %d: %d cells, and the header has %d: %s", line, len(fields), width, again)
 		}
 		if err := r.take(fields); err != nil {
-			line, _ := rows.FieldPos(0)
 			return nil, fmt.Errorf("cost and usage report, line %d: %w", line, err)
 		}
 	}
 }
+
+// again is what to do about a report that is not as AWS wrote it.
+const again = "the file was cut off or changed: download it again"
 
 // byteOrder is the mark that some tools put before text in UTF-8.
 const byteOrder = "\ufeff"
@@ -139,6 +149,7 @@ const byteOrder = "\ufeff"
 type rowReader struct {
 	in   io.Reader
 	left int
+	last byte // that was read
 }
 
 func (r *rowReader) Read(p []byte) (int, error) {
@@ -146,7 +157,9 @@ func (r *rowReader) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("a row of more than %d bytes: is a quote open?", maxRow)
 	}
 	n, err := r.in.Read(p[:min(len(p), r.left)])
-	r.left -= n
+	if r.left -= n; n > 0 {
+		r.last = p[n-1]
+	}
 	return n, err //nolint:wrapcheck // io.Reader: io.EOF is looked for
 }
 

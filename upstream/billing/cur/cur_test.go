@@ -64,7 +64,7 @@ func torn(t *testing.T) string {
 
 func TestReportsThatAreNone(t *testing.T) {
 	head, _, _ := strings.Cut(newer, "\n")
-	row := func(cells string) string { return head + "\n" + cells }
+	row := func(cells string) string { return head + "\n" + cells + "\n" }
 	for name, text := range map[string]string{
 		"nothing":          "",
 		"another file":     "a,b,c\n1,2,3\n",
@@ -94,6 +94,33 @@ func TestReportsThatAreNone(t *testing.T) {
 		if r, err := Read(strings.NewReader(text)); err == nil {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+}
+
+// A file that ends in the middle of a line says which, and what to do: half a
+// number is a number too. Cut at any place, a report is an error, or it has whole
+// lines only.
+func TestATornReportNamesItsLine(t *testing.T) {
+	lines := strings.SplitAfter(older, "\n")
+	at := len(lines[0]) // the header is another error
+	for n, line := range lines[1:] {
+		for cut := 1; cut < len(line); cut++ {
+			_, err := Read(strings.NewReader(older[:at+cut]))
+			if want := fmt.Sprintf("line %d", n+2); err == nil || !strings.Contains(err.Error(), want+":") || !strings.Contains(err.Error(), "download it again") {
+				t.Fatalf("cut after %q: %v, want %s and a remedy", line[:cut], err, want)
+			}
+		}
+		if _, err := Read(strings.NewReader(older[:at+len(line)])); err != nil {
+			t.Errorf("whole up to line %d: %v", n+2, err)
+		}
+		at += len(line)
+	}
+	if _, err := Read(strings.NewReader(strings.Replace(older, "1.2000000000,", "1,2000000000,", 1))); err == nil || !strings.Contains(err.Error(), "line 2: 13 cells, and the header has 12") {
+		t.Errorf("a comma more: %v", err)
+	}
+	quoted := strings.Replace(older, "a,1,", `"a","1`, 1)
+	if _, err := Read(strings.NewReader(quoted[:len(lines[0])+6])); err == nil || !strings.Contains(err.Error(), "line 2") || !strings.Contains(err.Error(), "download it again") {
+		t.Errorf("cut in quotes: %v", err)
 	}
 }
 

@@ -1,0 +1,110 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// TestRehashTurns: a file whose segments came out of order waits for its turn to be
+// read, whatever it is sent with; one that came in order does not (F02). When the
+// gateway ends, who waits is told to come again.
+func TestRehashTurns(t *testing.T) {
+	y := openYard(t, nil)
+	for range rehashAtOnce {
+		y.rehashes <- struct{}{}
+	}
+	for _, file := range []string{"f", "g"} {
+		y.ok("$file/"+file+"/init", `{"name":"a.bin"}`)
+		y.ok("$file/"+file+"/6", "second")
+		y.ok("$file/"+file+"/0", "first ")
+	}
+	first, second := y.begin("$file/f/fin/12", ""), y.begin("$file/g/fin/12", "")
+	y.ok("$file/straight/init", `{"name":"a.bin"}`)
+	y.ok("$file/straight/0", "hello")
+	y.ok("$file/straight/fin/5", "")
+	y.unanswered(first, "others are being read")
+	y.unanswered(second, "others are being read")
+	<-y.rehashes
+	for _, answer := range []chan error{first, second} {
+		if err := <-answer; err != nil {
+			t.Error(err)
+		}
+	}
+	y.exported("first second")
+}
+
+// TestRehashEnds: the end of the gateway does not wait for files that are being read.
+func TestRehashEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- y.Run(ctx) }()
+		for range rehashAtOnce {
+			y.rehashes <- struct{}{}
+		}
+		y.ok("$file/f/init", `{"name":"a.bin"}`)
+		y.ok("$file/f/6", "second")
+		y.ok("$file/f/0", "first ")
+		fin := y.begin("$file/f/fin/12", "")
+		synctest.Wait()
+		y.unanswered(fin, "others are being read")
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		y.refused(<-fin, "eagain", 0x97)
+		if got := fmt.Sprint(y.all.transfers, len(y.open)); got != "1 1" {
+			t.Errorf("transfers: %s; the segments stay", got)
+		}
+	})
+}
+
+// tailFolder is a target elsewhere: each byte that is read of it crosses a link.
+type tailFolder struct {
+	plainFolder
+	from chan int64
+}
+
+func (f tailFolder) OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
+	f.from <- from
+	in, err := f.Open(ctx, place)
+	if err == nil {
+		err = skip(in, from)
+	}
+	return in, err
+}
+
+// TestEndSentAgain: a device that has lost the answers to its last segments and fin
+// sends those again: of the exported file only they are read, from where it is (F33).
+// Other bytes, and bytes behind its end, are refused (F34).
+func TestEndSentAgain(t *testing.T) {
+	y := openYard(t, func(y *yard) { y.tail = tailFolder{plainFolder(y.exports), make(chan int64, 10)} })
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/0", strings.Repeat("x", 1000))
+	y.ok("$file/f/1000", "the end")
+	y.ok("$file/f/fin/1007", "")
+	y.ok("$file/f/1000", "the end")
+	y.ok("$file/f/fin/1007", "")
+	y.ok("$file/f/1000", "THE END")
+	y.refused(y.send("$file/f/fin/1007", ""), "incomplete", 0x80)
+	y.ok("$file/f/abort", "")
+	y.ok("$file/f/5000", "behind")
+	y.refused(y.send("$file/f/fin/1007", ""), "incomplete", 0x80)
+	y.ok("$file/f/abort", "")
+	y.ok("$file/f/init", `{"name":"a.bin"}`) // nothing of it need be read
+	y.ok("$file/f/fin/1007", "")
+	from := y.tail.(tailFolder).from
+	close(from)
+	var asked []int64
+	for at := range from {
+		asked = append(asked, at)
+	}
+	if got := fmt.Sprint(asked); got != "[1000 1000 5000]" {
+		t.Errorf("read from %s", got)
+	}
+}
