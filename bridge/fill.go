@@ -155,7 +155,7 @@ func (f *Forwarder) someHungry(lane int) bool {
 func (f *Forwarder) berth(t *tip) (s *slot, kept bool) {
 	key := f.cfg.HoldBy(t.head)
 	if len(f.holds) > 0 {
-		if h := f.holds[key]; h != nil {
+		if h := f.holds[key]; h != nil && !h.trying {
 			h.keep(t)
 			return nil, true
 		}
@@ -190,9 +190,16 @@ func (t *tip) putsOff(now bool) bool {
 // give hands a tip's head to the line of its slot.
 func (f *Forwarder) give(t *tip, s *slot) {
 	r, n := t.head, t.lane.n
-	fl := &flight{Stored: r, lane: t.lane, source: t.source, line: s.line, slot: s, attempt: t.tries[r.Place] + 1, probe: !t.paused.IsZero()}
+	fl := &flight{Stored: r, lane: t.lane, source: t.source, line: s.line, slot: s, attempt: t.tries[r.Place].times + 1, probe: !t.paused.IsZero()}
 	t.flying[r.Place] = fl
 	t.head = nil
+	if len(f.holds) > 0 {
+		if h := f.holds[f.cfg.HoldBy(r)]; h != nil { // of one that is tried
+			fl.trial = h.trying
+			h.trying = false
+			h.flying++
+		}
+	}
 	s.out++
 	t.source.out++
 	l := s.line

@@ -105,7 +105,12 @@ func forward(t *testing.T, s bridge.Spool, c *cloud, m bridge.Meter, h *bridge.H
 func forwardFrom(t *testing.T, queues []bridge.QueueRef, s bridge.Spool, c *cloud, m bridge.Meter, drops *bridge.DropLog, h *bridge.Health, until func() bool) {
 	t.Helper()
 	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: queues}, s, []bridge.Sender{c}, m, drops, h, slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	runForwarder(t, f, s, c, until)
+}
+
+func runForwarder(t *testing.T, f *bridge.Forwarder, s bridge.Spool, c *cloud, until func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()

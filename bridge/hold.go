@@ -7,8 +7,12 @@ type hold struct {
 	from   map[*source]Place // where to read again from
 	line   *line             // that it was refused on
 	until  time.Time
-	flying int    // of the device, still on their way
-	why    string // of a refusal that may be about its messages, see makeWay
+	flying int // of the device, still on their way
+
+	// Of a refusal that may be about its messages, see makeWay.
+	why    string
+	tried  tried // what there is of the message with the most of it
+	trying bool  // the first that did not make way is to be sent
 }
 
 // Back-off of a held device, and of a paused queue.
@@ -27,9 +31,11 @@ func (h *hold) note(s *source, p Place) {
 func (f *Forwarder) hold(fl *flight) *hold {
 	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
 	h.note(fl.source, fl.Place)
-	n := fl.attempt
-	h.until = time.Now().Add(min(holdBase<<min(n-1, 10), holdMax))
-	fl.source.tries[fl.Place] = n
+	h.why = ""
+	h.until = time.Now().Add(min(holdBase<<min(fl.attempt-1, 10), holdMax))
+	t := fl.source.tries[fl.Place]
+	t.times = fl.attempt
+	fl.source.tries[fl.Place] = t
 	return h
 }
 

@@ -42,6 +42,14 @@ type source struct {
 	durable  atomic.Pointer[reach] // the mark that is durable: what is in it may have been sent
 }
 
+// tried is what has become of a message that came back.
+type tried struct {
+	times   int           // transmissions
+	refused int           // of those that may be about the message, see makeWay
+	since   time.Duration // the age at the first of these
+	way     int           // how many make way if it is refused once more
+}
+
 // track is what is known of one queue.
 type track struct {
 	queue    string
@@ -50,8 +58,8 @@ type track struct {
 	until    Place     // see QueueRef
 
 	flying map[Place]*flight
-	done   map[Place]bool // released in a batch that is not confirmed yet
-	tries  map[Place]int  // transmissions of what came back
+	done   map[Place]bool  // released in a batch that is not confirmed yet
+	tries  map[Place]tried // of what came back
 
 	furthest Place // that a cursor ever returned: none beyond it flies or is done
 
@@ -88,6 +96,7 @@ type flight struct {
 	line    *line
 	slot    *slot
 	attempt int
+	trial   bool // of a device some of whose messages have made way
 	probe   bool // sent while its queue was paused
 
 	delivery Delivery // as it was sent
@@ -151,7 +160,7 @@ func (f *Forwarder) openCursors() {
 		ln.front = &reader{lane: ln}
 		for _, s := range ln.sources {
 			if !s.live {
-				s.flying, s.tries = map[Place]*flight{}, map[Place]int{}
+				s.flying, s.tries = map[Place]*flight{}, map[Place]tried{}
 			}
 			s.front = &tip{source: s, cursor: f.spool.Cursor(s.queue)}
 			if s.live {

@@ -8,16 +8,34 @@ import (
 // A message that the receiver refuses without a reason, or that nobody is there to
 // take, keeps back what follows of its device (or topic), and nobody else: others are
 // read past it. How far is bounded, and whoever is refused for days would stop all
-// others there. So when the front has come that far, and the receiver has taken at
-// least a part of what lies between, the oldest that are kept back make way: they
-// become dead letters, which a person can send again. A receiver that takes nothing
-// makes none.
+// others there. So when the front has come that far, the message has been refused
+// again and again for a while, and the receiver has taken at least a part of what lies
+// between, it makes way: it becomes a dead letter, which a person can send again. Then
+// the next of the device is tried. When that is refused too, twice as many make way as
+// before; when it is taken, all begins anew. A receiver that takes nothing makes no
+// dead letters, nor does one that has a bad moment.
 const (
-	wayAtOnce = 1000 // places, the oldest of maxAhead
-	wayBatch  = 256  // dead letters of one commit
+	wayGrace  = 30 * time.Second // how long a message is refused before
+	wayTries  = rejectsTold      // and how often
+	wayAtOnce = 1000             // places, the oldest of maxAhead
+	wayBatch  = 256              // dead letters of one commit
 	wayBytes  = 1 << 20
 	wayEvery  = time.Second // how often it is looked, where it was for nothing
 )
+
+// balk holds a device for a refusal that may be about its message.
+func (f *Forwarder) balk(fl *flight, why string) {
+	h, now := f.hold(fl), f.spool.Age()
+	t := fl.source.tries[fl.Place]
+	if t.refused++; t.refused == 1 {
+		t.since = now
+	}
+	fl.source.tries[fl.Place] = t
+	h.why = why
+	if t.refused > h.tried.refused {
+		h.tried = t
+	}
+}
 
 // makeWay looks whether the front of a lane has come as far as it may past what is
 // kept back.
@@ -26,13 +44,13 @@ func (f *Forwarder) makeWay(ln *lane) error {
 		return nil
 	}
 	for _, s := range ln.sources {
-		oldest := s.front.at()
+		oldest, first := s.front.at(), (*hold)(nil)
 		for _, h := range f.holds {
-			if from, ok := h.from[s]; ok {
-				oldest = min(oldest, from)
+			if from, ok := h.from[s]; ok && from < oldest {
+				oldest, first = from, h
 			}
 		}
-		if s.front.at()-oldest < maxAhead || time.Now().Before(s.wayAfter) {
+		if s.front.at()-oldest < maxAhead || !f.mayMakeWay(first) || time.Now().Before(s.wayAfter) {
 			continue
 		}
 		s.wayAfter = time.Now().Add(wayEvery)
@@ -43,12 +61,31 @@ func (f *Forwarder) makeWay(ln *lane) error {
 	return nil
 }
 
+// mayMakeWay reports whether a hold is of refusals that have lasted for long enough,
+// and nothing of it is on its way.
+func (f *Forwarder) mayMakeWay(h *hold) bool {
+	return h.why != "" && h.flying == 0 && !h.trying &&
+		h.tried.refused >= wayTries && f.spool.Age()-h.tried.since >= wayGrace
+}
+
+// leaving is what makes way of one hold.
+type leaving struct {
+	n    int   // so many
+	next Place // the first that does not; 0: none is known
+}
+
 // makeWayOf is makeWay of one source, of which a hold begins at oldest.
 func (f *Forwarder) makeWayOf(s *source, oldest Place) error {
 	c := f.spool.Cursor(s.queue)
 	defer c.Close()
 	c.Seek(oldest)
 	var old []*Stored // of held devices
+	leave := map[*hold]*leaving{}
+	for _, h := range f.holds {
+		if f.mayMakeWay(h) {
+			leave[h] = new(leaving)
+		}
+	}
 	cut, live, size := oldest+wayAtOnce, 0, 0
 	for live <= maxAhead-maxAhead/4 {
 		r, err := c.Next()
@@ -56,65 +93,85 @@ func (f *Forwarder) makeWayOf(s *source, oldest Place) error {
 			return err
 		}
 		if r == nil || r.Place >= s.front.at() {
-			f.bury(s, old, cut)
+			f.bury(s, old, cut, leave)
 			return nil
 		}
-		if s.flying[r.Place] == nil && !s.done[r.Place] {
-			live++
+		if s.flying[r.Place] != nil || s.done[r.Place] {
+			continue
 		}
-		if h := f.holds[f.cfg.HoldBy(r)]; r.Place >= cut || h == nil || !h.mayMakeWay() {
+		live++
+		h := f.holds[f.cfg.HoldBy(r)]
+		l := leave[h]
+		if l == nil || l.next != 0 {
 			continue
 		}
 		if s.last != nil {
 			gone, open := s.last.Reached(s.first(), r.Place)
 			if open {
-				cut = r.Place
+				cut = min(cut, r.Place)
 			}
-			if gone || open {
+			if gone {
 				continue
 			}
 		}
-		if size += r.Size(); len(old) >= wayBatch || size > wayBytes {
-			cut = r.Place
+		if len(old) >= wayBatch || size >= wayBytes {
+			cut = min(cut, r.Place)
+		}
+		if r.Place >= cut || l.n >= max(h.tried.way, 1) {
+			l.next = r.Place
 			continue
 		}
+		l.n++
+		size += r.Size()
 		old = append(old, r)
 	}
 	return nil // of what was read, nearly nothing was taken
 }
 
-// mayMakeWay reports whether a hold is of a refusal that may be about its messages,
-// and nothing of it is on its way.
-func (h *hold) mayMakeWay() bool { return h.why != "" && h.flying == 0 }
-
-// bury makes dead letters of what is held below a place.
-func (f *Forwarder) bury(s *source, old []*Stored, cut Place) {
+// bury makes dead letters of what makes way below a place, and has the next of each
+// device tried.
+func (f *Forwarder) bury(s *source, old []*Stored, cut Place, leave map[*hold]*leaving) {
 	var set settlement
 	var last *Stored
 	for _, r := range old {
-		if s.done[r.Place] {
-			continue
-		}
 		h := f.holds[f.cfg.HoldBy(r)]
 		if r.Mortal() && r.Expired(f.spool.Age()) {
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 			continue
 		}
-		if !f.interred(&set, &flight{Stored: r, source: s}, h.reason()) {
-			continue
-		}
-		last = r
-	}
-	for _, h := range f.holds {
-		if from, ok := h.from[s]; ok && from < cut && h.mayMakeWay() {
-			h.from[s] = cut
+		if f.interred(&set, &flight{Stored: r, source: s}, h.reason()) {
+			last = r
 		}
 	}
 	if last != nil {
-		s.wayAfter = time.Time{} // the next at once
 		f.inter(set, last, f.holds[f.cfg.HoldBy(last)].reason())
 	}
+	for h, l := range leave {
+		if from, ok := h.from[s]; !ok || from >= cut {
+			continue
+		}
+		h.from[s] = cut
+		if l.n == 0 {
+			continue
+		}
+		s.wayAfter = time.Time{} // the next at once
+		if l.next != 0 {
+			h.from[s] = l.next
+			t := h.tried
+			t.times, t.way = s.tries[l.next].times, min(2*max(t.way, 1), wayBatch)
+			s.tries[l.next] = t
+		}
+		h.trying, h.until = true, time.Now().Add(holdBase)
+		f.readAgain(h)
+	}
 	f.wakeUp()
+}
+
+// tookTrial ends the hold of a device whose next message was taken.
+func (f *Forwarder) tookTrial(fl *flight) {
+	if h := f.holds[f.cfg.HoldBy(fl.Stored)]; h != nil {
+		h.why, h.until = "", time.Now()
+	}
 }
 
 // reason is why something held makes way.

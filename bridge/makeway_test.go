@@ -2,14 +2,75 @@ package bridge_test
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-const crowd = 24_000 // messages of two devices, twice as far as is read past a refused one and more
+const crowd = 13_000 // messages of two devices, more than are read past a refused one
+
+// forwardLong is forwardFrom for what takes minutes of back-off: ten seconds pass
+// whenever nothing moves any more.
+func forwardLong(t *testing.T, old *aging, c *cloud, h *bridge.Health, until func() bool) {
+	t.Helper()
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, old, []bridge.Sender{c}, new(noMeter), new(bridge.DropLog), h, slog.New(slog.DiscardHandler))
+	still, sum := 0, bridge.Ledger{}
+	runForwarder(t, f, old, c, func() bool {
+		if now := old.Ledger(normal); now != sum {
+			still, sum = 0, now
+		}
+		if still++; still%50 == 0 {
+			old.ahead.Add(int64(10 * time.Second))
+			f.Retry()
+		}
+		return until()
+	})
+}
+
+func goodAndBad(i int) string { return []string{"good", "bad"}[i%2] }
+
+// A receiver that has a bad moment makes no dead letters, however fast the others go
+// by meanwhile.
+func TestABadMomentMakesNoWay(t *testing.T) {
+	t.Parallel()
+	s := openAging(t)
+	putMany(t, s.Spool, normal, crowd, goodAndBad)
+	to := &cloud{window: 100, answer: func(d *bridge.Delivery) bridge.Outcome {
+		if string(d.Payload) == "1" && d.Attempt <= 2 {
+			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	forwardFrom(t, []bridge.QueueRef{{Name: normal}}, s, to, new(noMeter), new(bridge.DropLog), new(bridge.Health), empty(s, normal))
+	if l := s.Ledger(normal); l.Delivered != crowd {
+		t.Errorf("%+v", l)
+	}
+}
+
+// One message that is always refused makes way alone: what follows of its device is
+// delivered, in order.
+func TestOneMessageMakesWay(t *testing.T) {
+	t.Parallel()
+	s := openAging(t)
+	putMany(t, s.Spool, normal, crowd, goodAndBad)
+	to := &cloud{window: 100, answer: func(d *bridge.Delivery) bridge.Outcome {
+		if string(d.Payload) == "101" {
+			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	forwardLong(t, s, to, new(bridge.Health), empty(s, normal))
+	if l := s.Ledger(normal); l.Delivered != crowd-1 || l.Moved != 1 {
+		t.Errorf("%+v", l)
+	}
+	if got := content(t, s.Spool, bridge.DeadQueue(normal)); len(got) != 1 || got[0] != "101" {
+		t.Errorf("dead letters %v", got)
+	}
+}
 
 // A device whose messages are all refused without a reason does not stop the others
 // of its route: when thousands of theirs have gone by, its oldest become dead letters.
@@ -25,16 +86,15 @@ func TestARefusedDeviceMakesWay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s, h := openSpool(t), new(bridge.Health)
-			putMany(t, s, normal, crowd, func(i int) string { return []string{"good", "bad"}[i%2] })
+			s, h := openAging(t), new(bridge.Health)
+			putMany(t, s.Spool, normal, crowd, goodAndBad)
 			to := &cloud{window: 100, answer: func(d *bridge.Delivery) bridge.Outcome {
 				if d.Device == "bad" {
 					return c.Outcome
 				}
 				return bridge.Outcome{Result: bridge.ResultAcked}
 			}}
-			queues := []bridge.QueueRef{{Name: normal}}
-			forwardFrom(t, queues, s, to, new(noMeter), new(bridge.DropLog), h, func() bool { return s.Ledger(normal).Delivered == crowd/2 })
+			forwardLong(t, s, to, h, func() bool { return s.Ledger(normal).Delivered == crowd/2 })
 			dead := s.Ledger(bridge.DeadQueue(normal)).Accepted
 			if least := int64(crowd-10_000) / 2; dead < least || dead > least+1000 { // every second is of it
 				t.Errorf("%d became dead letters", dead)
@@ -42,7 +102,7 @@ func TestARefusedDeviceMakesWay(t *testing.T) {
 			if waits := s.Depth(normal).Records; waits+dead != crowd/2 {
 				t.Errorf("%d of it wait, and %d are dead letters", waits, dead)
 			}
-			for i, payload := range content(t, s, bridge.DeadQueue(normal)) {
+			for i, payload := range content(t, s.Spool, bridge.DeadQueue(normal)) {
 				if payload != fmt.Sprint(2*i+1) {
 					t.Fatalf("dead letter %d is message %s", i, payload)
 				}
@@ -61,19 +121,19 @@ func TestARefusedDeviceMakesWay(t *testing.T) {
 // A receiver that refuses nearly everything makes no dead letters of a backlog.
 func TestARefusalOfAllMakesNoWay(t *testing.T) {
 	t.Parallel()
-	s := openSpool(t)
-	putMany(t, s, normal, crowd, func(i int) string { return fmt.Sprint("d", i%10) })
+	s := openAging(t)
+	putMany(t, s.Spool, normal, crowd, func(i int) string { return fmt.Sprint("d", i%10) })
 	var met atomic.Bool
 	to := &cloud{window: 100, answer: func(d *bridge.Delivery) bridge.Outcome {
 		if d.Device == "d0" {
 			return bridge.Outcome{Result: bridge.ResultAcked}
 		}
-		if d.Device == "d1" && d.Attempt >= 3 { // long after the front has come as far as it may
+		if d.Device == "d1" && d.Attempt >= 10 { // long after the front has come as far as it may
 			met.Store(true)
 		}
 		return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
 	}}
-	forwardFrom(t, []bridge.QueueRef{{Name: normal}}, s, to, new(noMeter), new(bridge.DropLog), new(bridge.Health), func() bool {
+	forwardLong(t, s, to, new(bridge.Health), func() bool {
 		return met.Load() && s.Ledger(normal).Delivered >= 1000
 	})
 	if dead := s.Ledger(bridge.DeadQueue(normal)).Accepted; dead > 0 {

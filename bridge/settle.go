@@ -51,6 +51,9 @@ func (f *Forwarder) settle(r report) {
 		if fl.probe {
 			f.unpause(fl.source)
 		}
+		if fl.trial {
+			f.tookTrial(fl)
+		}
 		f.taken()
 		f.acquit(fl.Seq)
 		delete(fl.source.tries, fl.Place)
@@ -73,10 +76,10 @@ func (f *Forwarder) settle(r report) {
 		case !unexplained(r.Code):
 			f.hold(fl)
 		case !f.rejected(fl, r.Outcome):
-			f.hold(fl).why = fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason)
+			f.balk(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
 		}
 	default: // ResultAbsent
-		f.hold(fl).why = "nobody was there to take it"
+		f.balk(fl, "nobody was there to take it")
 	}
 }
 
@@ -233,7 +236,9 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 	}
 	s.denials++
 	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
-	s.tries[fl.Place] = fl.attempt
+	t := s.tries[fl.Place]
+	t.times = fl.attempt
+	s.tries[fl.Place] = t
 	for _, l := range f.lines {
 		for _, x := range l.recall(func(x *flight) bool { return x.source.track == s.track }) {
 			f.unsent(x)

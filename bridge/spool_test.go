@@ -2,7 +2,9 @@ package bridge_test
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/spool"
@@ -73,3 +75,13 @@ func stored(t *testing.T, s bridge.Spool, queue string, n int) (out []*bridge.St
 	}
 	return out
 }
+
+// aging is a spool whose clock runs ahead.
+type aging struct {
+	*spool.Spool
+	ahead atomic.Int64
+}
+
+func (a *aging) Age() time.Duration { return a.Spool.Age() + time.Duration(a.ahead.Load()) }
+
+func openAging(t testing.TB) *aging { return &aging{Spool: openSpool(t)} }

@@ -17,6 +17,14 @@ const (
 	holdLast  = 2 * time.Second
 )
 
+// A message that is refused in the end takes with it what its device has sent after it:
+// that would pass it, for the device sends it again. So before the device is told, its
+// socket is read until it is silent, or for refuseMost, if it never is.
+const (
+	refuseSilent = 50 * time.Millisecond
+	refuseMost   = time.Second
+)
+
 // errBehind is what a message waits for that came after one that is held: the walk has
 // not seen it.
 var errBehind = bridge.Errorf("append", bridge.Unavailable, "a message before it is held")
@@ -56,4 +64,51 @@ func (in *intake) retry() {
 		in.client.broker.quiet.warn("hold", "a message cannot be stored, its device waits", slog.String("client", in.client.id))
 	}
 	r.walk()
+}
+
+// refuseLocked has the socket read on, before all that waits is refused. The caller
+// hands its place as drainer to the timers.
+func (in *intake) refuseLocked() {
+	in.refusing.Store(true)
+	in.timer = time.AfterFunc(refuseMost, func() { in.client.guard(in.refuse) })
+	if n := in.reads.Load(); n%2 == 1 {
+		in.refuseAfter(n)
+	}
+	in.changed.Broadcast()
+}
+
+// listens is called before the socket is read, when all that came before has been
+// taken in; hears after it.
+func (in *intake) listens() {
+	if n := in.reads.Add(1); in.refusing.Load() {
+		in.refuseAfter(n)
+	}
+}
+
+func (in *intake) hears() { in.reads.Add(1) }
+
+// refuseAfter refuses what waits once read n of the socket has waited for long enough.
+func (in *intake) refuseAfter(n uint64) {
+	time.AfterFunc(refuseSilent, func() {
+		if in.reads.Load() == n {
+			in.client.guard(in.refuse)
+		}
+	})
+}
+
+// refuse answers all that waits.
+func (in *intake) refuse() {
+	in.mu.Lock()
+	if !in.refusing.Load() {
+		in.mu.Unlock()
+		return
+	}
+	in.refusing.Store(false)
+	in.timer.Stop()
+	in.timer = nil
+	for _, r := range in.queue[in.head:] {
+		r.refused = r.back
+	}
+	in.mu.Unlock()
+	in.drain()
 }

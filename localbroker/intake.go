@@ -2,6 +2,7 @@ package localbroker
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -25,6 +26,7 @@ type receipt struct {
 	err     error
 	since   time.Time // first refusal that holds
 	back    bool      // it was refused for now, and waits for its turn
+	refused bool      // its turn has come too late, or that of one before it
 }
 
 // intake is the queue of receipts of one connection. The walk settles them in
@@ -60,6 +62,9 @@ type intake struct {
 	told    bool          // the log knows
 	backoff time.Duration // before it is tried again
 	timer   *time.Timer
+
+	refusing atomic.Bool   // what waits is refused as soon as the device is silent
+	reads    atomic.Uint64 // of the socket, begun and ended: odd during one
 }
 
 func (in *intake) init(c *client) {
@@ -72,11 +77,14 @@ func (in *intake) init(c *client) {
 func (in *intake) ready() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for !in.ended && (in.holding || len(in.queue)-in.head >= maxReceipts) {
+	for !in.ended && (in.holdsLocked() || len(in.queue)-in.head >= maxReceipts) {
 		in.changed.Wait()
 	}
 	return !in.ended
 }
+
+// holdsLocked reports whether the socket is not read for a held message.
+func (in *intake) holdsLocked() bool { return in.holding && !in.refusing.Load() }
 
 // wake frees the reading goroutine because the connection ends.
 func (in *intake) wake() {
@@ -93,7 +101,7 @@ func (in *intake) wake() {
 func (in *intake) reserve(limit int, wait bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for !in.ended && (in.holding || wait && in.open >= limit) {
+	for !in.ended && (in.holdsLocked() || wait && in.open >= limit) {
 		in.changed.Wait()
 	}
 	return in.open < limit && (wait || in.open+len(in.owed) < limit)
@@ -235,10 +243,20 @@ func (in *intake) take(out []answer) []answer {
 			case in.closed: // never acknowledged: the device sends it again
 				v = verdict{action: actSilence}
 				r.err = errGone
+			case r.refused:
+				v = v.timedOut()
 			case in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
 				// What follows is not taken before it: the device sends both again.
-				v = v.timedOut()
-				in.closed = in.closed || v.action == actDisconnect
+				switch {
+				case v.after == actDisconnect:
+					v = v.timedOut()
+					in.closed = true
+				case len(out) > 0:
+					return out
+				default:
+					in.refuseLocked()
+					return nil
+				}
 			case len(out) > 0:
 				return out
 			default:
@@ -287,6 +305,9 @@ func (in *intake) close() {
 	in.mu.Lock()
 	in.closed = true
 	waiting := in.timer != nil && in.timer.Stop()
+	if waiting {
+		in.refusing.Store(false)
+	}
 	in.mu.Unlock()
 	if waiting {
 		in.drain()

@@ -273,6 +273,44 @@ func TestNothingPassesAMessageThatWasHeldTooLong(t *testing.T) {
 	}
 }
 
+// TestWhatFollowsARefusalIsRefused: a v5 device that is told 0x97 of a message sends it
+// again, behind what it sent before it could know; so that is refused too, also when
+// there is room for it by then. Once the device knows, it is taken again.
+func TestWhatFollowsARefusalIsRefused(t *testing.T) {
+	h := open(t, people{}, plain(profileAWSEdge))
+	room := make(chan struct{})
+	h.walk.setStep(func(m *bridge.Message, done func(error)) {
+		select {
+		case <-room:
+			done(nil)
+		default:
+			if string(m.Payload) == "1" {
+				done(bridge.Errorf("append", bridge.Full, "no space"))
+			} else {
+				done(nil)
+			}
+		}
+	})
+	d := h.join(5, "d")
+	for id := uint16(1); id <= 9; id++ {
+		d.send(publish(id, "t", fmt.Sprint(id)))
+	}
+	eventually(t, "a hold", func() bool { return h.Status().Holding == 1 })
+	h.clock.advance(time.Hour)
+	for id := uint16(1); id <= 9; id++ {
+		if pk := d.expect(packets.Puback); pk.PacketID != id || pk.ReasonCode != 0x97 {
+			t.Fatalf("PUBACK %d %#x, want %d and 0x97", pk.PacketID, pk.ReasonCode, id)
+		}
+	}
+	close(room)
+	for id := uint16(1); id <= 9; id++ {
+		d.send(publish(id, "t", fmt.Sprint(id)))
+		if pk := d.expect(packets.Puback); pk.PacketID != id || pk.ReasonCode != 0 {
+			t.Fatalf("PUBACK %d %#x, want %d", pk.PacketID, pk.ReasonCode, id)
+		}
+	}
+}
+
 // TestHoldEndsWithConnection: a held message of a device that goes away is
 // neither tried on nor counted: it was never acknowledged.
 func TestHoldEndsWithConnection(t *testing.T) {

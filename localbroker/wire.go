@@ -231,7 +231,9 @@ func (w *wire) failLocked(err error) {
 
 // Read reads as much as the quota of bytes lets it.
 func (w *wire) Read(p []byte) (int, error) {
+	w.client.intake.listens()
 	n, err := w.Conn.Read(w.throttle.part(p))
+	w.client.intake.hears()
 	w.client.broker.traffic.bytesIn.Add(int64(n))
 	if w.throttle.read(n, w.done) {
 		w.await() // the device is not to blame for the wait
