@@ -129,6 +129,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.clouds, err = g.openClouds(); err != nil {
 		return nil, err
 	}
+	g.notePriorities()
 	g.link()
 	g.warnOrphans()
 	if cfg.Admin.Address != "" {

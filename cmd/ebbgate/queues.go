@@ -21,7 +21,7 @@ type cloudQueues struct {
 }
 
 // queuesOf lists an upstream's queues: those of its routes, and those that earlier
-// routes have left behind, which go last. What a thing has left behind that had a
+// routes have left behind, which go with the priority that they had. What a thing has left behind that had a
 // connection of its own goes with its route, in the order of acceptance.
 func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 	out := cloudQueues{own: map[string][]bridge.QueueRef{}}
@@ -58,7 +58,13 @@ func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 			}
 		}
 	}
-	for _, q := range g.spool.Queues() {
+	all := g.spool.Queues()
+	for _, q := range g.router.Table().Queues() { // in force until this one is: nothing may have come yet
+		if !slices.Contains(all, q.Name) {
+			all = append(all, q.Name)
+		}
+	}
+	for _, q := range all {
 		if _, ok := known[q]; ok || shaped[q] {
 			continue
 		}
@@ -97,8 +103,8 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 	products, raw := bridge.IsRaw(queue)
 	shared, thing, own := bridge.OwnedBy(products)
 	up := strings.HasPrefix(products, "up/"+name+"/")
-	waits := g.spool.Depth(queue).Records > 0
-	r := bridge.QueueRef{Name: queue, Priority: -1}
+	waits := g.spool.Depth(queue).Records > 0 || g.fills(queue)
+	r := bridge.QueueRef{Name: queue, Priority: g.lastPriority(shared)}
 	route, lives := known[shared]
 	if own && lives {
 		r.Priority, r.Requests, r.Together = route.Priority, route.Requests, route.Together
@@ -107,7 +113,6 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 		}
 	}
 	switch {
-	// A queue may be empty still: the table before is in force until this one is.
 	case raw && up && own && shaped[bridge.RawQueue(shared)]:
 		r.Name = products // the route's steps are still there, see shapersOf
 		out.add(r, thing, things)
@@ -127,12 +132,42 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 // add adds a queue to those of the thing that it belongs to, if that has a
 // connection of its own, else to those of all.
 func (c *cloudQueues) add(r bridge.QueueRef, thing string, things map[string]bool) {
+	if thing == "" {
+		c.before = append(c.before, bridge.Predecessor{Queue: r.Name, Priority: r.Priority})
+	}
 	named := func(q bridge.QueueRef) bool { return q.Name == r.Name }
 	switch {
 	case things[thing] && !slices.ContainsFunc(c.own[thing], named):
 		c.own[thing] = append(c.own[thing], r)
 	case !things[thing] && !slices.ContainsFunc(c.up, named):
 		c.up = append(c.up, r)
+	}
+}
+
+// fills reports whether the routes that are in force fill a queue.
+func (g *gateway) fills(queue string) bool {
+	return slices.ContainsFunc(g.router.Table().Queues(), func(q rules.Queue) bool { return q.Name == queue })
+}
+
+// lastPriority is that of a queue whose route has gone. When it is not known, it is
+// what a route has that names none.
+func (g *gateway) lastPriority(queue string) int {
+	n, known, err := bridge.PriorityOf(g.spool, queue)
+	if err != nil || !known {
+		return rules.DefaultUpRoute().Priority
+	}
+	return n
+}
+
+// notePriorities keeps what lastPriority will ask for.
+func (g *gateway) notePriorities() {
+	of := map[string]int{}
+	for _, q := range g.table.Queues() {
+		shared, _, _ := bridge.OwnedBy(q.Name)
+		of[shared] = q.Priority
+	}
+	if err := bridge.NotePriorities(g.spool, of); err != nil {
+		g.log.Warn("the priorities of the routes cannot be written to the spool: what a route leaves behind may go out of its order", "error", err)
 	}
 }
 

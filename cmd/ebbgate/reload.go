@@ -151,6 +151,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 	if !same {
 		g.retired = append(g.retired, g.clouds...)
 		g.clouds = clouds
+		g.notePriorities()
 		g.link()
 		g.warnOrphans()
 		g.stats.changeClouds()

@@ -37,7 +37,7 @@ func TestQueuesThatGoTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{spool: s, table: table}
+	g := &gateway{spool: s, table: table, router: rules.NewRouter(table)}
 	got, err := g.queuesOf("aws")
 	if err != nil {
 		t.Fatal(err)
