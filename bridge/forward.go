@@ -235,6 +235,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			f.resize(ctx)
 			f.forgetRejects()
 			f.forgetReleased()
+			if f.reprieved(now) {
+				f.assign()
+			}
 			sized = now
 		}
 	}

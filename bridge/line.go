@@ -36,6 +36,9 @@ type line struct {
 	settled   int         // outcomes settled since the last giveBack
 	oldest    *flight     // of those that the link lost
 	suspected Seq         // the oldest when the receiver hung up, the last time
+	good      bool        // something was acknowledged on it since the receiver hung up
+	barren    int         // how often the receiver has hung up on it since something was
+	shunned   time.Time   // its devices go by others until then; zero: they do not
 	passed    []*reader   // by lane: what the front has passed over because this line was full
 	idleSince time.Time   // it had nothing to do since; zero: it has
 	lent      int         // slots, since then

@@ -66,11 +66,15 @@ func (f *Forwarder) resize(ctx context.Context) {
 }
 
 // takes reports whether slots may be on the line.
-func (l *line) takes() bool { return l.up && !l.retiring && l.ended == nil }
+func (l *line) takes() bool { return l.usable() && l.shunned.IsZero() }
+
+// usable reports whether something could be sent on the line.
+func (l *line) usable() bool { return l.up && !l.retiring && l.ended == nil }
 
 // assign finds the line of every slot anew: the one that its number says, or,
 // while that is not up, one of those that are.
 func (f *Forwarder) assign() {
+	f.endShuns()
 	f.takers = f.takers[:0]
 	for _, l := range f.lines {
 		if l.takes() {
@@ -99,8 +103,9 @@ func (f *Forwarder) lineOf(s *slot) *line {
 	}
 	if f.wanted > 0 {
 		home := f.lines[jump(uint64(s.n), f.wanted)]
-		// A message that ended its line must not end the others as well.
-		if home.takes() || len(f.takers) == 0 || s.suspects > 0 {
+		// A message that ended its line must not end the others as well, unless they
+		// take messages and its own takes none, see shun.
+		if home.takes() || len(f.takers) == 0 || s.suspects > 0 && home.shunned.IsZero() {
 			return home
 		}
 	}

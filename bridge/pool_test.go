@@ -147,7 +147,12 @@ func (l *fleetLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 // start runs a forwarder over senders until the returned function is called.
 func start(t *testing.T, cfg bridge.ForwarderConfig, s bridge.Spool, senders []bridge.Sender) (f *bridge.Forwarder, end func()) {
 	t.Helper()
-	f = bridge.NewForwarder(cfg, s, senders, new(noMeter), new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+	return startWith(t, cfg, s, senders, new(bridge.Health))
+}
+
+func startWith(t *testing.T, cfg bridge.ForwarderConfig, s bridge.Spool, senders []bridge.Sender, h *bridge.Health) (f *bridge.Forwarder, end func()) {
+	t.Helper()
+	f = bridge.NewForwarder(cfg, s, senders, new(noMeter), new(bridge.DropLog), h, slog.New(slog.DiscardHandler))
 	return f, peers.Run(t, f.Run)
 }
 

@@ -14,6 +14,7 @@ const (
 	nsDenied = "denied"    // queue → the age at which its oldest record was first denied
 	nsDead   = "dead"      // message id → why it is a dead letter
 	nsReject = "reject"    // queue → the message that is refused again and again, see rejected
+	nsSeen   = "seen"      // upstream → nothing, see confirm
 )
 
 // flightKey names a released record until its release is confirmed.
@@ -46,6 +47,7 @@ func (f *Forwarder) settle(r report) {
 	switch r.Result {
 	case ResultAcked:
 		f.stats.acked.Add(1)
+		f.bears(fl.line)
 		f.meter.Delivered(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.release(fl)
 		if fl.probe {
@@ -156,6 +158,14 @@ func (f *Forwarder) confirm(s settlement) {
 		return
 	}
 	f.health.Clear(code)
+	if len(s.batch.Appends) > 0 && len(s.keys) > 0 {
+		// What it releases is in the log, and seen a little later; till then it is not to
+		// be sent again. A change of the state alone is done when all before it is seen.
+		s.batch, s.marks = Batch{}, nil
+		s.batch.Add(nsSeen, f.cfg.Upstream, 0)
+		f.commit(s)
+		return
+	}
 	for _, k := range s.given {
 		f.drops.Committed(f, k.queue, k.place)
 	}

@@ -10,6 +10,7 @@ import (
 // that was on its way when it did.
 type suspect struct {
 	closes int
+	proven bool // one was by a line that had taken others since the one before
 	slot   *slot
 	queue  string
 	place  Place
@@ -18,6 +19,8 @@ type suspect struct {
 
 // narrowAt is how many hang-ups over one message make the window 1, poisonAt
 // how many make it a dead letter; maxSuspects bounds how many are remembered.
+//
+// With several connections it may also be the one that it goes by: see shun.
 //
 // A message becomes a dead letter only when another was acknowledged since the one
 // before it did, so a receiver that hangs up on everything makes one at most. While
@@ -42,11 +45,13 @@ func (f *Forwarder) narrow(l *line) int {
 // suspectOldest counts the hang-ups of the receiver over the same oldest
 // message of a line. Cuts of the network do not count.
 func (f *Forwarder) suspectOldest(l *line) {
-	oldest := l.oldest
+	oldest, good := l.oldest, l.good
 	l.suspected = 0
 	if oldest == nil || !errors.Is(l.cause, ErrClosedByPeer) {
 		return
 	}
+	l.good = false
+	l.barren++
 	s := f.suspects[oldest.Seq]
 	if s == nil {
 		if len(f.suspects) >= maxSuspects {
@@ -58,7 +63,9 @@ func (f *Forwarder) suspectOldest(l *line) {
 		f.suspects[oldest.Seq] = s
 	}
 	l.suspected = oldest.Seq
-	if s.closes++; s.closes < poisonAt {
+	s.proven = s.proven || good && s.closes > 0
+	if s.closes++; s.closes < poisonAt || !s.proven && f.othersTake(l) {
+		f.shun(l)
 		return
 	}
 	if !f.takes {

@@ -245,7 +245,7 @@ func (in *intake) take(out []answer) []answer {
 				r.err = errGone
 			case r.refused:
 				v = v.timedOut()
-			case in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
+			case r.err != errBehind && in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
 				// What follows is not taken before it: the device sends both again.
 				switch {
 				case v.after == actDisconnect:
