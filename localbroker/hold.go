@@ -56,7 +56,7 @@ func (in *intake) retry() {
 		in.drain()
 		return
 	}
-	r.settled = false
+	r.settled, r.retried = false, true
 	in.forthLocked(r)
 	in.draining = false
 	in.mu.Unlock()

@@ -26,6 +26,7 @@ type receipt struct {
 	err     error
 	since   time.Time // first refusal that holds
 	back    bool      // it was refused for now, and waits for its turn
+	retried bool      // its turn has come, and it was given to the walk again
 	refused bool      // its turn has come too late, or that of one before it
 }
 
@@ -245,7 +246,7 @@ func (in *intake) take(out []answer) []answer {
 				r.err = errGone
 			case r.refused:
 				v = v.timedOut()
-			case r.err != errBehind && in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
+			case r.retried && in.client.broker.now().Sub(r.since) >= in.client.settings.HoldTimeout:
 				// What follows is not taken before it: the device sends both again.
 				switch {
 				case v.after == actDisconnect:
