@@ -141,6 +141,11 @@ const (
 // or may have: then a message can be the cause. Silence is the network's.
 var ErrClosedByPeer = errors.New("the receiver hung up")
 
+// ErrPushedBack is wrapped by Link.Err when the receiver ended the connection, or did
+// not answer, as it does for other reasons than a message most of the time: it is sent
+// too much, is busy or stops. Only when it takes others meanwhile is it the message.
+var ErrPushedBack = errors.New("the receiver pushes back")
+
 // NewForwarder wires the walk's second half, with a connection for each sender.
 func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {
 	if cfg.HoldBy == nil {

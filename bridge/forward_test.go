@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type cloud struct {
 	window int
 	answer func(d *bridge.Delivery) bridge.Outcome // nil answers Acked
 	hangUp func(d *bridge.Delivery) bool
+	how    error // of hanging up; nil: bridge.ErrClosedByPeer
 
 	mu      sync.Mutex
 	arrived []*bridge.Delivery
@@ -72,7 +74,7 @@ func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 	default:
 	}
 	if l.hangUp != nil && l.hangUp(d) {
-		l.end(fmt.Errorf("reset: %w", bridge.ErrClosedByPeer))
+		l.end(fmt.Errorf("reset: %w", cmp.Or(l.how, bridge.ErrClosedByPeer)))
 		go report(bridge.Outcome{Result: bridge.ResultLost})
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 type suspect struct {
 	closes int
 	proven bool // one was by a line that had taken others since the one before
+	soft   bool // the last was an ErrPushedBack
 	slot   *slot
 	queue  string
 	place  Place
@@ -26,7 +27,9 @@ type suspect struct {
 // before it did, so a receiver that hangs up on everything makes one at most. While
 // nothing was, the devices (or topics) of those that would be stand aside for
 // asideFor at the beginning of each link: what others have sent goes first, and
-// shows whether the receiver takes anything.
+// shows whether the receiver takes anything. Where the receiver said something that is
+// not of a message, or nothing, the same is done for each message: it becomes a dead
+// letter only when others were acknowledged on its line between two such ends.
 const (
 	narrowAt    = 3
 	poisonAt    = 6
@@ -47,7 +50,8 @@ func (f *Forwarder) narrow(l *line) int {
 func (f *Forwarder) suspectOldest(l *line) {
 	oldest, good := l.oldest, l.good
 	l.suspected = 0
-	if oldest == nil || !errors.Is(l.cause, ErrClosedByPeer) {
+	soft := errors.Is(l.cause, ErrPushedBack)
+	if oldest == nil || !soft && !errors.Is(l.cause, ErrClosedByPeer) {
 		return
 	}
 	l.good = false
@@ -64,7 +68,8 @@ func (f *Forwarder) suspectOldest(l *line) {
 	}
 	l.suspected = oldest.Seq
 	s.proven = s.proven || good && s.closes > 0
-	if s.closes++; s.closes < poisonAt || !s.proven && f.othersTake(l) {
+	s.soft = soft
+	if s.closes++; s.closes < poisonAt || !s.proven && (soft || f.othersTake(l)) {
 		f.shun(l)
 		return
 	}
@@ -83,11 +88,8 @@ func (f *Forwarder) suspectOldest(l *line) {
 // standAside keeps back, on a line whose link has just come up, what is suspected
 // while nothing else was taken.
 func (f *Forwarder) standAside(l *line) {
-	if f.takes {
-		return
-	}
 	for _, s := range f.suspects {
-		if s.closes >= poisonAt && s.slot.line == l {
+		if s.closes >= poisonAt && s.slot.line == l && (!f.takes || s.soft && !s.proven) {
 			f.holdOf(s.key, l).until = time.Now().Add(asideFor)
 		}
 	}

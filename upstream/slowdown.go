@@ -36,6 +36,7 @@ type slowdown struct {
 
 const (
 	slowest     = 1.0 / 64 // part of the full rate that is always left
+	leastRate   = 1.0      // message a second that is, unless less is configured
 	growth      = 1.0 / 20 // part of the full rate that comes back a second
 	stablePause = time.Second
 	countEvery  = 1 << 12 // messages after which a rate is measured anew
@@ -98,7 +99,7 @@ func (s *slowdown) halve(now time.Time) {
 	} else {
 		s.recover(now)
 	}
-	s.tooMuch, s.rate = s.rate, max(s.rate/2, s.top*slowest)
+	s.tooMuch, s.rate = s.rate, max(s.rate/2, s.top*slowest, min(s.top, leastRate))
 	s.halved, s.changed = now, now
 }
 

@@ -117,6 +117,9 @@ func (s *desk) operate(ctx context.Context, r spoolRequest, emit func(spoolLine)
 	if err := s.knownQueue(r.Queue); err != nil && r.Queue != bridge.SiteQueue {
 		return err
 	}
+	if r.Op == "requeue" && r.To == "" {
+		return fmt.Errorf("messages of %s go nowhere else by themselves: name a queue with --to; the routes send %s", r.Queue, strings.Join(queues, ", "))
+	}
 	if r.Op == "requeue" && !slices.Contains(queues, r.To) {
 		return fmt.Errorf("no route sends queue %q; the routes send %s", r.To, strings.Join(queues, ", "))
 	}

@@ -36,12 +36,13 @@ func (e *DisconnectedError) Error() string {
 
 // Unwrap says whether a message of ours may be the cause: then the error is
 // also [bridge.ErrClosedByPeer]. A broker that is busy, stops, or was asked to
-// end us has its own.
+// end us has its own causes most of the time; AWS calls a payload that is too
+// large a quota exceeded, too (B84).
 func (e *DisconnectedError) Unwrap() error {
 	switch e.Code {
 	case packets.DisconnectServerBusy, packets.DisconnectServerShuttingDown, packets.DisconnectKeepAliveTimeout,
 		packets.DisconnectSessionTakenOver, packets.DisconnectQuotaExceeded, packets.DisconnectAdministrativeAction:
-		return nil
+		return bridge.ErrPushedBack
 	}
 	return bridge.ErrClosedByPeer
 }

@@ -223,6 +223,9 @@ func (d *dialer) login(ctx context.Context, t *transport) (*conn, error) {
 	}
 	c.server = serverOf(ca)
 	c.server.v3 = d.older
+	if _, ok := upstream.ParseAWSHost(t.e.host); ok {
+		c.server.maximumPayload = awsPayload
+	}
 	c.cert, c.lease = t.cert, newLease(time.Now(), t.ends, w.Options.TLS, t.files)
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]

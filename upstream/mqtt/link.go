@@ -306,6 +306,7 @@ func (l *link) due(now time.Time) error {
 	if late := l.window.overdue(now); late > l.ack {
 		if now.Sub(l.c.heardAt()) < l.ack { // the broker lives, and has thrown it away (Q06)
 			l.c.bucket.Throttled()
+			return fmt.Errorf("no acknowledgement for %v, though the broker lives: %w", l.ack, bridge.ErrPushedBack)
 		}
 		return fmt.Errorf("no acknowledgement for %v", l.ack)
 	}

@@ -37,6 +37,7 @@ func outcomeOf(a puback, wire int) bridge.Outcome {
 type server struct {
 	receiveMaximum int // QoS 1 messages that it takes unacknowledged
 	maximumPacket  int // bytes; 0: no limit
+	maximumPayload int // bytes; 0: none is known
 	maximumQoS     byte
 	noRetain       bool
 	aliases        int // topic aliases that it takes
@@ -79,6 +80,8 @@ func (s *server) refuse(p *publish, size int) (bridge.Outcome, bool) {
 		code, reason = packets.DisconnectPacketTooLarge, fmt.Sprintf("%d bytes are more than MQTT can carry", size)
 	case s.maximumPacket > 0 && size > s.maximumPacket:
 		code, reason = packets.DisconnectPacketTooLarge, fmt.Sprintf("%d bytes, and the broker takes %d", size, s.maximumPacket)
+	case s.maximumPayload > 0 && len(p.Payload) > s.maximumPayload:
+		code, reason = packets.DisconnectPacketTooLarge, fmt.Sprintf("a payload of %d bytes, and AWS takes %d: give the route split or divert", len(p.Payload), s.maximumPayload)
 	case min(p.QoS, 1) > s.maximumQoS:
 		code, reason = packets.DisconnectQoSNotSupported, fmt.Sprintf("QoS %d, and the broker takes %d", p.QoS, s.maximumQoS)
 	case p.Retain && s.noRetain:
@@ -88,6 +91,10 @@ func (s *server) refuse(p *publish, size int) (bridge.Outcome, bool) {
 	}
 	return bridge.Outcome{Result: bridge.ResultRefused, Code: code, Reason: reason}, true
 }
+
+// awsPayload is the largest payload that AWS takes (Q11). It does not say so, and ends
+// the connection with 0x97, or without a word (B84).
+const awsPayload = 128 << 10
 
 // maxOutgoing is the largest MQTT packet: five bytes of header and the largest
 // length [MQTT-1.5.5].

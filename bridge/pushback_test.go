@@ -1,0 +1,42 @@
+package bridge_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// A message that ends each link in a way that is mostly not a message's (AWS says quota
+// exceeded of a payload that is too large, others never answer) becomes a dead letter
+// when all others are taken, and they do not wait for a person.
+func TestAMessageThatIsPushedBackBecomesADeadLetter(t *testing.T) {
+	t.Parallel()
+	s := openSpool(t)
+	put(t, s, normal, "buggy", "poison")
+	putMany(t, s, normal, 200, func(i int) string { return fmt.Sprint("d", i%5) })
+	put(t, s, normal, "buggy", "after")
+	c := &cloud{window: 10, hangUp: isPoison, how: bridge.ErrPushedBack}
+	forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
+	if got := content(t, s, bridge.DeadQueue(normal)); !slices.Equal(got, []string{"poison"}) {
+		t.Errorf("dead letters %q", got)
+	}
+	if l := s.Ledger(normal); l.Delivered != 201 {
+		t.Errorf("%+v", l)
+	}
+}
+
+// A receiver that pushes everything back for a while makes no dead letters.
+func TestPushingEverythingBackMakesNoDeadLetters(t *testing.T) {
+	t.Parallel()
+	s := openSpool(t)
+	putMany(t, s, normal, 50, func(i int) string { return fmt.Sprint("d", i%5) })
+	var times atomic.Int64
+	c := &cloud{window: 10, how: bridge.ErrPushedBack, hangUp: func(*bridge.Delivery) bool { return times.Add(1) < 20 }}
+	forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
+	if l := s.Ledger(normal); l.Delivered != 50 {
+		t.Errorf("%+v", l)
+	}
+}
