@@ -28,6 +28,7 @@ type daySizes struct {
 type message struct {
 	payload, topic, rest int
 	retained, http       bool
+	name                 string // the topic
 }
 
 func messageOf(out *bridge.Message, size int, http bool) *message {
@@ -35,7 +36,7 @@ func messageOf(out *bridge.Message, size int, http bool) *message {
 	if !http { // else the topic is no part of it (M18)
 		rest -= len(out.Topic)
 	}
-	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http}
+	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic}
 }
 
 // overHTTP ends the key of what went over HTTP: it was metered in another way.
@@ -68,6 +69,7 @@ func (b *sizeBook) note(hour string, s series, sent message) {
 			add = d.histogram.AddRequest
 		}
 		add(sent.payload, sent.topic, sent.rest, sent.retained)
+		d.histogram.Named(sent.name)
 		d.dirty = true
 	}
 }

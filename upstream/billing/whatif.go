@@ -28,7 +28,8 @@ const (
 )
 
 // Batch puts messages of one topic into one, until the next would make it larger
-// than Limit, or Count or Age is reached. The zero Batch is none.
+// than Limit, or Count or Age is reached. The zero Batch is none. Messages are taken
+// to come evenly to each of the topics below a prefix.
 type Batch struct {
 	Limit  int           // bytes that are metered of a batch, its topic included
 	Count  int           // messages; 0: as many as fit
@@ -36,6 +37,7 @@ type Batch struct {
 	Fixed  int           // bytes of the format for a batch: 2 for the brackets of JSON
 	Type   int           // bytes of its content type, which MQTT 3.1.1 does not carry
 	Record int           // bytes of the format for each message: 1 for the comma or the line's end
+	Shared bool          // all go to one topic; else to those that they had
 }
 
 func (b Batch) on() bool { return b.Limit > 0 }
@@ -51,7 +53,10 @@ const maxPacked = 20_000
 // Usage is what the traffic would have been billed, were it treated in a way, in
 // units of so many bytes; rules are what is declared to happen with each message.
 func (t Traffic) Usage(how Treatment, unit int64, rules []DeclaredRule) Usage {
-	n := t.sent(how, unit)
+	return t.usage(t.sent(how, unit), rules)
+}
+
+func (t Traffic) usage(n sending, rules []DeclaredRule) Usage {
 	u := declaredFor(rules, n.processed, n.messages)
 	if n.basic || IsBasicIngest(t.Topic) { // its rule runs on when it leaves Basic Ingest
 		u = declaredBasic(rules, n.processed)
@@ -136,7 +141,11 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	}
 	most := b.Count
 	if b.Age > 0 { // those that come while the first waits
-		if young := 1 + int(t.perSecond(total)*b.Age.Seconds()); most == 0 || young < most {
+		rate := t.perSecond(total)
+		if !b.Shared {
+			rate /= float64(max(1, t.Sizes.Topics()))
+		}
+		if young := 1 + int(rate*b.Age.Seconds()); most == 0 || young < most {
 			most = young
 		}
 	}

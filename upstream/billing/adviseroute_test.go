@@ -1,0 +1,126 @@
+package billing
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+)
+
+// oneRoute is a fleet of one route that sent some traffic in a month.
+func oneRoute(all ...Traffic) *Fleet {
+	f := fleets()["trucks"]
+	f.Traffic, f.Fixed, f.Rules = all, Usage{}, make([][]DeclaredRule, len(all))
+	return f
+}
+
+// A batch holds messages of one topic: a thousand topics below one prefix, with a
+// message in two minutes each, make no batches of a minute, however many there are of all.
+func TestAdviceKnowsThatBatchesAreOfOneTopic(t *testing.T) {
+	for name, c := range map[string]struct {
+		topics  int
+		batched bool
+	}{"one topic": {1, true}, "a thousand": {1000, false}} {
+		many := traffic("telemetry", "dt/site", 1000*30*7, 9, false, 200)
+		many.Hours = 7
+		for i := range c.topics {
+			many.Sizes.Named(fmt.Sprintf("dt/site/dev-%d", i))
+		}
+		f := oneRoute(many)
+		f.Rules[0] = []DeclaredRule{{Subscribers: 1}} // no Basic Ingest
+		advice, bother, ok := f.Advise(big.NewRat(1, 1))
+		if got := len(advice) > 0 && strings.HasPrefix(advice[0].Name, "batch up to"); !ok || got != c.batched {
+			t.Errorf("%s: %+v, not worth it %+v", name, advice, bother)
+		}
+	}
+}
+
+// A measure is for a route, as the configuration has it: what it would cost more by
+// the measure is named, and stays.
+func TestAdviceIsOfRoutes(t *testing.T) {
+	small, full := traffic("all", "dt/small", 500_000, 9, false, 100), traffic("all", "dt/full", 400_000, 9, false, 5_090)
+	shadow, sparkplug := traffic("all", "$aws/things", 300_000, 9, false, 100), traffic("all", "spBv1.0/plant", 300_000, 9, false, 100)
+	f := oneRoute(shadow, full, small, sparkplug)
+	f.Rules[1] = []DeclaredRule{{Subscribers: 1}}
+	f.Traffic = append(f.Traffic, traffic(other, other, 300_000, 9, false, 100))
+	f.Rules = append(f.Rules, nil)
+	var batch, basic *Measure
+	for _, m := range f.Measures() {
+		switch {
+		case strings.HasPrefix(m.Name, "batch"):
+			batch = &m
+		case strings.HasPrefix(m.Name, "send by"):
+			basic = &m
+		}
+		if strings.Contains(m.Name, other) {
+			t.Errorf("who could do this: %s", m.Name)
+		}
+	}
+	if batch == nil || !strings.Contains(batch.Name, "route all without $aws/things, dt/full, spBv1.0/plant (") {
+		t.Fatalf("%+v", batch)
+	}
+	if basic == nil || !strings.Contains(basic.Name, "route all without $aws/things, dt/full, spBv1.0/plant (") {
+		t.Fatalf("%+v", basic)
+	}
+	p := f.Plan([]Measure{*batch, *basic})
+	for i, topic := range []string{"$aws/things", "dt/full", "dt/small", "spBv1.0/plant", other} {
+		if changed := topic == "dt/small"; p.Treatments[i].Batch.on() != changed || p.Treatments[i].BasicIngest != changed {
+			t.Errorf("%s: %+v", topic, p.Treatments[i])
+		}
+	}
+}
+
+// Two hundred prefixes, as many as have sizes of their own, of many sizes each: what
+// was worked out once is not worked out again, and a route is one line.
+func TestAdviceOfManyTopicsIsShort(t *testing.T) {
+	var all []Traffic
+	for i := range maxSizes {
+		all = append(all, traffic("telemetry", fmt.Sprintf("dt/line-%d", i), 200, originSize+9, true, 50, 700, 3000))
+	}
+	f := oneRoute(all...)
+	measures := f.Measures()
+	if len(measures) != 4 {
+		t.Fatalf("%d measures", len(measures))
+	}
+	with := *f
+	with.known = map[asked]sending{}
+	for range 3 {
+		for _, m := range measures {
+			if _, ok := with.Cost(with.Plan([]Measure{m})); !ok {
+				t.Fatal("no price")
+			}
+		}
+	}
+	if most := (1 + len(measures)) * maxSizes; len(with.known) > most {
+		t.Errorf("%d sendings were worked out, of %d there are", len(with.known), most)
+	}
+	for key, n := range with.known {
+		if got := f.Traffic[key.traffic].sent(key.how, key.unit); got != n {
+			t.Fatalf("%+v: %+v is remembered, and it is %+v", key, n, got)
+		}
+	}
+	advice, _, _ := f.Advise(new(big.Rat))
+	if len(advice) == 0 || len(advice) > len(measures) {
+		t.Errorf("%d lines of advice", len(advice))
+	}
+}
+
+// What a second run with 60 s batches of the advised size sends of 40 devices with a
+// topic and a message in ten seconds each: seven in each batch at the most.
+func TestBatchesOfAMinute(t *testing.T) {
+	tr := traffic("telemetry", "dt/site", 40*6*60, 200, false, 200)
+	tr.Hours = 1
+	for i := range 40 {
+		tr.Sizes.Named(fmt.Sprintf("dt/site/dev-%d/temp", i))
+	}
+	batch, _ := BatchFormat("json", 200)
+	batch.Limit, batch.Age = decimalUnit, time.Minute
+	if n := tr.Usage(Treatment{Batch: batch}, DefaultUnit, nil).Messages; n < 40*60*6/7 || n > 40*60 {
+		t.Errorf("%d batches", n)
+	}
+	batch.Shared = true
+	if n := tr.Usage(Treatment{Batch: batch}, DefaultUnit, nil).Messages; n > 40*6*60/20 {
+		t.Errorf("%d batches of one topic", n)
+	}
+}
