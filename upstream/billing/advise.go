@@ -140,7 +140,8 @@ func (t Traffic) service() bool {
 // if it was wrong. A route that keeps what is retained makes no batches: they are
 // to be had only once something before them has cleared the flag, and what that
 // saves is not theirs. What nearly fills a metered message alone would need two
-// with the brackets of a batch.
+// with the brackets of a batch. Payloads that are not JSON would be a third longer in
+// a batch of JSON: they are prefixed by their lengths.
 func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment))) {
 	unit := int64(f.Options.Unit)
 	limit := min(unit, otherReading(unit))
@@ -152,8 +153,15 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment
 	if limit != otherReading(limit) {
 		m.Name = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", limit, decimalUnit, DefaultUnit)
 	}
+	format, longest := "json", 0
+	for _, i := range r.all {
+		if t := f.Traffic[i]; t.Sizes.Others() > 0 && !t.service() {
+			format, longest = "length_prefixed", int(limit)
+			m.Consumer = "take messages apart that stand behind each other, each after its length (format: length_prefixed, as not all of them are JSON), which a rule's SQL cannot; rules and actions are saved only if they do it themselves"
+		}
+	}
 	change := func(h *Treatment) {
-		h.Batch, _ = BatchFormat("json", 0)
+		h.Batch, _ = BatchFormat(format, longest)
 		h.Batch.Limit, h.Batch.Age = int(limit), batchAge
 	}
 	var to []int

@@ -124,3 +124,41 @@ func TestBatchesOfAMinute(t *testing.T) {
 		t.Errorf("%d batches of one topic", n)
 	}
 }
+
+// In a batch of JSON what is no JSON is a third longer, so that a payload that fills
+// a metered message alone would make two of it.
+func TestBatchesOfWhatIsNotJSON(t *testing.T) {
+	binary := traffic("telemetry", "dt/a", 300_000, 9, false, 200, 4_000)
+	for range 300_000 {
+		binary.Sizes.NotJSON()
+	}
+	text, _ := BatchFormat("json", 0)
+	text.Limit = decimalUnit
+	prefixed, _ := BatchFormat("length_prefixed", decimalUnit)
+	prefixed.Limit = decimalUnit
+	f := oneRoute(binary)
+	dear, cheap := f.Traffic[0].Usage(Treatment{Batch: text}, DefaultUnit, nil).Messages, f.Traffic[0].Usage(Treatment{Batch: prefixed}, DefaultUnit, nil).Messages
+	if dear <= 300_000 || cheap >= 200_000 {
+		t.Errorf("%d metered messages in batches of JSON, %d with lengths", dear, cheap)
+	}
+	advice, _, _ := f.Advise(new(big.Rat))
+	for _, a := range advice {
+		if strings.HasPrefix(a.Name, "batch") && !strings.Contains(a.Consumer, "length_prefixed") {
+			t.Errorf("%+v", a)
+		}
+	}
+	if len(advice) == 0 {
+		t.Error("nothing is advised")
+	}
+}
+
+func TestLooksJSON(t *testing.T) {
+	for payload, want := range map[string]bool{
+		`{"a":1}`: true, " [1,2]\n": true, `"on"`: true, "21.5": true, "true": true, "null": true,
+		"": false, "ON": false, "21.5 C": false, "{": false, `"`: false, "2026-11-22": false, "\xa1\x61a\x01": false, "\x00": false,
+	} {
+		if got := looksJSON([]byte(payload)); got != want {
+			t.Errorf("%q: %v", payload, got)
+		}
+	}
+}

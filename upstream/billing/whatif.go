@@ -38,6 +38,7 @@ type Batch struct {
 	Type   int           // bytes of its content type, which MQTT 3.1.1 does not carry
 	Record int           // bytes of the format for each message: 1 for the comma or the line's end
 	Shared bool          // all go to one topic; else to those that they had
+	Text   bool          // what is not JSON stands as base64
 }
 
 func (b Batch) on() bool { return b.Limit > 0 }
@@ -157,6 +158,9 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	for range sample {
 		c := next(cells, owed, total)
 		payload := int(c.Payload/c.Messages) + b.Record
+		if b.Text { // which of the sizes have it is not recorded: each has its part
+			payload += int(portion(int64(payload/3+wrapped), t.Sizes.Others(), t.Sizes.Messages()))
+		}
 		around := int((c.Topic+c.Rest)/c.Messages) + b.Fixed
 		if open.messages > 0 && (open.size+payload > b.Limit || most > 0 && open.messages >= int64(most)) {
 			full.close(&open, unit)
@@ -205,14 +209,17 @@ func (t Traffic) perSecond(messages int64) float64 {
 	return float64(messages) / (time.Duration(max(1, t.Hours)) * time.Hour).Seconds()
 }
 
+// wrapped is what {"base64":""} adds to a payload, and base64 fills up at its end.
+const wrapped = 15
+
 // BatchFormat is a batch of a format: what it adds around the messages and to each
 // of them, whose payload has so many bytes.
 func BatchFormat(format string, payload int) (b Batch, ok bool) {
 	switch format {
 	case "json":
-		return Batch{Fixed: 1, Record: 1, Type: len("application/json")}, true // two brackets, and a comma less than there are messages
+		return Batch{Fixed: 1, Record: 1, Type: len("application/json"), Text: true}, true // two brackets, and a comma less than there are messages
 	case "ndjson":
-		return Batch{Record: 1, Type: len("application/jsonl")}, true
+		return Batch{Record: 1, Type: len("application/jsonl"), Text: true}, true
 	case "length_prefixed":
 		n := 1
 		for ; payload >= 1<<7; payload >>= 7 {

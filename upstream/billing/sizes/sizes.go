@@ -30,6 +30,7 @@ type Cell struct {
 type Histogram struct {
 	cells map[uint16]*Cell
 	names [nameWords]uint64 // a bit for each topic, by its hash
+	other int64             // messages whose payload is not JSON
 }
 
 // nameWords are 1,024 bits: they tell some 4,000 topics apart, to a few percent.
@@ -45,6 +46,12 @@ func (h *Histogram) Named(topic string) {
 	bit := (sum ^ sum>>33) % (64 * nameWords)
 	h.names[bit/64] |= 1 << (bit % 64)
 }
+
+// NotJSON notes that the payload of a message is not JSON.
+func (h *Histogram) NotJSON() { h.other++ }
+
+// Others is how many of the messages are noted as not JSON.
+func (h *Histogram) Others() int64 { return h.other }
 
 // Topics is about how many topics the messages had, 0 when that is not known. By
 // how many bits are still free it tells how many names there were, as chance has
@@ -128,6 +135,7 @@ func (h *Histogram) Merge(o Histogram) {
 		own.Rest += c.Rest
 		own.Retained += c.Retained
 	}
+	h.other += o.other
 	for i, w := range o.names {
 		h.names[i] |= w
 	}
@@ -150,8 +158,8 @@ func (h *Histogram) Messages() (n int64) {
 	return n
 }
 
-// version begins what Encode writes; oldVersion, which has no topics, what it wrote
-// before.
+// version begins what Encode writes; oldVersion, which tells neither topics nor what
+// is not JSON, what it wrote before.
 const (
 	version    = 2
 	oldVersion = 1
@@ -166,6 +174,7 @@ func (h *Histogram) Encode() []byte {
 	for _, w := range h.names {
 		out = binary.BigEndian.AppendUint64(out, w)
 	}
+	out = binary.AppendUvarint(out, uint64(h.other))
 	for _, at := range slices.Sorted(maps.Keys(h.cells)) {
 		c := h.cells[at]
 		for _, v := range [...]int64{int64(at), c.Messages, c.Payload, c.Topic, c.Rest, c.Retained} {
@@ -183,7 +192,11 @@ func Decode(in []byte) (Histogram, error) {
 		for i := range h.names {
 			h.names[i] = binary.BigEndian.Uint64(in[1+8*i:])
 		}
-		in = in[1+8*nameWords:]
+		n, used := binary.Uvarint(in[1+8*nameWords:])
+		if used <= 0 || n > 1<<62 {
+			return Histogram{}, ErrDamaged
+		}
+		h.other, in = int64(n), in[1+8*nameWords+used:]
 	case len(in) > 0 && in[0] == oldVersion:
 		in = in[1:]
 	default:
