@@ -173,7 +173,11 @@ func between(a billing.Amount) string {
 	if low.Cmp(high) > 0 { // of a difference, as of what is saved
 		low, high = high, low
 	}
-	return fmt.Sprintf(", between $%s and $%s as certain as its prices are", low.FloatString(2), high.FloatString(2))
+	from, to := low.FloatString(2), high.FloatString(2)
+	if from == to {
+		return ""
+	}
+	return fmt.Sprintf(", between $%s and $%s as certain as its prices are", from, to)
 }
 
 // whatIfOptions are the flags of what-if.

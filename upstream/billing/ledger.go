@@ -3,6 +3,7 @@ package billing
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -50,7 +51,12 @@ func (o Options) Prices() (*PriceList, error) {
 	if o.PriceList == "" {
 		return BuiltIn(), nil
 	}
-	data, err := os.ReadFile(o.PriceList)
+	file, err := os.Open(o.PriceList)
+	if err != nil {
+		return nil, fmt.Errorf("billing: price list: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxPriceList+1))
 	if err != nil {
 		return nil, fmt.Errorf("billing: price list: %w", err)
 	}
