@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // oneRoute is a fleet of one route that sent some traffic in a month.
@@ -159,6 +161,30 @@ func TestLooksJSON(t *testing.T) {
 	} {
 		if got := looksJSON([]byte(payload)); got != want {
 			t.Errorf("%q: %v", payload, got)
+		}
+	}
+}
+
+// In the first hour the pace is that of the minutes that have passed, not of an hour.
+func TestPaceOfAnHourThatIsNotOver(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:00")
+	m := newMeter(t, spool, frankfurt(), clock)
+	var b bridge.Batch
+	for range 60 * 6 {
+		m.Delivered(&b, "aws", to("dt/a", 240), bridge.Outcome{})
+	}
+	spool.Commit(&b, nil)
+	m.writeSizes(nil)
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})
+	from, _ := Today(clock.Wall)
+	for after, want := range map[time.Duration]float64{6 * time.Minute: 1, time.Hour: 0.1, 3 * time.Hour: 0.1} {
+		traffic, err := l.Traffic("aws", from, clock.Wall.Add(after))
+		if err != nil || len(traffic) != 1 {
+			t.Fatalf("%+v, %v", traffic, err)
+		}
+		if got := traffic[0].perSecond(360); got != want {
+			t.Errorf("after %v %v a second, want %v", after, got, want)
 		}
 	}
 }

@@ -206,7 +206,8 @@ func next(cells []sizes.Cell, owed []int64, total int64) *sizes.Cell {
 
 // perSecond is the rate of the messages while there were some.
 func (t Traffic) perSecond(messages int64) float64 {
-	return float64(messages) / (time.Duration(max(1, t.Hours)) * time.Hour).Seconds()
+	passed := time.Duration(max(1, t.Hours))*ledgerHour - t.ahead
+	return float64(messages) / max(passed, time.Minute).Seconds()
 }
 
 // wrapped is what {"base64":""} adds to a payload, and base64 fills up at its end.
