@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"container/heap"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
@@ -153,13 +154,14 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	// Only full batches tell how full they get: the last one of the sample is left
 	// out, unless it holds all there is.
 	var open, full pack
-	owed := make([]int64, len(cells))
+	wrap := float64(t.Sizes.Others()) / float64(max(1, t.Sizes.Messages()))
+	mixed := turnsOf(cells, total)
 	sample := min(total, maxPacked)
 	for range sample {
-		c := next(cells, owed, total)
+		c := mixed.next()
 		payload := int(c.Payload/c.Messages) + b.Record
 		if b.Text { // which of the sizes have it is not recorded: each has its part
-			payload += int(portion(int64(payload/3+wrapped), t.Sizes.Others(), t.Sizes.Messages()))
+			payload += int(float64(payload/3+wrapped) * wrap)
 		}
 		around := int((c.Topic+c.Rest)/c.Messages) + b.Fixed
 		if open.messages > 0 && (open.size+payload > b.Limit || most > 0 && open.messages >= int64(most)) {
@@ -191,17 +193,42 @@ func (p *pack) close(open *pack, unit int64) {
 	*open = pack{}
 }
 
-// next is the cell of the next message: that which is owed most.
-func next(cells []sizes.Cell, owed []int64, total int64) *sizes.Cell {
-	best := 0
+// turns gives out cells in an order that mixes them evenly: each again when its part
+// of all messages has gone by. It is a heap, the next first.
+type turns []turn
+
+type turn struct {
+	cell      *sizes.Cell
+	due, each float64 // messages of all cells
+}
+
+func turnsOf(cells []sizes.Cell, total int64) turns {
+	t := make(turns, 0, len(cells))
 	for i := range cells {
-		owed[i] += cells[i].Messages
-		if owed[i] > owed[best] {
-			best = i
-		}
+		each := float64(total) / float64(cells[i].Messages)
+		t = append(t, turn{&cells[i], each / 2, each})
 	}
-	owed[best] -= total
-	return &cells[best]
+	heap.Init(&t)
+	return t
+}
+
+// next is the cell of the next message.
+func (t *turns) next() *sizes.Cell {
+	first := &(*t)[0]
+	c := first.cell
+	first.due += first.each
+	heap.Fix(t, 0)
+	return c
+}
+
+func (t turns) Len() int      { return len(t) }
+func (t turns) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
+func (t turns) Push(any)      {}
+func (t turns) Pop() any      { return nil }
+
+// Less implements [heap.Interface]: of two that are due at once the larger goes first.
+func (t turns) Less(i, j int) bool {
+	return t[i].due < t[j].due || t[i].due == t[j].due && t[i].cell.Payload*t[j].cell.Messages > t[j].cell.Payload*t[i].cell.Messages
 }
 
 // perSecond is the rate of the messages while there were some.
