@@ -171,9 +171,7 @@ var ErrDamaged = errors.New("sizes: not a histogram")
 // Encode writes the histogram.
 func (h *Histogram) Encode() []byte {
 	out := []byte{version}
-	for _, w := range h.names {
-		out = binary.BigEndian.AppendUint64(out, w)
-	}
+	out = h.appendNames(out)
 	out = binary.AppendUvarint(out, uint64(h.other))
 	for _, at := range slices.Sorted(maps.Keys(h.cells)) {
 		c := h.cells[at]
@@ -187,20 +185,18 @@ func (h *Histogram) Encode() []byte {
 // Decode reads what Encode wrote, and refuses anything else.
 func Decode(in []byte) (Histogram, error) {
 	h := Histogram{cells: map[uint16]*Cell{}}
-	switch {
-	case len(in) > 8*nameWords && in[0] == version:
-		for i := range h.names {
-			h.names[i] = binary.BigEndian.Uint64(in[1+8*i:])
-		}
-		n, used := binary.Uvarint(in[1+8*nameWords:])
-		if used <= 0 || n > 1<<62 {
+	if len(in) == 0 || in[0] != version && in[0] != oldVersion {
+		return Histogram{}, ErrDamaged
+	}
+	if in[0] == version {
+		rest, ok := h.takeNames(in[1:])
+		n, used := binary.Uvarint(rest)
+		if !ok || used <= 0 || n > 1<<62 {
 			return Histogram{}, ErrDamaged
 		}
-		h.other, in = int64(n), in[1+8*nameWords+used:]
-	case len(in) > 0 && in[0] == oldVersion:
+		h.other, in = int64(n), rest[used:]
+	} else {
 		in = in[1:]
-	default:
-		return Histogram{}, ErrDamaged
 	}
 	last := -1
 	for len(in) > 0 {
@@ -219,4 +215,56 @@ func Decode(in []byte) (Histogram, error) {
 		h.cells[uint16(v[0])] = &Cell{v[1], v[2], v[3], v[4], v[5]}
 	}
 	return h, nil
+}
+
+// fewNames is up to how many topics are written by their bits: most histograms have
+// few, and are written every minute.
+const fewNames = 48
+
+// appendNames writes how many bits are set and which, or all of them.
+func (h *Histogram) appendNames(out []byte) []byte {
+	var set []int
+	for i := range 64 * nameWords {
+		if h.names[i/64]>>(i%64)&1 == 1 {
+			set = append(set, i)
+		}
+	}
+	out = binary.AppendUvarint(out, uint64(len(set)))
+	if len(set) > fewNames {
+		for _, w := range h.names {
+			out = binary.BigEndian.AppendUint64(out, w)
+		}
+		return out
+	}
+	for _, i := range set {
+		out = binary.AppendUvarint(out, uint64(i))
+	}
+	return out
+}
+
+// takeNames reads what appendNames wrote.
+func (h *Histogram) takeNames(in []byte) (rest []byte, ok bool) {
+	n, used := binary.Uvarint(in)
+	if used <= 0 {
+		return nil, false
+	}
+	in = in[used:]
+	if n > fewNames {
+		if len(in) < 8*nameWords {
+			return nil, false
+		}
+		for i := range h.names {
+			h.names[i] = binary.BigEndian.Uint64(in[8*i:])
+		}
+		return in[8*nameWords:], true
+	}
+	for range n {
+		i, used := binary.Uvarint(in)
+		if used <= 0 || i >= 64*nameWords {
+			return nil, false
+		}
+		h.names[i/64] |= 1 << (i % 64)
+		in = in[used:]
+	}
+	return in, true
 }

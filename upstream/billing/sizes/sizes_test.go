@@ -120,14 +120,22 @@ func TestOldHistogramsAreRead(t *testing.T) {
 	var h Histogram
 	h.Add(240, 12, 9, true)
 	h.Named("dt/line-1/temp")
-	now := h.Encode()
-	old, err := Decode(append([]byte{oldVersion}, now[1+8*nameWords+1:]...))
+	var bare Histogram
+	bare.Add(240, 12, 9, true)
+	cells := bare.Encode()[len((&Histogram{}).Encode()):]
+	old, err := Decode(append([]byte{oldVersion}, cells...))
 	if err != nil || !slices.Equal(old.Cells(), h.Cells()) || old.Topics() != 0 || h.Topics() != 1 {
 		t.Errorf("%v of %d topics, %v", old.Cells(), old.Topics(), err)
 	}
-	for _, n := range []int{8 * nameWords, 1 + 8*nameWords} {
-		if _, err := Decode(now[:n]); !errors.Is(err, ErrDamaged) {
-			t.Errorf("cut off after %d bytes: %v", n, err)
+	var many Histogram
+	for i := range 200 {
+		many.Named(fmt.Sprint(i))
+	}
+	for name, whole := range map[string][]byte{"few": h.Encode()[:4], "many": many.Encode()} {
+		for n := range whole {
+			if _, err := Decode(whole[:n]); !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s topics, cut off after %d bytes: %v", name, n, err)
+			}
 		}
 	}
 }
