@@ -191,8 +191,12 @@ func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.L
 	}
 	var all []*billing.Bill
 	step := map[string]time.Duration{byHour: time.Hour, byDay: 24 * time.Hour}[o.by]
+	read := l.Detail
+	if step > 0 && !o.json && o.explain == "" { // nobody sees which device it was
+		read = l.Course
+	}
 	for _, s := range spans {
-		b, err := l.Detail(s.from, s.to, step)
+		b, err := read(s.from, s.to, step)
 		if err != nil {
 			return err
 		}

@@ -201,8 +201,12 @@ func TestBillAsksARunningGateway(t *testing.T) {
 }
 
 func TestNamesAreHarmlessWhereverTheyAreShown(t *testing.T) {
-	if got := harmless("=HYPERLINK(1)"); got != "'=HYPERLINK(1)" {
-		t.Error(got)
+	for name, want := range map[string]string{
+		"=HYPERLINK(1)": "'=HYPERLINK(1)", "dt/a;=1+1;b": "dt/a;'=1+1;b", "dt/\x1b[2J\u202ea\t=1": "dt/?[2J?a?=1", "": "", "a=b": "a=b",
+	} {
+		if got := harmless(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
 	}
 	if got := cut("a\x1b[2Jb\n", 24); got != "a?[2Jb?" {
 		t.Errorf("%q", got)

@@ -63,11 +63,15 @@ func writeRows(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// harmless keeps a spreadsheet from taking a name, which is a device's own, for
-// a formula.
+// harmless keeps a spreadsheet from taking a name, which is a device's own, or what
+// stands behind a semicolon in it, where that parts cells, for a formula; and a
+// terminal from obeying it. JSON has names as they are.
 func harmless(name string) string {
-	if name != "" && strings.ContainsRune("=+-@\t\r", rune(name[0])) {
-		return "'" + name
+	parts := strings.Split(printable(name), ";")
+	for i, p := range parts {
+		if p != "" && strings.ContainsRune("=+-@", rune(p[0])) {
+			parts[i] = "'" + p
+		}
 	}
-	return name
+	return strings.Join(parts, ";")
 }

@@ -169,7 +169,15 @@ func between(a billing.Amount) string {
 	if !a.Ranged() {
 		return ""
 	}
-	return fmt.Sprintf(", between $%s and $%s as certain as its prices are", a.Low.FloatString(2), a.High.FloatString(2))
+	low, high := a.Low, a.High
+	if low.Cmp(high) > 0 { // of a difference, as of what is saved
+		low, high = high, low
+	}
+	from, to := low.FloatString(2), high.FloatString(2)
+	if from == to {
+		return ""
+	}
+	return fmt.Sprintf(", between $%s and $%s as certain as its prices are", from, to)
 }
 
 // whatIfOptions are the flags of what-if.
@@ -195,8 +203,8 @@ func newWhatIfCommand() *cobra.Command {
 		Short: "Say what other routes would have cost, from the sizes of what was sent",
 		Long: `Replay the recorded sizes of what was sent through other routes: those of another
 configuration file (sample, window, batch, Basic Ingest, retain, origin, protocol,
-region, unit and prices), or of the flags. Batches hold messages of one topic; the ledger knows topics by their
-first levels and takes those below one prefix for one topic. What the ledger has and
+region, unit and prices), or of the flags. Batches hold messages of one topic; how many
+topics there were below each prefix of the ledger is recorded. What the ledger has and
 the sizes do not stands in both columns as it was billed, and is said.`,
 		Example: `  ebbgate bill what-if --routes new.yaml
   ebbgate bill what-if --batch telemetry=5120B --batch-age 30s --basic-ingest telemetry

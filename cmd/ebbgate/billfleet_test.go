@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
 func TestWhatIf(t *testing.T) {
@@ -171,7 +174,7 @@ func TestAdvise(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	out := runBill(t, "advise", "--config", config, "--least", "0")
-	for _, want := range []string{"1. send by Basic Ingest: route telemetry, dt/a: saves $", "risk: ", "who reads it: ", "all of them together"} {
+	for _, want := range []string{"1. send by Basic Ingest: route telemetry: saves $", "risk: ", "who reads it: ", "all of them together"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -202,6 +205,23 @@ func TestReconcile(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		if code := execute(append([]string{"bill", "reconcile", "--config", config}, args...), &stdout, &stderr); code == exitOK {
 			t.Errorf("%v: taken", args)
+		}
+	}
+}
+
+// A range begins with its lower end, also that of a difference, and one that cannot be
+// seen is not shown.
+func TestRangesAreInOrder(t *testing.T) {
+	for _, c := range []struct{ low, high, want string }{
+		{"0.83", "0.91", ", between $0.83 and $0.91 as certain as its prices are"},
+		{"0.91", "0.83", ", between $0.83 and $0.91 as certain as its prices are"},
+		{"0.101", "0.102", ""},
+		{"2", "2", ""},
+	} {
+		low, _ := new(big.Rat).SetString(c.low)
+		high, _ := new(big.Rat).SetString(c.high)
+		if got := between(billing.Amount{USD: low, Low: low, High: high}); got != c.want {
+			t.Errorf("%s to %s: %q", c.low, c.high, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/configs"
@@ -114,6 +115,7 @@ func (o *whatIfOptions) steps(was, r rules.UpRoute, t billing.Traffic, how *bill
 			note("batches of %s are not worked out", b.Format)
 		}
 		batch.Limit, batch.Count, batch.Age = b.Limit(unit), b.Count, b.Age
+		batch.Shared = !strings.Contains(r.Topic, "${")
 		how.Batch = batch
 	}
 	if r.Steps.Compress != was.Steps.Compress {

@@ -20,8 +20,9 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
-// billTimeout bounds how long a running gateway may take to answer.
-const billTimeout = time.Minute
+// billStall bounds how long a running gateway may say nothing. All of a large ledger
+// takes longer.
+const billStall = time.Minute
 
 // withLedger gives fn the ledger: that of the running gateway, or of its spool
 // when there is none. Either is priced by this configuration.
@@ -44,9 +45,8 @@ func ledgerSource(ctx context.Context, cfg *configs.Config) (billing.Counters, f
 	if address := cfg.Admin.Address; address != "" {
 		err := listens(ctx, address)
 		if err == nil {
-			ctx, cancel := context.WithTimeout(ctx, billTimeout)
-			far := billing.Remote{Context: ctx, Client: http.DefaultClient, URL: "http://" + address + "/api/v1/ledger"}
-			return far, func() error { cancel(); return nil }, nil
+			far := billing.Remote{Context: ctx, Client: http.DefaultClient, URL: "http://" + address + "/api/v1/ledger", Stall: billStall}
+			return far, func() error { return nil }, nil
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, nil, fmt.Errorf("ask the gateway at %s: %w", address, err)

@@ -146,7 +146,7 @@ func (c *decoding) lines(name string, r io.Reader) error {
 		if long {
 			wrong = fmt.Errorf("it is longer than %d bytes", maxLine)
 		} else {
-			wrong = c.line(bytes.TrimSpace(line))
+			wrong = c.line(bytes.TrimRight(line, "\r\n"))
 		}
 		if wrong != nil {
 			if err := c.out.Flush(); err != nil { // nobody reads any more
@@ -166,10 +166,14 @@ func (c *decoding) lines(name string, r io.Reader) error {
 	}
 }
 
-// line undoes the message of one line; an empty one has none.
+// line undoes the message of one line; an empty one has none. What ends in a blank
+// has an empty payload.
 func (c *decoding) line(line []byte) error {
-	if len(line) == 0 {
+	switch text := bytes.TrimSpace(line); {
+	case len(text) == 0:
 		return nil
+	case text[0] == '{':
+		line = text
 	}
 	m, err := parseReceived(line)
 	if err != nil {

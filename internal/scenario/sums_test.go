@@ -222,11 +222,13 @@ func (s *sumsSite) meddle(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
-// settle brings the cloud back, ends the devices, lets everything drain, and checks
-// that each kind of fate was met.
+// settle brings the cloud back, ends the devices when the budget, which is looked at
+// now and then, has met one of them, lets everything drain, and checks that each kind
+// of fate was met.
 func (s *sumsSite) settle(t *testing.T) {
 	t.Helper()
 	s.proxy.Restore()
+	until(time.Minute, func() bool { return droppedOf(t, s.gateway, "up/cloud/cheap") > 0 })
 	for _, f := range s.fleets {
 		f.stop()
 	}
@@ -250,6 +252,30 @@ func (s *sumsSite) settle(t *testing.T) {
 			t.Errorf("no message met %s", name)
 		}
 	}
+}
+
+// droppedOf is what a queue has given up.
+func droppedOf(t *testing.T, g *gateway, queue string) (n int64) {
+	t.Helper()
+	_, body, err := g.get("/api/v1/status")
+	var status struct {
+		Queues []struct {
+			Name    string
+			Dropped int64
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &status)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	for _, q := range status.Queues {
+		if q.Name == queue {
+			n += q.Dropped
+		}
+	}
+	return n
 }
 
 // heldForCloud is what the upstream's queues hold.

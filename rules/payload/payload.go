@@ -17,6 +17,9 @@ import (
 // ErrUnreadable is returned for a payload that is neither JSON nor CBOR.
 var ErrUnreadable = errors.New("the payload is neither JSON nor CBOR")
 
+// ErrTooMany is returned for a payload of more values than are read.
+var ErrTooMany = fmt.Errorf("the payload has more than %d values", maxValues)
+
 // Decode reads a payload. JSON begins with an ASCII character and a CBOR map,
 // array or tag with a byte above them, so one look tells them apart; CBOR that is
 // a mere number or text is not recognised. Maps are map[string]any of JSON and
@@ -25,6 +28,8 @@ func Decode(payload []byte) (v any, err error) {
 	switch {
 	case len(payload) == 0:
 		return nil, ErrUnreadable
+	case payload[0] >= 0x80 && manyBinary(payload), payload[0] < 0x80 && many(payload):
+		return nil, ErrTooMany
 	case payload[0] >= 0x80:
 		err = binaryMode.Unmarshal(payload, &v)
 	default:

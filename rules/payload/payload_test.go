@@ -3,6 +3,7 @@ package payload
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -71,6 +72,37 @@ func TestParseFieldRefuses(t *testing.T) {
 	for _, text := range []string{"a..b", "a[", "a[x]", "a[-1]", "a[0]b", ".a", "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q"} {
 		if _, err := ParseField(text); err == nil {
 			t.Errorf("%q is taken", text)
+		}
+	}
+}
+
+// What is decoded takes many times the bytes that it had: of a payload that is larger
+// than AWS takes the number of its values is bounded, and long texts in it are not.
+func TestManyValues(t *testing.T) {
+	const large = 1600 << 10
+	list := func(head, one, end string, size int) []byte {
+		return []byte(head + strings.Repeat(one, (size-len(head)-len(end))/len(one)) + end)
+	}
+	for name, c := range map[string]struct {
+		payload []byte
+		many    bool
+	}{
+		"lists":                     {list("[", "[],", "0]", large), true},
+		"objects":                   {list("[", `{"a":0},`, "0]", large), true},
+		"lists in lists":            {list("[", strings.Repeat("[", 999)+strings.Repeat("]", 999)+",", "0]", large), true},
+		"as many as AWS takes":      {list("[", "0,", "0]", 128<<10), false},
+		"as many empty lists":       {list("[", "[],", "0]", 128<<10), false},
+		"commas in a text":          {list(`["`, `,\\,\",[{`, `"]`, large), false},
+		"binary lists":              {list("\x9f", "\x80", "\xff", large), true},
+		"binary objects":            {list("\x9f", "\xa1\x00\x00", "\xff", large), true},
+		"as many as AWS takes, too": {list("\x9f", "\x01", "\xff", 128<<10-1), false},
+		"binary bytes":              {append([]byte{0x82, 0x5a, 0, 0x18, 0, 0}, append(make([]byte, 0x180000), 0)...), false},
+		"a cut binary text":         {[]byte{0x82, 0x7b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, false},
+		"a cut binary length":       {[]byte{0x82, 0x7b, 0xff}, false},
+	} {
+		_, err := Decode(c.payload)
+		if errors.Is(err, ErrTooMany) != c.many || !c.many && err != nil && !strings.HasPrefix(name, "a cut") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package billing
 
 import (
 	"math/big"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -218,5 +220,28 @@ func TestEstimatesOfDaysAreThoseOfTheMonth(t *testing.T) {
 	month := estimates(Month(day))
 	if want := "1.225000"; Dollars(month) != want || Dollars(days) != want {
 		t.Errorf("the month $%s, its days $%s, want $%s", Dollars(month), Dollars(days), want)
+	}
+}
+
+// What is free or used up is the account's: the explanation tells it of every
+// upstream, whichever of them says it.
+func TestExplainTellsWhatTheAccountHas(t *testing.T) {
+	spool := newMemory()
+	write(spool, "2026112000", "pump", 10)
+	here, there := frankfurt(), withOther(frankfurt())
+	there.FreeTier = true
+	l := newLedger(t, spool, map[string]Options{"aws": here, "other": there})
+	bill, err := l.Bill(Month(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := l.Explain(bill, "aws", bill.Lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the first 500000 messages and 2250000 minutes", "after 1000000000 messages"} {
+		if !slices.ContainsFunc(steps, func(s Step) bool { return strings.Contains(s.Text, want) }) {
+			t.Errorf("no %q in %+v", want, steps)
+		}
 	}
 }

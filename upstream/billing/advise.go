@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,43 +26,76 @@ type Advice struct {
 // batchAge is how long advice lets a message wait for others.
 const batchAge = 60 * time.Second
 
-// Measures are what could be done about a fleet, whether it saves or not.
-func (f *Fleet) Measures() []Measure {
-	var out []Measure
-	for i, t := range f.Traffic {
-		where := fmt.Sprintf("route %s, %s", t.Route, t.Topic)
-		set := func(change func(*Treatment)) func(*Plan) { return func(p *Plan) { change(&p.Treatments[i]) } }
-		if t.HTTP {
-			where += ", over HTTPS"
-		}
-		if IsBasicIngest(t.Topic) {
-			out = append(out, f.batchOf(where, t, set))
+// routeTraffic is what one route has sent, by index of the fleet's traffic.
+type routeTraffic struct {
+	name string
+	all  []int
+}
+
+// byRoute are the routes that have sent something. What the ledger and the sizes
+// tell as (other) only is no route's that anybody could change.
+func (f *Fleet) byRoute() (out []routeTraffic) {
+	for i, t := range f.Traffic { // by route
+		if t.Route == "" || t.Route == other {
 			continue
 		}
-		if !slices.ContainsFunc(f.Rules[i], func(r DeclaredRule) bool { return r.Subscribers > 0 }) {
-			out = append(out, Measure{
-				Name:     "send by Basic Ingest: " + where,
-				Risk:     "no subscriber receives it and nothing is retained; an acknowledgement means only that the rule's engine has it",
-				Consumer: "make the rule that reads it the one that is named in $aws/rules/NAME/…",
-				apply:    set(func(h *Treatment) { h.BasicIngest, h.ClearRetain, h.Prefix = true, true, BasicIngestPrefix(t.Route) }),
-			})
+		if n := len(out); n == 0 || out[n-1].name != t.Route {
+			out = append(out, routeTraffic{name: t.Route})
 		}
-		if t.Retained() > 0 {
-			out = append(out, Measure{
-				Name:     "retain: clear, " + where,
+		last := &out[len(out)-1]
+		last.all = append(last.all, i)
+	}
+	return out
+}
+
+// Measures are what could be done about a fleet, whether it saves or not: each to a
+// route, as the configuration has them. What of the route it cannot be done to, or
+// would cost more by it, it leaves as it is, and says that this needs a route of its
+// own.
+func (f *Fleet) Measures() []Measure {
+	var out []Measure
+	for _, r := range f.byRoute() {
+		add := func(m Measure, to []int, change func(*Treatment)) {
+			if len(to) == 0 {
+				return
+			}
+			m.Name += "route " + r.name + f.without(r, to)
+			m.apply = func(p *Plan) {
+				for _, i := range to {
+					change(&p.Treatments[i])
+				}
+			}
+			out = append(out, m)
+		}
+		those := func(want func(i int, t Traffic) bool) (at []int) {
+			for _, i := range r.all {
+				if want(i, f.Traffic[i]) {
+					at = append(at, i)
+				}
+			}
+			return at
+		}
+		add(Measure{
+			Name:     "send by Basic Ingest: ",
+			Risk:     "no subscriber receives it and nothing is retained; an acknowledgement means only that the rule's engine has it",
+			Consumer: "make the rule that reads it the one that is named in $aws/rules/NAME/…",
+		}, those(func(i int, t Traffic) bool {
+			return !t.service() && !IsBasicIngest(t.Topic) && !slices.ContainsFunc(f.Rules[i], func(d DeclaredRule) bool { return d.Subscribers > 0 })
+		}), func(h *Treatment) { h.BasicIngest, h.ClearRetain, h.Prefix = true, true, BasicIngestPrefix(r.name) })
+		if len(those(func(_ int, t Traffic) bool { return t.Retained() > 0 })) > 0 {
+			add(Measure{
+				Name:     "retain: clear, ",
 				Risk:     "who subscribes later hears nothing until the next message",
 				Consumer: "nothing, unless it relies on the retained copy",
-				apply:    set(func(h *Treatment) { h.ClearRetain = true }),
-			})
+			}, r.all, func(h *Treatment) { h.ClearRetain = true })
 		}
-		out = append(out, f.batchOf(where, t, set))
-		if t.hasProperties() {
-			out = append(out, Measure{
-				Name:     "origin: none, " + where,
+		f.batches(r, add)
+		if to := those(func(_ int, t Traffic) bool { return t.hasProperties() && !IsBasicIngest(t.Topic) }); len(to) > 0 {
+			add(Measure{
+				Name:     "origin: none, ",
 				Risk:     "the cloud sees neither device, nor message id, nor time of acceptance: duplicates cannot be told",
 				Consumer: "read what it needs from topic and payload",
-				apply:    set(func(h *Treatment) { h.NoOrigin = true }),
-			})
+			}, r.all, func(h *Treatment) { h.NoOrigin = true })
 		}
 	}
 	if f.Acks > 0 {
@@ -75,30 +109,85 @@ func (f *Fleet) Measures() []Measure {
 	return out
 }
 
-// batchOf is to batch up to one metered message. Where nobody knows which number
+// mostNamed bounds how many topics a measure names.
+const mostNamed = 4
+
+// without names what of a route a measure is not for.
+func (f *Fleet) without(r routeTraffic, to []int) string {
+	var left []string
+	for _, i := range r.all {
+		if t := f.Traffic[i].Topic; !slices.Contains(to, i) && !slices.Contains(left, t) {
+			left = append(left, t)
+		}
+	}
+	switch n := len(left); {
+	case n == 0:
+		return ""
+	case n > mostNamed:
+		left = append(left[:mostNamed:mostNamed], fmt.Sprintf("%d topics more", n-mostNamed))
+	}
+	return " without " + strings.Join(left, ", ") + " (a route of its own for that, which stays as it is)"
+}
+
+// service reports whether a topic is read by a service that takes each message as it
+// is: AWS's own, and Sparkplug's hosts, which the steps of a route pass by.
+func (t Traffic) service() bool {
+	return strings.HasPrefix(t.Topic, "$") && !IsBasicIngest(t.Topic) || t.Topic == "spBv1.0" || strings.HasPrefix(t.Topic, "spBv1.0/")
+}
+
+// batches is to batch up to one metered message. Where nobody knows which number
 // "5 KB" is, that is one of at most the smaller: the larger would cost two of them
 // if it was wrong. A route that keeps what is retained makes no batches: they are
 // to be had only once something before them has cleared the flag, and what that
-// saves is not theirs.
-func (f *Fleet) batchOf(where string, t Traffic, set func(func(*Treatment)) func(*Plan)) Measure {
+// saves is not theirs. What nearly fills a metered message alone would need two
+// with the brackets of a batch. Payloads that are not JSON would be a third longer in
+// a batch of JSON: they are prefixed by their lengths.
+func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment))) {
 	unit := int64(f.Options.Unit)
 	limit := min(unit, otherReading(unit))
-	how := fmt.Sprintf("batch up to %d B, one metered message: ", limit)
-	if limit != otherReading(limit) {
-		how = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", limit, decimalUnit, DefaultUnit)
-	}
-	return Measure{
-		Name:     how + where,
-		Risk:     fmt.Sprintf("a message waits up to %v for others", batchAge),
+	m := Measure{
+		Name:     fmt.Sprintf("batch up to %d B, one metered message: ", limit),
+		Risk:     fmt.Sprintf("a message waits up to %v (batch.age) for others of its topic", batchAge),
 		Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves",
-		apply: set(func(h *Treatment) {
-			if t.Retained() > 0 && !h.ClearRetain {
-				return
-			}
-			h.Batch, _ = BatchFormat("json", 0)
-			h.Batch.Limit, h.Batch.Age = int(limit), batchAge
-		}),
 	}
+	if limit != otherReading(limit) {
+		m.Name = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", limit, decimalUnit, DefaultUnit)
+	}
+	format, longest := "json", 0
+	for _, i := range r.all {
+		if t := f.Traffic[i]; t.Sizes.Others() > 0 && !t.service() {
+			format, longest = "length_prefixed", int(limit)
+			m.Consumer = "take messages apart that stand behind each other, each after its length (format: length_prefixed, as not all of them are JSON), which a rule's SQL cannot; rules and actions are saved only if they do it themselves"
+		}
+	}
+	change := func(h *Treatment) {
+		h.Batch, _ = BatchFormat(format, longest)
+		h.Batch.Limit, h.Batch.Age = int(limit), batchAge
+	}
+	var to []int
+	kept := false
+	for _, i := range r.all {
+		t := f.Traffic[i]
+		if t.service() {
+			continue
+		}
+		now := t.asItIs()
+		now.ClearRetain = true
+		then := now
+		change(&then)
+		if t.sent(then, unit).processed <= t.sent(now, unit).processed {
+			to = append(to, i)
+			kept = kept || t.Retained() > 0
+		}
+	}
+	if kept {
+		m.Consumer += "; what is retained goes alone: retain: clear comes first"
+	}
+	add(m, to, func(h *Treatment) {
+		if !kept || h.ClearRetain {
+			change(h)
+		}
+	})
 }
 
 // Retained is how many of the messages went with the retain flag.
@@ -134,6 +223,9 @@ func (f *Fleet) Plan(measures []Measure) Plan {
 // takes the one that saves most, looks again, and stops at what saves less than
 // leastPerYear dollars a year. What is left is not worth the bother.
 func (f *Fleet) Advise(leastPerYear *big.Rat) (advice []Advice, bother []Advice, ok bool) {
+	with := *f // the same is asked of it again and again
+	f = &with
+	f.known = map[asked]sending{}
 	left := f.Measures()
 	var taken []Measure
 	now, ok := f.Cost(f.Plan(nil))

@@ -87,12 +87,22 @@ func NotVisible() []string {
 // UTC month. The cost of a part of a month is what it added to the month's:
 // tiers and free tier are used up from the first on (M28), by what the rest of
 // the account was declared to use before all.
-func (l *Ledger) Bill(from, to time.Time) (*Bill, error) { return l.Detail(from, to, 0) }
+func (l *Ledger) Bill(from, to time.Time) (*Bill, error) { return l.detail(from, to, 0, true) }
 
 // Detail is [Ledger.Bill] with lines told apart by hours or days: step is
 // [time.Hour], 24 times that, or 0 for neither. What was summed up since keeps
 // the first hour of its day or month.
 func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
+	return l.detail(from, to, step, true)
+}
+
+// Course is [Ledger.Detail] of all devices together: a thousand of them would make
+// more than a million lines of the hours of a month.
+func (l *Ledger) Course(from, to time.Time, step time.Duration) (*Bill, error) {
+	return l.detail(from, to, step, false)
+}
+
+func (l *Ledger) detail(from, to time.Time, step time.Duration, devices bool) (*Bill, error) {
 	monthStart, monthEnd := Month(from)
 	if !from.Before(to) || to.After(monthEnd) {
 		return nil, fmt.Errorf("billing: %s to %s is not a span within one month", from.Format(time.DateTime), to.Format(time.DateTime))
@@ -129,6 +139,9 @@ func (l *Ledger) Detail(from, to time.Time, step time.Duration) (*Bill, error) {
 		}
 		if step > 0 {
 			id.Start = start.Truncate(step)
+		}
+		if !devices {
+			id.Device, id.Thing = "", ""
 		}
 		if lines[id] == nil {
 			lines[id] = &Counts{}

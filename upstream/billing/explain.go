@@ -132,7 +132,7 @@ func sizesOf(t Traffic, unit int64) []Step {
 // tiers says what the metered messages and minutes of a month are charged.
 func (l *Ledger) tiers(b *Bill, upstream string, c Counts) []Step {
 	i := slices.IndexFunc(b.Totals, func(t Total) bool { return t.Upstream == upstream })
-	o, list := l.options(upstream), l.prices[upstream]
+	list := l.prices[upstream]
 	if i < 0 || list == nil || b.Totals[i].USD == "" {
 		return []Step{{Text: "no price: the upstream has no region of the price list"}}
 	}
@@ -149,11 +149,11 @@ func (l *Ledger) tiers(b *Bill, upstream string, c Counts) []Step {
 	if c.Minutes > 0 {
 		out = append(out, Step{Text: fmt.Sprintf("$%s per million minutes (%s)", r.Minutes.PerMillion.FloatString(3), r.Minutes.Status)})
 	}
-	if o.FreeTier {
-		out = append(out, Step{Text: fmt.Sprintf("the first %d messages and %d minutes of the account's month are free", list.Free.Messages, list.Free.Minutes)})
+	if free := l.freeTier(upstream); free != (Usage{}) { // an upstream of the account says it, not always this one
+		out = append(out, Step{Text: fmt.Sprintf("the first %d messages and %d minutes of the account's month are free", free.Messages, free.Minutes)})
 	}
-	if o.OtherUsage != (OtherUsage{}) {
-		out = append(out, Step{Text: fmt.Sprintf("after %d messages and %d minutes that the rest of the account was declared to use", o.OtherUsage.Messages, o.OtherUsage.Minutes)})
+	if used := l.otherUsage(upstream); used.Messages > 0 || used.Minutes > 0 {
+		out = append(out, Step{Text: fmt.Sprintf("after %d messages and %d minutes that the rest of the account was declared to use", used.Messages, used.Minutes)})
 	}
 	share := Amount{}
 	if t.Units > 0 {

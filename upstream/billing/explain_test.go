@@ -81,9 +81,9 @@ func TestExplainAddsUpToTheLine(t *testing.T) {
 func TestForecastFromTheLastFullDays(t *testing.T) {
 	spool := newMemory()
 	for day, units := range map[string]int64{"20261118": 1_000_000, "20261119": 2_000_000, "20261120": 3_000_000, "20261105": 9_000_000} {
-		write(spool, day+"13", "pump", units)
+		write(spool, day+"00", "pump", units)
 	}
-	write(spool, "2026112101", "pump", 1)
+	write(spool, "2026112100", "pump", 1)
 	l := newLedger(t, spool, map[string]Options{"aws": frankfurt(), "site": DefaultOptions()})
 	all, err := l.Forecast(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)) // ten days are left
 	if err != nil {
@@ -100,7 +100,7 @@ func TestForecastFromTheLastFullDays(t *testing.T) {
 		t.Errorf("%+v", site)
 	}
 	first, err := l.Forecast(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
-	if err != nil || first[0].Low != 15_000_001 { // nothing to go by
+	if err != nil || first[0].Low != 15_000_001 || first[0].Likely != 15_000_001 { // nothing to go by
 		t.Errorf("%+v, %v", first, err)
 	}
 	none := newMemory()
@@ -137,16 +137,86 @@ func TestForecastOfAYoungLedger(t *testing.T) {
 		t.Errorf("of an hour: %+v", f)
 	}
 	for hour := range 24 {
-		write(spool, fmt.Sprintf("20261121%02d", hour), "pump", 60_000)
-	}
-	// 21 hours of traffic at 60,000 an hour, and 9 days and 6 hours are left.
-	if f := forecast(spool, "2026-11-21 18:00"); f.Unknown || f.Likely != 25*60_000+1_714_285*37/4 || f.Low != 25*60_000 {
-		t.Errorf("of 21 hours: %+v", f)
+		if write(spool, fmt.Sprintf("20261121%02d", hour), "pump", 60_000); hour != 17 {
+			continue
+		}
+		// 19 hours at 60,000 an hour in the last 21, and 9 days and 6 hours are left.
+		if f := forecast(spool, "2026-11-21 18:00"); f.Unknown || f.Likely != 19*60_000+1_302_857*37/4 || f.Low != 19*60_000 {
+			t.Errorf("of 21 hours: %+v", f)
+		}
 	}
 	write(spool, "2026112200", "pump", 1)
 	// The 21st was a full day, and the last three hours of the 20th none.
 	if f := forecast(spool, "2026-11-22 00:00"); f.Unknown || f.Likely != 25*60_000+1+9*24*60_000 || f.Low != f.Top {
 		t.Errorf("of a full day: %+v", f)
+	}
+}
+
+// A gateway that was off for weeks goes on as before it was off, or as since it is
+// back: what it did before that, or not, tells nothing of the time that is left.
+func TestForecastAfterWeeksOff(t *testing.T) {
+	now := func(text string) time.Time {
+		at, err := time.Parse("2006-01-02 15", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	for name, c := range map[string]struct {
+		write map[string]int // first hour, and how many hours of 1,000 from then on
+		now   string
+		rest  int64 // messages that are forecast besides
+		none  bool  // nothing is told
+	}{
+		"back this morning, off since the 2nd":      {map[string]int{"2026-11-01 00": 24, "2026-11-20 06": 6}, "2026-11-20 12", 252 * 1000, false},
+		"back in the new month, off since the last": {map[string]int{"2026-10-20 00": 24, "2026-11-03 06": 6}, "2026-11-03 12", 660 * 1000, false},
+		"back for an hour":                          {map[string]int{"2026-11-01 00": 24, "2026-11-20 11": 1}, "2026-11-20 12", 0, true},
+		"back for a day and a half":                 {map[string]int{"2026-11-01 00": 24, "2026-11-18 18": 42}, "2026-11-20 12", 252 * 1000, false},
+		"back yesterday evening":                    {map[string]int{"2026-11-01 00": 24, "2026-11-19 18": 18}, "2026-11-20 12", 252 * 1000, false},
+		"off for more than a week":                  {map[string]int{"2026-11-01 00": 24}, "2026-11-20 12", 0, false},
+		"not off at all":                            {map[string]int{"2026-10-20 00": 31*24 + 12}, "2026-11-20 12", 252 * 1000, false},
+		"off for half a day in the last seven":      {map[string]int{"2026-11-10 00": 9*24 + 12, "2026-11-20 00": 12}, "2026-11-20 12", 22_285 * 21 / 2, false},
+	} {
+		spool, have := newMemory(), int64(0)
+		for from, hours := range c.write {
+			for i := range hours {
+				at := now(from).Add(time.Duration(i) * time.Hour)
+				if write(spool, at.Format(hourLayout), "pump", 1000); at.Month() == time.November {
+					have += 1000
+				}
+			}
+		}
+		all, err := newLedger(t, spool, map[string]Options{"aws": frankfurt()}).Forecast(now(c.now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := all[0]
+		if f.Unknown != c.none || f.Now != have || f.Likely-f.Now != c.rest || f.Top < f.Likely || f.Low > f.Likely {
+			t.Errorf("%s: %+v, want %d more than %d", name, f, c.rest, have)
+		}
+	}
+}
+
+// Traffic at week-ends only, of a gateway that is always on: its connection's minutes
+// tell a still day from one that it was off.
+func TestForecastOfWeekEnds(t *testing.T) {
+	for day := 16; day <= 22; day++ { // Monday to Sunday
+		spool := newMemory()
+		for d := 1; d <= day; d++ {
+			hour := fmt.Sprintf("202611%02d00", d)
+			spool.counters[series{upstream: "aws", direction: Link, device: "gw"}.key(hour)+string(kindMinutes)] = 1440
+			if weekday := time.Date(2026, 11, d, 0, 0, 0, 0, time.UTC).Weekday(); weekday == time.Saturday || weekday == time.Sunday {
+				write(spool, hour, "pump", 70_000)
+			}
+		}
+		at := time.Date(2026, 11, day, 0, 0, 0, 0, time.UTC)
+		all, err := newLedger(t, spool, map[string]Options{"aws": frankfurt()}).Forecast(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := all[0]; f.Likely-f.Now != int64(20_000*(31-day)) || f.Low != f.Now || f.Top-f.Now != int64(70_000*(31-day)) {
+			t.Errorf("%s: %+v", at.Weekday(), f)
+		}
 	}
 }
 

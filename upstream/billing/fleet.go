@@ -25,6 +25,28 @@ type Fleet struct {
 	Options  Options
 	Before   Usage // what the rest of the account uses in a month of the region
 	Free     Usage // what of it all is free
+
+	known map[asked]sending // what was worked out before; nil remembers nothing
+}
+
+// asked is how a fleet's traffic, by its index, is treated, in units of so many bytes.
+type asked struct {
+	traffic int
+	how     Treatment
+	unit    int64
+}
+
+// sent is what a traffic of the fleet comes to.
+func (f *Fleet) sent(i int, how Treatment, unit int64) sending {
+	key := asked{i, how, unit}
+	n, ok := f.known[key]
+	if !ok {
+		n = f.Traffic[i].sent(how, unit)
+		if f.known != nil {
+			f.known[key] = n
+		}
+	}
+	return n
 }
 
 // Coverage is how much of what the ledger has of the way up the recorded sizes know
@@ -205,7 +227,7 @@ func (f *Fleet) counted(p Plan, unit int64) Usage {
 		if i < len(p.Treatments) {
 			how = p.Treatments[i]
 		}
-		u = u.Plus(t.Usage(how, unit, f.Rules[i]))
+		u = u.Plus(t.usage(f.sent(i, how, unit), f.Rules[i]))
 	}
 	return u
 }

@@ -27,8 +27,8 @@ const forecastLeast = 3 * time.Hour
 // Forecast says what the month of now is going to cost each upstream: what there
 // is, and for the rest of the month the average of the last full days; between
 // the least and the most of them. A UTC day that has just begun says nothing yet
-// and is filled up at the average; nor does the day on which the ledger begins,
-// unless it is all there is.
+// and is filled up at the average; nor does the day on which the gateway began, or
+// came back after it was off for a day and more, unless it is all there is.
 func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	now = now.UTC()
 	monthStart, monthEnd := Month(now)
@@ -37,25 +37,21 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	perDay, began := map[string]map[time.Time]Usage{}, map[string]time.Time{}
-	first := dayStart.AddDate(0, 0, -forecastDays)
+	recent := map[string]map[time.Time]Usage{} // by upstream and hour
+	first := dayStart.AddDate(0, 0, -forecastDays-1)
 	months := []string{monthStart.Format(monthLayout)}
 	if before := first.Format(monthLayout); before != months[0] {
 		months = append(months, before)
 	}
 	for _, month := range months {
 		err := l.scan(month, func(start time.Time, _ bool, s series, c Counts) {
-			if b, ok := began[s.upstream]; !ok || start.Before(b) {
-				began[s.upstream] = start
-			}
-			day, _ := Today(start)
-			if day.Before(first) || !day.Before(dayStart) {
+			if start.Before(first) || start.After(now) {
 				return
 			}
-			if perDay[s.upstream] == nil {
-				perDay[s.upstream] = map[time.Time]Usage{}
+			if recent[s.upstream] == nil {
+				recent[s.upstream] = map[time.Time]Usage{}
 			}
-			perDay[s.upstream][day] = perDay[s.upstream][day].Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
+			recent[s.upstream][start] = recent[s.upstream][start].Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
 		})
 		if err != nil {
 			return nil, err
@@ -64,46 +60,88 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	var out []Forecast
 	before := shared{}
 	for _, t := range bill.Totals {
-		out = append(out, l.forecast(t, perDay[t.Upstream], began[t.Upstream], before, now, monthEnd))
+		out = append(out, l.forecast(t, lately(recent[t.Upstream], now), before, now, monthEnd))
 	}
 	return out, nil
 }
 
-func (l *Ledger) forecast(t Total, perDay map[time.Time]Usage, began time.Time, before shared, now, monthEnd time.Time) Forecast {
+// past is what an upstream did in the days that a forecast looks back at.
+type past struct {
+	full  []Usage       // by the day: those that tell what a day is like
+	since time.Duration // that is how long, of this month, there is something without a day off between
+	usage Usage         // in that time
+}
+
+// lately looks at the hours in which there was something. A day without any is one on
+// which the gateway was off: of one that is on its connection's minutes are there.
+// The day after one like that is a full one only when it has its first hour.
+func lately(hours map[time.Time]Usage, now time.Time) (p past) {
+	days, begins := map[time.Time]Usage{}, map[time.Time]time.Time{}
+	for hour, u := range hours {
+		day, _ := Today(hour)
+		days[day] = days[day].Plus(u)
+		if b, ok := begins[day]; !ok || hour.Before(b) {
+			begins[day] = hour
+		}
+	}
+	today, _ := Today(now)
+	back := time.Time{} // when it came back, or began
+	for day := today.AddDate(0, 0, -forecastDays); !day.After(today); day = day.AddDate(0, 0, 1) {
+		began, on := begins[day]
+		_, before := begins[day.AddDate(0, 0, -1)]
+		if on && !before {
+			back = began
+		}
+		switch {
+		case day.Equal(today) || on && !before && began.After(day): // it is not a full one
+		case on || len(p.full) > 0: // a still day counts, once there was traffic
+			p.full = append(p.full, days[day])
+		}
+	}
+	if back.IsZero() {
+		return p
+	}
+	if monthStart, _ := Month(now); back.Before(monthStart) { // before that is another month's
+		back = monthStart
+	}
+	p.since = now.Sub(back)
+	for hour, u := range hours {
+		if !hour.Before(back) {
+			p.usage = p.usage.Plus(u)
+		}
+	}
+	return p
+}
+
+func (l *Ledger) forecast(t Total, p past, before shared, now, monthEnd time.Time) Forecast {
 	f := Forecast{Upstream: t.Upstream, Now: t.Units}
 	var units, minutes []int64
-	today, _ := Today(now)
-	for day := today.AddDate(0, 0, -forecastDays); day.Before(today); day = day.AddDate(0, 0, 1) {
-		if began.After(day) {
-			continue // it is not a full one
-		}
-		if u, ok := perDay[day]; ok || len(units) > 0 { // a still day counts, once there was traffic
-			units, minutes = append(units, u.Messages), append(minutes, u.Minutes)
-		}
+	for _, u := range p.full {
+		units, minutes = append(units, u.Messages), append(minutes, u.Minutes)
 	}
 	left := monthEnd.Sub(now)
 	rest := func(perDay int64) int64 { return int64(float64(perDay) * float64(left) / float64(24*time.Hour)) }
 	low, likely, top := bounds(units)
 	_, connected, _ := bounds(minutes)
 	f.Reasons = append(f.Reasons, fmt.Sprintf("so far this month: %d metered messages, %d minutes of connectivity", t.Units, t.Minutes))
-	if len(units) > 0 {
+	switch {
+	case len(units) > 0:
 		f.Reasons = append(f.Reasons, fmt.Sprintf("the last %d full days: %d a day on average, %d on the least, %d on the most", len(units), likely, low, top))
-	} else {
+	case p.since == 0 && t.Units > 0:
 		monthStart, _ := Month(now)
-		since := now.Sub(began)
-		if began.Before(monthStart) { // before that is another month's
-			since = now.Sub(monthStart)
-		}
-		if began.IsZero() || since < forecastLeast {
+		top = Usage{Messages: t.Units}.scaled(24*time.Hour, max(now.Sub(monthStart), forecastLeast)).Messages
+		f.Reasons = append(f.Reasons, fmt.Sprintf("nothing in the last %d days, nor today: from nothing more to the average of the month so far, %d a day", forecastDays, top))
+	default:
+		if p.since < forecastLeast {
 			f.Low, f.Likely, f.Top = t.Units, t.Units, t.Units
 			f.Unknown = true
 			f.Reasons = append(f.Reasons, fmt.Sprintf("too early to tell more: no full day has traffic yet, and it takes %d hours of this one", forecastLeast/time.Hour))
 			return f
 		}
-		pace := func(n int64) int64 { return Usage{Messages: n}.scaled(24*time.Hour, since).Messages }
-		likely, connected = pace(t.Units), pace(t.Minutes)
+		pace := p.usage.scaled(24*time.Hour, p.since)
+		likely, connected = pace.Messages, pace.Minutes
 		low, top = 0, 2*likely
-		f.Reasons = append(f.Reasons, fmt.Sprintf("no full day has traffic: the pace of the last %.0f hours, since there is some, from nothing to twice of it", since.Hours()))
+		f.Reasons = append(f.Reasons, fmt.Sprintf("no full day has traffic: the pace of the last %.0f hours, since there is some, from nothing to twice of it", p.since.Hours()))
 	}
 	f.Reasons = append(f.Reasons, fmt.Sprintf("%.1f days are left", float64(left)/float64(24*time.Hour)))
 	f.Low, f.Likely, f.Top = t.Units+rest(low), t.Units+rest(likely), t.Units+rest(top)

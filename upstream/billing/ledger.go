@@ -3,6 +3,7 @@ package billing
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -50,7 +51,12 @@ func (o Options) Prices() (*PriceList, error) {
 	if o.PriceList == "" {
 		return BuiltIn(), nil
 	}
-	data, err := os.ReadFile(o.PriceList)
+	file, err := os.Open(o.PriceList)
+	if err != nil {
+		return nil, fmt.Errorf("billing: price list: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxPriceList+1))
 	if err != nil {
 		return nil, fmt.Errorf("billing: price list: %w", err)
 	}
@@ -103,7 +109,7 @@ func (l *Ledger) options(upstream string) Options {
 }
 
 // scan reads the hours that begin with prefix, synchronised or not. A series
-// comes once per hour and kind.
+// comes once per hour.
 func (l *Ledger) scan(prefix string, fn func(start time.Time, synced bool, s series, c Counts)) error {
 	if err := l.scanHour(prefix, fn); err != nil {
 		return err
@@ -112,22 +118,42 @@ func (l *Ledger) scan(prefix string, fn func(start time.Time, synced bool, s ser
 }
 
 func (l *Ledger) scanHour(prefix string, fn func(start time.Time, synced bool, s series, c Counts)) error {
+	// The counters of a series in an hour stand together, told apart by the last
+	// character of their keys: they are read as one.
+	var at struct {
+		key    string
+		start  time.Time
+		synced bool
+		series series
+		counts Counts
+	}
+	give := func() {
+		if at.key != "" {
+			fn(at.start, at.synced, at.series, at.counts)
+		}
+	}
 	err := l.spool.Scan(Namespace, prefix, func(key string, value []byte) bool {
-		hour, s, kind, ok := parseKey(key)
-		if !ok || len(value) != 8 {
+		if len(key) == 0 || len(value) != 8 {
 			return true
 		}
-		start, synced, ok := parseHour(hour)
-		if !ok {
-			return true
+		if base := key[:len(key)-1]; base != at.key {
+			hour, s, _, ok := parseKey(key)
+			if !ok {
+				return true
+			}
+			start, synced, ok := parseHour(hour)
+			if !ok {
+				return true
+			}
+			give()
+			at.key, at.start, at.synced, at.series, at.counts = base, start, synced, s, Counts{}
 		}
-		var c Counts
-		c.set(kind, int64(binary.BigEndian.Uint64(value)))
-		fn(start, synced, s, c)
+		at.counts.set(key[len(key)-1], int64(binary.BigEndian.Uint64(value)))
 		return true
 	})
 	if err != nil {
 		return fmt.Errorf("billing: reading the ledger: %w", err)
 	}
+	give()
 	return nil
 }

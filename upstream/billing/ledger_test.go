@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"net/http/httptest"
 	"os"
@@ -167,6 +168,7 @@ func TestPriceListRefusesWhatWouldBillWrongly(t *testing.T) {
 		"no regions":     `{"schema":"aws-iot-core-prices/1","currency":"USD","as_of":"2026-11-20"}`,
 		"free below 0":   strings.Replace(head+tier, `"regions"`, `"free_tier":{"messages":-1},"regions"`, 1),
 		"two documents":  head + tier + "{}",
+		"a great power":  strings.Replace(head+tier, "0.1", "1e1000000", 1),
 		"a power":        strings.Replace(head+tier, "0.1", "1e-1", 1),
 		"not JSON":       `{`,
 		"other currency": `{"schema":"aws-iot-core-prices/1","currency":"EUR"}`,
@@ -224,5 +226,16 @@ func TestOwnPriceList(t *testing.T) {
 	own.PriceList += "-gone"
 	if _, err := NewLedger(spool, map[string]Options{"aws": own}); err == nil {
 		t.Error("a price list that is not there was accepted")
+	}
+}
+
+// Of a price list that is far too large no more is read than tells it.
+func TestAHugePriceListIsRefused(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "prices.json")
+	if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Truncate(name, 1<<30)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Options{PriceList: name}).Prices(); err == nil || !strings.HasSuffix(err.Error(), "price list: more than 1048576 bytes") {
+		t.Errorf("%v", err)
 	}
 }

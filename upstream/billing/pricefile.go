@@ -72,7 +72,7 @@ type (
 // price.
 func ParsePrices(data []byte) (*PriceList, error) {
 	if len(data) > maxPriceList {
-		return nil, fmt.Errorf("price list: %d bytes, more than %d", len(data), maxPriceList)
+		return nil, fmt.Errorf("price list: more than %d bytes", maxPriceList)
 	}
 	var f priceFile
 	in := json.NewDecoder(bytes.NewReader(data))
@@ -147,12 +147,13 @@ func (e regionEntry) region() (r Region, err error) {
 
 func (e priceEntry) price() (p Price, err error) {
 	rational := func(n json.Number) *big.Rat {
-		r, ok := new(big.Rat).SetString(n.String())
-		if !ok || r.Sign() < 0 || len(n) > 32 || strings.ContainsAny(n.String(), "eE/") {
-			err = fmt.Errorf("%q is not a price", n.String())
-			return new(big.Rat)
+		if len(n) <= 32 && !strings.ContainsAny(n.String(), "eE/") {
+			if r, ok := new(big.Rat).SetString(n.String()); ok && r.Sign() >= 0 {
+				return r
+			}
 		}
-		return r
+		err = fmt.Errorf("%.40q is not a price", n.String())
+		return new(big.Rat)
 	}
 	if !slices.Contains(statuses, e.Status) {
 		return p, fmt.Errorf("status %q is none of %s", e.Status, strings.Join(statuses, ", "))

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Export serves what a bill is read from, so that `ebbgate bill` can ask a
@@ -45,7 +47,11 @@ type Remote struct {
 	Context context.Context
 	Client  *http.Client
 	URL     string
+	Stall   time.Duration // how long it may say nothing; 0 is for ever
 }
+
+// errStalled ends a scan of a gateway that says nothing any more.
+var errStalled = errors.New("it does not answer any more; try again, or stop it: its spool is read then")
 
 // maxExportLine bounds one line: a key and a histogram.
 const maxExportLine = 1 << 20
@@ -53,13 +59,27 @@ const maxExportLine = 1 << 20
 // Scan is that of [Counters].
 func (r Remote) Scan(namespace, prefix string, fn func(key string, value []byte) bool) error {
 	at := r.URL + "?" + url.Values{"namespace": {namespace}, "prefix": {prefix}}.Encode()
-	req, err := http.NewRequestWithContext(r.Context, http.MethodGet, at, nil)
+	ctx, cancel := context.WithCancelCause(r.Context)
+	defer cancel(nil)
+	heard := func() {}
+	if r.Stall > 0 {
+		watch := time.AfterFunc(r.Stall, func() { cancel(errStalled) })
+		defer watch.Stop()
+		heard = func() { watch.Reset(r.Stall) }
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return fmt.Errorf("ask the gateway: %w", err)
 	}
+	failed := func(err error) error {
+		if errors.Is(context.Cause(ctx), errStalled) {
+			err = errStalled
+		}
+		return fmt.Errorf("ask the gateway at %s: %w", r.URL, err)
+	}
 	resp, err := r.Client.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask the gateway: %w", err)
+		return failed(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -68,6 +88,7 @@ func (r Remote) Scan(namespace, prefix string, fn func(key string, value []byte)
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxExportLine)
 	for lines.Scan() {
+		heard()
 		key, value, _ := strings.Cut(lines.Text(), " ")
 		switch key {
 		case exportEnd:
@@ -88,7 +109,7 @@ func (r Remote) Scan(namespace, prefix string, fn func(key string, value []byte)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("ask the gateway at %s: %w", r.URL, err)
+		return failed(err)
 	}
 	return fmt.Errorf("the gateway at %s: %w", r.URL, io.ErrUnexpectedEOF)
 }

@@ -56,7 +56,7 @@ func TestAnAnswerThatIsNotWholeIsAnError(t *testing.T) {
 		"not found":       http.NotFoundHandler(),
 	} {
 		server := httptest.NewServer(h)
-		err := Remote{t.Context(), server.Client(), server.URL}.Scan(Namespace, "", func(string, []byte) bool { return true })
+		err := Remote{t.Context(), server.Client(), server.URL, 0}.Scan(Namespace, "", func(string, []byte) bool { return true })
 		server.Close()
 		if err == nil {
 			t.Errorf("%s: no error", name)

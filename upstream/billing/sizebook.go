@@ -1,6 +1,8 @@
 package billing
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -28,6 +30,8 @@ type daySizes struct {
 type message struct {
 	payload, topic, rest int
 	retained, http       bool
+	name                 string // the topic
+	json                 bool   // by its looks
 }
 
 func messageOf(out *bridge.Message, size int, http bool) *message {
@@ -35,8 +39,30 @@ func messageOf(out *bridge.Message, size int, http bool) *message {
 	if !http { // else the topic is no part of it (M18)
 		rest -= len(out.Topic)
 	}
-	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http}
+	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload)}
 }
+
+// looksJSON tells by the ends of a payload whether it is JSON, and a short one by all
+// of it: batches of JSON hold what is none as base64. To read each message would cost
+// more than it is worth.
+func looksJSON(payload []byte) bool {
+	p := bytes.Trim(payload, " \t\r\n")
+	if len(p) == 0 {
+		return false
+	}
+	switch last := p[len(p)-1]; p[0] {
+	case '{':
+		return last == '}'
+	case '[':
+		return last == ']'
+	case '"':
+		return last == '"' && len(p) > 1
+	}
+	return len(p) <= longestScalar && json.Valid(p)
+}
+
+// longestScalar is more than any number is long that a device would write.
+const longestScalar = 32
 
 // overHTTP ends the key of what went over HTTP: it was metered in another way.
 const overHTTP = "http"
@@ -68,6 +94,10 @@ func (b *sizeBook) note(hour string, s series, sent message) {
 			add = d.histogram.AddRequest
 		}
 		add(sent.payload, sent.topic, sent.rest, sent.retained)
+		d.histogram.Named(sent.name)
+		if !sent.json {
+			d.histogram.NotJSON()
+		}
 		d.dirty = true
 	}
 }

@@ -18,6 +18,7 @@ type Traffic struct {
 	Hours        int   // in which there was some
 	Answers      int64 // units of the answers over HTTPS
 
+	ahead     time.Duration // of the last of Hours, what is still to come
 	stretches []stretch
 }
 
@@ -54,6 +55,9 @@ func (l *Ledger) Traffic(upstream string, from, to time.Time) ([]Traffic, error)
 			t.Hours, t.stretches = len(h.seen), h.stretches
 			if t.HTTP {
 				t.Answers = h.answers
+			}
+			if last := to.Truncate(ledgerHour); last.Before(to) && h.seen[last] {
+				t.ahead = last.Add(ledgerHour).Sub(to)
 			}
 		}
 		if t.Hours == 0 { // they are told by days only, by now

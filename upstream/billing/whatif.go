@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"container/heap"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
@@ -28,7 +29,8 @@ const (
 )
 
 // Batch puts messages of one topic into one, until the next would make it larger
-// than Limit, or Count or Age is reached. The zero Batch is none.
+// than Limit, or Count or Age is reached. The zero Batch is none. Messages are taken
+// to come evenly to each of the topics below a prefix.
 type Batch struct {
 	Limit  int           // bytes that are metered of a batch, its topic included
 	Count  int           // messages; 0: as many as fit
@@ -36,6 +38,8 @@ type Batch struct {
 	Fixed  int           // bytes of the format for a batch: 2 for the brackets of JSON
 	Type   int           // bytes of its content type, which MQTT 3.1.1 does not carry
 	Record int           // bytes of the format for each message: 1 for the comma or the line's end
+	Shared bool          // all go to one topic; else to those that they had
+	Text   bool          // what is not JSON stands as base64
 }
 
 func (b Batch) on() bool { return b.Limit > 0 }
@@ -51,7 +55,10 @@ const maxPacked = 20_000
 // Usage is what the traffic would have been billed, were it treated in a way, in
 // units of so many bytes; rules are what is declared to happen with each message.
 func (t Traffic) Usage(how Treatment, unit int64, rules []DeclaredRule) Usage {
-	n := t.sent(how, unit)
+	return t.usage(t.sent(how, unit), rules)
+}
+
+func (t Traffic) usage(n sending, rules []DeclaredRule) Usage {
 	u := declaredFor(rules, n.processed, n.messages)
 	if n.basic || IsBasicIngest(t.Topic) { // its rule runs on when it leaves Basic Ingest
 		u = declaredBasic(rules, n.processed)
@@ -136,18 +143,26 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	}
 	most := b.Count
 	if b.Age > 0 { // those that come while the first waits
-		if young := 1 + int(t.perSecond(total)*b.Age.Seconds()); most == 0 || young < most {
+		rate := t.perSecond(total)
+		if !b.Shared {
+			rate /= float64(max(1, t.Sizes.Topics()))
+		}
+		if young := 1 + int(rate*b.Age.Seconds()); most == 0 || young < most {
 			most = young
 		}
 	}
 	// Only full batches tell how full they get: the last one of the sample is left
 	// out, unless it holds all there is.
 	var open, full pack
-	owed := make([]int64, len(cells))
+	wrap := float64(t.Sizes.Others()) / float64(max(1, t.Sizes.Messages()))
+	mixed := turnsOf(cells, total)
 	sample := min(total, maxPacked)
 	for range sample {
-		c := next(cells, owed, total)
+		c := mixed.next()
 		payload := int(c.Payload/c.Messages) + b.Record
+		if b.Text { // which of the sizes have it is not recorded: each has its part
+			payload += int(float64(payload/3+wrapped) * wrap)
+		}
 		around := int((c.Topic+c.Rest)/c.Messages) + b.Fixed
 		if open.messages > 0 && (open.size+payload > b.Limit || most > 0 && open.messages >= int64(most)) {
 			full.close(&open, unit)
@@ -178,32 +193,61 @@ func (p *pack) close(open *pack, unit int64) {
 	*open = pack{}
 }
 
-// next is the cell of the next message: that which is owed most.
-func next(cells []sizes.Cell, owed []int64, total int64) *sizes.Cell {
-	best := 0
+// turns gives out cells in an order that mixes them evenly: each again when its part
+// of all messages has gone by. It is a heap, the next first.
+type turns []turn
+
+type turn struct {
+	cell      *sizes.Cell
+	due, each float64 // messages of all cells
+}
+
+func turnsOf(cells []sizes.Cell, total int64) turns {
+	t := make(turns, 0, len(cells))
 	for i := range cells {
-		owed[i] += cells[i].Messages
-		if owed[i] > owed[best] {
-			best = i
-		}
+		each := float64(total) / float64(cells[i].Messages)
+		t = append(t, turn{&cells[i], each / 2, each})
 	}
-	owed[best] -= total
-	return &cells[best]
+	heap.Init(&t)
+	return t
+}
+
+// next is the cell of the next message.
+func (t *turns) next() *sizes.Cell {
+	first := &(*t)[0]
+	c := first.cell
+	first.due += first.each
+	heap.Fix(t, 0)
+	return c
+}
+
+func (t turns) Len() int      { return len(t) }
+func (t turns) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
+func (t turns) Push(any)      {}
+func (t turns) Pop() any      { return nil }
+
+// Less implements [heap.Interface]: of two that are due at once the larger goes first.
+func (t turns) Less(i, j int) bool {
+	return t[i].due < t[j].due || t[i].due == t[j].due && t[i].cell.Payload*t[j].cell.Messages > t[j].cell.Payload*t[i].cell.Messages
 }
 
 // perSecond is the rate of the messages while there were some.
 func (t Traffic) perSecond(messages int64) float64 {
-	return float64(messages) / (time.Duration(max(1, t.Hours)) * time.Hour).Seconds()
+	passed := time.Duration(max(1, t.Hours))*ledgerHour - t.ahead
+	return float64(messages) / max(passed, time.Minute).Seconds()
 }
+
+// wrapped is what {"base64":""} adds to a payload, and base64 fills up at its end.
+const wrapped = 15
 
 // BatchFormat is a batch of a format: what it adds around the messages and to each
 // of them, whose payload has so many bytes.
 func BatchFormat(format string, payload int) (b Batch, ok bool) {
 	switch format {
 	case "json":
-		return Batch{Fixed: 1, Record: 1, Type: len("application/json")}, true // two brackets, and a comma less than there are messages
+		return Batch{Fixed: 1, Record: 1, Type: len("application/json"), Text: true}, true // two brackets, and a comma less than there are messages
 	case "ndjson":
-		return Batch{Record: 1, Type: len("application/jsonl")}, true
+		return Batch{Record: 1, Type: len("application/jsonl"), Text: true}, true
 	case "length_prefixed":
 		n := 1
 		for ; payload >= 1<<7; payload >>= 7 {

@@ -55,7 +55,8 @@ type Report struct {
 // Bounds of what is kept of a report.
 const (
 	maxCharges = 10_000
-	maxNumber  = 64 // characters of an amount
+	maxName    = 256 // bytes of an account, a region, a usage type
+	maxNumber  = 64  // characters of an amount
 	maxRow     = 1 << 20
 	maxPower   = 20 // of ten, as 1E-10 has it
 )
@@ -218,6 +219,9 @@ func (r *reader) take(row []string) error {
 	k := key{r.field(row, colAccount), strings.Clone(region), item, r.field(row, colKind)}
 	c := r.charges[k]
 	if c == nil {
+		if n := max(len(k.account), len(k.region), len(k.item), len(k.kind)); n > maxName {
+			return fmt.Errorf("a name of %d bytes, as no account, region or usage type has", n)
+		}
 		if len(r.charges) >= maxCharges {
 			return fmt.Errorf("more than %d kinds of charges of IoT Core", maxCharges)
 		}

@@ -89,6 +89,7 @@ func TestReportsThatAreNone(t *testing.T) {
 		"back in time":     row("Usage,2026-11-02 00:00:00,2026-11-01 12:00:00,AWSIoT,Messages,1,1,,1"),
 		"the year 1":       row("Usage,0001-01-01 00:00:00,2026-11-01 12:00:00,AWSIoT,Messages,1,1,,1"),
 		"a column twice":   "line_item_usage_amount," + newer,
+		"an endless name":  row("Usage,2026-11-01 00:00:00,2026-11-30 12:00:00,AWSIoT," + strings.Repeat("x", maxName+1) + ",1,1,,1"),
 		"an endless row":   head + "\n\"" + strings.Repeat("a\n", maxRow),
 	} {
 		if r, err := Read(strings.NewReader(text)); err == nil {

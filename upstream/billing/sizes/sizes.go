@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"maps"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -28,6 +29,41 @@ type Cell struct {
 // Histogram is messages by metered size. The zero Histogram is empty and ready.
 type Histogram struct {
 	cells map[uint16]*Cell
+	names [nameWords]uint64 // a bit for each topic, by its hash
+	other int64             // messages whose payload is not JSON
+}
+
+// nameWords are 1,024 bits: they tell some 4,000 topics apart, to a few percent.
+const nameWords = 16
+
+// Named notes the topic of a message: messages of one topic can share a batch.
+func (h *Histogram) Named(topic string) {
+	sum := uint64(14695981039346656037) // FNV-1a, the same at each start: what is written goes on
+	for i := range len(topic) {
+		sum = (sum ^ uint64(topic[i])) * 1099511628211
+	}
+	sum = (sum ^ sum>>33) * 0xff51afd7ed558ccd // its last characters reach few of the upper bits
+	bit := (sum ^ sum>>33) % (64 * nameWords)
+	h.names[bit/64] |= 1 << (bit % 64)
+}
+
+// NotJSON notes that the payload of a message is not JSON.
+func (h *Histogram) NotJSON() { h.other++ }
+
+// Others is how many of the messages are noted as not JSON.
+func (h *Histogram) Others() int64 { return h.other }
+
+// Topics is about how many topics the messages had, 0 when that is not known. By
+// how many bits are still free it tells how many names there were, as chance has
+// it (linear counting).
+func (h *Histogram) Topics() int64 {
+	const all = 64 * nameWords
+	taken := 0
+	for _, w := range h.names {
+		taken += bits.OnesCount64(w)
+	}
+	free := max(float64(all-taken), 0.5)
+	return int64(math.Round(-all * math.Log(free/all)))
 }
 
 // fine is how many cells an octave has: 64 make a cell at most 1.6 % wide, and
@@ -99,6 +135,10 @@ func (h *Histogram) Merge(o Histogram) {
 		own.Rest += c.Rest
 		own.Retained += c.Retained
 	}
+	h.other += o.other
+	for i, w := range o.names {
+		h.names[i] |= w
+	}
 }
 
 // Cells are the cells by rising size.
@@ -118,8 +158,12 @@ func (h *Histogram) Messages() (n int64) {
 	return n
 }
 
-// version begins what Encode writes.
-const version = 1
+// version begins what Encode writes; oldVersion, which tells neither topics nor what
+// is not JSON, what it wrote before.
+const (
+	version    = 2
+	oldVersion = 1
+)
 
 // ErrDamaged says that bytes are not what Encode wrote.
 var ErrDamaged = errors.New("sizes: not a histogram")
@@ -127,6 +171,8 @@ var ErrDamaged = errors.New("sizes: not a histogram")
 // Encode writes the histogram.
 func (h *Histogram) Encode() []byte {
 	out := []byte{version}
+	out = h.appendNames(out)
+	out = binary.AppendUvarint(out, uint64(h.other))
 	for _, at := range slices.Sorted(maps.Keys(h.cells)) {
 		c := h.cells[at]
 		for _, v := range [...]int64{int64(at), c.Messages, c.Payload, c.Topic, c.Rest, c.Retained} {
@@ -139,10 +185,19 @@ func (h *Histogram) Encode() []byte {
 // Decode reads what Encode wrote, and refuses anything else.
 func Decode(in []byte) (Histogram, error) {
 	h := Histogram{cells: map[uint16]*Cell{}}
-	if len(in) == 0 || in[0] != version {
+	if len(in) == 0 || in[0] != version && in[0] != oldVersion {
 		return Histogram{}, ErrDamaged
 	}
-	in = in[1:]
+	if in[0] == version {
+		rest, ok := h.takeNames(in[1:])
+		n, used := binary.Uvarint(rest)
+		if !ok || used <= 0 || n > 1<<62 {
+			return Histogram{}, ErrDamaged
+		}
+		h.other, in = int64(n), rest[used:]
+	} else {
+		in = in[1:]
+	}
 	last := -1
 	for len(in) > 0 {
 		var v [6]int64
@@ -160,4 +215,56 @@ func Decode(in []byte) (Histogram, error) {
 		h.cells[uint16(v[0])] = &Cell{v[1], v[2], v[3], v[4], v[5]}
 	}
 	return h, nil
+}
+
+// fewNames is up to how many topics are written by their bits: most histograms have
+// few, and are written every minute.
+const fewNames = 48
+
+// appendNames writes how many bits are set and which, or all of them.
+func (h *Histogram) appendNames(out []byte) []byte {
+	var set []int
+	for i := range 64 * nameWords {
+		if h.names[i/64]>>(i%64)&1 == 1 {
+			set = append(set, i)
+		}
+	}
+	out = binary.AppendUvarint(out, uint64(len(set)))
+	if len(set) > fewNames {
+		for _, w := range h.names {
+			out = binary.BigEndian.AppendUint64(out, w)
+		}
+		return out
+	}
+	for _, i := range set {
+		out = binary.AppendUvarint(out, uint64(i))
+	}
+	return out
+}
+
+// takeNames reads what appendNames wrote.
+func (h *Histogram) takeNames(in []byte) (rest []byte, ok bool) {
+	n, used := binary.Uvarint(in)
+	if used <= 0 {
+		return nil, false
+	}
+	in = in[used:]
+	if n > fewNames {
+		if len(in) < 8*nameWords {
+			return nil, false
+		}
+		for i := range h.names {
+			h.names[i] = binary.BigEndian.Uint64(in[8*i:])
+		}
+		return in[8*nameWords:], true
+	}
+	for range n {
+		i, used := binary.Uvarint(in)
+		if used <= 0 || i >= 64*nameWords {
+			return nil, false
+		}
+		h.names[i/64] |= 1 << (i % 64)
+		in = in[used:]
+	}
+	return in, true
 }

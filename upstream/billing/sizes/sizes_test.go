@@ -1,6 +1,9 @@
 package sizes
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -76,6 +79,64 @@ func TestManySizesAreBounded(t *testing.T) {
 	}
 	if n := len(h.Cells()); n != MaxCells || h.Messages() != 100_000 {
 		t.Errorf("%d cells of %d messages", n, h.Messages())
+	}
+}
+
+// Topics are told apart as well as a few percent, and by the same bits after a start.
+func TestTopicsAreCounted(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 20, 300, 3000} {
+		var h, other Histogram
+		for i := range 2 * n { // each comes twice
+			into := &h
+			if i%3 == 0 {
+				into = &other
+			}
+			name := fmt.Sprintf("dt/site/dev-%d/temp", i%n)
+			into.Add(10, len(name), 0, false)
+			into.Named(name)
+		}
+		h.NotJSON()
+		other.NotJSON()
+		h.Merge(other)
+		back, err := Decode(h.Encode())
+		if err != nil || back.Others() != 2 {
+			t.Fatalf("%d are not JSON, %v", back.Others(), err)
+		}
+		if got := back.Topics(); math.Abs(float64(got-int64(n))) > 0.1*float64(n) {
+			t.Errorf("%d topics are told as %d", n, got)
+		}
+	}
+	var full Histogram
+	for i := range 100_000 {
+		full.Named(fmt.Sprint(i))
+	}
+	if n := full.Topics(); n < 4_000 {
+		t.Errorf("too many to be told are %d", n)
+	}
+}
+
+// A ledger of before has no topics.
+func TestOldHistogramsAreRead(t *testing.T) {
+	var h Histogram
+	h.Add(240, 12, 9, true)
+	h.Named("dt/line-1/temp")
+	var bare Histogram
+	bare.Add(240, 12, 9, true)
+	cells := bare.Encode()[len((&Histogram{}).Encode()):]
+	old, err := Decode(append([]byte{oldVersion}, cells...))
+	if err != nil || !slices.Equal(old.Cells(), h.Cells()) || old.Topics() != 0 || h.Topics() != 1 {
+		t.Errorf("%v of %d topics, %v", old.Cells(), old.Topics(), err)
+	}
+	var many Histogram
+	for i := range 200 {
+		many.Named(fmt.Sprint(i))
+	}
+	for name, whole := range map[string][]byte{"few": h.Encode()[:4], "many": many.Encode()} {
+		for n := range whole {
+			if _, err := Decode(whole[:n]); !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s topics, cut off after %d bytes: %v", name, n, err)
+			}
+		}
 	}
 }
 
