@@ -101,9 +101,9 @@ type transfer struct {
 	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
-	users    int // of data
-	writers  int // those of them that append to it
-	saved    bool
+	users    int  // of data
+	writers  int  // those of them that append to it
+	saved    bool // its record is on the shelf
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
@@ -301,12 +301,13 @@ func (t *transfer) record() bridge.Put {
 	})}
 }
 
-// saveLocked is the durable state unless it is there as it is.
+// saveLocked is the durable state unless it is there as it is. Until it is, each step
+// brings it: of those that are under way the first may fail, and what the others bring
+// is of nobody without it.
 func (t *transfer) saveLocked(changed bool) []bridge.Put {
 	if t.saved && !changed {
 		return nil
 	}
-	t.saved = true
 	return []bridge.Put{t.record()}
 }
 

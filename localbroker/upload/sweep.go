@@ -41,8 +41,8 @@ func (s *Service) sweep(ctx context.Context) {
 		}
 	}
 	s.mu.Unlock()
-	for chunk := range slices.Chunk(puts, groupSteps) {
-		s.sync.add(step{puts: chunk, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
+	for _, p := range puts {
+		s.sync.add(step{puts: []bridge.Put{p}, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
 	}
 	if err := s.sweepExported(ctx, now); err != nil {
 		s.deps.Log.Warn("exported files could not be looked through", "error", err)
