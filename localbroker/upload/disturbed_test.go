@@ -178,7 +178,7 @@ func TestManyInits(t *testing.T) {
 	<-reached
 	init := `{"name":"a.bin","user_data":"` + strings.Repeat("<", 15<<10) + `"}`
 	var answers []chan error
-	for range 100 {
+	for range 200 {
 		answers = append(answers, y.begin("$file/g/init", init))
 	}
 	answers = append(answers, first, y.begin("$file/f/0", "hello"))
@@ -191,5 +191,21 @@ func TestManyInits(t *testing.T) {
 	}
 	if len(failed) > 0 {
 		t.Errorf("%d of %d commands are refused: %v", len(failed), len(answers), failed[0])
+	}
+}
+
+// TestRecordSize: the record of a transfer is about as long as what its device said.
+func TestRecordSize(t *testing.T) {
+	said, err := parseMeta([]byte(`{"name":"a.bin","user_data":"` + strings.Repeat("<&>", 5<<10) + `"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := transfer{pair: pair{"c", "f"}, number: 1, meta: said}
+	record := made.record()
+	if n := len(record.Value); n > maxMeta {
+		t.Errorf("a record of %d bytes, of an init of 15 KiB", n)
+	}
+	if got, err := decodeTransfer(record.Key, record.Value); err != nil || !got.meta.equal(said) {
+		t.Errorf("decoded as %+v, %v", got, err)
 	}
 }

@@ -55,7 +55,7 @@ type syncer struct {
 
 const (
 	// groupSteps and groupPuts bound a group: a shelf's batch takes 2 MiB, of which a
-	// segment needs 64 bytes, and what init says of a file up to 100 KiB. One that is
+	// segment needs 64 bytes, and what init says of a file up to 16 KiB. One that is
 	// too large would fail with all that is in it, of whatever device.
 	groupSteps = 4096
 	groupPuts  = 1 << 20
