@@ -36,7 +36,7 @@ func (s *Service) sweep(ctx context.Context) {
 	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
 		for _, t := range list {
 			if t.users == 0 {
-				t.closeLocked() // it is opened again when it is needed
+				s.closeLocked(t) // it is opened again when it is needed
 			}
 		}
 	}

@@ -306,8 +306,11 @@ func (s *Service) settleLocked(t *transfer, at span, next stored, err error) {
 
 // leaveLocked gives the transfer's file back.
 func (s *Service) leaveLocked(t *transfer) {
-	if t.users--; t.users == 0 && t.gone {
-		t.closeLocked()
+	t.users--
+	if t.users == 0 && (t.gone || s.opened > keepOpen) {
+		s.closeLocked(t)
+	}
+	if t.users == 0 && t.gone {
 		_ = os.Remove(s.path(t)) // the next start removes what stays
 	}
 }
