@@ -36,8 +36,11 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 	case t == nil:
 		before, err := s.priorLocked(p)
 		if err = cmp.Or(err, before.same(cmd.size, cmd.sum)); err == nil && before.queued != nil && s.opts.Export.Mode == modeDirect {
-			s.joinExportLocked(before.queued, answer)
+			waits := s.joinExportLocked(before.queued, answer)
 			s.mu.Unlock()
+			if !waits {
+				answer(errBusy)
+			}
 			return
 		}
 		s.mu.Unlock()
@@ -56,8 +59,11 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 			}()
 		}})
 	}
-	s.waitLocked(&t.job.waiting, answer)
+	waits := s.waitLocked(&t.job.waiting, answer)
 	s.mu.Unlock()
+	if !waits {
+		answer(errBusy)
+	}
 }
 
 // prior is a file of the same client and id that was finished before.
