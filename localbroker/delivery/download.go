@@ -121,7 +121,7 @@ func (d *Download) once(ctx context.Context) (_ *Result, err error) {
 	resumed := d.done()
 	saved := time.Now()
 	for {
-		want := d.state.next(d.Blocks)
+		want := d.state.next(max(1, min(d.Blocks, maxAnswer/d.state.Block))) // more would never come
 		if len(want) == 0 {
 			return d.finish(resumed)
 		}

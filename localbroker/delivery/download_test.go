@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -57,6 +58,25 @@ func (d *depot) Publish(m *bridge.Message) error {
 		d.client.Take(&bridge.Message{Topic: t.with(verbData), Payload: b.payload(t.format)})
 	}
 	return nil
+}
+
+// TestDownloadFits: a request asks for no more blocks than an answer has, for the rest of
+// which it would wait.
+func TestDownloadFits(t *testing.T) {
+	for _, size := range []int{256, 40 << 10, 60_000, 128 << 10} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			end := &depot{t: t, files: [2][]byte{bytes.Repeat([]byte("firmware"), 40_000)}, blocks: 10_000}
+			end.client = NewClient("pump-7", CBOR, end)
+			d := &Download{Client: end.client, Stream: "fw", Path: filepath.Join(t.TempDir(), "fw.bin"), Block: size, Blocks: 100, Wait: time.Hour}
+			r, err := d.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(r.Path); err != nil || !bytes.Equal(got, end.files[0]) {
+				t.Errorf("the file is another one, %v", err)
+			}
+		})
+	}
 }
 
 // TestDownloadGoesOn: a download that was interrupted goes on, but never from what is
