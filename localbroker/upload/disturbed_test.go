@@ -9,7 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -33,42 +33,30 @@ func TestSegmentsDuringAssembly(t *testing.T) {
 		{"the same bytes again", checked(was), "$file/f/0", "first ", "", was},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			y := openYard(t, nil)
-			for range rehashAtOnce { // so that fin waits
-				y.rehashes <- struct{}{}
-			}
-			y.ok("$file/f/init", `{"name":"a.bin"}`)
-			y.ok("$file/f/6", "second")
-			y.ok("$file/f/0", "first ")
-			fin := y.begin(c.fin, "")
-			y.settledFin()
-			y.ok(c.topic, c.payload)
-			y.unanswered(fin, "others are being read")
-			<-y.rehashes
-			err := <-fin
-			if c.word != "" {
-				y.refused(err, c.word, 0x80)
-				y.ok(checked(is), "")
-				c.exported = is
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			y.exported(c.exported)
+			synctest.Test(t, func(t *testing.T) {
+				y := openYard(t, nil)
+				for range rehashAtOnce { // so that fin waits
+					y.rehashes <- struct{}{}
+				}
+				y.ok("$file/f/init", `{"name":"a.bin"}`)
+				y.ok("$file/f/6", "second")
+				y.ok("$file/f/0", "first ")
+				fin := y.begin(c.fin, "")
+				synctest.Wait() // it has made its plan
+				y.ok(c.topic, c.payload)
+				y.unanswered(fin, "others are being read")
+				<-y.rehashes
+				err := <-fin
+				if c.word != "" {
+					y.refused(err, c.word, 0x80)
+					y.ok(checked(is), "")
+					c.exported = is
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				y.exported(c.exported)
+			})
 		})
-	}
-}
-
-// settledFin waits until a fin has made its plan, and waits for its turn to read.
-func (y *yard) settledFin() {
-	for {
-		y.mu.Lock()
-		t := y.open[pair{"c", "f"}]
-		planned := t != nil && t.job != nil && t.users > 0
-		y.mu.Unlock()
-		if planned {
-			return
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
