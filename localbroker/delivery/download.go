@@ -51,6 +51,16 @@ func (s *downloadState) length(n int) int {
 	return int(min(int64(s.Block), s.Size-int64(n)*int64(s.Block)))
 }
 
+// reaches is how long a file is that has all that is noted.
+func (s *downloadState) reaches() (end int64) {
+	for n := range s.blocks() {
+		if s.has(n) {
+			end = int64(n)*int64(s.Block) + int64(s.length(n))
+		}
+	}
+	return end
+}
+
 // next lists the first blocks that are missing, within one bitmap's reach.
 func (s *downloadState) next(most int) (out []int) {
 	for n := range s.blocks() {
@@ -111,7 +121,7 @@ func (d *Download) once(ctx context.Context) (_ *Result, err error) {
 	resumed := d.done()
 	saved := time.Now()
 	for {
-		want := d.state.next(d.Blocks)
+		want := d.state.next(max(1, min(d.Blocks, maxAnswer/d.state.Block))) // more would never come
 		if len(want) == 0 {
 			return d.finish(resumed)
 		}
@@ -196,11 +206,15 @@ func (d *Download) open(s *Stream, f *File) error {
 	b, err := os.ReadFile(d.statePath())
 	same := err == nil && json.Unmarshal(b, &was) == nil && was.Stream == fresh.Stream && was.Version == fresh.Version &&
 		was.File == fresh.File && was.Size == fresh.Size && was.Block == fresh.Block && len(was.Have) == len(fresh.Have)
-	if part, err := os.Stat(d.partPath()); same && (err != nil || part.Size() > was.Size) {
+	if part, err := os.Stat(d.partPath()); same && (err != nil || part.Size() > was.Size || part.Size() < was.reaches()) {
 		same = false
 	}
 	flags := os.O_RDWR | os.O_CREATE
 	if d.state = was; !same {
+		// The note goes first: a later run would believe it of what is written now.
+		if err := os.Remove(d.statePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 		d.state, flags = fresh, flags|os.O_TRUNC
 	}
 	d.file, err = os.OpenFile(d.partPath(), flags, 0o644)

@@ -166,11 +166,9 @@ func (s *Service) fileLocked(t *transfer) (*bridge.File, *exported, error) {
 	if err := s.storeLocked(); err != nil {
 		return nil, nil, err
 	}
-	if t.data == nil {
-		// A file that has been renamed by an attempt before is not there.
-		if t.data, err = openSegments(s.path(t), 0); err != nil && !os.IsNotExist(err) {
-			return nil, nil, err
-		}
+	// A file that has been renamed by an attempt before is not there.
+	if err := s.openFileLocked(t, 0); err != nil && !os.IsNotExist(err) {
+		return nil, nil, err
 	}
 	f := &bridge.File{ClientID: t.client, FileID: t.file, Name: t.meta.Name, Size: v.Size, SHA256: sum, Meta: meta, Content: content{t.data.plain(), plan, s.ease()}}
 	if v.Size > 0 && straight(plan) && t.end == v.Size && t.writers == 0 && t.data.reaches(v.Size) {

@@ -15,7 +15,8 @@ import (
 // job is the work on a fin. Service.mu guards it.
 type job struct {
 	command
-	waiting []*waiter
+	waiting   []*waiter
+	disturbed bool // segments that may count have come since it was planned
 }
 
 // fin asks for the assembly of a file. One that is under way is joined, whatever
@@ -35,8 +36,11 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 	case t == nil:
 		before, err := s.priorLocked(p)
 		if err = cmp.Or(err, before.same(cmd.size, cmd.sum)); err == nil && before.queued != nil && s.opts.Export.Mode == modeDirect {
-			s.joinExportLocked(before.queued, answer)
+			waits := s.joinExportLocked(before.queued, answer)
 			s.mu.Unlock()
+			if !waits {
+				answer(errBusy)
+			}
 			return
 		}
 		s.mu.Unlock()
@@ -49,14 +53,17 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 			go func() {
 				defer s.jobs.Done()
 				if err == nil {
-					err = s.assemble(t)
+					err = s.assembleUndisturbed(t)
 				}
 				s.finished(t, err)
 			}()
 		}})
 	}
-	s.waitLocked(&t.job.waiting, answer)
+	waits := s.waitLocked(&t.job.waiting, answer)
 	s.mu.Unlock()
+	if !waits {
+		answer(errBusy)
+	}
 }
 
 // prior is a file of the same client and id that was finished before.
@@ -122,9 +129,39 @@ func (s *Service) leave(t *transfer) {
 	s.leaveLocked(t)
 }
 
+// assembleAgain is how often a file is assembled whose segments change meanwhile.
+const assembleAgain = 3
+
+// errDisturbed is that the file which was read is not the one that would be exported.
+var errDisturbed = errors.New("segments have come while the file was read")
+
+// assembleUndisturbed assembles a file anew when segments that belong to it have come
+// meanwhile, as those of another connection of the same client do: the verdict is of
+// the very segments that are exported.
+func (s *Service) assembleUndisturbed(t *transfer) error {
+	for range assembleAgain {
+		err := s.assemble(t)
+		s.mu.Lock()
+		again, record := err != nil && t.job.disturbed && !t.gone, t.record()
+		t.job.disturbed = false
+		s.mu.Unlock()
+		if !again {
+			return err
+		}
+		if err := s.durable(record); err != nil { // behind all that has come
+			return err
+		}
+	}
+	return errBusy
+}
+
 // assemble finds out whether the file is whole and right, and sends it on.
 func (s *Service) assemble(t *transfer) error {
 	s.mu.Lock()
+	if t.job.disturbed { // and that may not have landed
+		s.mu.Unlock()
+		return errDisturbed
+	}
 	j, m := t.job, t.meta
 	plan, whole := cover(t.segments, j.size)
 	before, err := s.priorLocked(t.pair)
@@ -239,6 +276,10 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 	if t.gone {
 		s.mu.Unlock()
 		return errGone
+	}
+	if t.job.disturbed {
+		s.mu.Unlock()
+		return errDisturbed
 	}
 	t.verified = &verdict{Size: size, Sum: sum[:], Since: s.now()}
 	record := t.record()

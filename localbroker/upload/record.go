@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -58,11 +59,13 @@ type exported struct {
 }
 
 func encodeJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil { // structs of texts and numbers, and JSON that was parsed
+	b := bytes.NewBuffer([]byte{recordVersion})
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)              // which makes six bytes of one that a device sends
+	if err := e.Encode(v); err != nil { // structs of texts and numbers, and JSON that was parsed
 		panic("upload: encode a record: " + err.Error())
 	}
-	return append([]byte{recordVersion}, b...)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 func decodeJSON(value []byte, into any) error {

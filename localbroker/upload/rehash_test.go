@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // TestRehashTurns: a file whose segments came out of order waits for its turn to be
@@ -107,4 +109,42 @@ func TestEndSentAgain(t *testing.T) {
 	if got := fmt.Sprint(asked); got != "[1000 1000 5000]" {
 		t.Errorf("read from %s", got)
 	}
+}
+
+// TestFinStorm: a device that sends fin again and again while its file is read takes no
+// more memory than a few of them: they are answered, one way or the other.
+func TestFinStorm(t *testing.T) {
+	const storm = 3 * mostWaiting
+	y := openYard(t, nil)
+	answers := make(chan *bridge.Message, 2*storm)
+	y.deps.Tell = func(m *bridge.Message) { answers <- m }
+	for range rehashAtOnce {
+		y.rehashes <- struct{}{}
+	}
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/6", "second")
+	y.ok("$file/f/0", "first ")
+	for range 3 { // what was answered until now
+		<-answers
+	}
+	for range storm {
+		y.ok("$file-async/f/fin/12", "")
+	}
+	for range storm - mostWaiting {
+		if m := <-answers; !strings.Contains(string(m.Payload), "eagain") {
+			t.Errorf("answered with %s", m.Payload)
+		}
+	}
+	y.mu.Lock()
+	if n := len(y.open[pair{"c", "f"}].job.waiting); n != mostWaiting {
+		t.Errorf("%d wait, want %d", n, mostWaiting)
+	}
+	y.mu.Unlock()
+	<-y.rehashes
+	for range mostWaiting {
+		if m := <-answers; !strings.Contains(string(m.Payload), "success") {
+			t.Errorf("answered with %s", m.Payload)
+		}
+	}
+	y.exported("first second")
 }

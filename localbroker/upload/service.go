@@ -77,6 +77,7 @@ type Service struct {
 	stored   bool               // the folder is there, and as it should be: see storeLocked
 	usage    map[string]*usage  // of the clients that have any
 	all      usage
+	opened   int // files of transfers
 	ended    bool
 	jobs     sync.WaitGroup
 	exporter chan struct{} // capacity 1: the queue has changed
@@ -101,9 +102,9 @@ type transfer struct {
 	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
-	users    int // of data
-	writers  int // those of them that append to it
-	saved    bool
+	users    int  // of data
+	writers  int  // those of them that append to it
+	saved    bool // its record is on the shelf
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
@@ -185,7 +186,7 @@ func (s *Service) closeFiles() {
 	defer s.mu.Unlock()
 	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
 		for _, t := range list {
-			t.closeLocked()
+			s.closeLocked(t)
 		}
 	}
 }
@@ -195,16 +196,30 @@ func (s *Service) openLocked(t *transfer) (err error) {
 	if err := s.storeLocked(); err != nil {
 		return err
 	}
-	if t.data == nil {
-		t.data, err = openSegments(s.path(t), os.O_CREATE)
+	return s.openFileLocked(t, os.O_CREATE)
+}
+
+// keepOpen is how many files stay open that nothing is being done with, of which each
+// has two descriptors: sockets of devices, the spool and the clouds need theirs,
+// however many transfers there are.
+const keepOpen = 64
+
+// openFileLocked opens it unless it is open; flag is os.O_CREATE or 0.
+func (s *Service) openFileLocked(t *transfer, flag int) (err error) {
+	if t.data != nil {
+		return nil
+	}
+	if t.data, err = openSegments(s.path(t), flag); err == nil {
+		s.opened++
 	}
 	return err
 }
 
-func (t *transfer) closeLocked() {
+func (s *Service) closeLocked(t *transfer) {
 	if t.data != nil {
 		_ = t.data.Close() // what counts has been synced
 		t.data = nil
+		s.opened--
 	}
 }
 
@@ -301,12 +316,13 @@ func (t *transfer) record() bridge.Put {
 	})}
 }
 
-// saveLocked is the durable state unless it is there as it is.
+// saveLocked is the durable state unless it is there as it is. Until it is, each step
+// brings it: of those that are under way the first may fail, and what the others bring
+// is of nobody without it.
 func (t *transfer) saveLocked(changed bool) []bridge.Put {
 	if t.saved && !changed {
 		return nil
 	}
-	t.saved = true
 	return []bridge.Put{t.record()}
 }
 

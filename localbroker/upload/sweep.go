@@ -36,13 +36,13 @@ func (s *Service) sweep(ctx context.Context) {
 	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
 		for _, t := range list {
 			if t.users == 0 {
-				t.closeLocked() // it is opened again when it is needed
+				s.closeLocked(t) // it is opened again when it is needed
 			}
 		}
 	}
 	s.mu.Unlock()
-	for chunk := range slices.Chunk(puts, groupSteps) {
-		s.sync.add(step{puts: chunk, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
+	for _, p := range puts {
+		s.sync.add(step{puts: []bridge.Put{p}, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
 	}
 	if err := s.sweepExported(ctx, now); err != nil {
 		s.deps.Log.Warn("exported files could not be looked through", "error", err)

@@ -20,6 +20,15 @@ type step struct {
 	done func(error)
 }
 
+// shelved is about how much a step takes of a shelf's batch.
+func (s *step) shelved() (n int) {
+	const lengths = 16
+	for _, p := range s.puts {
+		n += lengths + len(p.Namespace) + len(p.Key) + len(p.Value)
+	}
+	return n
+}
+
 // syncer makes steps durable in groups: what a group brings of a file is written
 // in as few system calls as possible, each file is synced once, then one batch goes
 // to the shelf. The next group is gathered, written and synced while the shelf's
@@ -45,8 +54,11 @@ type syncer struct {
 }
 
 const (
-	// groupSteps bounds a group: a shelf's batch takes 2 MiB, a segment 64 bytes.
+	// groupSteps and groupPuts bound a group: a shelf's batch takes 2 MiB, of which a
+	// segment needs 64 bytes, and what init says of a file up to 16 KiB. One that is
+	// too large would fail with all that is in it, of whatever device.
 	groupSteps = 4096
+	groupPuts  = 1 << 20
 
 	// waitingBytes is how much memory what is to be written takes at most, groupBytes
 	// how much of it makes a group, and stretchBytes what is written by one call: a
@@ -96,8 +108,11 @@ func (y *syncer) mostLocked(alone, yielding int64) int64 {
 
 // takeLocked is the next group.
 func (y *syncer) takeLocked() []step {
-	n, bytes := 0, int64(0)
+	n, bytes, puts := 0, int64(0), 0
 	for most := y.mostLocked(groupBytes, yieldGroup); n < min(len(y.list), groupSteps) && bytes < most; n++ {
+		if puts += y.list[n].shelved(); puts > groupPuts && n > 0 {
+			break
+		}
 		if data := y.list[n].data; data != nil {
 			bytes += int64(len(data.b))
 		}

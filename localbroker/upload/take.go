@@ -102,8 +102,20 @@ func (s *Service) describe(p pair, m *meta, answer func(error)) error {
 		s.sync.add(step{done: answer})
 		return nil
 	}
+	fresh := t.meta == nil
 	t.meta, t.metaAge = m, seconds(s.now())
-	s.sync.add(step{puts: t.saveLocked(true), done: answer})
+	s.sync.add(step{puts: t.saveLocked(true), done: func(err error) {
+		s.mu.Lock()
+		switch {
+		case err == nil:
+			t.saved, t.meta = true, m
+		case fresh && t.meta == m && !t.gone: // the device was refused: what it says next need not be the same
+			t.meta = nil
+			s.forsakeLocked(t)
+		}
+		s.mu.Unlock()
+		answer(err)
+	}})
 	return nil
 }
 
@@ -250,9 +262,13 @@ func (s *Service) land(t *transfer, at span, next stored, data *load, answer fun
 	if t.verified == nil { // else its record may be on its way out
 		st.puts = append(st.puts, bridge.Put{Namespace: shelfSegment, Key: segmentKey(t.number, at), Value: next.encode()})
 	}
+	if t.job != nil && data != nil && at.end() <= t.job.size {
+		t.job.disturbed = true
+	}
 	st.done = func(err error) {
 		s.mu.Lock()
 		s.settleLocked(t, at, next, err)
+		t.saved = t.saved || err == nil
 		if _, failed := errors.AsType[*syncError](err); failed {
 			t.prefix.distrust()
 		}
@@ -290,8 +306,11 @@ func (s *Service) settleLocked(t *transfer, at span, next stored, err error) {
 
 // leaveLocked gives the transfer's file back.
 func (s *Service) leaveLocked(t *transfer) {
-	if t.users--; t.users == 0 && t.gone {
-		t.closeLocked()
+	t.users--
+	if t.users == 0 && (t.gone || s.opened > keepOpen) {
+		s.closeLocked(t)
+	}
+	if t.users == 0 && t.gone {
 		_ = os.Remove(s.path(t)) // the next start removes what stays
 	}
 }

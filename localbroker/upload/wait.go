@@ -1,6 +1,9 @@
 package upload
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // waiter is a fin that waits for its answer.
 type waiter struct {
@@ -9,8 +12,17 @@ type waiter struct {
 	told   bool
 }
 
-// waitLocked has a fin wait in a list for its answer, or until it takes too long.
-func (s *Service) waitLocked(list *[]*waiter, answer func(error)) {
+// mostWaiting is how many fins of one file wait for their answer. A device that repeats
+// itself has a few; the file's own, on $file-async, nothing else would bound.
+const mostWaiting = 100
+
+// waitLocked has a fin wait in a list for its answer, or until it takes too long. It
+// reports false, and does nothing, where too many wait.
+func (s *Service) waitLocked(list *[]*waiter, answer func(error)) bool {
+	*list = slices.DeleteFunc(*list, func(w *waiter) bool { return w.told }) // for whom it took too long
+	if len(*list) >= mostWaiting {
+		return false
+	}
 	w := &waiter{answer: answer}
 	w.timer = time.AfterFunc(s.opts.AssembleTimeout, func() {
 		s.mu.Lock()
@@ -22,6 +34,7 @@ func (s *Service) waitLocked(list *[]*waiter, answer func(error)) {
 		}
 	})
 	*list = append(*list, w)
+	return true
 }
 
 // tellLocked empties a list, and returns what answers all that wait in it still.
@@ -52,14 +65,18 @@ func (s *Service) finished(t *transfer, err error) {
 
 // joinExportLocked has a fin wait for the next attempt to export a transfer that
 // an earlier start has queued: with mode direct success means that it has been
-// exported. What is refused for what it is is tried again.
-func (s *Service) joinExportLocked(t *transfer, answer func(error)) {
-	s.waitLocked(&t.exporting, answer)
+// exported. What is refused for what it is is tried again. It reports false where too
+// many wait.
+func (s *Service) joinExportLocked(t *transfer, answer func(error)) bool {
+	if !s.waitLocked(&t.exporting, answer) {
+		return false
+	}
 	if t.refused {
 		t.refused = false
 		s.tellRefusedLocked(t)
 	}
 	s.poke()
+	return true
 }
 
 // awaitExport waits as a fin does.
@@ -74,8 +91,11 @@ func (s *Service) awaitExport(t *transfer) error {
 		}
 		return err
 	}
-	s.joinExportLocked(t, func(err error) { result <- err })
+	waits := s.joinExportLocked(t, func(err error) { result <- err })
 	s.mu.Unlock()
+	if !waits {
+		return errBusy
+	}
 	return <-result
 }
 

@@ -65,6 +65,16 @@ func newClient(ctx context.Context, o Options, web *http.Client) (*s3.Client, er
 	}), nil
 }
 
+// onceOnly has the SDK send a request again only when the store has refused it for our
+// clock. What an answer was lost of may have been done: an upload that is begun twice
+// leaves one of which nobody has the id.
+func onceOnly(o *s3.Options) {
+	o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+		r.MaxAttempts, r.MaxBackoff = attempts, attemptGap
+		r.Retryables = []retry.IsErrorRetryable{retry.RetryableError{}}
+	})
+}
+
 // credentials marks an error as one of them.
 type credentials struct{ aws.CredentialsProvider }
 

@@ -98,7 +98,7 @@ func (t *Target) create(ctx context.Context, o *object) (string, error) {
 	out, err := t.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &t.o.Bucket, Key: &o.key, ContentType: &o.kind, Metadata: o.meta, ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
 		ACL: t.acl(), StorageClass: types.StorageClass(t.o.StorageClass), ServerSideEncryption: sse, SSEKMSKeyId: key,
-	})
+	}, onceOnly)
 	if err != nil {
 		return "", err
 	}

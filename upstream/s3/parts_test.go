@@ -3,12 +3,16 @@ package s3
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -111,6 +115,46 @@ func TestUploadGone(t *testing.T) {
 	r.put(f)
 	r.wantObject("c1/f2/a.bin", f)
 	r.wantClean()
+}
+
+// losing does what it is asked, and loses the first answer to an operation.
+type losing struct {
+	http.RoundTripper
+	operation string
+	once      sync.Once
+}
+
+func (l *losing) RoundTrip(r *http.Request) (answer *http.Response, err error) {
+	answer, err = l.RoundTripper.RoundTrip(r)
+	if err == nil && middleware.GetOperationName(r.Context()) == l.operation {
+		l.once.Do(func() {
+			err = errors.Join(answer.Body.Close(), io.ErrUnexpectedEOF)
+			answer = nil
+		})
+	}
+	return answer, err
+}
+
+// Whatever answer of the store is lost, there is one object in the end, and no upload
+// that nobody knows.
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	for _, operation := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} {
+		t.Run(operation, func(t *testing.T) {
+			t.Parallel()
+			r := openRig(t)
+			r.web.Transport = &losing{RoundTripper: r.web.Transport, operation: operation}
+			f := file("c1", "f1", "a.bin", 11*mib)
+			if _, err := r.Put(t.Context(), f); err != nil {
+				if !bridge.OfTarget(err) {
+					t.Errorf("the first attempt: %v", err)
+				}
+				r.put(f)
+			}
+			r.wantObject("c1/f1/a.bin", f)
+			r.wantClean()
+		})
+	}
 }
 
 // crash makes the shelf refuse the n-th batch, and all that come after it, as the
