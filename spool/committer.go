@@ -30,10 +30,13 @@ type writer struct {
 
 // completion is a commit's answer to its givers.
 type completion struct {
-	list   []pending
-	first  bridge.Seq
-	err    error
-	failed bool // by the disk: the intake goes on when the givers know
+	list  []pending
+	first bridge.Seq
+	err   error
+
+	// The intake goes on when the givers know.
+	failed bool // by the disk: at once
+	full   bool // when there is room
 }
 
 // commit is the committer: it writes what waits, syncs, publishes, completes.
@@ -55,7 +58,7 @@ func (s *Spool) commit(completed chan<- completion) {
 			continue
 		}
 		first := s.writer.seq
-		list, err := s.room(list)
+		list, full, err := s.room(list)
 		s.writer.ticket = list[len(list)-1].ticket
 		failed := false
 		if err == nil {
@@ -71,7 +74,7 @@ func (s *Spool) commit(completed chan<- completion) {
 		if err != nil {
 			s.shelf.pass(s.writer.ticket)
 		}
-		completed <- completion{list, first, err, failed}
+		completed <- completion{list, first, err, failed, full}
 	}
 }
 
@@ -86,6 +89,9 @@ func (s *Spool) complete(completed <-chan completion) {
 			}
 			p.done(seq, nil)
 			seq += bridge.Seq(len(p.Appends))
+		}
+		if c.full {
+			s.committers.Go(s.awaitRoom)
 		}
 		if c.failed {
 			s.intake.resumeAfter(c.err)

@@ -85,7 +85,8 @@ func (s *Spool) start() {
 	s.fillBallast()
 	s.collect()
 	if err := s.fits(0); err != nil {
-		s.refuseUntilRoom(err)
+		s.refuseForRoom(err)
+		s.committers.Go(s.awaitRoom)
 	}
 }
 

@@ -12,35 +12,34 @@ import (
 const spaceChecked = 200 * time.Millisecond
 
 // room refuses a commit that would eat the headroom or pass the bound, and
-// stops the intake until there is room again. What waits behind the commit is
-// refused with it, and returned: if it were taken a moment later, a device's
-// messages would be out of order.
-func (s *Spool) room(list []pending) ([]pending, error) {
+// stops the intake; then it reports true, and once the givers know somebody has to
+// await room. What waits behind the commit is refused with it, and returned: if it
+// were taken a moment later, a device's messages would be out of order.
+func (s *Spool) room(list []pending) (_ []pending, stopped bool, _ error) {
 	size := int64(0)
 	for _, p := range list {
 		size += int64(p.size)
 	}
 	err := s.fits(size)
 	if err == nil {
-		return list, nil
+		return list, false, nil
 	}
 	if relief := !slices.ContainsFunc(list, func(p pending) bool { return !p.relief }); relief {
 		switch {
 		case s.fitsRelief(size):
-			return list, nil
+			return list, false, nil
 		case s.intake.refuses(): // and somebody waits for room already
-			return list, err
+			return list, false, err
 		}
 	}
-	return append(list, s.refuseUntilRoom(err)...), err
+	return append(list, s.refuseForRoom(err)...), true, err
 }
 
-// refuseUntilRoom stops the intake, and returns what waits in it.
-func (s *Spool) refuseUntilRoom(err error) []pending {
+// refuseForRoom stops the intake, and returns what waits in it. awaitRoom lets it go on.
+func (s *Spool) refuseForRoom(err error) []pending {
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-full", Severity: bridge.Critical, Text: err.Error()})
 	waiting := s.intake.refuse(err)
 	s.squeeze(true)
-	s.committers.Go(s.awaitRoom)
 	return waiting
 }
 
