@@ -1,11 +1,14 @@
 package mqtt
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -60,7 +63,7 @@ func (l *lease) over(now time.Time) error {
 	if !l.renew.IsZero() && !now.Before(l.renew) {
 		return fmt.Errorf("%w: what it was opened with ends soon", ErrRenewed)
 	}
-	if current := stampsOf(l.tls); !sameStamps(current, l.files) {
+	if current := stampsOf(l.tls); !slices.Equal(current, l.files) {
 		// Two files are not replaced in one moment: the link lives on with what
 		// it has until they fit.
 		if _, err := tls.LoadX509KeyPair(l.tls.Cert, l.tls.Key); err != nil {
@@ -74,35 +77,30 @@ func (l *lease) over(now time.Time) error {
 	return nil
 }
 
-// stamp tells one content of a file from another.
-type stamp struct {
-	size     int64
-	modified time.Time
-}
+// stamp tells one content of a file from another: its hash, for size and time may be
+// the same. Zero is that of a file that cannot be read.
+type stamp [sha256.Size]byte
 
-// stampsOf are the stamps of the client certificate's files; one that cannot be
-// looked at has none.
+// maxCertificate bounds what is read of a file.
+const maxCertificate = 1 << 20
+
+// stampsOf are the stamps of the client certificate's files.
 func stampsOf(o TLSOptions) []stamp {
 	if o.Cert == "" {
 		return nil
 	}
-	out := make([]stamp, 2)
-	for i, path := range []string{o.Cert, o.Key} {
-		if info, err := os.Stat(path); err == nil {
-			out[i] = stamp{info.Size(), info.ModTime()}
-		}
-	}
-	return out
+	return []stamp{stampOf(o.Cert), stampOf(o.Key)}
 }
 
-func sameStamps(a, b []stamp) bool {
-	if len(a) != len(b) {
-		return false
+func stampOf(path string) stamp {
+	f, err := os.Open(path)
+	if err != nil {
+		return stamp{}
 	}
-	for i := range a {
-		if a[i].size != b[i].size || !a[i].modified.Equal(b[i].modified) {
-			return false
-		}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(f, maxCertificate)); err != nil {
+		return stamp{}
 	}
-	return true
+	return stamp(h.Sum(nil))
 }
