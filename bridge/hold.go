@@ -9,7 +9,7 @@ type hold struct {
 	until  time.Time
 	flying int // of the device, still on their way
 
-	// Of a refusal that may be about its messages, see makeWay.
+	// Of a refusal by an answer, see makeWay.
 	why    string
 	tried  tried // what there is of the message with the most of it
 	trying bool  // the first that did not make way is to be sent

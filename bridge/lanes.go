@@ -45,7 +45,8 @@ type source struct {
 // tried is what has become of a message that came back.
 type tried struct {
 	times   int           // transmissions
-	refused int           // of those that may be about the message, see makeWay
+	refused int           // of those, by an answer, see makeWay
+	patient bool          // the last of these was one that is most often not about it
 	since   time.Duration // the age at the first of these
 	way     int           // how many make way if it is refused once more
 }

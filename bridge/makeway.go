@@ -5,30 +5,39 @@ import (
 	"time"
 )
 
-// A message that the receiver refuses without a reason, or that nobody is there to
-// take, keeps back what follows of its device (or topic), and nobody else: others are
-// read past it. How far is bounded, and whoever is refused for days would stop all
-// others there. So when the front has come that far, the message has been refused
+// A message that the receiver refuses for now, or that nobody is there to take, keeps
+// back what follows of its device (or topic), and nobody else: others are read past
+// it. How far is bounded, and whoever is refused for days would stop all others there.
+// So when the front has come that far, the message has been refused
 // again and again for a while, and the receiver has taken at least a part of what lies
 // between, it makes way: it becomes a dead letter, which a person can send again. Then
 // the next of the device is tried. When that is refused too, twice as many make way as
 // before; when it is taken, all begins anew. A receiver that takes nothing makes no
 // dead letters, nor does one that has a bad moment.
 const (
-	wayGrace  = 30 * time.Second // how long a message is refused before
-	wayTries  = rejectsTold      // and how often
-	wayAtOnce = 1000             // places, the oldest of maxAhead
-	wayBatch  = 256              // dead letters of one commit
+	wayGrace = 30 * time.Second // how long a message is refused before
+	wayTries = rejectsTold      // and how often
+
+	// The same where the receiver speaks of itself and of the moment (it is busy, it is
+	// sent too much): then it is most often not the message.
+	patientGrace = 3 * time.Minute
+	patientTries = 10
+
+	wayAtOnce = 1000 // places, the oldest of maxAhead
+	wayBatch  = 256  // dead letters of one commit
 	wayBytes  = 1 << 20
-	wayEvery  = time.Second // how often it is looked, where it was for nothing
+	wayEvery  = time.Second // how often: what is refused for a while only shall not all be dead letters
 )
 
 // balk holds a device for a refusal that may be about its message.
-func (f *Forwarder) balk(fl *flight, why string) {
+func (f *Forwarder) balk(fl *flight, patient bool, why string) {
 	h, now := f.hold(fl), f.spool.Age()
 	t := fl.source.tries[fl.Place]
 	if t.refused++; t.refused == 1 {
 		t.since = now
+	}
+	if t.patient = patient; patient && t.refused == patientTries {
+		f.log.Warn("a message is refused again and again, what follows of its device waits", "queue", fl.source.queue, "place", uint64(fl.Place), "id", fl.ID.String(), "device", fl.Device, "topic", fl.Receiver.Topic, "reason", why)
 	}
 	fl.source.tries[fl.Place] = t
 	h.why = why
@@ -64,8 +73,12 @@ func (f *Forwarder) makeWay(ln *lane) error {
 // mayMakeWay reports whether a hold is of refusals that have lasted for long enough,
 // and nothing of it is on its way.
 func (f *Forwarder) mayMakeWay(h *hold) bool {
+	tries, grace := wayTries, wayGrace
+	if h.tried.patient {
+		tries, grace = patientTries, patientGrace
+	}
 	return h.why != "" && h.flying == 0 && !h.trying &&
-		h.tried.refused >= wayTries && f.spool.Age()-h.tried.since >= wayGrace
+		h.tried.refused >= tries && f.spool.Age()-h.tried.since >= grace
 }
 
 // leaving is what makes way of one hold.
@@ -154,7 +167,6 @@ func (f *Forwarder) bury(s *source, old []*Stored, cut Place, leave map[*hold]*l
 		if l.n == 0 {
 			continue
 		}
-		s.wayAfter = time.Time{} // the next at once
 		if l.next != 0 {
 			h.from[s] = l.next
 			t := h.tried

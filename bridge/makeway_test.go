@@ -11,7 +11,7 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-const crowd = 13_000 // messages of two devices, more than are read past a refused one
+const crowd = 11_000 // messages of two devices, more than are read past a refused one
 
 // forwardLong is forwardFrom for what takes minutes of back-off: ten seconds pass
 // whenever nothing moves any more.
@@ -83,6 +83,7 @@ func TestARefusedDeviceMakesWay(t *testing.T) {
 	}{
 		{"refused", bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80, Reason: "unspecified"}},
 		{"nobody there", bridge.Outcome{Result: bridge.ResultAbsent}},
+		{"over a quota", bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97, Reason: "quota exceeded"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

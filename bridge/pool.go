@@ -56,6 +56,7 @@ func (f *Forwarder) resize(ctx context.Context) {
 			go l.run(one)
 		case i >= want && l.running && !l.retiring:
 			l.retiring = true
+			f.health.Clear(l.shunCode())
 			f.takeBack(l)
 			l.stop()
 		}
@@ -168,6 +169,12 @@ func (f *Forwarder) takeEvent(e lineEvent) error {
 
 func (f *Forwarder) lineUp(l *line, window int) {
 	f.health.Clear(f.deniedCode()) // the cloud's policy may be another now
+	if f.takes {
+		f.health.Clear(f.hangsUpCode()) // of a forwarder before this one
+	}
+	if l.barren < shunAt {
+		f.health.Clear(l.shunCode())
+	}
 	f.stats.connects.Add(1)
 	if f.up++; f.up == 1 {
 		f.stats.connected.Store(true)

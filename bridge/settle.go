@@ -74,14 +74,11 @@ func (f *Forwarder) settle(r report) {
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.hold(fl)
 	case ResultRetry:
-		switch {
-		case !unexplained(r.Code):
-			f.hold(fl)
-		case !f.rejected(fl, r.Outcome):
-			f.balk(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
+		if explained := !unexplained(r.Code); explained || !f.rejected(fl, r.Outcome) {
+			f.balk(fl, explained, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
 		}
 	default: // ResultAbsent
-		f.balk(fl, "nobody was there to take it")
+		f.balk(fl, false, "nobody was there to take it")
 	}
 }
 

@@ -23,6 +23,7 @@ func TestABadConnectionMakesNoDeadLetters(t *testing.T) {
 	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{good, bad, good}, h)
 	putMany(t, s, normal, devices*each, device)
 	await(t, func() string { return fmt.Sprintf("%+v, %+v, %d hang-ups", f.Stats(), s.Depth(normal), hangs.Load()) }, empty(s, normal))
+	warnings := h.Warnings()
 	end()
 	if n := s.Depth(bridge.DeadQueue(normal)).Records; n != 0 {
 		t.Errorf("%d dead letters", n)
@@ -30,10 +31,10 @@ func TestABadConnectionMakesNoDeadLetters(t *testing.T) {
 	if hangs.Load() < 3 {
 		t.Fatalf("%d hang-ups: nothing was tried on the bad connection", hangs.Load())
 	}
-	if !slices.ContainsFunc(h.Warnings(), func(w bridge.Warning) bool {
+	if !slices.ContainsFunc(warnings, func(w bridge.Warning) bool {
 		return w.Code == "shunned-cloud-2" && strings.Contains(w.Text, "connection 2")
 	}) {
-		t.Errorf("nobody is told: %v", h.Warnings())
+		t.Errorf("nobody is told: %v", warnings)
 	}
 	last := map[int]int{}
 	for _, p := range good.payloads() {

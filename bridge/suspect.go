@@ -11,7 +11,6 @@ import (
 type suspect struct {
 	closes int
 	proven bool // one was by a line that had taken others since the one before
-	soft   bool // the last was an ErrPushedBack
 	slot   *slot
 	queue  string
 	place  Place
@@ -23,13 +22,16 @@ type suspect struct {
 //
 // With several connections it may also be the one that it goes by: see shun.
 //
+// After narrowAt hang-ups without any acknowledgement on the line between, the device
+// (or topic) of a suspect stands aside for asideFor at the beginning of each link: what
+// others have sent goes first. When that is acknowledged, and the receiver hangs up
+// once the suspect is sent, it is the message. When the receiver hangs up on the others
+// too, it is not. A device that is alone on the only line is not compared with others.
+//
 // A message becomes a dead letter only when another was acknowledged since the one
-// before it did, so a receiver that hangs up on everything makes one at most. While
-// nothing was, the devices (or topics) of those that would be stand aside for
-// asideFor at the beginning of each link: what others have sent goes first, and
-// shows whether the receiver takes anything. Where the receiver said something that is
-// not of a message, or nothing, the same is done for each message: it becomes a dead
-// letter only when others were acknowledged on its line between two such ends.
+// before it did. While nothing was, the devices of those that would be stand aside,
+// too. Where the receiver said something that is not of a message, or nothing, it must
+// have been compared with others.
 const (
 	narrowAt    = 3
 	poisonAt    = 6
@@ -68,10 +70,12 @@ func (f *Forwarder) suspectOldest(l *line) {
 	}
 	l.suspected = oldest.Seq
 	s.proven = s.proven || good && s.closes > 0
-	s.soft = soft
 	if s.closes++; s.closes < poisonAt || !s.proven && (soft || f.othersTake(l)) {
 		f.shun(l)
 		return
+	}
+	if !s.proven && f.suspectsOn(l) > 1 { // it hangs up on others as well
+		f.takes = false
 	}
 	if !f.takes {
 		// Nothing was taken after the last poison: it may not be the messages.
@@ -89,10 +93,21 @@ func (f *Forwarder) suspectOldest(l *line) {
 // while nothing else was taken.
 func (f *Forwarder) standAside(l *line) {
 	for _, s := range f.suspects {
-		if s.closes >= poisonAt && s.slot.line == l && (!f.takes || s.soft && !s.proven) {
+		barren := !s.proven && s.closes >= narrowAt && l.barren >= narrowAt
+		if s.slot.line == l && (barren || !f.takes && s.closes >= poisonAt) {
 			f.holdOf(s.key, l).until = time.Now().Add(asideFor)
 		}
 	}
+}
+
+// suspectsOn is how many messages of a line are suspected.
+func (f *Forwarder) suspectsOn(l *line) (n int) {
+	for _, s := range f.suspects {
+		if s.slot.line == l {
+			n++
+		}
+	}
+	return n
 }
 
 // taken notes that the receiver has acknowledged a message: it does take some. Those

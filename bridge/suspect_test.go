@@ -94,9 +94,9 @@ func TestPoisonsInARowOnAPool(t *testing.T) {
 	}
 }
 
-// A receiver that hangs up on everything makes one dead letter, however many devices
-// there are to try; when it is mended all the rest arrives.
-func TestHangingUpOnEverythingGivesUpOne(t *testing.T) {
+// A receiver that hangs up on everything makes no dead letters, when there are several
+// devices to try; when it is mended all arrives.
+func TestHangingUpOnEverythingGivesUpNothing(t *testing.T) {
 	t.Parallel()
 	s, h := openSpool(t), new(bridge.Health)
 	const devices, each = 5, 4
@@ -111,15 +111,15 @@ func TestHangingUpOnEverythingGivesUpOne(t *testing.T) {
 		if mended.Load() {
 			return empty(s, normal)()
 		}
-		if hangs.Load() > 6*(devices+2) { // each device was tried, and some again
-			if n := dead(); n != 1 || hangsUpWarning(h) == "" {
+		if hangs.Load() > 20 { // others were tried, and some again
+			if n := dead(); n != 0 || hangsUpWarning(h) == "" {
 				t.Errorf("%d dead letters, warned of %q", n, hangsUpWarning(h))
 			}
 			mended.Store(true)
 		}
 		return false
 	})
-	if got := len(c.payloads()); got != devices*each-1 || dead() != 1 {
+	if got := len(c.payloads()); got != devices*each || dead() != 0 {
 		t.Errorf("%d arrived, %d dead letters", got, dead())
 	}
 	if w := hangsUpWarning(h); w != "" {
