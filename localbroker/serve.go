@@ -54,7 +54,9 @@ func (c *client) greet() (early bool, err error) {
 		return false, err
 	}
 	early = c.settings.closesEarly(c.profile) && c.early()
-	c.broker.traffic.connected(c.broker.connected.Add(1)) // before CONNACK: who has it is counted
+	// Before CONNACK: who has it is counted.
+	c.broker.traffic.connected(c.broker.connected.Add(1))
+	c.listener.finished(c.wire.raw)
 	if err := c.wire.keepAlive(c.alive); err != nil {
 		return early, err
 	}
@@ -66,7 +68,6 @@ func (c *client) greet() (early bool, err error) {
 		return early, err
 	}
 	c.greeted()
-	c.listener.finished(c.wire.raw)
 	c.session.start(c)
 	c.broker.lifecycle.connected(c)
 	if f := c.broker.events.Connected; f != nil {
