@@ -58,7 +58,8 @@ type Forwarder struct {
 	slots    []slot
 	moves    map[*slot]struct{} // those that move
 	suspects map[Seq]*suspect
-	unread   time.Time // reading failed: not before
+	streaks  map[string]int // poisons one after the other, by what HoldBy says
+	unread   time.Time      // reading failed: not before
 
 	stats    forwardStats
 	retryNow atomic.Bool // see Retry
@@ -146,6 +147,11 @@ var ErrClosedByPeer = errors.New("the receiver hung up")
 // too much, is busy or stops. Only when it takes others meanwhile is it the message.
 var ErrPushedBack = errors.New("the receiver pushes back")
 
+// ErrDenied is wrapped by Link.Err, and wraps [ErrClosedByPeer], when the receiver said
+// that its policy denies something. The queue of the message that it was waits, as when
+// it is answered with [ResultDenied].
+var ErrDenied = fmt.Errorf("its policy denies it: %w", ErrClosedByPeer)
+
 // NewForwarder wires the walk's second half, with a connection for each sender.
 func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {
 	if cfg.HoldBy == nil {
@@ -173,6 +179,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 		slots:    make([]slot, slotCount),
 		moves:    map[*slot]struct{}{},
 		suspects: map[Seq]*suspect{},
+		streaks:  map[string]int{},
 	}
 	if len(senders) == 1 {
 		f.slots = f.slots[:1]

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ type cloud struct {
 	window int
 	answer func(d *bridge.Delivery) bridge.Outcome // nil answers Acked
 	hangUp func(d *bridge.Delivery) bool
-	how    error // of hanging up; nil: bridge.ErrClosedByPeer
+	how    error         // of hanging up; nil: bridge.ErrClosedByPeer
+	flying *atomic.Int64 // how many are not reported yet; nil: they are not counted
 
 	mu      sync.Mutex
 	arrived []*bridge.Delivery
@@ -85,6 +87,11 @@ func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 	l.mu.Lock()
 	l.arrived = append(l.arrived, d)
 	l.mu.Unlock()
+	if l.flying != nil {
+		l.flying.Add(1)
+		go func() { l.flying.Add(-1); report(o) }()
+		return nil
+	}
 	go report(o)
 	return nil
 }

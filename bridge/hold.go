@@ -9,7 +9,9 @@ type hold struct {
 	until  time.Time
 	flying int // of the device, still on their way
 
-	// Of a refusal by an answer, see makeWay.
+	rests bool // see rest
+
+	// Of a refusal by an answer, see makeWay, and of a rest.
 	why    string
 	tried  tried // what there is of the message with the most of it
 	trying bool  // the first that did not make way is to be sent
@@ -31,7 +33,7 @@ func (h *hold) note(s *source, p Place) {
 func (f *Forwarder) hold(fl *flight) *hold {
 	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
 	h.note(fl.source, fl.Place)
-	h.why = ""
+	h.why, h.rests = "", false
 	h.until = time.Now().Add(min(holdBase<<min(fl.attempt-1, 10), holdMax))
 	t := fl.source.tries[fl.Place]
 	t.times = fl.attempt

@@ -98,6 +98,7 @@ func (l *line) giveBack() {
 	l.inbox.early -= early
 	l.room += l.settled - early
 	l.out -= l.settled
+	l.solo = l.solo && l.out > 0
 	tell := l.settled > early || l.out == 0 || l.inbox.untold
 	l.inbox.untold = false
 	l.mu.Unlock()

@@ -99,6 +99,7 @@ type flight struct {
 	attempt int
 	trial   bool // of a device some of whose messages have made way
 	probe   bool // sent while its queue was paused
+	alone   bool // nothing else may be on its way on the line, see suspect
 
 	delivery Delivery // as it was sent
 }

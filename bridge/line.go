@@ -35,7 +35,9 @@ type line struct {
 	full      int         // of the link
 	settled   int         // outcomes settled since the last giveBack
 	oldest    *flight     // of those that the link lost
-	suspected Seq         // the oldest when the receiver hung up, the last time
+	probe     *flight     // of those that the link lost, that of a paused queue
+	downSince time.Time   // the latest link ended
+	crowded   bool        // see suspect
 	good      bool        // something was acknowledged on it since the receiver hung up
 	barren    int         // how often the receiver has hung up on it since something was
 	shunned   time.Time   // its devices go by others until then; zero: they do not
@@ -57,6 +59,7 @@ type line struct {
 	inbox  inbox
 	room   int     // places of the window that are free
 	out    int     // sent and not settled
+	solo   bool    // what is out is alone, and stays so
 	vtime  float64 // of the latest that was sent, see queue
 
 	connected atomic.Bool
@@ -182,7 +185,7 @@ func (l *line) session(ctx context.Context, link Link) error {
 func (l *line) next() *flight {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.room <= 0 {
+	if l.room <= 0 || l.solo {
 		return nil
 	}
 	var q *queue
@@ -196,6 +199,10 @@ func (l *line) next() *flight {
 	}
 	q = q.orBehind()
 	fl := q.flights[q.first]
+	if fl.alone && l.out > 0 {
+		return nil
+	}
+	l.solo = fl.alone
 	q.flights[q.first] = nil
 	q.first++
 	q.bytes -= fl.Size()
@@ -228,6 +235,7 @@ func (l *line) unnext(fl *flight) {
 	q.turn -= q.cost
 	l.room++
 	l.out--
+	l.solo = false
 }
 
 // send transmits one flight. What it could not transmit comes back as unsent.
@@ -323,47 +331,6 @@ func (l *line) publish() {
 	clear(l.pending)
 	l.pending = l.pending[:0]
 	l.tell()
-}
-
-// look notes how much waits on the line. [the forwarder's]
-func (l *line) look() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i := range l.queues {
-		q := &l.queues[i]
-		l.held[i], l.bytes[i] = len(q.flights)-q.first, q.bytes
-		if q.dry && l.filled[i] {
-			l.most[i] = min(2*l.most[i], lookAhead)
-			q.low = l.most[i] / 4
-		}
-		q.dry, l.filled[i] = false, false
-		if l.held[i] <= l.most[i]/2 && l.bytes[i] <= l.mostBytes/2 {
-			l.fullSince[i] = time.Time{}
-		}
-	}
-}
-
-// isFull and isHungry judge by the last look. [the forwarder's]
-func (l *line) isFull(lane int) bool {
-	full := l.held[lane] >= l.most[lane]
-	l.filled[lane] = l.filled[lane] || full
-	return full || l.bytes[lane] >= l.mostBytes
-}
-
-// isSlow reports whether a full line has been full for so long that others need
-// not wait for it: one that is as fast as the reading has room again at once, and
-// to read past it would be for nothing.
-func (l *line) isSlow(lane int, now time.Time) bool {
-	if l.fullSince[lane].IsZero() {
-		l.fullSince[lane] = now
-	}
-	return !l.takes() || now.Sub(l.fullSince[lane]) >= slowAfter
-}
-
-const slowAfter = 200 * time.Millisecond
-
-func (l *line) isHungry(lane int) bool {
-	return l.held[lane] <= l.most[lane]/4 && l.bytes[lane] <= l.mostBytes/4
 }
 
 // recall takes back what waits and matches. [the forwarder's]

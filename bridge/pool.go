@@ -180,8 +180,8 @@ func (f *Forwarder) lineUp(l *line, window int) {
 		f.stats.connected.Store(true)
 		f.openCursors()
 	}
-	l.up, l.full, l.oldest = true, max(window, 1), nil
-	l.open(f.narrow(l))
+	l.up, l.full, l.oldest, l.probe = true, max(window, 1), nil, nil
+	l.open(l.allowed())
 	f.assign()
 	f.standAside(l)
 }
@@ -202,11 +202,11 @@ func (f *Forwarder) accountFor(l *line) {
 	l.giveBack()
 	f.suspectOldest(l)
 	for _, h := range f.holds { // the next link tries at once
-		if h.line == l {
+		if h.line == l && !h.rests {
 			h.until = time.Time{}
 		}
 	}
-	l.up, l.ended, l.cause = false, nil, nil
+	l.up, l.ended, l.cause, l.downSince = false, nil, nil, time.Now()
 	if f.up--; f.up == 0 {
 		f.assign()
 		f.forgetMarks()

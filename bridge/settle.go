@@ -58,6 +58,7 @@ func (f *Forwarder) settle(r report) {
 		}
 		f.taken()
 		f.acquit(fl.Seq)
+		f.endStreak(fl)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
 		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
@@ -70,6 +71,9 @@ func (f *Forwarder) settle(r report) {
 	case ResultLost:
 		if l := fl.line; l.oldest == nil || fl.Seq < l.oldest.Seq {
 			l.oldest = fl
+		}
+		if fl.probe {
+			fl.line.probe = fl
 		}
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.hold(fl)

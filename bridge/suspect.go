@@ -8,6 +8,19 @@ import (
 
 // suspect is a message that may be what makes the receiver hang up: the oldest
 // that was on its way when it did.
+//
+// After aloneAt hang-ups it is sent alone, on whatever line, and on each new link its
+// device (or topic) stands aside for a while: what others have sent goes first, with
+// the whole window. When that is acknowledged, and the receiver hangs up once the
+// suspect is sent, it is the message. When the receiver hangs up on the others too, it
+// may be too many at once: from then on the line is crowded, and sends them one by one.
+// A device that is alone on the only line is not compared with others. With several
+// connections it may also be the one that it goes by: see shun.
+//
+// After poisonAt hang-ups it becomes a dead letter, but only when another message was
+// acknowledged since the last one did. Where the receiver said something that is not of
+// a message, or nothing, it must have been compared with others. What follows of the
+// same device may have to rest, see rest.
 type suspect struct {
 	closes int
 	proven bool // one was by a line that had taken others since the one before
@@ -17,58 +30,48 @@ type suspect struct {
 	key    string // what a hold keeps back with it
 }
 
-// narrowAt is how many hang-ups over one message make the window 1, poisonAt
-// how many make it a dead letter; maxSuspects bounds how many are remembered.
-//
-// With several connections it may also be the one that it goes by: see shun.
-//
-// After narrowAt hang-ups without any acknowledgement on the line between, the device
-// (or topic) of a suspect stands aside for asideFor at the beginning of each link: what
-// others have sent goes first. When that is acknowledged, and the receiver hangs up
-// once the suspect is sent, it is the message. When the receiver hangs up on the others
-// too, it is not. A device that is alone on the only line is not compared with others.
-//
-// A message becomes a dead letter only when another was acknowledged since the one
-// before it did. While nothing was, the devices of those that would be stand aside,
-// too. Where the receiver said something that is not of a message, or nothing, it must
-// have been compared with others.
 const (
-	narrowAt    = 3
+	aloneAt     = 3
 	poisonAt    = 6
-	maxSuspects = 64
-	asideFor    = 2 * time.Second
+	maxSuspects = 64 // remembered at once
 )
 
-// narrow is the window for a new link of a line.
-func (f *Forwarder) narrow(l *line) int {
-	if s := f.suspects[l.suspected]; s != nil && s.closes >= narrowAt {
+// Others go first on a new link for twice as long as there was none, within these: so
+// they have most of the time, however long the waits between attempts to connect are.
+const asideLeast, asideMost = 2 * time.Second, 30 * time.Second
+
+// allowed is the window for a new link of a line.
+func (l *line) allowed() int {
+	if l.crowded {
 		return 1
 	}
 	return l.full
+}
+
+// goesAlone reports whether a message is suspected enough to be sent alone.
+func (f *Forwarder) goesAlone(seq Seq) bool {
+	if len(f.suspects) == 0 {
+		return false
+	}
+	s := f.suspects[seq]
+	return s != nil && s.closes >= aloneAt
 }
 
 // suspectOldest counts the hang-ups of the receiver over the same oldest
 // message of a line. Cuts of the network do not count.
 func (f *Forwarder) suspectOldest(l *line) {
 	oldest, good := l.oldest, l.good
-	l.suspected = 0
 	soft := errors.Is(l.cause, ErrPushedBack)
 	if oldest == nil || !soft && !errors.Is(l.cause, ErrClosedByPeer) {
 		return
 	}
 	l.good = false
 	l.barren++
-	s := f.suspects[oldest.Seq]
-	if s == nil {
-		if len(f.suspects) >= maxSuspects {
-			f.forgetSuspects()
-		}
-		key := f.cfg.HoldBy(oldest.Stored)
-		s = &suspect{slot: f.slotOf(key), queue: oldest.source.queue, place: oldest.Place, key: key}
-		s.slot.suspects++
-		f.suspects[oldest.Seq] = s
+	if errors.Is(l.cause, ErrDenied) && f.deniedByEnd(l) {
+		return
 	}
-	l.suspected = oldest.Seq
+	l.crowded = !oldest.alone && (l.crowded || f.comparesOn(l))
+	s := f.suspectFor(oldest)
 	s.proven = s.proven || good && s.closes > 0
 	if s.closes++; s.closes < poisonAt || !s.proven && (soft || f.othersTake(l)) {
 		f.shun(l)
@@ -87,17 +90,70 @@ func (f *Forwarder) suspectOldest(l *line) {
 	}
 	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", s.closes, l.cause))
 	f.takes = false
+	f.rest(oldest)
 }
 
-// standAside keeps back, on a line whose link has just come up, what is suspected
-// while nothing else was taken.
+// deniedByEnd finds what the receiver's policy has denied by ending the link, and does
+// as if it had answered so. It reports false when that is not known yet.
+func (f *Forwarder) deniedByEnd(l *line) bool {
+	fl := l.probe
+	if fl == nil && l.oldest.alone {
+		fl = l.oldest
+	}
+	if fl == nil {
+		return false
+	}
+	f.acquit(fl.Seq)
+	o := Outcome{Result: ResultDenied, Code: 0x87, Reason: "not authorized, with the end of the connection"}
+	if fl.source.requests {
+		f.deny(fl, o)
+	} else {
+		f.pause(fl, o)
+	}
+	return true
+}
+
+// suspectFor is what is known against a message, from now on.
+func (f *Forwarder) suspectFor(fl *flight) *suspect {
+	if s := f.suspects[fl.Seq]; s != nil {
+		return s
+	}
+	if len(f.suspects) >= maxSuspects {
+		f.forgetSuspects()
+	}
+	key := f.cfg.HoldBy(fl.Stored)
+	s := &suspect{slot: f.slotOf(key), queue: fl.source.queue, place: fl.Place, key: key}
+	if f.streaks[key] >= restAt { // those before it were poison, too
+		s.closes = aloneAt - 1
+	}
+	s.slot.suspects++
+	f.suspects[fl.Seq] = s
+	return s
+}
+
+// standAside keeps the devices of suspects back on a line whose link has just come up.
 func (f *Forwarder) standAside(l *line) {
+	now := time.Now()
+	aside := asideLeast
+	if !l.downSince.IsZero() {
+		aside = min(max(2*now.Sub(l.downSince), asideLeast), asideMost)
+	}
 	for _, s := range f.suspects {
-		barren := !s.proven && s.closes >= narrowAt && l.barren >= narrowAt
-		if s.slot.line == l && (barren || !f.takes && s.closes >= poisonAt) {
-			f.holdOf(s.key, l).until = time.Now().Add(asideFor)
+		if s.slot.line == l && s.closes >= aloneAt {
+			h := f.holdOf(s.key, l)
+			h.until, h.rests = now.Add(aside), false
 		}
 	}
+}
+
+// comparesOn reports whether suspects of a line are sent alone.
+func (f *Forwarder) comparesOn(l *line) bool {
+	for _, s := range f.suspects {
+		if s.slot.line == l && s.closes >= aloneAt {
+			return true
+		}
+	}
+	return false
 }
 
 // suspectsOn is how many messages of a line are suspected.
@@ -111,7 +167,7 @@ func (f *Forwarder) suspectsOn(l *line) (n int) {
 }
 
 // taken notes that the receiver has acknowledged a message: it does take some. Those
-// that stood aside are tried again, as often as their window had been 1 before.
+// that are due to be dead letters are tried again, as often as they were alone before.
 func (f *Forwarder) taken() {
 	if f.takes {
 		return
@@ -119,13 +175,7 @@ func (f *Forwarder) taken() {
 	f.takes = true
 	f.health.Clear(f.hangsUpCode())
 	for _, s := range f.suspects {
-		if s.closes < poisonAt {
-			continue
-		}
-		s.closes = narrowAt
-		if h := f.holds[s.key]; h != nil {
-			h.until = time.Time{}
-		}
+		s.closes = min(s.closes, aloneAt)
 	}
 }
 
@@ -153,8 +203,10 @@ func (f *Forwarder) acquit(seq Seq) {
 	delete(f.suspects, seq)
 	s.slot.suspects--
 	for _, l := range f.lines {
-		if l.suspected == seq && l.up && l.window < l.full {
-			l.open(l.full)
+		if l.crowded && !f.comparesOn(l) {
+			if l.crowded = false; l.up {
+				l.open(l.full)
+			}
 		}
 	}
 }

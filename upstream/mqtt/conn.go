@@ -43,6 +43,8 @@ func (e *DisconnectedError) Unwrap() error {
 	case packets.DisconnectServerBusy, packets.DisconnectServerShuttingDown, packets.DisconnectKeepAliveTimeout,
 		packets.DisconnectSessionTakenOver, packets.DisconnectQuotaExceeded, packets.DisconnectAdministrativeAction:
 		return bridge.ErrPushedBack
+	case packets.DisconnectNotAuthorized: // B85
+		return bridge.ErrDenied
 	}
 	return bridge.ErrClosedByPeer
 }
