@@ -1,6 +1,9 @@
 package bridge
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // claims keep two from giving up the same record: its release counts once, and so
 // must its entry in the drop log. Whoever is about to give a record up claims it,
@@ -8,6 +11,8 @@ import "sync"
 type claims struct {
 	mu   sync.Mutex
 	held map[claimed]*claim
+
+	others atomic.Int64 // given up, by others than forwarders
 }
 
 // claimed is the place of a record in its queue.
@@ -40,9 +45,15 @@ func (l *DropLog) Claim(by any, queue string, place Place) bool {
 	return true
 }
 
+// GivenUp is how many records others than forwarders have given up since the start.
+func (l *DropLog) GivenUp() int64 { return l.claims.others.Load() }
+
 // Committed says that what by has claimed is given up. A release that went through the
 // log is seen a little later, and the claim is held until then.
 func (l *DropLog) Committed(by any, queue string, place Place) {
+	if _, own := by.(*Forwarder); !own {
+		l.claims.others.Add(1)
+	}
 	if l.book == nil {
 		return
 	}

@@ -61,6 +61,11 @@ type Forwarder struct {
 	streaks  map[string]int // poisons one after the other, by what HoldBy says
 	unread   time.Time      // reading failed: not before
 
+	refused   int       // dead letters in a row because of it
+	deadText  string    // of the warning of dead letters
+	givenUp   int64     // by others, as of the last look
+	dropsTill time.Time // it is looked for until then
+
 	stats    forwardStats
 	retryNow atomic.Bool // see Retry
 }
@@ -152,6 +157,10 @@ var ErrPushedBack = errors.New("the receiver pushes back")
 // it is answered with [ResultDenied].
 var ErrDenied = fmt.Errorf("its policy denies it: %w", ErrClosedByPeer)
 
+// ErrRefused is the same for what the receiver will never take: the message becomes a
+// dead letter once it is sure which it is.
+var ErrRefused = fmt.Errorf("it refuses it: %w", ErrClosedByPeer)
+
 // NewForwarder wires the walk's second half, with a connection for each sender.
 func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Meter, drops *DropLog, health *Health, log *slog.Logger) *Forwarder {
 	if cfg.HoldBy == nil {
@@ -240,11 +249,15 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	defer tick.Stop()
 	f.resize(ctx)
 	sized := time.Now()
+	f.tellDeadLetters()
 	onTick := func() {
+		now := time.Now()
 		f.flush()
 		f.retryFailed()
-		if now := time.Now(); now.Sub(sized) >= resizeEvery {
+		f.takeDropped(now)
+		if now.Sub(sized) >= resizeEvery {
 			f.resize(ctx)
+			f.tellDeadLetters()
 			f.forgetRejects()
 			f.forgetReleased()
 			if f.reprieved(now) {

@@ -98,12 +98,13 @@ func TestForwarderUnpausesByProbeOnly(t *testing.T) {
 
 // A receiver that hangs up on everything is not a poison in every message.
 func TestForwarderDoesNotBlameEveryMessage(t *testing.T) {
-	s := openSpool(t)
+	s := openAging(t)
 	for i := range 50 {
 		put(t, s, normal, "d", fmt.Sprint(i))
 	}
 	h := new(bridge.Health)
-	c := &cloud{window: 10, hangUp: func(*bridge.Delivery) bool { return true }}
+	var hangs atomic.Int64
+	c := &cloud{window: 10, hangUp: func(*bridge.Delivery) bool { hangs.Add(1); return true }}
 	warned := func() bool {
 		for _, w := range h.Warnings() {
 			if w.Code == "hangs-up-cloud" {
@@ -112,7 +113,7 @@ func TestForwarderDoesNotBlameEveryMessage(t *testing.T) {
 		}
 		return false
 	}
-	forward(t, s, c, new(noMeter), h, warned)
+	forwardLong(t, s, c, new(noMeter), h, func() bool { return warned() && hangs.Load() > 60 })
 	if d := s.Depth("dead/up/cloud/normal"); d.Records > 1 {
 		t.Errorf("%d good messages are dead letters", d.Records)
 	}

@@ -77,7 +77,11 @@ func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 	}
 	if l.hangUp != nil && l.hangUp(d) {
 		l.end(fmt.Errorf("reset: %w", cmp.Or(l.how, bridge.ErrClosedByPeer)))
-		go report(bridge.Outcome{Result: bridge.ResultLost})
+		if d.Receiver.QoS == 0 { // written, and that is all that is known
+			go report(bridge.Outcome{Result: bridge.ResultAcked})
+		} else {
+			go report(bridge.Outcome{Result: bridge.ResultLost})
+		}
 		return nil
 	}
 	o := bridge.Outcome{Result: bridge.ResultAcked}
@@ -253,13 +257,13 @@ func TestForwarderPausesADeniedRoute(t *testing.T) {
 
 // One message that makes the receiver hang up does not stop the others.
 func TestForwarderFindsThePoison(t *testing.T) {
-	s := openSpool(t)
+	s := openAging(t)
 	for i := range 50 {
 		put(t, s, normal, "d", fmt.Sprint(i))
 	}
 	c := &cloud{window: 10, hangUp: func(d *bridge.Delivery) bool { return string(d.Payload) == "20" }}
 	m := new(noMeter)
-	forward(t, s, c, m, new(bridge.Health), empty(s, normal))
+	forwardLong(t, s, c, m, new(bridge.Health), empty(s, normal))
 	if d := s.Depth("dead/up/cloud/normal"); d.Records != 1 {
 		t.Fatalf("%d dead letters", d.Records)
 	}

@@ -9,6 +9,7 @@ type hold struct {
 	until  time.Time
 	flying int // of the device, still on their way
 
+	aside bool // of a suspect, see standAside
 	rests bool // see rest
 
 	// Of a refusal by an answer, see makeWay, and of a rest.
@@ -33,7 +34,7 @@ func (h *hold) note(s *source, p Place) {
 func (f *Forwarder) hold(fl *flight) *hold {
 	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
 	h.note(fl.source, fl.Place)
-	h.why, h.rests = "", false
+	h.why, h.rests, h.aside = "", false, false
 	h.until = time.Now().Add(min(holdBase<<min(fl.attempt-1, 10), holdMax))
 	t := fl.source.tries[fl.Place]
 	t.times = fl.attempt
@@ -83,6 +84,10 @@ func (f *Forwarder) endHolds() {
 		}
 		delete(f.holds, key)
 		f.readAgain(h)
+		if l := h.line; h.aside && l.crowded && l.usable() { // it has borne the others
+			l.crowded = false
+			l.open(l.full)
+		}
 	}
 }
 

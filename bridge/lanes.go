@@ -47,7 +47,8 @@ type tried struct {
 	times   int           // transmissions
 	refused int           // of those, by an answer, see makeWay
 	patient bool          // the last of these was one that is most often not about it
-	since   time.Duration // the age at the first of these
+	since   time.Duration // the age at the first of these, and of those before others were taken
+	acked   int64         // messages, as of the first of these
 	way     int           // how many make way if it is refused once more
 }
 

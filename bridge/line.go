@@ -35,7 +35,8 @@ type line struct {
 	full      int         // of the link
 	settled   int         // outcomes settled since the last giveBack
 	oldest    *flight     // of those that the link lost
-	probe     *flight     // of those that the link lost, that of a paused queue
+	lost      []*flight   // those, up to maxDoubts
+	probe     *flight     // of them, that of a paused queue
 	downSince time.Time   // the latest link ended
 	crowded   bool        // see suspect
 	good      bool        // something was acknowledged on it since the receiver hung up
@@ -57,10 +58,13 @@ type line struct {
 	mu     sync.Mutex
 	queues []queue // by lane
 	inbox  inbox
-	room   int     // places of the window that are free
-	out    int     // sent and not settled
-	solo   bool    // what is out is alone, and stays so
-	vtime  float64 // of the latest that was sent, see queue
+	room   int       // places of the window that are free
+	out    int       // sent and not settled
+	solo   bool      // what is out is alone, and stays so
+	unsure time.Time // something was sent since that is never answered
+	turn   *queue    // whose first waits to be alone
+	hushed bool      // a timer tells when it may be
+	vtime  float64   // of the latest that was sent, see queue
 
 	connected atomic.Bool
 	connects  atomic.Int64
@@ -188,19 +192,20 @@ func (l *line) next() *flight {
 	if l.room <= 0 || l.solo {
 		return nil
 	}
-	var q *queue
-	for i := range l.queues {
-		if c := &l.queues[i]; len(c.flights) > c.first && (q == nil || c.cost > 0 && c.turn < q.turn) {
-			q = c
-		}
+	q := l.turn
+	if l.turn = nil; q == nil || len(q.flights) == q.first {
+		q = l.first()
 	}
 	if q == nil {
 		return nil
 	}
-	q = q.orBehind()
 	fl := q.flights[q.first]
-	if fl.alone && l.out > 0 {
+	if fl.alone && !l.quiet() {
+		l.turn = q
 		return nil
+	}
+	if fl.Receiver.QoS == 0 {
+		l.unsure = time.Now()
 	}
 	l.solo = fl.alone
 	q.flights[q.first] = nil
@@ -218,6 +223,20 @@ func (l *line) next() *flight {
 	l.room--
 	l.out++
 	return fl
+}
+
+// first is the queue whose turn it is; nil when nothing waits. [with mu]
+func (l *line) first() *queue {
+	var q *queue
+	for i := range l.queues {
+		if c := &l.queues[i]; len(c.flights) > c.first && (q == nil || c.cost > 0 && c.turn < q.turn) {
+			q = c
+		}
+	}
+	if q == nil {
+		return nil
+	}
+	return q.orBehind()
 }
 
 // unnext puts back what next has just returned.

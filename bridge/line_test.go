@@ -13,7 +13,7 @@ func lineWith(weight float64, n ...int) (l *line, add func(priority, n int)) {
 	add = func(lane, n int) {
 		for range n {
 			r := &Record{Message: Message{Payload: make([]byte, 10)}}
-			l.pending = append(l.pending, &flight{Stored: &Stored{Record: r}, lane: f.lanes[lane]})
+			l.pending = append(l.pending, &flight{Stored: &Stored{Record: r, Receiver: &Receiver{QoS: 1}}, lane: f.lanes[lane]})
 		}
 		l.publish()
 	}
@@ -89,7 +89,7 @@ func TestLineQueueLosesNothing(t *testing.T) {
 		switch rnd.IntN(3) {
 		case 0:
 			for range rnd.IntN(40) {
-				l.pending = append(l.pending, &flight{Stored: &Stored{Place: next, Record: new(Record)}, lane: l.f.lanes[1]})
+				l.pending = append(l.pending, &flight{Stored: &Stored{Place: next, Record: new(Record), Receiver: &Receiver{QoS: 1}}, lane: l.f.lanes[1]})
 				next++
 			}
 			l.publish()

@@ -9,8 +9,8 @@ import (
 // back what follows of its device (or topic), and nobody else: others are read past
 // it. How far is bounded, and whoever is refused for days would stop all others there.
 // So when the front has come that far, the message has been refused
-// again and again for a while, and the receiver has taken at least a part of what lies
-// between, it makes way: it becomes a dead letter, which a person can send again. Then
+// again and again for a while, in which the receiver took others, and it has taken at
+// least a part of what lies between, it makes way: it becomes a dead letter, which a person can send again. Then
 // the next of the device is tried. When that is refused too, twice as many make way as
 // before; when it is taken, all begins anew. A receiver that takes nothing makes no
 // dead letters, nor does one that has a bad moment.
@@ -31,14 +31,17 @@ const (
 
 // balk holds a device for a refusal that may be about its message.
 func (f *Forwarder) balk(fl *flight, patient bool, why string) {
-	h, now := f.hold(fl), f.spool.Age()
+	h, now, acked := f.hold(fl), f.spool.Age(), f.stats.acked.Load()
 	t := fl.source.tries[fl.Place]
-	if t.refused++; t.refused == 1 {
-		t.since = now
+	if t.refused == 0 {
+		t.acked = acked
 	}
-	if t.patient = patient; patient && t.refused == patientTries {
-		f.log.Warn("a message is refused again and again, what follows of its device waits", "queue", fl.source.queue, "place", uint64(fl.Place), "id", fl.ID.String(), "device", fl.Device, "topic", fl.Receiver.Topic, "reason", why)
+	if t.refused <= 1 && t.acked == acked { // while nothing else is taken it is not the message
+		t.refused, t.since = 1, now
+	} else {
+		t.refused++
 	}
+	t.patient = patient
 	fl.source.tries[fl.Place] = t
 	h.why = why
 	if t.refused > h.tried.refused {

@@ -15,9 +15,9 @@ const crowd = 11_000 // messages of two devices, more than are read past a refus
 
 // forwardLong is forwardFrom for what takes minutes of back-off: ten seconds pass
 // whenever nothing moves any more.
-func forwardLong(t *testing.T, old *aging, c *cloud, h *bridge.Health, until func() bool) {
+func forwardLong(t *testing.T, old *aging, c *cloud, m bridge.Meter, h *bridge.Health, until func() bool) {
 	t.Helper()
-	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, old, []bridge.Sender{c}, new(noMeter), new(bridge.DropLog), h, slog.New(slog.DiscardHandler))
+	f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, old, []bridge.Sender{c}, m, new(bridge.DropLog), h, slog.New(slog.DiscardHandler))
 	still, sum := 0, bridge.Ledger{}
 	runForwarder(t, f, old, c, func() bool {
 		if now := old.Ledger(normal); now != sum {
@@ -51,6 +51,33 @@ func TestABadMomentMakesNoWay(t *testing.T) {
 	}
 }
 
+// Nor does one that refuses everything for minutes: what it is tried with first when it
+// is well again makes none of what is still held.
+func TestABadMinuteMakesNoWay(t *testing.T) {
+	t.Parallel()
+	s := openAging(t)
+	const devices = 300
+	putMany(t, s.Spool, normal, crowd, func(i int) string { return fmt.Sprint("d", i%devices) })
+	var refused atomic.Int64
+	to := &cloud{window: 100, answer: func(*bridge.Delivery) bridge.Outcome {
+		if refused.Add(1) <= 4*devices {
+			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	aged := false
+	forwardFrom(t, []bridge.QueueRef{{Name: normal}}, s, to, new(noMeter), new(bridge.DropLog), new(bridge.Health), func() bool {
+		if !aged && refused.Load() > 3*devices {
+			aged = true
+			s.ahead.Add(int64(time.Minute))
+		}
+		return empty(s, normal)()
+	})
+	if l := s.Ledger(normal); l.Delivered != crowd {
+		t.Errorf("%+v", l)
+	}
+}
+
 // One message that is always refused makes way alone: what follows of its device is
 // delivered, in order.
 func TestOneMessageMakesWay(t *testing.T) {
@@ -63,7 +90,7 @@ func TestOneMessageMakesWay(t *testing.T) {
 		}
 		return bridge.Outcome{Result: bridge.ResultAcked}
 	}}
-	forwardLong(t, s, to, new(bridge.Health), empty(s, normal))
+	forwardLong(t, s, to, new(noMeter), new(bridge.Health), empty(s, normal))
 	if l := s.Ledger(normal); l.Delivered != crowd-1 || l.Moved != 1 {
 		t.Errorf("%+v", l)
 	}
@@ -95,7 +122,7 @@ func TestARefusedDeviceMakesWay(t *testing.T) {
 				}
 				return bridge.Outcome{Result: bridge.ResultAcked}
 			}}
-			forwardLong(t, s, to, h, func() bool { return s.Ledger(normal).Delivered == crowd/2 })
+			forwardLong(t, s, to, new(noMeter), h, func() bool { return s.Ledger(normal).Delivered == crowd/2 })
 			dead := s.Ledger(bridge.DeadQueue(normal)).Accepted
 			if least := int64(crowd-10_000) / 2; dead < least || dead > least+1000 { // every second is of it
 				t.Errorf("%d became dead letters", dead)
@@ -134,7 +161,7 @@ func TestARefusalOfAllMakesNoWay(t *testing.T) {
 		}
 		return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
 	}}
-	forwardLong(t, s, to, new(bridge.Health), func() bool {
+	forwardLong(t, s, to, new(noMeter), new(bridge.Health), func() bool {
 		return met.Load() && s.Ledger(normal).Delivered >= 1000
 	})
 	if dead := s.Ledger(bridge.DeadQueue(normal)).Accepted; dead > 0 {

@@ -181,6 +181,7 @@ func (f *Forwarder) lineUp(l *line, window int) {
 		f.openCursors()
 	}
 	l.up, l.full, l.oldest, l.probe = true, max(window, 1), nil, nil
+	l.lost = l.lost[:0]
 	l.open(l.allowed())
 	f.assign()
 	f.standAside(l)

@@ -5,23 +5,36 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // A message that ends each link in a way that is mostly not a message's (AWS says quota
 // exceeded of a payload that is too large, others never answer) becomes a dead letter
-// when all others are taken, and they do not wait for a person.
+// when all others are taken, and they do not wait for a person. It takes its time: what
+// is too much is pushed back the same way, and may be so several times.
 func TestAMessageThatIsPushedBackBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
-	s := openSpool(t)
+	s := openAging(t)
 	put(t, s, normal, "buggy", "poison")
 	putMany(t, s, normal, 200, func(i int) string { return fmt.Sprint("d", i%5) })
 	put(t, s, normal, "buggy", "after")
-	c := &cloud{window: 10, hangUp: isPoison, how: bridge.ErrPushedBack}
-	forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
+	var times atomic.Int64
+	c := &cloud{window: 10, how: bridge.ErrPushedBack, hangUp: func(d *bridge.Delivery) bool {
+		if !isPoison(d) {
+			return false
+		}
+		times.Add(1)
+		return true
+	}}
+	begun := s.Age()
+	forwardLong(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
 	if got := content(t, s, bridge.DeadQueue(normal)); !slices.Equal(got, []string{"poison"}) {
 		t.Errorf("dead letters %q", got)
+	}
+	if d := s.Age() - begun; times.Load() < 10 || d < 3*time.Minute {
+		t.Errorf("given up after %d times and %v", times.Load(), d)
 	}
 	if l := s.Ledger(normal); l.Delivered != 201 {
 		t.Errorf("%+v", l)

@@ -7,15 +7,17 @@ import (
 )
 
 // reject is a message that the receiver refuses again and again, and does not say
-// why. There is one of a queue: a receiver that refuses everything must not empty a
-// week's backlog into the dead letters, so each message has a grace of its own,
-// which begins when the one before it is settled.
+// why, or says why and takes others all the time. There is one of a queue: a receiver
+// that refuses everything must not empty a week's backlog into the dead letters, so
+// each message has a grace of its own, which begins when the one before it is settled.
 type reject struct {
 	Place Place         `json:"place"`
 	Since time.Duration `json:"since"` // the age at its first refusal
 	Times int           `json:"times"`
 
-	told bool // in the log
+	told   bool  // in the log
+	beside int   // refusals since the start between which others were taken
+	acked  int64 // messages, as of the latest
 }
 
 // rejectsTold is how many refusals of one message are worth a warning: a receiver
@@ -32,9 +34,10 @@ func unexplained(code byte) bool {
 	return code >= 0x80
 }
 
-// rejected notes that a message was refused without a reason. It reports true when
-// that has lasted for the whole grace: then it is a dead letter.
-func (f *Forwarder) rejected(fl *flight, o Outcome) bool {
+// rejected notes that a message was refused. It reports true when that has lasted for
+// the whole grace: then it is a dead letter. A reason that is not of the message counts
+// when others were taken all the time.
+func (f *Forwarder) rejected(fl *flight, o Outcome, explained bool) bool {
 	s, now := fl.source, f.spool.Age()
 	if s.reject == nil {
 		s.reject = f.readReject(s.track)
@@ -48,19 +51,28 @@ func (f *Forwarder) rejected(fl *flight, o Outcome) bool {
 	}
 	r := s.reject
 	r.Times++
-	what := fmt.Sprintf("0x%02X %s", o.Code, o.Reason)
-	if now-r.Since >= f.cfg.RefusalGrace && r.Times >= rejectsTold {
+	if acked := f.stats.acked.Load(); acked != r.acked {
+		r.acked = acked
+		r.beside++
+	}
+	what, times, enough := fmt.Sprintf("0x%02X %s", o.Code, o.Reason), r.Times, rejectsTold
+	if explained {
+		times, enough = r.beside, patientTries
+	} else {
+		what += ", which does not say why"
+	}
+	if now-r.Since >= f.cfg.RefusalGrace && times >= enough {
 		f.endReject(s.track)
 		f.deadLetter(fl, fmt.Sprintf("refused %d times with %s, for %v", r.Times, what, f.cfg.RefusalGrace))
 		return true
 	}
 	value, _ := json.Marshal(r) // numbers alone: it does not fail
 	f.batch.Put(nsReject, s.queue, value)
-	if r.Times < rejectsTold {
+	if times < enough {
 		return false
 	}
 	f.health.Raise(Warning{Code: s.rejectCode(), Severity: Degraded,
-		Text: fmt.Sprintf("%s has refused message %s of %q (topic %q) %d times, the latest with %s, which does not say why: what follows of the same device may wait behind it; look at what %s logs of it, or give it up with ebbgate spool drop %s --from %d --limit 1; after %v, or when %d others are past it, it becomes a dead letter", f.cfg.Upstream, fl.ID, fl.Device, fl.Receiver.Topic, r.Times, what, f.cfg.Upstream, s.queue, fl.Place, f.cfg.RefusalGrace, maxAhead)})
+		Text: fmt.Sprintf("%s has refused message %s of %q (topic %q) %d times, the latest with %s: what follows of the same device may wait behind it; look at what %s logs of it, or give it up with ebbgate spool drop %s --from %d --limit 1; after %v, or when %d others are past it, it becomes a dead letter", f.cfg.Upstream, fl.ID, fl.Device, fl.Receiver.Topic, r.Times, what, f.cfg.Upstream, s.queue, fl.Place, f.cfg.RefusalGrace, maxAhead)})
 	if !r.told {
 		r.told = true
 		f.log.Warn("a message is refused again and again", "queue", s.queue, "id", fl.ID.String(), "device", fl.Device, "topic", fl.Receiver.Topic, "times", r.Times, "code", o.Code, "reason", o.Reason)

@@ -23,6 +23,11 @@ type flightKey struct {
 	place Place
 }
 
+// mostRefused is how many messages in a row, of all queues, become dead letters because
+// the receiver will never take them. From then on it may be the receiver, and their
+// queues wait as those that its policy denies.
+const mostRefused = 20
+
 // maxReason bounds why a dead letter is one: the words may be the receiver's.
 const maxReason = 1 << 10
 
@@ -47,20 +52,18 @@ func (f *Forwarder) settle(r report) {
 	switch r.Result {
 	case ResultAcked:
 		f.stats.acked.Add(1)
-		f.bears(fl.line)
 		f.meter.Delivered(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.release(fl)
-		if fl.probe {
-			f.unpause(fl.source)
+		if fl.Receiver.QoS > 0 { // else it is only written, and says nothing of the receiver
+			f.answered(fl)
 		}
-		if fl.trial {
-			f.tookTrial(fl)
-		}
-		f.taken()
 		f.acquit(fl.Seq)
-		f.endStreak(fl)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
+		if f.refused++; f.refused > mostRefused && !fl.source.requests {
+			f.pause(fl, r.Outcome)
+			return
+		}
 		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
 	case ResultDenied:
 		if fl.source.requests {
@@ -75,15 +78,32 @@ func (f *Forwarder) settle(r report) {
 		if fl.probe {
 			fl.line.probe = fl
 		}
+		if len(fl.line.lost) < maxDoubts {
+			fl.line.lost = append(fl.line.lost, fl)
+		}
 		f.meter.Uncertain(&f.batch, f.cfg.Upstream, fl.Stored, r.Outcome)
 		f.hold(fl)
 	case ResultRetry:
-		if explained := !unexplained(r.Code); explained || !f.rejected(fl, r.Outcome) {
+		if explained := !unexplained(r.Code); !f.rejected(fl, r.Outcome, explained) {
 			f.balk(fl, explained, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
 		}
 	default: // ResultAbsent
 		f.balk(fl, false, "nobody was there to take it")
 	}
+}
+
+// answered notes what an acknowledgement says of the receiver.
+func (f *Forwarder) answered(fl *flight) {
+	f.bears(fl.line)
+	f.refused = 0
+	if fl.probe {
+		f.unpause(fl.source)
+	}
+	if fl.trial {
+		f.tookTrial(fl)
+	}
+	f.taken()
+	f.endStreak(fl)
 }
 
 // release gathers the release of what was delivered.
@@ -232,8 +252,8 @@ func (f *Forwarder) interred(s *settlement, fl *flight, why string) bool {
 func (f *Forwarder) inter(s settlement, last *Stored, why string) {
 	f.commit(s)
 	to := DeadQueue(last.Receiver.Queue)
-	f.health.Raise(Warning{Code: "dead-letters-" + f.cfg.Upstream, Severity: Degraded,
-		Text: fmt.Sprintf("%s refused a message for good (%s, topic %q): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, last.Topic, to, to)})
+	f.deadText = fmt.Sprintf("%s refused a message for good (%s, topic %q): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, last.Topic, to, to)
+	f.health.Raise(Warning{Code: f.deadCode(), Severity: Degraded, Text: f.deadText})
 }
 
 // pause stops a queue whose message the receiver's policy denies: one mistake
@@ -266,8 +286,12 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 		f.deadLetter(fl, fmt.Sprintf("denied with 0x%02X %s for %v", o.Code, o.Reason, f.cfg.RefusalGrace))
 		f.batch.Put(nsDenied, s.queue, nil)
 	}
+	remedy := "let the cloud's policy allow the topic"
+	if o.Code != 0x87 {
+		remedy = "mend what it says, there or in the route"
+	}
 	if f.health.Raise(Warning{Code: "route-paused-" + s.queue, Severity: Critical,
-		Text: fmt.Sprintf("%s does not allow us to publish to %q (0x%02X %s): the route waits and keeps its messages; let the cloud's policy allow the topic", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason)}) {
+		Text: fmt.Sprintf("%s does not allow us to publish to %q (0x%02X %s): the route waits and keeps its messages; %s", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason, remedy)}) {
 		f.log.Warn("route paused", "queue", s.queue, "topic", fl.Receiver.Topic, "code", o.Code, "reason", o.Reason)
 	}
 }

@@ -3,37 +3,45 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
-// suspect is a message that may be what makes the receiver hang up: the oldest
-// that was on its way when it did.
+// suspect is a message that may be what makes the receiver hang up.
 //
-// After aloneAt hang-ups it is sent alone, on whatever line, and on each new link its
-// device (or topic) stands aside for a while: what others have sent goes first, with
-// the whole window. When that is acknowledged, and the receiver hangs up once the
-// suspect is sent, it is the message. When the receiver hangs up on the others too, it
-// may be too many at once: from then on the line is crowded, and sends them one by one.
-// A device that is alone on the only line is not compared with others. With several
-// connections it may also be the one that it goes by: see shun.
+// The oldest that was on its way when it did is blamed. After aloneAt hang-ups over the
+// same one, or when it hangs up on others while that is looked into, all that was on
+// its way is doubted. What is doubted, or blamed as often, is sent alone, on whatever
+// line, and on each new link its device (or topic) stands aside for a while: what
+// others have sent goes first, with the whole window; then what is only doubted. When
+// something is acknowledged it is free. When the receiver hangs up on what is alone it
+// is that message, and when it does on the others too it may be too many at once: on
+// the next link these go one by one (the line is crowded). A device that is alone on
+// the only line is not compared with others. With several connections it may also be
+// the one that it goes by: see shun.
 //
-// After poisonAt hang-ups it becomes a dead letter, but only when another message was
-// acknowledged since the last one did. Where the receiver said something that is not of
-// a message, or nothing, it must have been compared with others. What follows of the
-// same device may have to rest, see rest.
+// After poisonAt hang-ups a message becomes a dead letter, but only when another was
+// acknowledged since the last one did. It takes patientTries hang-ups and patientGrace
+// when it could not be compared with others: the receiver may have a bad moment. So it
+// does where the receiver said something that is not of a message, or nothing: one that
+// throws away what is too much may meet the same message several times; then it must
+// have been compared, too. What follows of the same device may have to rest, see rest.
 type suspect struct {
-	closes int
-	proven bool // one was by a line that had taken others since the one before
-	slot   *slot
-	queue  string
-	place  Place
-	key    string // what a hold keeps back with it
+	closes  int
+	doubted bool
+	since   time.Duration // the age at the first
+	proven  bool          // one was by a line that had taken others since the one before
+	slot    *slot
+	queue   string
+	place   Place
+	key     string // what a hold keeps back with it
 }
 
 const (
 	aloneAt     = 3
 	poisonAt    = 6
-	maxSuspects = 64 // remembered at once
+	maxSuspects = 1024 // remembered at once
+	maxDoubts   = 256  // of one hang-up
 )
 
 // Others go first on a new link for twice as long as there was none, within these: so
@@ -54,8 +62,10 @@ func (f *Forwarder) goesAlone(seq Seq) bool {
 		return false
 	}
 	s := f.suspects[seq]
-	return s != nil && s.closes >= aloneAt
+	return s != nil && s.alone()
 }
+
+func (s *suspect) alone() bool { return s.doubted || s.closes >= aloneAt }
 
 // suspectOldest counts the hang-ups of the receiver over the same oldest
 // message of a line. Cuts of the network do not count.
@@ -67,25 +77,23 @@ func (f *Forwarder) suspectOldest(l *line) {
 	}
 	l.good = false
 	l.barren++
-	if errors.Is(l.cause, ErrDenied) && f.deniedByEnd(l) {
+	if f.namedByEnd(l) {
 		return
 	}
-	l.crowded = !oldest.alone && (l.crowded || f.comparesOn(l))
 	s := f.suspectFor(oldest)
-	s.proven = s.proven || good && s.closes > 0
-	if s.closes++; s.closes < poisonAt || !s.proven && (soft || f.othersTake(l)) {
+	f.blame(l, s, oldest.alone || l.window == 1, good)
+	if !s.condemned(soft, f.spool.Age()) || !s.proven && (soft || f.othersTake(l)) {
+		if s.closes >= poisonAt {
+			f.tellOf(s, oldest, l.cause)
+		}
 		f.shun(l)
 		return
 	}
 	if !s.proven && f.suspectsOn(l) > 1 { // it hangs up on others as well
 		f.takes = false
 	}
-	if !f.takes {
-		// Nothing was taken after the last poison: it may not be the messages.
-		if f.health.Raise(Warning{Code: f.hangsUpCode(), Severity: Critical,
-			Text: fmt.Sprintf("%s has hung up on message %s of %q (topic %q), and has taken no other since: that message waits, with what follows of the same device, until it takes one of another device; look at what %s logs, or give the message up with ebbgate spool drop %s --from %d --limit 1 --yes", f.cfg.Upstream, oldest.ID, oldest.Device, oldest.Receiver.Topic, f.cfg.Upstream, s.queue, s.place)}) {
-			f.log.Warn("the receiver hangs up, and takes nothing", "queue", s.queue, "place", uint64(s.place), "id", oldest.ID.String(), "device", oldest.Device, "topic", oldest.Receiver.Topic, "error", l.cause)
-		}
+	if !f.takes { // nothing was taken after the last poison: it may not be the messages
+		f.tellOf(s, oldest, l.cause)
 		return
 	}
 	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", s.closes, l.cause))
@@ -93,14 +101,50 @@ func (f *Forwarder) suspectOldest(l *line) {
 	f.rest(oldest)
 }
 
-// deniedByEnd finds what the receiver's policy has denied by ending the link, and does
-// as if it had answered so. It reports false when that is not known yet.
-func (f *Forwarder) deniedByEnd(l *line) bool {
-	fl := l.probe
-	if fl == nil && l.oldest.alone {
-		fl = l.oldest
+// tellOf says which message the receiver hangs up on.
+func (f *Forwarder) tellOf(s *suspect, fl *flight, cause error) {
+	if f.health.Raise(Warning{Code: f.hangsUpCode(), Severity: Critical,
+		Text: fmt.Sprintf("%s hangs up again and again on message %s of %q (topic %q): that message waits, with what follows of the same device, until it takes one of another device and hangs up on that one still; look at what %s logs, or give the message up with ebbgate spool drop %s --from %d --limit 1 --yes", f.cfg.Upstream, fl.ID, fl.Device, fl.Receiver.Topic, f.cfg.Upstream, s.queue, s.place)}) {
+		f.log.Warn("the receiver hangs up on a message again and again", "queue", s.queue, "place", uint64(s.place), "id", fl.ID.String(), "device", fl.Device, "topic", fl.Receiver.Topic, "error", cause)
 	}
-	if fl == nil {
+}
+
+// blame counts a hang-up over a message; sure is that nothing else was on its way.
+func (f *Forwarder) blame(l *line, s *suspect, sure, good bool) {
+	others := !sure && f.comparesOn(l) // while what is suspected stood aside
+	s.proven = s.proven || good && (s.closes > 0 || sure)
+	if s.closes++; sure {
+		s.closes = max(s.closes, aloneAt)
+	}
+	l.crowded = others
+	if others || !sure && s.closes == aloneAt {
+		for _, fl := range l.lost {
+			f.suspectFor(fl).doubted = true
+		}
+	}
+}
+
+// condemned reports whether the hang-ups over a message are enough.
+func (s *suspect) condemned(soft bool, now time.Duration) bool {
+	if soft || !s.proven {
+		return s.closes >= patientTries && now-s.since >= patientGrace
+	}
+	return s.closes >= poisonAt
+}
+
+// namedByEnd does as if the receiver had answered so when it has ended the link with a
+// word about a message, and it is known which. It reports false when that is not so.
+func (f *Forwarder) namedByEnd(l *line) bool {
+	fl := l.oldest
+	switch {
+	case errors.Is(l.cause, ErrRefused) && fl.alone:
+		f.deadLetter(fl, l.cause.Error())
+		return true
+	case !errors.Is(l.cause, ErrDenied):
+		return false
+	case l.probe != nil:
+		fl = l.probe
+	case !fl.alone:
 		return false
 	}
 	f.acquit(fl.Seq)
@@ -119,11 +163,11 @@ func (f *Forwarder) suspectFor(fl *flight) *suspect {
 		return s
 	}
 	if len(f.suspects) >= maxSuspects {
-		f.forgetSuspects()
+		f.forgetLeast()
 	}
 	key := f.cfg.HoldBy(fl.Stored)
-	s := &suspect{slot: f.slotOf(key), queue: fl.source.queue, place: fl.Place, key: key}
-	if f.streaks[key] >= restAt { // those before it were poison, too
+	s := &suspect{since: f.spool.Age(), slot: f.slotOf(key), queue: fl.source.queue, place: fl.Place, key: key}
+	if f.streaks[key] > 0 { // the one before it was poison, too
 		s.closes = aloneAt - 1
 	}
 	s.slot.suspects++
@@ -139,9 +183,13 @@ func (f *Forwarder) standAside(l *line) {
 		aside = min(max(2*now.Sub(l.downSince), asideLeast), asideMost)
 	}
 	for _, s := range f.suspects {
-		if s.slot.line == l && s.closes >= aloneAt {
-			h := f.holdOf(s.key, l)
-			h.until, h.rests = now.Add(aside), false
+		if s.slot.line != l || !s.alone() {
+			continue
+		}
+		h := f.holdOf(s.key, l)
+		h.line, h.until, h.rests, h.aside = l, now.Add(aside), false, true
+		if s.closes >= aloneAt {
+			h.until = h.until.Add(asideLeast)
 		}
 	}
 }
@@ -149,7 +197,7 @@ func (f *Forwarder) standAside(l *line) {
 // comparesOn reports whether suspects of a line are sent alone.
 func (f *Forwarder) comparesOn(l *line) bool {
 	for _, s := range f.suspects {
-		if s.slot.line == l && s.closes >= aloneAt {
+		if s.slot.line == l && s.alone() {
 			return true
 		}
 	}
@@ -175,7 +223,9 @@ func (f *Forwarder) taken() {
 	f.takes = true
 	f.health.Clear(f.hangsUpCode())
 	for _, s := range f.suspects {
-		s.closes = min(s.closes, aloneAt)
+		if s.closes >= poisonAt {
+			s.closes = aloneAt
+		}
 	}
 }
 
@@ -202,17 +252,19 @@ func (f *Forwarder) acquit(seq Seq) {
 	}
 	delete(f.suspects, seq)
 	s.slot.suspects--
-	for _, l := range f.lines {
-		if l.crowded && !f.comparesOn(l) {
-			if l.crowded = false; l.up {
-				l.open(l.full)
-			}
-		}
+	if f.takes && s.closes >= poisonAt {
+		f.health.Clear(f.hangsUpCode()) // raised again when it was not that message
 	}
 }
 
-func (f *Forwarder) forgetSuspects() {
-	for seq := range f.suspects {
-		f.acquit(seq)
+// forgetLeast makes room for another suspect.
+func (f *Forwarder) forgetLeast() {
+	var least Seq
+	closes := math.MaxInt
+	for seq, s := range f.suspects {
+		if s.closes < closes || s.closes == closes && seq > least {
+			least, closes = seq, s.closes
+		}
 	}
+	f.acquit(least)
 }

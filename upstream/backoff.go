@@ -196,11 +196,19 @@ func (b *Backoff) Failed(err error) {
 // nobody.
 const offlineWait = 1500 * time.Millisecond
 
+// usefulAttempts is how many attempts there seem to have been, at most, when messages
+// were acknowledged on the latest link: the waits go no further than 8 times the base.
+const usefulAttempts = 4
+
 // Lived tells how long the link of the latest attempt was up. From
 // [StableAfter] on the waits begin small again; the attempt after a link that was
-// ended to be renewed goes at once.
-func (b *Backoff) Lived(d time.Duration, renewed bool) {
+// ended to be renewed goes at once. After a shorter one that was of use they grow, but
+// stay small: a few messages on which the broker hangs up must not stop all others.
+func (b *Backoff) Lived(d time.Duration, useful, renewed bool) {
 	if d < StableAfter {
+		if useful {
+			b.attempts = min(b.attempts, usefulAttempts)
+		}
 		return
 	}
 	b.attempts = 1 // the attempt that made that link; the next one follows it

@@ -97,7 +97,7 @@ func TestOnlyAStableLinkResetsTheAttempts(t *testing.T) {
 				b := NewBackoff(BackoffOptions{Base: time.Second, Max: time.Minute}, most)
 				waits(t, b, 5)
 				time.Sleep(c.lived)
-				b.Lived(c.lived, false)
+				b.Lived(c.lived, false, false)
 				if d := waits(t, b, 1)[0]; d != c.want {
 					t.Errorf("waited %v, want %v", d, c.want)
 				}
@@ -208,7 +208,7 @@ func comeBack(t *testing.T, spread time.Duration, gateways int, away time.Durati
 		b := NewBackoff(o, nil)
 		waits(t, b, 1)
 		time.Sleep(time.Until(lost))
-		b.Lived(time.Hour, false)
+		b.Lived(time.Hour, false, false)
 		for last := lost; last.Before(back); {
 			waits(t, b, 1)
 			now := time.Now()
@@ -235,4 +235,25 @@ func comeBack(t *testing.T, spread time.Duration, gateways int, away time.Durati
 	if took > o.Floor+o.Max {
 		t.Errorf("the last one is back after %v", took)
 	}
+}
+
+// The waits after short links on which messages were acknowledged stay small.
+func TestWaitsAfterUsefulLinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute, Floor: time.Millisecond}, func(below time.Duration) time.Duration { return below - 1 })
+		for _, useful := range []bool{true, false} {
+			var waited time.Duration
+			for range 12 {
+				begun := time.Now()
+				if err := b.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				waited = time.Since(begun)
+				b.Lived(time.Second, useful, false)
+			}
+			if useful && waited > 9*time.Second || !useful && waited < time.Minute {
+				t.Errorf("useful %v: waited %v in the end", useful, waited)
+			}
+		}
+	})
 }

@@ -23,6 +23,7 @@ type slowdown struct {
 	active atomic.Bool
 	count  atomic.Int64 // messages, when there is no configured rate
 	since  atomic.Int64 // nanoseconds since made when count began
+	before atomic.Int64 // messages a second till then
 	times  atomic.Int64
 
 	mu      sync.Mutex
@@ -39,7 +40,7 @@ const (
 	leastRate   = 1.0      // message a second that is, unless less is configured
 	growth      = 1.0 / 20 // part of the full rate that comes back a second
 	stablePause = time.Second
-	countEvery  = 1 << 12 // messages after which a rate is measured anew
+	countEvery  = 1 << 4 // messages after which it is seen whether a rate is to be measured anew
 
 	near    = 0.9   // from this part of the rate that was too much
 	past    = 1.1   // to this one
@@ -70,9 +71,12 @@ func (s *slowdown) rests() bool {
 
 // measure counts a message that no configured rate holds back.
 func (s *slowdown) measure() {
-	if n := s.count.Add(1); n == 1 || n >= countEvery {
+	if n := s.count.Add(1); n%countEvery == 1 {
 		now := int64(time.Since(s.made))
-		if n == 1 || now-s.since.Load() > int64(time.Second) {
+		if elapsed := now - s.since.Load(); n == 1 || elapsed > int64(time.Second) {
+			if n > 1 {
+				s.before.Store((n - 1) * int64(time.Second) / elapsed)
+			}
 			s.since.Store(now)
 			s.count.Store(1)
 		}
@@ -90,8 +94,11 @@ func (s *slowdown) halve(now time.Time) {
 	if !s.active.Load() {
 		s.top, s.rate = s.full, s.full
 		if s.full == 0 {
-			elapsed := max(now.Sub(s.made)-time.Duration(s.since.Load()), time.Second)
-			s.rate = max(float64(s.count.Load())/elapsed.Seconds(), 1)
+			elapsed := now.Sub(s.made) - time.Duration(s.since.Load())
+			s.rate = max(float64(s.count.Load())/max(elapsed, time.Second).Seconds(), 1)
+			if elapsed < time.Second { // all of a second is not known yet
+				s.rate = max(s.rate, float64(s.before.Load()))
+			}
 			s.top = 2 * s.rate
 		}
 		s.step = s.rate * growth

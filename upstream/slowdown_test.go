@@ -91,6 +91,23 @@ func TestThrottlingWithoutALimit(t *testing.T) {
 	})
 }
 
+// What was sent in a burst counts as the rate, not what a quiet hour before it makes
+// of that on average.
+func TestABurstAfterQuietIsSlowedByItsOwnRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBucket(Limits{})
+		for range 100 {
+			send(t, b, 1, 1)
+			time.Sleep(time.Minute)
+		}
+		send(t, b, 500, 1)
+		b.Throttled()
+		if p := b.Pace(); p.Rate < 200 {
+			t.Errorf("pace %+v, when 500 were sent at once", p)
+		}
+	})
+}
+
 // Buckets within one share its rate, in both directions.
 func TestBucketsWithinOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -55,13 +55,13 @@ func runGateway(ctx context.Context, cfg *configs.Config, load func() (*configs.
 	weight := make([]byte, ballast)
 	defer runtime.KeepAlive(weight)
 	log := newLogger(cfg.Log, stderr)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // one that comes during a long start waits, and ends nothing
+	defer signal.Stop(hup)
 	g, err := openGateway(cfg, log)
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	return g.run(ctx, hup, load)
 }
 

@@ -111,7 +111,7 @@ func (l *link) fail(err error) {
 	go func() {
 		l.busy.Wait()
 		l.client.CloseIdleConnections()
-		l.u.backoff.Lived(time.Since(l.begun), false) // before done is closed, so before the next Wait
+		l.u.backoff.Lived(time.Since(l.begun), false, false) // before done is closed, so before the next Wait
 		l.u.down(err)
 		close(l.done)
 	}()

@@ -45,6 +45,8 @@ func (e *DisconnectedError) Unwrap() error {
 		return bridge.ErrPushedBack
 	case packets.DisconnectNotAuthorized: // B85
 		return bridge.ErrDenied
+	case packets.DisconnectTopicNameInvalid, packets.DisconnectPacketTooLarge, packets.DisconnectPayloadFormatInvalid:
+		return bridge.ErrRefused
 	}
 	return bridge.ErrClosedByPeer
 }

@@ -22,6 +22,8 @@ type publish struct {
 	v3     bool   // MQTT 3.1.1: no properties
 	alias  uint16 // number of the topic; 0: none
 	bare   bool   // the number goes without the topic
+
+	attempt int // the how many-th time it is sent, see [bridge.Delivery]
 }
 
 func publishOf(m *bridge.Message, expiry uint32, v3 bool) publish {

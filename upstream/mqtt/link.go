@@ -22,6 +22,8 @@ type link struct {
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(p *packets.Publish, size int)
 	finished func(error)   // called once, when everything is reported
+	repeated bool          // what it ended with on its way had come back before, and was alone
+	useful   bool          // something was acknowledged on it
 	idle     time.Duration // it is closed after so long without a message; 0: never
 	used     atomic.Int64  // when a message was last sent, since the connection's epoch
 	begun    time.Time     // when the present write was begun; guarded by conn.mu
@@ -57,7 +59,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 	if err := l.stay(ctx); err != nil {
 		return err
 	}
-	return l.send(ctx, bridge.Outgoing(d.Stored), d.Remaining, report, false)
+	return l.send(ctx, bridge.Outgoing(d.Stored), d.Attempt, d.Remaining, report, false)
 }
 
 // SendNow is Send where nothing has to be waited for, else it fails with
@@ -71,16 +73,17 @@ func (l *link) SendNow(d *bridge.Delivery, report func(bridge.Outcome)) error {
 	if !l.c.bucket.Free() || l.c.raw.waiting() >= outBuffer {
 		return bridge.ErrWouldWait
 	}
-	return l.send(context.Background(), bridge.Outgoing(d.Stored), d.Remaining, report, true)
+	return l.send(context.Background(), bridge.Outgoing(d.Stored), d.Attempt, d.Remaining, report, true)
 }
 
-// send sends m, which expires in so many seconds if it does, now or after what has
-// to be waited for.
-func (l *link) send(ctx context.Context, m *bridge.Message, expiry uint32, report func(bridge.Outcome), now bool) error {
+// send sends m, the how many-th time it is, and which expires in so many seconds if it
+// does, now or after what has to be waited for.
+func (l *link) send(ctx context.Context, m *bridge.Message, attempt int, expiry uint32, report func(bridge.Outcome), now bool) error {
 	if l.idle > 0 {
 		l.used.Store(int64(time.Since(l.c.epoch)))
 	}
 	p := publishOf(m, expiry, l.c.server.v3)
+	p.attempt = attempt
 	tells := l.aliases.shorten(&p)
 	size := p.size()
 	if o, refused := l.c.server.refuse(&p, size); refused {
@@ -224,7 +227,7 @@ func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcom
 	c.out = p.append(c.out, id)
 	c.paced.messages, c.paced.bytes = c.paced.messages+1, c.paced.bytes+size
 	if id != 0 {
-		l.window.send(id, report, size, l.begun)
+		l.window.send(id, report, size, p.attempt, l.begun)
 	} else {
 		c.after = append(c.after, func(err error) { report(l.way(written(size, err))) })
 	}
@@ -261,10 +264,11 @@ func (l *link) acked(a puback, size int) error {
 		l.c.strays.add(a, l.c.heardAt())
 		return nil
 	}
-	if a.code == packets.PubackQuotaExceeded {
+	if a.code == packets.PubackQuotaExceeded && !s.again() {
 		l.c.bucket.Throttled()
 	}
 	o := l.way(outcomeOf(a, s.wire+size))
+	l.useful = l.useful || o.Result == bridge.ResultAcked
 	if next, follows := l.c.in.ackFollows(); follows {
 		o.More = l.window.awaits(next) // else nothing is reported for it
 	}
@@ -303,9 +307,11 @@ func (l *link) due(now time.Time) error {
 		l.retire(fmt.Errorf("%w for %v", ErrIdle, l.idle))
 		return nil
 	}
-	if late := l.window.overdue(now); late > l.ack {
+	if late, again := l.window.overdue(now); late > l.ack {
 		if now.Sub(l.c.heardAt()) < l.ack { // the broker lives, and has thrown it away (Q06)
-			l.c.bucket.Throttled()
+			if !again {
+				l.c.bucket.Throttled()
+			}
 			return fmt.Errorf("no acknowledgement for %v, though the broker lives: %w", l.ack, bridge.ErrPushedBack)
 		}
 		return fmt.Errorf("no acknowledgement for %v", l.ack)
@@ -315,11 +321,13 @@ func (l *link) due(now time.Time) error {
 
 // ended reports what is outstanding as lost, oldest first.
 func (l *link) ended(err error) {
+	lost := l.window.inFlight()
 	for {
 		s, ok := l.window.takeOldest()
 		if !ok {
 			break
 		}
+		l.repeated = lost == 1 && s.again()
 		s.report(l.way(bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: s.wire}))
 	}
 	l.finished(err)

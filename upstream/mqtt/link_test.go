@@ -46,6 +46,28 @@ func TestReasonCodes(t *testing.T) {
 	}
 }
 
+// A message that is refused with 0x97 slows the connection down, but not when it has
+// come back twice: others may be taken all the time, and it is about this one.
+func TestARefusalAgainSlowsNothingDown(t *testing.T) {
+	s := serve(t, func(b *broker) {
+		b.accept(packets.Properties{})
+		b.answer(0x97, "")
+	})
+	l := connect(t, quick(s.addr), upstream.Hooks{})
+	bucket := l.(eager).Link.(*link).c.bucket
+	for _, c := range []struct {
+		attempt int
+		slowed  int64
+	}{{3, 0}, {4, 0}, {100, 0}, {1, 1}} {
+		d := delivery("dt/x", nil)
+		d.Attempt = c.attempt
+		send(t, l, d)
+		if got := bucket.Pace().Throttled; got != c.slowed {
+			t.Errorf("slowed down %d times after transmission %d", got, c.attempt)
+		}
+	}
+}
+
 // What has to wait is not sent now, and nothing is done about it: for the limits,
 // for a place in the window.
 func TestSendNow(t *testing.T) {
@@ -97,11 +119,11 @@ func TestLimitsOfTheBrokerAreKept(t *testing.T) {
 		{"too large", packets.Properties{MaximumPacketSize: of(uint32(512))}, delivery("a", make([]byte, 500)), bridge.ResultRefused, 0x95},
 		{"just fits", packets.Properties{MaximumPacketSize: of(uint32(523))}, delivery("a", make([]byte, 500)), bridge.ResultAcked, 0},
 		{"one byte too large", packets.Properties{MaximumPacketSize: of(uint32(522))}, delivery("a", make([]byte, 500)), bridge.ResultRefused, 0x95},
-		{"QoS", packets.Properties{MaximumQOS: of(byte(0))}, delivery("a", nil), bridge.ResultRefused, 0x9B},
+		{"QoS", packets.Properties{MaximumQOS: of(byte(0))}, delivery("a", nil), bridge.ResultDenied, 0x9B},
 		{"QoS 0 where no more is taken", packets.Properties{MaximumQOS: of(byte(0))},
 			delivery("a", nil, func(r *bridge.Record) { r.Receivers[0].QoS = 0 }), bridge.ResultAcked, 0},
 		{"retain", packets.Properties{RetainAvailable: of(byte(0))},
-			delivery("a", nil, func(r *bridge.Record) { r.Receivers[0].Retain = true }), bridge.ResultRefused, 0x9A},
+			delivery("a", nil, func(r *bridge.Record) { r.Receivers[0].Retain = true }), bridge.ResultDenied, 0x9A},
 		{"a topic with a wildcard", packets.Properties{}, delivery("a/#", nil), bridge.ResultRefused, 0x90},
 		{"no topic", packets.Properties{}, delivery("", nil), bridge.ResultRefused, 0x90},
 		{"a topic that MQTT cannot carry", packets.Properties{}, delivery(strings.Repeat("a", 65536), nil), bridge.ResultRefused, 0x90},

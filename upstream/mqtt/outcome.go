@@ -70,7 +70,7 @@ func serverOf(ca *packets.Connack) server {
 // refuse finds a limit of the broker, or of the protocol, that a packet of size
 // bytes breaks. Sending it would end the connection, again and again.
 func (s *server) refuse(p *publish, size int) (bridge.Outcome, bool) {
-	code, reason := byte(0), ""
+	code, reason, result := byte(0), "", bridge.ResultRefused
 	switch {
 	case !publishable(p.Topic):
 		code, reason = packets.PubackTopicNameInvalid, fmt.Sprintf("%.64q is not a topic to publish to", p.Topic)
@@ -83,13 +83,17 @@ func (s *server) refuse(p *publish, size int) (bridge.Outcome, bool) {
 	case s.maximumPayload > 0 && len(p.Payload) > s.maximumPayload:
 		code, reason = packets.DisconnectPacketTooLarge, fmt.Sprintf("a payload of %d bytes, and AWS takes %d: give the route split or divert", len(p.Payload), s.maximumPayload)
 	case min(p.QoS, 1) > s.maximumQoS:
+		// Of all messages, not of this one: whoever runs the broker may mend it, and no
+		// backlog is given up for that.
+		result = bridge.ResultDenied
 		code, reason = packets.DisconnectQoSNotSupported, fmt.Sprintf("QoS %d, and the broker takes %d", p.QoS, s.maximumQoS)
 	case p.Retain && s.noRetain:
+		result = bridge.ResultDenied
 		code, reason = packets.DisconnectRetainNotSupported, "the broker does not retain"
 	default:
 		return bridge.Outcome{}, false
 	}
-	return bridge.Outcome{Result: bridge.ResultRefused, Code: code, Reason: reason}, true
+	return bridge.Outcome{Result: result, Code: code, Reason: reason}, true
 }
 
 // awsPayload is the largest payload that AWS takes (Q11). It does not say so, and ends

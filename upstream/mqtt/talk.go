@@ -82,7 +82,7 @@ func (t *Talk) Send(ctx context.Context, m *bridge.Message, report func(bridge.O
 	if err := s.stay(ctx); err != nil {
 		return err
 	}
-	err := s.send(ctx, &once, once.Expiry, report, false)
+	err := s.send(ctx, &once, 1, once.Expiry, report, false)
 	s.Flush()
 	return err
 }

@@ -144,14 +144,14 @@ func (u *Uplink) begin(c *conn) *link {
 	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
 		counted.Closed()
-		if throttled(err, c.bucket.Busy()) {
+		if throttled(err, c.bucket.Busy()) && !l.repeated {
 			c.bucket.Throttled()
 		}
 		if d, ok := errors.AsType[*DisconnectedError](err); ok && d.Code == packets.DisconnectTopicAliasInvalid {
 			u.spelled = true // before done is closed, so before the next link
 		}
 		u.dialer.left(c, err)
-		u.backoff.Lived(time.Since(c.epoch), errors.Is(err, ErrRenewed) || errors.Is(err, ErrIdle)) // before done is closed, so before the next Wait
+		u.backoff.Lived(time.Since(c.epoch), l.useful, errors.Is(err, ErrRenewed) || errors.Is(err, ErrIdle)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
 	u.health.up(c.endpoint)

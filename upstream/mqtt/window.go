@@ -30,6 +30,7 @@ type slot struct {
 	report     func(bridge.Outcome) // nil: not sent
 	id         uint16               // packet identifier
 	wire       int                  // bytes of the PUBLISH
+	attempt    int
 	sent       time.Time
 	prev, next uint16 // slots; 0: none
 }
@@ -76,11 +77,11 @@ func (w *window) giveBack(id uint16) {
 }
 
 // send puts a reserved identifier at the end of the window.
-func (w *window) send(id uint16, report func(bridge.Outcome), wire int, at time.Time) {
+func (w *window) send(id uint16, report func(bridge.Outcome), wire, attempt int, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := w.in[id]
-	w.slots[i-1] = slot{report: report, id: id, wire: wire, sent: at, prev: w.tail}
+	w.slots[i-1] = slot{report: report, id: id, wire: wire, attempt: attempt, sent: at, prev: w.tail}
 	if w.tail != 0 {
 		w.slots[w.tail-1].next = i
 	} else {
@@ -127,19 +128,24 @@ func (w *window) takeOldest() (s slot, ok bool) {
 // A broker acknowledges in order [MQTT-4.6.0-2], so its time begins when the
 // one before it was acknowledged: a slow link with a full window is not taken
 // for a dead one. An acknowledgement that was left out is overtaken by others,
-// and those do not count.
-func (w *window) overdue(now time.Time) time.Duration {
+// and those do not count. again is that of the oldest.
+func (w *window) overdue(now time.Time) (late time.Duration, again bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.head == 0 {
-		return 0
+		return 0, false
 	}
-	since := w.slots[w.head-1].sent
+	oldest := &w.slots[w.head-1]
+	since := oldest.sent
 	if w.progress.After(since) {
 		since = w.progress
 	}
-	return now.Sub(since)
+	return now.Sub(since), oldest.again()
 }
+
+// again reports whether a message has come back so often that the next refusal is
+// most likely about the message, and tells nothing of the rate.
+func (s *slot) again() bool { return s.attempt > 2 }
 
 // unlink takes what is in a slot out, and frees it.
 func (w *window) unlink(i uint16) slot {

@@ -44,7 +44,7 @@ func TestWindowAgainstAModel(t *testing.T) {
 					}
 					latest = id
 					next++
-					w.send(id, func(bridge.Outcome) {}, next, time.Now())
+					w.send(id, func(bridge.Outcome) {}, next, 1, time.Now())
 					model = append(model, sent{id, next})
 				}
 			case 2: // a send that fails
@@ -90,10 +90,10 @@ func TestWindowAgainstAModel(t *testing.T) {
 func TestOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(4)
-		due := func() time.Duration { return w.overdue(time.Now()) }
+		due := func() time.Duration { late, _ := w.overdue(time.Now()); return late }
 		send := func() uint16 {
 			id := w.reserve()
-			w.send(id, func(bridge.Outcome) {}, 1, time.Now())
+			w.send(id, func(bridge.Outcome) {}, 1, 1, time.Now())
 			return id
 		}
 		if d := due(); d != 0 {
