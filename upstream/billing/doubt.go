@@ -29,6 +29,7 @@ const (
 	maxDoubts    = 1000 // some six weeks of hours; older ones stay as they were told
 	correctEvery = 10 * time.Second
 	leastStep    = 10 * time.Minute // a clock that is this little off tells the hour well enough
+	drift        = 1000             // and one part in so many of the time since: who sets a bad clock every hour has put none right
 	doubtLasts   = 10 * time.Minute // that what is still to be committed may come to a wrong hour
 )
 
@@ -52,8 +53,8 @@ func (m *Meter) doubtLocked(hour string, at bridge.Instant) {
 // believed that it stood ahead: somebody has put it back. Who puts it ahead may err.
 func (d doubt) was(now bridge.Instant) (wall time.Time, wrong bool) {
 	wall = now.Wall.Add(d.at.Mono - now.Mono)
-	ahead := d.at.Wall.Sub(wall)
-	if ahead < leastStep && (!now.Synced || ahead > -leastStep) {
+	ahead, least := d.at.Wall.Sub(wall), leastStep+(now.Mono-d.at.Mono)/drift
+	if ahead < least && (!now.Synced || ahead > -least) {
 		return wall, false
 	}
 	hour := hourOf(wall, false)

@@ -130,6 +130,23 @@ func TestHoursThatStay(t *testing.T) {
 	}
 }
 
+// Who sets a clock that runs fast every hour, and tells the kernel nothing, has moved no
+// hour, though in six weeks it comes to a quarter of one.
+func TestHoursOfAClockThatDrifts(t *testing.T) {
+	d := newDoubted(t, "2026-11-01 00:00", false)
+	want := map[string]int64{}
+	for range maxDoubts {
+		d.deliver(1)
+		want[d.clock.Wall.Format("~2006010215")]++
+		d.pass(time.Hour)
+		d.clock.Mono += time.Second // it was set back by one
+		d.correct(t.Context())
+	}
+	d.want("six weeks later", want)
+	d.clock.Synced = true
+	d.want("synchronised", want)
+}
+
 // A clock that is put back wrongly, by hand, and then set by a time server: what was
 // moved is moved once more.
 func TestHoursThatArePutRightTwice(t *testing.T) {

@@ -24,6 +24,7 @@ type transfer struct {
 const (
 	maxDoubts = 1000             // some six weeks of hours; older ones stay as they were told
 	leastStep = 10 * time.Minute // what a clock may be off
+	drift     = 1000             // and one part in so many of the time since
 	firstYear = 2026             // no clock is believed that it is an earlier one
 )
 
@@ -49,8 +50,8 @@ func (g *Gate) correctLocked(now bridge.Instant) {
 	kept := g.doubts[:0]
 	for _, d := range g.doubts {
 		wall := now.Wall.Add(d.at.Mono - now.Mono)
-		ahead := d.at.Wall.Sub(wall)
-		stepped := ahead >= leastStep || now.Synced && ahead <= -leastStep
+		ahead, least := d.at.Wall.Sub(wall), leastStep+(now.Mono-d.at.Mono)/drift
+		stepped := ahead >= least || now.Synced && ahead <= -least
 		if to, _ := g.periodOf(wall); stepped && to != d.period && wall.Year() >= firstYear {
 			g.transfers = append(g.transfers, transfer{d.period, to, d.bytes})
 			d.period, d.at.Wall = to, wall
