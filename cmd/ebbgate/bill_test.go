@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -106,25 +107,57 @@ func TestBillTableFitsTheTerminal(t *testing.T) {
 }
 
 // A region that the list does not have is metered; that there are no dollars is said,
-// and what to do.
+// and what to do: GovCloud's and China's among them, which have prices of their own.
+// With a file that has them, there are.
 func TestBillOfARegionWithoutPrices(t *testing.T) {
-	config, _ := billed(t)
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(config, bytes.ReplaceAll(text, []byte("eu-central-1"), []byte("eu-north-1")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out := strings.Join(strings.Fields(runBill(t, "--config", config)), " ")
-	if !strings.Contains(out, "no prices for eu-north-1: give a list that has it (billing.price_list)") {
-		t.Errorf("%s", out)
-	}
-	out = strings.Join(strings.Fields(runBill(t, "advise", "--config", config)), " ")
-	if !strings.Contains(out, "nothing can be ranked: no prices: eu-north-1 may well be a region of AWS") {
-		t.Errorf("%s", out)
+	for region, about := range map[string]struct{ host, words string }{
+		"eu-north-1":     {"amazonaws.com", "regions differ by half and more. It has"},
+		"us-gov-west-1":  {"amazonaws.com", "GovCloud has prices of its own and no free tier. It has"},
+		"us-gov-east-1":  {"amazonaws.com", "GovCloud has prices of its own and no free tier. It has"},
+		"cn-north-1":     {"amazonaws.com.cn", "in China AWS bills in yuan: write them in dollars, at your rate. It has"},
+		"cn-northwest-1": {"amazonaws.com.cn", "in China AWS bills in yuan: write them in dollars, at your rate. It has"},
+	} {
+		t.Run(region, func(t *testing.T) {
+			config, _ := billed(t)
+			change := func(from, to string) {
+				t.Helper()
+				text, err := os.ReadFile(config)
+				if err == nil {
+					err = os.WriteFile(config, bytes.ReplaceAll(text, []byte(from), []byte(to)), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			says := func(what string, args ...string) {
+				t.Helper()
+				if out := strings.Join(strings.Fields(runBill(t, append(args, "--config", config)...)), " "); !strings.Contains(out, what) {
+					t.Errorf("no %q in\n%s", what, out)
+				}
+			}
+			change("eu-central-1.amazonaws.com", region+"."+about.host)
+			says("no prices for " + region + " are known, and none are guessed: what it costs is not told; give a list that has it (billing.price_list)")
+			for _, unpriced := range []string{"nothing can be ranked: no prices: " + region + " may well be a region of AWS", about.words} {
+				says(unpriced, "advise")
+			}
+			prices := filepath.Join(t.TempDir(), "prices.json")
+			if err := os.WriteFile(prices, fmt.Appendf(nil, ownPrices, region), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			change("username: pump", "username: pump, billing: {price_list: "+prices+"}")
+			says("prices of " + region + " as of 2026-11-22 (unverified)")
+			says("metered here between $0.000002 and $0.000003: prices that no source says")
+		})
 	}
 }
+
+// ownPrices is the least that a price list of one's own has to have.
+const ownPrices = `{"schema": "aws-iot-core-prices/1", "currency": "USD", "as_of": "2026-11-22", "regions": {%q: {
+  "connectivity_per_million_minutes": {"usd": 0.1, "low": 0.08, "high": 0.12, "status": "unverified"},
+  "messages_per_million_tiers": [{"usd": 1.26, "low": 1, "high": 1.5, "status": "unverified"}],
+  "shadow_registry_per_million_ops": {"usd": 1.57, "status": "unverified"},
+  "rules_triggered_per_million": {"usd": 0.19, "status": "unverified"},
+  "rule_actions_per_million": {"usd": 0.19, "status": "unverified"}}}}`
 
 func TestForecastInWords(t *testing.T) {
 	_, cfg := billed(t)

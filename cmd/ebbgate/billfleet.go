@@ -109,12 +109,20 @@ func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 		t.paragraph("     ", "risk: "+a.Risk)
 		t.paragraph("     ", "who reads it: "+a.Consumer)
 	}
-	if len(advice) == 0 {
-		t.paragraph("  ", fmt.Sprintf("don't bother: nothing saves $%s a year", threshold.FloatString(2)))
-	} else {
+	early := slices.ContainsFunc(bother, func(a billing.Advice) bool { return f.MayBeWorth(a, threshold) })
+	switch {
+	case len(advice) > 0:
 		t.paragraph("  ", fmt.Sprintf("all of them together: $%s a year less", cents(saved)))
+	case early:
+		t.paragraph("  ", fmt.Sprintf("too early to tell whether anything saves $%s a year: of the first hour only what came in it is known, not when it began; ask again in some hours", threshold.FloatString(2)))
+	default:
+		t.paragraph("  ", fmt.Sprintf("don't bother: nothing saves $%s a year", threshold.FloatString(2)))
 	}
 	for _, a := range bother {
+		if f.MayBeWorth(a, threshold) {
+			t.paragraph("  ", fmt.Sprintf("too early to tell: %s ($%s a year, or more)", printable(a.Name), cents(a.PerYear)))
+			continue
+		}
 		t.paragraph("  ", fmt.Sprintf("don't bother: %s ($%s a year)", printable(a.Name), cents(a.PerYear)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
 )
 
 func TestWhatIf(t *testing.T) {
@@ -182,6 +183,32 @@ func TestAdvise(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := execute([]string{"bill", "advise", "--config", config, "--least", "much"}, &stdout, &stderr); code != exitInvalid {
 		t.Errorf("--least much: exit %d", code)
+	}
+}
+
+// What may be worth it is too early to tell in the first hours, and no bother later.
+func TestAdviseInTheFirstHours(t *testing.T) {
+	var h sizes.Histogram
+	for range 600 {
+		h.Add(300, 9, 0, false)
+	}
+	f := &billing.Fleet{
+		Upstream: "aws", Region: "us-east-1", Prices: billing.BuiltIn(), Options: billing.DefaultOptions(), Span: time.Hour, Rules: [][]billing.DeclaredRule{nil},
+		Traffic: []billing.Traffic{{Route: "telemetry", Topic: "dt/a", Sizes: h, Days: 1, Hours: 1}},
+	}
+	for _, c := range []struct {
+		least       time.Duration
+		says, never string
+	}{
+		{10 * time.Minute, "too early to tell whether anything saves $10.00 a year", "don't bother: nothing"},
+		{time.Hour, "don't bother: nothing saves $10.00 a year", "too early"},
+	} {
+		var out bytes.Buffer
+		f.Least = c.least
+		printAdvice(&billTable{out: &out}, f, big.NewRat(10, 1))
+		if s := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(s, c.says) || strings.Contains(s, c.never) {
+			t.Errorf("at least %v: %s", c.least, s)
+		}
 	}
 }
 

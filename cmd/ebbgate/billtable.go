@@ -214,7 +214,7 @@ func priced(t billing.Total) string {
 	if t.USD == "" {
 		s += fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
 		if t.Region != "" {
-			s += " for " + t.Region + ": give a list that has it (billing.price_list)"
+			s += " for " + t.Region + " are known, and none are guessed: what it costs is not told; give a list that has it (billing.price_list)"
 		}
 		return s
 	}

@@ -108,7 +108,7 @@ func (b *budgets) run(ctx context.Context) {
 
 // judge raises and clears the warnings, and says what is done from now on. When
 // the ledger cannot be read, what was judged last stays; so it does while the
-// clock, which nobody vouches for, is behind the period in which that was.
+// clock is not to be believed that it is an earlier period ([standing.holdsAt]).
 func (b *budgets) judge() {
 	at := b.now()
 	totals, err := b.totals(at.Wall)
@@ -120,8 +120,9 @@ func (b *budgets) judge() {
 	for _, name := range slices.Sorted(maps.Keys(b.of)) {
 		for _, v := range b.of[name].Judge(totals[name]) {
 			id := budgetKey(name, v.Name)
-			s := standing{Period: v.At(at.Wall), Batch: v.Batch, Files: v.Files, Over: v.Over}
-			if was, ok := b.kept[id]; ok && !at.Synced && s.Period < was.Period {
+			was := b.kept[id]
+			s := judged(v, at, was)
+			if was.holdsAt(at, s.Period) {
 				s = was
 				v.Batch, v.Files, v.Over = was.Batch && v.BatchAge > 0, was.Files && v.PauseFilesAt > 0, was.Over
 				v.Text = "as it was in " + was.Period + ", which the clock is behind"

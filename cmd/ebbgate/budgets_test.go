@@ -208,6 +208,76 @@ func TestBudgetsStandAfterARestart(t *testing.T) {
 	check("what is kept is damaged", 3, 5*time.Minute)
 }
 
+// A budget that was judged while the clock stood far ahead stands by the right month
+// as soon as the clock is right, whether a time server says so or nobody: what it
+// kept back goes on without a person. What was vouched for holds against a clock that
+// is behind, and no longer than its period.
+func TestBudgetsAfterAClockThatStoodAhead(t *testing.T) {
+	ahead := time.Date(2031, 1, 5, 0, 0, 0, 0, time.UTC)
+	right := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	day := 24 * time.Hour
+	type step struct {
+		what   string
+		wall   time.Time
+		age    time.Duration
+		synced bool
+		usd    int64 // of the clock's month
+		free   bool
+	}
+	for name, steps := range map[string][]step{
+		"by hand": {
+			{"ahead", ahead, 0, false, 10, false}, {"put right", right, time.Minute, false, 3, true}, {"and used up", right, time.Hour, false, 10, false},
+		},
+		"by a time server": {{"ahead", ahead, 0, false, 10, false}, {"put right", right, time.Minute, true, 3, true}},
+		"of 1970": {
+			{"ahead", ahead, 0, false, 10, false}, {"in 1970", time.Unix(90, 0), time.Minute, false, 0, false}, {"put right", right, time.Hour, false, 3, true},
+		},
+		"a month ahead and back": {
+			{"right", right, 0, true, 10, false}, {"ahead", right.AddDate(0, 1, 0), time.Minute, false, 0, true}, {"used up there", right.AddDate(0, 1, 0), time.Hour, false, 10, false},
+			{"back", right, 2 * time.Hour, false, 11, false}, {"raised", right, 3 * time.Hour, false, 3, true},
+		},
+		"behind what was vouched for": {
+			{"right", right, 0, true, 10, false}, {"nobody says so", right.Add(day), day, false, 10, false}, {"behind", right.AddDate(0, -2, 0), 2 * day, false, 0, false},
+			{"on the last day", right.AddDate(0, -2, 0), 10 * day, false, 0, false}, {"its month has ended", right.AddDate(0, -2, 0), 11 * day, false, 0, true},
+		},
+		"behind what nobody vouched for": {{"right", right, 0, false, 10, false}, {"behind", right.AddDate(0, -2, 0), day, false, 0, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := new(oneKey)
+			for restarts := range 2 {
+				b := newBudgeted(t, disk, monthly)
+				for _, s := range steps {
+					if restarts > 0 {
+						b = newBudgeted(t, disk, monthly)
+					}
+					b.at, b.spent = bridge.Instant{Wall: s.wall, Age: s.age, Synced: s.synced}, billing.Totals{USDMonth: big.NewRat(s.usd, 1)}
+					b.start()
+					if got := b.routed() == 3; got != s.free {
+						t.Fatalf("restarts %d, %s: messages pass %v, want %v: %+v", restarts, s.what, got, s.free, b.health.Warnings())
+					}
+				}
+				disk.value = nil
+			}
+		})
+	}
+}
+
+// While nothing changes but the moments by which clocks differ, nothing is written.
+func TestBudgetsAreNotWrittenForMoments(t *testing.T) {
+	disk := new(oneKey)
+	b := newBudgeted(t, disk, monthly)
+	b.spent = billing.Totals{USDMonth: big.NewRat(10, 1)}
+	b.start()
+	for i := range 100 {
+		b.at.Wall, b.at.Age = b.at.Wall.Add(judgeEvery), b.at.Age+judgeEvery+time.Duration(i%3)*time.Millisecond
+		b.at.Synced = i%7 > 0
+		b.judge()
+	}
+	if disk.writes != 1 {
+		t.Errorf("%d writes, want 1: %s", disk.writes, disk.value)
+	}
+}
+
 // A budget that nears its end keeps what is left of it for messages: files wait until
 // the period ends, through restarts too.
 func TestBudgetsPauseFiles(t *testing.T) {

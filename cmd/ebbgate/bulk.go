@@ -19,7 +19,7 @@ const beneath = -1
 // exportPace is the pace of files that leave this machine.
 func (f *files) exportPace(g *gateway, o configs.Export) (*upstream.Bulk, error) {
 	// No upstream is called so.
-	own, err := metered.New(":exports", o.Metered, g.spool, func() time.Time { return g.clock.Now().Wall })
+	own, err := metered.New(":exports", o.Metered, g.spool, g.clock.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ func (g *gateway) openGate(c *cloud, o metered.Options) (bridge.Gate, error) {
 		return nil, nil
 	}
 	var err error
-	c.gate, err = metered.New(c.name, o, g.spool, func() time.Time { return g.clock.Now().Wall })
+	c.gate, err = metered.New(c.name, o, g.spool, g.clock.Now)
 	if err != nil {
 		return nil, err
 	}

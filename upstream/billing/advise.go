@@ -261,3 +261,14 @@ func (f *Fleet) savings(now Amount, taken, left []Measure) []Advice {
 	slices.SortStableFunc(out, func(a, b Advice) int { return b.PerYear.Rat().Cmp(a.PerYear.Rat()) })
 	return out
 }
+
+// MayBeWorth reports whether a measure that saves less than leastPerYear as a fleet is
+// scaled may save as much in truth: what came in the first hour of a new gateway is
+// taken as that of a whole hour, and may be of its last minutes.
+func (f *Fleet) MayBeWorth(a Advice, leastPerYear *big.Rat) bool {
+	if f.Least <= 0 || f.Least >= f.Span || a.PerYear.Rat().Sign() <= 0 {
+		return false
+	}
+	most := new(big.Rat).Mul(a.PerYear.Rat(), big.NewRat(int64(f.Span), int64(f.Least)))
+	return most.Cmp(leastPerYear) >= 0
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
 )
 
@@ -232,5 +233,55 @@ func TestBatchesTakeNoCreditOfClearedRetain(t *testing.T) {
 		if batched := len(advice) == 2 && strings.HasPrefix(advice[1].Name, "batch up to"); batched != c.batched || !batched && len(advice) > 1 {
 			t.Errorf("%s: %+v", name, advice)
 		}
+	}
+}
+
+// In its first hours a gateway's past may be shorter than the ledger tells. What could
+// be worth it then is not called a bother; what could not, is, and nothing is promised
+// more for it.
+func TestAdviceOfTheFirstHours(t *testing.T) {
+	least := big.NewRat(10, 1)
+	for _, c := range []struct {
+		name     string
+		began    string // the first message
+		looks    string
+		messages int
+		early    bool // to call it a bother
+	}{
+		{"six minutes, much", "2026-11-20 10:52", "2026-11-20 10:58", 600, true},
+		{"six minutes, little", "2026-11-20 10:52", "2026-11-20 10:58", 5, false},
+		{"two hours, nearly enough", "2026-11-20 10:52", "2026-11-20 12:00", 1300, true},
+		{"two hours, little", "2026-11-20 10:52", "2026-11-20 12:00", 500, false},
+		{"a day, nearly enough", "2026-11-20 10:52", "2026-11-21 10:52", 15000, false},
+		{"the first minutes of a month", "2026-11-01 00:10", "2026-11-01 00:16", 600, true},
+		{"the first hours of a month", "2026-11-01 00:10", "2026-11-01 02:00", 1300, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spool, clock := newMemory(), &wallClock{}
+			clock.set(c.began)
+			o := frankfurt()
+			m := newMeter(t, spool, o, clock)
+			var b bridge.Batch
+			for range c.messages {
+				s := to("dt/a", 300)
+				s.Receiver.Queue = "up/aws/telemetry"
+				m.Delivered(&b, "aws", s, bridge.Outcome{Wire: 330})
+			}
+			spool.Commit(&b, nil)
+			m.writeSizes(nil)
+			clock.set(c.looks)
+			from, end := Month(clock.Wall)
+			f, err := newLedger(t, spool, map[string]Options{"aws": o}).Fleet("aws", from, end, clock.Wall)
+			if err != nil {
+				t.Fatal(err)
+			}
+			advice, bother, ok := f.Advise(least)
+			if !ok || len(advice) > 0 || len(bother) == 0 {
+				t.Fatalf("%v, %v, %v", advice, bother, ok)
+			}
+			if got := f.MayBeWorth(bother[0], least); got != c.early {
+				t.Errorf("%s saves $%s in %v, at least %v: too early %v, want %v", bother[0].Name, bother[0].PerYear, f.Span, f.Least, got, c.early)
+			}
+		})
 	}
 }

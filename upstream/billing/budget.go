@@ -88,6 +88,16 @@ func (b Budget) At(now time.Time) string {
 	return now.UTC().Format("2006-01")
 }
 
+// End is when the period ends that a moment is in.
+func (b Budget) End(now time.Time) (end time.Time) {
+	if b.Period == PerDay {
+		_, end = Today(now)
+		return end
+	}
+	_, end = Month(now)
+	return end
+}
+
 // Judge says how the budgets of an upstream stand.
 func (o Options) Judge(t Totals) []Verdict {
 	out := make([]Verdict, 0, len(o.Budgets))

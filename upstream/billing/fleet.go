@@ -20,6 +20,7 @@ type Fleet struct {
 	Reread   Usage            // the same by the other reading of "5 KB"
 	Covered  Coverage         // of what went up, by the sizes
 	Span     time.Duration    // in which all that happened
+	Least    time.Duration    // Span, less what of the first hour may have been before the first message
 	Region   string
 	Prices   *PriceList
 	Options  Options
@@ -121,8 +122,11 @@ func (l *Ledger) Fleet(upstream string, from, to, now time.Time) (*Fleet, error)
 		return nil, err
 	} else if ok { // a gateway that is new has a shorter past
 		f.Span = to.Sub(first)
+		if f.Least = f.Span; first.After(from) { // the ledger tells hours: it may have begun at the end of its first
+			f.Least -= ledgerHour
+		}
 	}
-	f.Span = max(f.Span, time.Hour)
+	f.Span, f.Least = max(f.Span, time.Hour), max(f.Least, paceEnough)
 	f.Before, f.Free = l.beside(upstream, bill, f.Span)
 	return f, nil
 }

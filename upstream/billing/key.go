@@ -69,11 +69,18 @@ type series struct {
 // are.
 const sameName = "="
 
+// Plausible reports whether a wall clock tells a year in which a gateway of ours may
+// run.
+func Plausible(wall time.Time) bool {
+	y := wall.UTC().Year()
+	return y >= firstRelease && y <= 9999
+}
+
 // hourOf names the ledger's hour of a wall clock.
 func hourOf(wall time.Time, synced bool) string {
 	wall = wall.UTC()
 	switch {
-	case wall.Year() < firstRelease || wall.Year() > 9999:
+	case !Plausible(wall):
 		return hourUnknown
 	case !synced:
 		return unsynced + wall.Format(hourLayout)

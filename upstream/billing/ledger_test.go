@@ -71,6 +71,57 @@ func TestTotalsAgreeWithTheBill(t *testing.T) {
 	}
 }
 
+// A status page reads the sums of today and this month every few seconds: over the
+// ends of months and years and leap day they are what was metered since the day and the
+// month began by UTC, never what the hour before has left, and a budget is whole again
+// with the first second of the next.
+func TestTotalsOverTheEndsOfMonths(t *testing.T) {
+	for _, span := range []struct{ from, to string }{
+		{"2028-02-28 21:07", "2028-03-01 03:00"}, {"2027-02-28 21:07", "2027-03-01 03:00"}, {"2026-12-31 21:07", "2027-01-01 03:00"}, {"2026-11-30 21:07", "2026-12-01 03:00"},
+	} {
+		spool, clock := newMemory(), &wallClock{}
+		clock.set(span.to)
+		end := clock.Wall
+		clock.set(span.from)
+		o := DefaultOptions()
+		o.Budgets = []Budget{{Name: "day", Period: PerDay, Messages: 10, WarnAt: 80, BatchAt: 90}, {Name: "month", Period: PerMonth, Messages: 60, WarnAt: 80, BatchAt: 90}}
+		m := newMeter(t, spool, o, clock)
+		l := newLedger(t, spool, map[string]Options{"aws": o})
+		var day, month int64
+		for last := clock.Wall; clock.Wall.Before(end); clock.Wall = clock.Wall.Add(10 * time.Minute) {
+			if clock.Wall.Day() != last.Day() {
+				day = 0
+			}
+			if clock.Wall.Month() != last.Month() {
+				month = 0
+			}
+			last = clock.Wall
+			check := func() {
+				t.Helper()
+				all, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} })
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := all["aws"]
+				if got.UnitsToday != day || got.UnitsMonth != month {
+					t.Fatalf("%v: %d today and %d this month, want %d and %d", clock.Wall, got.UnitsToday, got.UnitsMonth, day, month)
+				}
+				for _, v := range o.Judge(got) {
+					if want := v.Period == PerDay && day >= 10 || v.Period == PerMonth && month >= 60; v.Over != want {
+						t.Fatalf("%v: budget of a %s used up %v with %s", clock.Wall, v.Period, v.Over, v.Text)
+					}
+				}
+			}
+			check() // before anything is delivered in the hour
+			var b bridge.Batch
+			m.Delivered(&b, "aws", to("dt/a", 300), bridge.Outcome{Wire: 330})
+			spool.Commit(&b, nil)
+			day, month = day+1, month+1
+			check()
+		}
+	}
+}
+
 func TestProjectionAndUnpricedUpstreams(t *testing.T) {
 	l := newLedger(t, newMemory(), map[string]Options{"aws": frankfurt(), "site": DefaultOptions()})
 	got, err := l.Totals(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), func(string) Pace {

@@ -167,18 +167,21 @@ const (
 	sizesEvery = time.Minute
 )
 
-// Run counts the minutes of connections and keeps the recorded sizes, until ctx
-// ends; then it writes what is left.
+// Run counts the minutes of connections, keeps the recorded sizes and puts hours
+// right that a wrong clock told, until ctx ends; then it writes what is left.
 func (m *Meter) Run(ctx context.Context) error {
-	look, write := time.NewTicker(lookEvery), time.NewTicker(sizesEvery)
+	look, write, correct := time.NewTicker(lookEvery), time.NewTicker(sizesEvery), time.NewTicker(correctEvery)
 	defer look.Stop()
 	defer write.Stop()
+	defer correct.Stop()
 	for {
 		select {
 		case <-look.C:
 			m.countMinutes()
 		case <-write.C:
 			m.writeSizes(nil)
+		case <-correct.C:
+			m.correct(ctx)
 		case <-ctx.Done():
 			m.write(m.takeCarried(1))
 			done := make(chan struct{})

@@ -24,6 +24,8 @@ type Meter struct {
 	hello map[linkName]change // CONNECTs that are not answered yet
 	late  map[string]int64    // changes that could not be committed, by key
 
+	doubts []doubt // hours of this process that nobody vouches for, oldest first
+
 	carried sync.Map // upstream → *atomic.Int64: bytes of its sockets that no batch has
 }
 
@@ -280,6 +282,7 @@ func (m *Meter) count(s series, o *Options, units int64, sent *message) *counter
 		if hour := hourOf(at.Wall, at.Synced); hour != m.book.hour {
 			m.book = newHourBook(hour)
 		}
+		m.doubtLocked(m.book.hour, at)
 	}
 	m.paceOf(s.upstream, at).add(at.Mono, units, 0)
 	if sent != nil {

@@ -185,9 +185,20 @@ func (p *PriceList) Unpriced(region string) (why string, unpriced bool) {
 	}
 	known := strings.Join(p.names(), ", ")
 	if awsRegion.MatchString(region) {
-		return fmt.Sprintf("%s may well be a region of AWS, and the price list of %s does not have it: none is guessed, for regions differ by half and more. It has %s; give prices of your own in a file (billing.price_list)", region, p.AsOf, known), true
+		return fmt.Sprintf("%s may well be a region of AWS, and the price list of %s does not have it: none is guessed, for regions differ by half and more%s. It has %s; give prices of your own in a file (billing.price_list)", region, p.AsOf, apart(region), known), true
 	}
 	return fmt.Sprintf("%s is no region of AWS, by its name, nor of the price list of %s, which has %s", region, p.AsOf, known), true
+}
+
+// apart says what is different about a region whose partition has prices of its own.
+func apart(region string) string {
+	switch {
+	case strings.HasPrefix(region, "us-gov-"):
+		return ", and GovCloud has prices of its own and no free tier"
+	case strings.HasPrefix(region, "cn-"):
+		return ", and in China AWS bills in yuan: write them in dollars, at your rate"
+	}
+	return ""
 }
 
 func (p *PriceList) names() []string { return slices.Sorted(maps.Keys(p.Regions)) }

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"fmt"
 	"maps"
 	"math/big"
 	"slices"
@@ -30,6 +31,7 @@ type Projection struct {
 type closedHours struct {
 	mu   sync.Mutex
 	upTo string // hours before this one are in; empty: nothing
+	move string // how often hours had been put right
 	sums map[string]closedSum
 }
 
@@ -103,12 +105,16 @@ func (l *Ledger) upToHour(now time.Time) (before, open map[string]closedSum, err
 	}
 	l.closed.mu.Lock()
 	defer l.closed.mu.Unlock()
-	if id := now.Format(hourLayout); l.closed.upTo != id {
+	moves := ""
+	if err := l.spool.Scan(Namespace, keyMoves, func(_ string, n []byte) bool { moves = string(n); return false }); err != nil {
+		return nil, nil, fmt.Errorf("billing: reading the ledger: %w", err)
+	}
+	if id := now.Format(hourLayout); l.closed.upTo != id || l.closed.move != moves {
 		sums := map[string]closedSum{}
 		if err := l.scan(monthStart.Format(monthLayout), collect(sums, closed)); err != nil {
 			return nil, nil, err
 		}
-		l.closed.upTo, l.closed.sums = id, sums
+		l.closed.upTo, l.closed.move, l.closed.sums = id, moves, sums
 	}
 	open = map[string]closedSum{}
 	for _, hour := range []time.Time{border, border.Add(time.Hour)} {

@@ -14,5 +14,6 @@
 // Windows and periods go by the wall clock, since that is what the site and its
 // carrier go by. A clock that jumps over a window's end closes it, and one that
 // jumps into another day or month has that one's budget; jumping back finds the
-// used bytes as they were.
+// used bytes as they were, and what was counted meanwhile comes to them when
+// nobody vouched for the clock that told otherwise.
 package metered

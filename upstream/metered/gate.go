@@ -23,7 +23,7 @@ type Gate struct {
 	loc      *time.Location
 	windows  []window
 	spool    bridge.Spool
-	now      func() time.Time
+	now      func() bridge.Instant
 
 	carried atomic.Int64 // bytes not in used yet
 
@@ -34,13 +34,16 @@ type Gate struct {
 	turned time.Time
 	until  time.Time // from turned to here it is this one
 	used   int64     // in it, written or about to be
+
+	doubts    []doubt    // oldest first
+	transfers []transfer // that are in used, and not written
 }
 
 var _ bridge.Gate = (*Gate)(nil)
 
 // New makes the gate of an upstream, whose options are valid, on what the spool
-// knows of the bytes used. now is the wall clock.
-func New(upstream string, o Options, spool bridge.Spool, now func() time.Time) (*Gate, error) {
+// knows of the bytes used. now is [bridge.Clock.Now].
+func New(upstream string, o Options, spool bridge.Spool, now func() bridge.Instant) (*Gate, error) {
 	loc, err := o.location()
 	if err != nil {
 		return nil, fmt.Errorf("gate of %s: %w", upstream, err)
@@ -67,21 +70,26 @@ func (g *Gate) Open(priority int) bool {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.inWindowLocked(now) && g.leftLocked(now) > 0
+	return g.inWindowLocked(now.Wall) && g.leftLocked(now) > 0
 }
 
 // Account implements [bridge.Gate].
 func (g *Gate) Account(b *bridge.Batch) {
-	if g.options.Budget == 0 || b.Empty() && g.carried.Load() < unwritten {
+	if g.options.Budget == 0 {
 		return
 	}
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if b.Empty() && g.carried.Load() < unwritten && len(g.transfers) == 0 {
+		return
+	}
 	g.turnLocked(now)
+	g.writeLocked(b)
 	if n := g.carried.Swap(0); n > 0 {
 		b.Add(namespace, g.key(g.period), n)
 		g.used += n
+		g.doubtLocked(now, n)
 	}
 }
 
@@ -101,7 +109,7 @@ func (g *Gate) State() State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := State{Budget: int64(g.options.Budget)}
-	inWindow, left := g.inWindowLocked(now), g.leftLocked(now)
+	inWindow, left := g.inWindowLocked(now.Wall), g.leftLocked(now)
 	if s.Budget > 0 {
 		s.Period, s.Used = g.period, g.used+g.carried.Load()
 	}
@@ -158,7 +166,7 @@ func (g *Gate) inWindowLocked(now time.Time) bool {
 
 // leftLocked is how many bytes of the budget are left, something when there is
 // none.
-func (g *Gate) leftLocked(now time.Time) int64 {
+func (g *Gate) leftLocked(now bridge.Instant) int64 {
 	if g.options.Budget == 0 {
 		return 1
 	}
@@ -171,26 +179,33 @@ func (g *Gate) leftLocked(now time.Time) int64 {
 const rereadAfter = time.Minute
 
 // turnLocked goes to the present period, when it is another one.
-func (g *Gate) turnLocked(now time.Time) {
-	if since := now.Sub(g.turned); since >= 0 && since < rereadAfter && now.Before(g.until) {
+func (g *Gate) turnLocked(now bridge.Instant) {
+	if since := now.Wall.Sub(g.turned); since >= 0 && since < rereadAfter && now.Wall.Before(g.until) {
 		return
 	}
-	g.turned = now
-	local := now.In(g.loc)
-	y, m, d := local.Date()
-	period, next := local.Format(time.DateOnly), time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)
-	if g.options.Per == perMonth {
-		period, next = local.Format("2006-01"), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
-	}
+	g.turned = now.Wall
+	g.correctLocked(now)
+	period, until := g.periodOf(now.Wall)
 	used, err := g.spool.Count(namespace, g.key(period))
 	if err != nil {
 		used = 0 // the disk fails, and others say so: what is used from now on counts
 	}
+	used += g.owedLocked(period)
 	if period == g.period {
 		g.used = max(g.used, used)
 		return
 	}
-	g.period, g.until, g.used = period, first(next, 0, g.loc), used
+	g.period, g.until, g.used = period, until, used
+}
+
+// periodOf is the period that a moment is in, and when that ends.
+func (g *Gate) periodOf(wall time.Time) (name string, end time.Time) {
+	local := wall.In(g.loc)
+	y, m, d := local.Date()
+	if g.options.Per == perMonth {
+		return local.Format("2006-01"), first(time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC), 0, g.loc)
+	}
+	return local.Format(time.DateOnly), first(time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC), 0, g.loc)
 }
 
 func (g *Gate) key(period string) string { return g.upstream + "/" + period }

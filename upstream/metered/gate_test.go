@@ -45,6 +45,9 @@ type site struct {
 	t     *testing.T
 	spool *counters
 	now   time.Time
+
+	mono     time.Duration
+	unsynced bool
 }
 
 func newSite(t *testing.T, o Options) *site {
@@ -60,7 +63,7 @@ func newSite(t *testing.T, o Options) *site {
 func (s *site) start(o Options) {
 	s.t.Helper()
 	var err error
-	if s.Gate, err = New("sat", o, s.spool, func() time.Time { return s.now }); err != nil {
+	if s.Gate, err = New("sat", o, s.spool, func() bridge.Instant { return bridge.Instant{Wall: s.now, Mono: s.mono, Synced: !s.unsynced} }); err != nil {
 		s.t.Fatal(err)
 	}
 }
