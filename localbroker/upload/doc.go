@@ -33,6 +33,9 @@
 //     disk's headroom, are looked at before a segment is written; a device is
 //     told at once (0x97), and nobody else notices. Age is by the spool's clock
 //     (sweep.go).
+//   - Clients take turns (turns.go): what one asks for is in the next group, however
+//     much waits of another. Commands that bring no bytes have an allowance for each
+//     client (allowance.go); who sends more is not read meanwhile.
 //
 // What devices say is in topic.go, meta.go and name.go, and hostile until it has
 // been through them; words and codes of refusals are in fault.go. Statements such

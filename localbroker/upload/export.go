@@ -141,7 +141,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 		return err
 	}
 	e.Cost = s.costOf(t)
-	if err := s.durable(bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
+	if err := s.durable(t.client, bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -187,5 +187,5 @@ func (s *Service) move(t *transfer) error {
 	t.moving = true
 	record := t.record()
 	s.mu.Unlock()
-	return s.durable(record)
+	return s.durable(t.client, record)
 }
