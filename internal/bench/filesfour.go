@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -96,14 +97,15 @@ func (c *filesCost) take(r besideFiles, f *film) {
 // besideFiles is what one transfer of four files has cost.
 type besideFiles struct {
 	quiet, p99        float64 // ms
+	exporting         float64 // ms: p99 once the last fin was answered; 0: all was exported then
 	rate              float64 // MB/s
 	anon, peak, after float64 // MB
 }
 
 // String implements fmt.Stringer.
 func (r besideFiles) String() string {
-	return fmt.Sprintf("beside telemetry %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, without files %s ms",
-		number(r.rate), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.quiet))
+	return fmt.Sprintf("beside telemetry %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, of it %s ms once the last fin was answered, without files %s ms",
+		number(r.rate), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.exporting), number(r.quiet))
 }
 
 // beside sends four files while others send telemetry.
@@ -140,11 +142,16 @@ func (b *bench) beside(ctx context.Context, f *film) (r besideFiles, err error) 
 	during, err := p.during(ctx, func() error {
 		err := b.uploadBeside(ctx, g.addr, f)
 		r.rate = float64(f.size) * fileDevices / megabyte / time.Since(start).Seconds()
-		if err == nil {
-			err = g.exports(ctx, fileDevices, finTime)
-		}
 		return err
 	})
+	var after []time.Duration
+	if err == nil {
+		after, err = p.during(ctx, func() error { return g.exports(ctx, fileDevices, finTime) })
+	}
+	if len(after) > 0 {
+		r.exporting = quantile(milliseconds(after), 0.99)
+	}
+	during = append(slices.Clone(during), after...)
 	m, memoryErr := anon()
 	most, diskErr := disk()
 	if err := cmp.Or(err, memoryErr, diskErr); err != nil {
