@@ -232,6 +232,10 @@ func (o *filesPut) explain(err error) error {
 		return &exitError{exitRefused, fmt.Errorf("%w: the policy forbids it; it has to allow iot:Publish on $file/* to this client", err)}
 	case said.Word == "filemeta_conflict":
 		return &exitError{exitNotTaken, fmt.Errorf("%w: this file id is in use for another file, or with other metadata; choose another with --file-id", err)}
+	case said.Command == "init" && said.Word == "invalid_filemeta":
+		return &exitError{exitNotTaken, fmt.Errorf("%w: the name %q or --user-data is not taken there; a name has 1 to 240 bytes, none of / \\ : and no control characters: choose one with --name", err, printable(o.name))}
+	case said.Word == "efbig":
+		return &exitError{exitNotTaken, fmt.Errorf("%w: the file is larger than the far side takes (file_transfer.max_file of a gateway): send it in parts, or have that raised", err)}
 	}
 	return &exitError{exitNotTaken, err}
 }

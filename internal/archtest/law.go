@@ -80,7 +80,7 @@ func Ebbgate() *Law {
 		Houses: []House{
 			{Module: "golang.org/x/sync", Folders: []string{anywhere}},
 			{Module: "golang.org/x/sys", Folders: []string{"spool", "internal/...", "cmd/...", "localbroker", "localbroker/upload", "upstream/..."}},
-			{Module: "golang.org/x/time", Folders: []string{"upstream/...", "localbroker", "localbroker/delivery", "internal/sandbox"}},
+			{Module: "golang.org/x/time", Folders: []string{"upstream/...", "localbroker", "localbroker/delivery", "localbroker/upload", "internal/sandbox"}},
 			{Module: "golang.org/x/term", Folders: []string{"cmd/..."}},
 			{Module: "golang.org/x/crypto", Folders: []string{"localbroker", "policy"}, Tests: []string{anywhere}},
 			// Its packets only: no user meets what its server does, nor how it is kept up (ADR 6).

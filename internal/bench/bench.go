@@ -109,6 +109,8 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partLink}, b.measureLink},
 		{[]string{partFile}, b.measureFile},
 		{[]string{partFiles}, b.measureFiles},
+		{[]string{partShuffled}, b.measureShuffled},
+		{[]string{partFlood}, b.measureFlood},
 	} {
 		if !b.wants(p.names...) || ctx.Err() != nil {
 			continue

@@ -76,7 +76,10 @@ func (b *bench) sendFiles(ctx context.Context, f *film, devices int) (float64, e
 	defer g.close()
 	took, err := uploadAll(ctx, g.addr, f, devices)
 	if err == nil {
-		err = g.exported(ctx, f, devices)
+		err = g.exports(ctx, devices, exportTime)
+	}
+	if err == nil {
+		err = g.holds(f, devices)
 	}
 	if err != nil {
 		return 0, g.failed(err)
@@ -121,20 +124,31 @@ func uploadAll(ctx context.Context, addr string, f *film, devices int) (time.Dur
 	return time.Since(start), err
 }
 
-// exported waits for the files in the gateway's folder, and checks each.
-func (g *gateway) exported(ctx context.Context, f *film, devices int) error {
-	ctx, cancel := context.WithTimeout(ctx, exportTime)
+// exports waits for the files in the gateway's folder.
+func (g *gateway) exports(ctx context.Context, devices int, most time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for i := range devices {
-		name := filepath.Join(g.data, "files", "exports", clientName(i), "film", "film.bin")
 		for {
-			if _, err := os.Stat(name); err == nil {
+			if _, err := os.Stat(g.filmOf(i)); err == nil {
 				break
 			} else if pause(ctx, 10*time.Millisecond) != nil {
-				return fmt.Errorf("not exported in %v: %w", exportTime, err)
+				return fmt.Errorf("not exported in %v: %w", most, err)
 			}
 		}
-		if err := f.isIn(name); err != nil {
+	}
+	return nil
+}
+
+// filmOf is the file of a device where the gateway exports it to.
+func (g *gateway) filmOf(device int) string {
+	return filepath.Join(g.data, "files", "exports", clientName(device), "film", "film.bin")
+}
+
+// holds checks the files of the devices.
+func (g *gateway) holds(f *film, devices int) error {
+	for i := range devices {
+		if err := f.isIn(g.filmOf(i)); err != nil {
 			return err
 		}
 	}

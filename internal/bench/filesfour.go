@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,17 +20,11 @@ import (
 // measureFiles is what four large files at once cost the gateway, its disk, and
 // the messages of the others.
 func (b *bench) measureFiles(ctx context.Context) error {
-	total := float64(b.FileOfFour) * fileDevices
-	add := func(what, unit, with string, bound bound) *figure {
-		return b.report.add(figure{Item: "file", What: what, Unit: unit, With: with, Bound: bound})
-	}
-	rate := add(fmt.Sprintf("%d devices send %s MB each", fileDevices, number(float64(b.FileOfFour)/megabyte)), "MB/s", "by mosquitto to files, synced at the end", bound{ratioAtLeast, fileRatio})
-	anon := add("  RssAnon, most", "MB", "", bound{valueAtMost, filesAnon})
-	peak := add("  disk, most", "MB", "the files", bound{ratioAtMost, filesPeak})
-	after := add("  disk once exported", "MB", "the files", bound{ratioAtMost, filesAfter})
-	p99 := add("  PUBACK p99 of telemetry beside it", "ms", "without it", bound{ratioAtMost, filesLatency})
-	b.note("file: telemetry is %s messages a second of %d devices, before and while the files come; disk is all that the gateway's folder occupies, files that are removed but open too, and is looked at once exported for up to %v.",
-		number(pacedRate), filesDevices, exportTime)
+	rate := b.report.add(figure{
+		Item: "file", What: fmt.Sprintf("%d devices send %s MB each", fileDevices, number(float64(b.FileOfFour)/megabyte)), Unit: "MB/s",
+		With: "by mosquitto to files, synced at the end", Bound: bound{ratioAtLeast, fileRatio},
+	})
+	cost := b.addCost()
 	f := newFilm(b.FileOfFour, filesSeed)
 	return b.eachRun(ctx, partFiles, func(run string) error {
 		r, err := b.beside(ctx, f)
@@ -45,21 +40,72 @@ func (b *bench) measureFiles(ctx context.Context) error {
 			return err
 		}
 		rate.Ours, rate.Peer = append(rate.Ours, ours), append(rate.Peer, peer)
-		anon.Ours = append(anon.Ours, r.anon)
-		peak.Ours, peak.Peer = append(peak.Ours, r.peak), append(peak.Peer, total/megabyte)
-		after.Ours, after.Peer = append(after.Ours, r.after), append(after.Peer, total/megabyte)
-		p99.Ours, p99.Peer = append(p99.Ours, r.p99), append(p99.Peer, r.quiet)
-		b.say("%s: %s MB/s, mosquitto %s MB/s, beside telemetry %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, without files %s ms",
-			run, number(ours), number(peer), number(r.rate), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.quiet))
+		cost.take(r, f)
+		b.say("%s: %s MB/s, mosquitto %s MB/s; %v", run, number(ours), number(peer), r)
 		return nil
 	})
+}
+
+// measureShuffled is what the same files cost when their segments come in no order:
+// each is read for its checksum, and copied to where it is exported.
+func (b *bench) measureShuffled(ctx context.Context) error {
+	b.note("file, in no order: the segments of each file are shuffled; PUBACKs of telemetry are measured until the last file is exported.")
+	rate := b.report.add(figure{
+		Item: "file", What: fmt.Sprintf("%d devices send %s MB each in no order, beside telemetry", fileDevices, number(float64(b.FileOfFour)/megabyte)), Unit: "MB/s",
+	})
+	cost := b.addCost()
+	f := newFilm(b.FileOfFour, filesSeed)
+	f.shuffle()
+	return b.eachRun(ctx, partShuffled, func(run string) error {
+		r, err := b.beside(ctx, f)
+		if err != nil {
+			return err
+		}
+		rate.Ours = append(rate.Ours, r.rate)
+		cost.take(r, f)
+		b.say("%s: %v", run, r)
+		return nil
+	})
+}
+
+// filesCost are the figures of what files cost.
+type filesCost struct{ anon, peak, after, p99 *figure }
+
+func (b *bench) addCost() filesCost {
+	add := func(what, unit, with string, bound bound) *figure {
+		return b.report.add(figure{Item: "file", What: what, Unit: unit, With: with, Bound: bound})
+	}
+	b.note("file: telemetry is %s messages a second of %d devices, before and while the files come; disk is all that the gateway's folder occupies, files that are removed but open too, and is looked at once exported for up to %v.",
+		number(pacedRate), filesDevices, exportTime)
+	return filesCost{
+		anon:  add("  RssAnon, most", "MB", "", bound{valueAtMost, filesAnon}),
+		peak:  add("  disk, most", "MB", "the files", bound{ratioAtMost, filesPeak}),
+		after: add("  disk once exported", "MB", "the files", bound{ratioAtMost, filesAfter}),
+		p99:   add("  PUBACK p99 of telemetry beside it", "ms", "without it", bound{ratioAtMost, filesLatency}),
+	}
+}
+
+// take adds a run.
+func (c *filesCost) take(r besideFiles, f *film) {
+	total := float64(f.size) * fileDevices / megabyte
+	c.anon.Ours = append(c.anon.Ours, r.anon)
+	c.peak.Ours, c.peak.Peer = append(c.peak.Ours, r.peak), append(c.peak.Peer, total)
+	c.after.Ours, c.after.Peer = append(c.after.Ours, r.after), append(c.after.Peer, total)
+	c.p99.Ours, c.p99.Peer = append(c.p99.Ours, r.p99), append(c.p99.Peer, r.quiet)
 }
 
 // besideFiles is what one transfer of four files has cost.
 type besideFiles struct {
 	quiet, p99        float64 // ms
+	exporting         float64 // ms: p99 once the last fin was answered; 0: all was exported then
 	rate              float64 // MB/s
 	anon, peak, after float64 // MB
+}
+
+// String implements fmt.Stringer.
+func (r besideFiles) String() string {
+	return fmt.Sprintf("beside telemetry %s MB/s; RssAnon %s MB, disk %s MB, then %s MB; telemetry p99 %s ms, of it %s ms once the last fin was answered, without files %s ms",
+		number(r.rate), number(r.anon), number(r.peak), number(r.after), number(r.p99), number(r.exporting), number(r.quiet))
 }
 
 // beside sends four files while others send telemetry.
@@ -98,34 +144,60 @@ func (b *bench) beside(ctx context.Context, f *film) (r besideFiles, err error) 
 		r.rate = float64(f.size) * fileDevices / megabyte / time.Since(start).Seconds()
 		return err
 	})
+	var after []time.Duration
 	if err == nil {
-		err = g.exported(ctx, f, fileDevices)
+		after, err = p.during(ctx, func() error { return g.exports(ctx, fileDevices, finTime) })
 	}
+	if len(after) > 0 {
+		r.exporting = quantile(milliseconds(after), 0.99)
+	}
+	during = append(slices.Clone(during), after...)
 	m, memoryErr := anon()
 	most, diskErr := disk()
 	if err := cmp.Or(err, memoryErr, diskErr); err != nil {
 		return r, err
 	}
 	r.p99, r.anon, r.peak = quantile(milliseconds(during), 0.99), m.anon(), most/megabyte
-	r.after, err = g.settles(ctx, filesAfter*float64(f.size)*fileDevices)
-	return r, err
+	if r.after, err = g.settles(ctx, filesAfter*float64(f.size)*fileDevices); err != nil {
+		return r, err
+	}
+	return r, g.holds(f, fileDevices)
 }
 
 // uploadMode makes this program the devices that send four files: a child, or
 // what is measured beside it would wait for this process's own turns.
 const uploadMode = "upload"
 
-func runUpload(ctx context.Context, addr, size string) error {
+func runUpload(ctx context.Context, addr, size, order string) error {
 	n, err := strconv.ParseInt(size, 10, 64)
 	if err != nil {
 		return err
 	}
-	_, err = uploadAll(ctx, addr, newFilm(n, filesSeed), fileDevices)
+	f := newFilm(n, filesSeed)
+	if order == orderShuffled {
+		f.shuffle()
+	}
+	_, err = uploadAll(ctx, addr, f, fileDevices)
 	return err
 }
 
+// The orders in which a child sends the segments.
+const (
+	orderPlain    = "plain"
+	orderShuffled = "shuffled"
+)
+
 func (b *bench) uploadBeside(ctx context.Context, addr string, f *film) error {
-	cmd := exec.CommandContext(ctx, b.self, uploadMode, addr, strconv.FormatInt(f.size, 10))
+	order := orderPlain
+	if f.order != nil {
+		order = orderShuffled
+	}
+	return b.asChild(ctx, uploadMode, addr, strconv.FormatInt(f.size, 10), order)
+}
+
+// asChild runs this program in another of its parts, and waits for its end.
+func (b *bench) asChild(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, b.self, args...)
 	cmd.SysProcAttr = childAttr()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)

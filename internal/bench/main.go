@@ -34,8 +34,11 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 4 && args[0] == brokerMode {
 		return runBroker(ctx, args[1], args[2], args[3] == askPolicy)
 	}
-	if len(args) == 3 && args[0] == uploadMode {
-		return runUpload(ctx, args[1], args[2])
+	if len(args) == 4 && args[0] == uploadMode {
+		return runUpload(ctx, args[1], args[2], args[3])
+	}
+	if len(args) == 3 && args[0] == floodMode {
+		return runFlood(ctx, args[1], args[2])
 	}
 	o, err := parseOptions(args)
 	if err != nil {

@@ -72,10 +72,13 @@ const (
 
 	partFile  = "file-one"
 	partFiles = "file-four"
+
+	partShuffled = "file-shuffled"
+	partFlood    = "file-flood"
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
 }
 
 func parseOptions(args []string) (*options, error) {

@@ -26,6 +26,7 @@ type film struct {
 	size  int64
 	block []byte
 	sum   string // SHA-256, hex
+	order []int  // which segment is sent when; nil: one after the other
 }
 
 const filmBlock = 8 << 20
@@ -42,6 +43,19 @@ func newFilm(size int64, seed uint64) *film {
 	return f
 }
 
+// shuffle has the segments sent in an order that is none, the same each time.
+func (f *film) shuffle() {
+	f.order = rand.New(rand.NewPCG(filesSeed, filesSeed)).Perm(f.segments())
+}
+
+// offset is where the segment begins that is sent as number i.
+func (f *film) offset(i int) int64 {
+	if f.order != nil {
+		i = f.order[i]
+	}
+	return int64(i) * fileSegment
+}
+
 // segments is how many it is sent in.
 func (f *film) segments() int { return int((f.size + fileSegment - 1) / fileSegment) }
 
@@ -54,16 +68,20 @@ func (f *film) segment(at int64) []byte {
 // uploader is a device that sends one file.
 type uploader struct {
 	*film
-	conn net.Conn
-	ack  [ackSize]byte
+	conn     net.Conn
+	patience time.Duration // for an answer
+	ack      [ackSize]byte
 }
+
+// finTime is how long a fin may take: a file that did not come in order is read.
+const finTime = 5 * time.Minute
 
 func newUploader(ctx context.Context, addr, client string, f *film) (*uploader, error) {
 	conn, err := connect(ctx, addr, client)
 	if err != nil {
 		return nil, err
 	}
-	return &uploader{film: f, conn: conn}, nil
+	return &uploader{film: f, conn: conn, patience: stalled}, nil
 }
 
 // upload sends the file by EMQX's protocol, and returns when the broker has said
@@ -76,6 +94,7 @@ func (u *uploader) upload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	u.patience = finTime
 	return u.command(ctx, fmt.Sprintf("$file/film/fin/%d/%s", u.size, u.sum), nil)
 }
 
@@ -93,7 +112,7 @@ func (u *uploader) until(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = u.conn.SetDeadline(time.Now()) })
 }
 
-// stream publishes the segments in order, each under the topic of its offset.
+// stream publishes the segments, each under the topic of its offset.
 func (u *uploader) stream(ctx context.Context, topic func(at int64) string) error {
 	defer u.until(ctx)()
 	places, ended := make(chan struct{}, fileWindow), make(chan error, 1)
@@ -108,7 +127,8 @@ func (u *uploader) stream(ctx context.Context, topic func(at int64) string) erro
 		}
 		ended <- nil
 	}()
-	for at, i := int64(0), 0; at < u.size; at, i = at+fileSegment, i+1 {
+	for i := range u.segments() {
+		at := u.offset(i)
 		select {
 		case places <- struct{}{}:
 		case err := <-ended:
@@ -131,7 +151,7 @@ func (u *uploader) publish(id uint16, topic string, payload []byte) error {
 
 // await reads the next answer, which is of that packet.
 func (u *uploader) await(id uint16) error {
-	if err := u.conn.SetReadDeadline(time.Now().Add(stalled)); err != nil {
+	if err := u.conn.SetReadDeadline(time.Now().Add(u.patience)); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(u.conn, u.ack[:]); err != nil {

@@ -28,11 +28,15 @@
 //   - Export (export.go) hands the file to a [bridge.FileTarget], in the order of
 //     the fins, again and again until it is taken. A target on the same disk takes
 //     a file whose segments came in order, as nearly all do, by renaming it: it is
-//     written once. Others read it, in order.
+//     written once. Others read it, in order. With mode direct each fin exports its
+//     own file, a few at a time (berths.go).
 //   - Bounds: transfers, segments and bytes, of a client and of all, and the
 //     disk's headroom, are looked at before a segment is written; a device is
 //     told at once (0x97), and nobody else notices. Age is by the spool's clock
 //     (sweep.go).
+//   - Clients take turns (turns.go): what one asks for is in the next group, however
+//     much waits of another. Commands that bring no bytes have an allowance for each
+//     client (allowance.go); who sends more is not read meanwhile.
 //
 // What devices say is in topic.go, meta.go and name.go, and hostile until it has
 // been through them; words and codes of refusals are in fault.go. Statements such

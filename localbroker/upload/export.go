@@ -119,13 +119,31 @@ func (s *Service) tellRefusedLocked(last *transfer) {
 		"%d finished files are refused for what they are, the last one %s of %s (%v); they are kept, and tried again at the next start, or by ebbgate files retry", n, last.meta.Name, last.client, last.failure)})
 }
 
-// exportNow exports a file whose fin waits for it.
+// exportNow exports a file whose fin waits for it. The end of the gateway does not
+// wait for a target: the device sends fin again, and the export goes on from there.
 func (s *Service) exportNow(t *transfer) error {
-	return s.exportOne(context.Background(), t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := s.exportOne(ctx, t)
+	if err != nil && ctx.Err() != nil {
+		return errBusy
+	}
+	return err
 }
 
 // exportOne exports one file, remembers it, and forgets its transfer.
 func (s *Service) exportOne(ctx context.Context, t *transfer) error {
+	if err := s.berths.take(ctx, t.client); err != nil {
+		return err
+	}
+	defer s.berths.leave()
 	s.mu.Lock()
 	if t.gone { // given up
 		s.mu.Unlock()
@@ -141,7 +159,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 		return err
 	}
 	e.Cost = s.costOf(t)
-	if err := s.durable(bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
+	if err := s.durable(t.client, bridge.Put{Namespace: shelfFile, Key: t.key(), Value: encodeJSON(e)}, t.forgotten()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -187,5 +205,5 @@ func (s *Service) move(t *transfer) error {
 	t.moving = true
 	record := t.record()
 	s.mu.Unlock()
-	return s.durable(record)
+	return s.durable(t.client, record)
 }

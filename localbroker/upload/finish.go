@@ -49,7 +49,7 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 	case t.job == nil:
 		t.job = &job{command: cmd}
 		s.jobs.Add(1)
-		s.sync.add(step{puts: []bridge.Put{t.record()}, done: func(err error) { // behind all that came before
+		s.sync.add(step{client: p.client, puts: []bridge.Put{t.record()}, done: func(err error) { // behind all that came before
 			go func() {
 				defer s.jobs.Done()
 				if err == nil {
@@ -148,7 +148,7 @@ func (s *Service) assembleUndisturbed(t *transfer) error {
 		if !again {
 			return err
 		}
-		if err := s.durable(record); err != nil { // behind all that has come
+		if err := s.durable(t.client, record); err != nil { // behind all that has come
 			return err
 		}
 	}
@@ -230,7 +230,7 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 		s.removeLocked(t)
 	}
 	s.mu.Unlock()
-	return s.durable(t.forgotten())
+	return s.durable(t.client, t.forgotten())
 }
 
 // partOf reports whether all segments are pieces of the file before.
@@ -284,7 +284,7 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 	t.verified = &verdict{Size: size, Sum: sum[:], Since: s.now()}
 	record := t.record()
 	s.mu.Unlock()
-	err := s.durable(record)
+	err := s.durable(t.client, record)
 	if err == nil && s.opts.Export.Mode == modeDirect {
 		err = s.exportNow(t)
 	}
@@ -303,7 +303,7 @@ func (s *Service) reopen(t *transfer) error {
 	t.verified, t.moving = nil, t.moving && !s.isThere(t)
 	record := t.record()
 	s.mu.Unlock()
-	return s.durable(record)
+	return s.durable(t.client, record)
 }
 
 // isThere reports whether a transfer's file is where it grew.
@@ -312,9 +312,10 @@ func (s *Service) isThere(t *transfer) bool {
 	return err == nil
 }
 
-// durable puts something on the shelf and waits for it.
-func (s *Service) durable(puts ...bridge.Put) error {
+// durable puts something of a client on the shelf, behind all that has come of it, and
+// waits for it.
+func (s *Service) durable(client string, puts ...bridge.Put) error {
 	result := make(chan error, 1)
-	s.sync.add(step{puts: puts, done: func(err error) { result <- err }})
+	s.sync.add(step{client: client, puts: puts, done: func(err error) { result <- err }})
 	return <-result
 }

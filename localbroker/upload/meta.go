@@ -2,11 +2,11 @@ package upload
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
 	"math"
-	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -26,6 +26,8 @@ type meta struct {
 	ExpireAt    *int64          `json:"expire_at,omitempty"`
 	SegmentsTTL *int64          `json:"segments_ttl,omitempty"`
 	UserData    json.RawMessage `json:"user_data,omitempty"`
+
+	data *checksum // of UserData in the one form of its value; nil: not computed
 }
 
 // parseMeta takes the payload of init, which is hostile until then.
@@ -82,6 +84,7 @@ func parseMeta(payload []byte) (*meta, error) {
 	}
 	if raw, ok := present(fields, "user_data"); ok {
 		m.UserData = append(json.RawMessage(nil), raw...)
+		m.value() // now, when nobody waits for it
 	}
 	return m, nil
 }
@@ -147,17 +150,28 @@ func wholeNumber(raw json.RawMessage) (int64, bool) {
 // of the checksum.
 func (m *meta) equal(o *meta) bool {
 	return m.Name == o.Name && m.Checksum == o.Checksum && same(m.Size, o.Size) && same(m.ExpireAt, o.ExpireAt) &&
-		same(m.SegmentsTTL, o.SegmentsTTL) && sameJSON(m.UserData, o.UserData)
+		same(m.SegmentsTTL, o.SegmentsTTL) && same(m.value(), o.value())
 }
 
-func same(a, b *int64) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+func same[T comparable](a, b *T) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 
-func sameJSON(a, b json.RawMessage) bool {
-	if a == nil || b == nil {
-		return (a == nil) == (b == nil)
+// value is the checksum of what UserData says, nil when it says nothing. To compare
+// values as JSON would take as long as to read both, each time, with all clients
+// waiting.
+func (m *meta) value() *checksum {
+	if m.data == nil && m.UserData != nil {
+		var v any
+		form, err := []byte(nil), decodeNumbers(m.UserData, &v)
+		if err == nil {
+			form, err = json.Marshal(v) // keys in order, no spaces, numbers as they were written
+		}
+		if err != nil { // JSON that was parsed
+			form = m.UserData
+		}
+		sum := checksum(sha256.Sum256(form))
+		m.data = &sum
 	}
-	var x, y any
-	return decodeNumbers(a, &x) == nil && decodeNumbers(b, &y) == nil && reflect.DeepEqual(x, y)
+	return m.data
 }
 
 func decodeNumbers(raw json.RawMessage, into *any) error {

@@ -150,7 +150,7 @@ func (s *Service) GiveUp(ctx context.Context, clientID, fileID string) error {
 		if wait == nil {
 			s.removeLocked(t)
 			s.mu.Unlock()
-			if err := s.durable(t.forgotten()); err != nil {
+			if err := s.durable(t.client, t.forgotten()); err != nil {
 				return fmt.Errorf("give up a transfer: %w; it may come back at the next start", err)
 			}
 			s.deps.Drops.Count("file-given-up", t.client, rootSync+t.file)
@@ -205,7 +205,7 @@ func (s *Service) Remove(ctx context.Context, clientID, fileID string) error {
 	if err := s.deps.Target.Remove(ctx, e.Place); err != nil {
 		return err
 	}
-	return s.durable(bridge.Put{Namespace: shelfFile, Key: p.key()})
+	return s.durable(clientID, bridge.Put{Namespace: shelfFile, Key: p.key()})
 }
 
 // Read opens an exported file. The context lasts until it is closed.

@@ -57,6 +57,17 @@ func DefaultOptions() Options {
 	}
 }
 
+// Descriptors is how many files and connections of the process transfers may need at a
+// time: each two for its file, when all wait to be read for their checksums, and the
+// exports a few for what they read and write.
+func (o Options) Descriptors() int {
+	if !o.Enabled {
+		return 0
+	}
+	const ofExport = 4
+	return 2*o.Transfers + ofExport*exportsAtOnce
+}
+
 // Validate lists what is wrong with the options.
 func (o Options) Validate() []bridge.Problem {
 	var ps []bridge.Problem

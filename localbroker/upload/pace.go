@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -30,9 +29,8 @@ const (
 	yieldRest = 2
 	yieldMost = 50 * time.Millisecond
 
-	// yieldRead is the rest after yieldPiece has been read of a file to be hashed or
-	// exported, which takes the processor more than the disk. It is nothing beside the
-	// time that so much takes on a link.
+	// yieldRead is the least rest after yieldPiece has been read of a file to be hashed or
+	// exported: what takes the processor rather than the disk yields too.
 	yieldRead = time.Millisecond
 )
 
@@ -64,18 +62,35 @@ func (p *pacer) piece(ctx context.Context, do func() error) error {
 	return err
 }
 
-// ease lets one who reads a file yield to messages too.
+// ease lets one who reads a file yield to messages too. What is done with each piece
+// before the next is read counts as reading it: a copy of the file takes the disk twice.
 type ease struct {
 	pacer *pacer
-	read  atomic.Int64 // since the last rest
+
+	mu     sync.Mutex
+	read   int       // since the last rest
+	rested time.Time // when that ended; zero: there was none
 }
 
-// took rests when enough has been read.
+// took rests when enough has been read, in proportion to what that took. On a link so
+// much takes longer than any rest.
 func (e *ease) took(n int) {
-	if e.read.Add(int64(n)) < yieldPiece {
+	e.mu.Lock()
+	e.read += n
+	enough, last := e.read >= yieldPiece, e.rested
+	if enough {
+		e.read = 0
+	}
+	e.mu.Unlock()
+	if !enough || !e.pacer.yields() {
 		return
 	}
-	if e.read.Store(0); e.pacer.yields() {
-		<-time.After(yieldRead) // too short for anybody to wake it
+	rest := yieldRead
+	if !last.IsZero() {
+		rest = min(max(yieldRest*time.Since(last), yieldRead), yieldMost)
 	}
+	<-time.After(rest) // too short for anybody to wake it
+	e.mu.Lock()
+	e.rested = time.Now()
+	e.mu.Unlock()
 }

@@ -50,6 +50,9 @@ func decodeTransfer(key string, value []byte) (*transfer, error) {
 	if len(key) != 8 || r.ClientID == "" || r.FileID == "" || r.Verified != nil && (len(r.Verified.Sum) != len(checksum{}) || r.Meta == nil) {
 		return nil, fmt.Errorf("not a transfer: %q", value)
 	}
+	if r.Meta != nil {
+		r.Meta.value() // while it is nobody else's
+	}
 	return &transfer{
 		pair: pair{r.ClientID, r.FileID}, number: binary.BigEndian.Uint64([]byte(key)), begun: r.Begun,
 		meta: r.Meta, metaAge: r.MetaAge, verified: r.Verified, moving: r.Moving, segments: map[span]stored{}, saved: true,

@@ -66,6 +66,8 @@ type Service struct {
 
 	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
+	allowed allowance
+	berths  berths
 
 	rehashes chan struct{} // a place for each file that is read for its checksum
 	ending   chan struct{} // closed with ended: what takes long is given up

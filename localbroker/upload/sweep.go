@@ -27,10 +27,14 @@ func (s *Service) sweep(ctx context.Context) {
 	now := s.now()
 	s.mu.Lock()
 	_ = s.storeLocked() // what is wrong stands in the warning
-	var puts []bridge.Put
+	var steps []step
 	for _, t := range s.open {
-		if t.job == nil && t.users == 0 {
-			puts = append(puts, s.ageLocked(t, now)...)
+		if t.job != nil || t.users > 0 {
+			continue
+		}
+		if puts := s.ageLocked(t, now); len(puts) > 0 {
+			// What could not be written comes back at a start, and goes with the next sweep.
+			steps = append(steps, step{client: t.client, puts: puts, done: func(error) {}})
 		}
 	}
 	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
@@ -41,9 +45,10 @@ func (s *Service) sweep(ctx context.Context) {
 		}
 	}
 	s.mu.Unlock()
-	for _, p := range puts {
-		s.sync.add(step{puts: []bridge.Put{p}, done: func(error) {}}) // what could not be written comes back at a start, and goes with the next sweep
+	for _, st := range steps {
+		s.sync.add(st)
 	}
+	s.allowed.forget()
 	if err := s.sweepExported(ctx, now); err != nil {
 		s.deps.Log.Warn("exported files could not be looked through", "error", err)
 	}

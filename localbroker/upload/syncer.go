@@ -11,13 +11,14 @@ import (
 
 // step is something that must become durable: what is to be written to a file,
 // and what the shelf says of it then. done is called once, in the order of the
-// steps.
+// steps of a client.
 type step struct {
-	file *segmentFile // nil: none
-	at   int64        // where in it
-	data *load        // left when it has been written
-	puts []bridge.Put
-	done func(error)
+	client string
+	file   *segmentFile // nil: none
+	at     int64        // where in it
+	data   *load        // left when it has been written
+	puts   []bridge.Put
+	done   func(error)
 }
 
 // shelved is about how much a step takes of a shelf's batch.
@@ -44,7 +45,7 @@ type syncer struct {
 	pacer  pacer
 
 	mu      sync.Mutex
-	list    []step
+	turns   turns
 	wake    chan struct{} // capacity 1
 	waiting int64         // memory of what is to be written
 	gentle  bool          // there are messages
@@ -106,24 +107,6 @@ func (y *syncer) mostLocked(alone, yielding int64) int64 {
 	return alone
 }
 
-// takeLocked is the next group.
-func (y *syncer) takeLocked() []step {
-	n, bytes, puts := 0, int64(0), 0
-	for most := y.mostLocked(groupBytes, yieldGroup); n < min(len(y.list), groupSteps) && bytes < most; n++ {
-		if puts += y.list[n].shelved(); puts > groupPuts && n > 0 {
-			break
-		}
-		if data := y.list[n].data; data != nil {
-			bytes += int64(len(data.b))
-		}
-	}
-	group := y.list[:n:n]
-	if y.list = y.list[n:]; len(y.list) == 0 {
-		y.list = nil
-	}
-	return group
-}
-
 // add asks for a step. It does not block.
 func (y *syncer) add(s step) {
 	y.mu.Lock()
@@ -132,7 +115,7 @@ func (y *syncer) add(s step) {
 		go s.done(errBusy) // the caller may hold what done needs
 		return
 	}
-	y.list = append(y.list, s)
+	y.turns.add(s)
 	y.mu.Unlock()
 	select {
 	case y.wake <- struct{}{}:
@@ -145,7 +128,7 @@ func (y *syncer) run(ctx context.Context) {
 	defer y.open.Wait()
 	for {
 		y.mu.Lock()
-		group := y.takeLocked()
+		group := y.turns.take(y.mostLocked(groupBytes, yieldGroup))
 		if len(group) == 0 && ctx.Err() != nil {
 			y.ended = true
 			y.room.Broadcast()

@@ -46,6 +46,9 @@ func (s *Service) Take(r Request, done func(error)) {
 	}
 	answer := s.answerer(r, done)
 	cmd, err := parseTopic(r.Message.Topic)
+	if err != nil || cmd.verb != verbSegment || len(r.Message.Payload) == 0 {
+		s.afford(r.ClientID, r.Message.MeteredSize())
+	}
 	if err == nil && !fits(r.ClientID) {
 		err = errNameTooLong
 	}
@@ -99,12 +102,12 @@ func (s *Service) describe(p pair, m *meta, answer func(error)) error {
 		return errConflict
 	}
 	if t.verified != nil { // it is being exported, and its record may be on its way out
-		s.sync.add(step{done: answer})
+		s.sync.add(step{client: p.client, done: answer})
 		return nil
 	}
 	fresh := t.meta == nil
 	t.meta, t.metaAge = m, seconds(s.now())
-	s.sync.add(step{puts: t.saveLocked(true), done: func(err error) {
+	s.sync.add(step{client: p.client, puts: t.saveLocked(true), done: func(err error) {
 		s.mu.Lock()
 		switch {
 		case err == nil:
@@ -244,7 +247,7 @@ func (s *Service) land(t *transfer, at span, next stored, data *load, answer fun
 		s.releaseLocked(t)
 		return 0, errBusy
 	}
-	st := step{puts: t.saveLocked(false)}
+	st := step{client: t.client, puts: t.saveLocked(false)}
 	if data == nil {
 		s.chargeLocked(t, 0, -at.length) // what was reserved is not needed
 	} else {
@@ -322,7 +325,7 @@ func (s *Service) abort(p pair, answer func(error)) {
 	known := t != nil && t.job == nil
 	if known {
 		s.removeLocked(t)
-		s.sync.add(step{puts: []bridge.Put{t.forgotten()}, done: answer})
+		s.sync.add(step{client: p.client, puts: []bridge.Put{t.forgotten()}, done: answer})
 	}
 	s.mu.Unlock()
 	if !known {

@@ -53,8 +53,8 @@ func TestTalkSends(t *testing.T) {
 	})
 	heard := make(chan string, 2)
 	talk := converse(t, s, func(m *bridge.Message, _ int, ack func()) {
+		ack() // before the next is asked for
 		heard <- m.Topic
-		ack()
 	})
 	if talk.Largest() != 1000 || talk.ClientID() != "gateway-files" || !talk.Status().Up {
 		t.Errorf("%d, %s, %+v", talk.Largest(), talk.ClientID(), talk.Status())

@@ -54,13 +54,14 @@ func (t *Target) abandon(ctx context.Context, u *upload) error {
 	return t.forget(ctx, u)
 }
 
-// askedFor is how far the store's clock and ours may be apart when an upload is
-// looked for whose id was lost.
+// askedFor is how long it may take from what the store's clock says to when it begins
+// an upload that it is asked for next, its own machines' differences included.
 const askedFor = 15 * time.Minute
 
-// asked finds uploads whose id a crash has lost: those of exactly that key, from
-// about the time when we have asked for one. An upload of somebody else to the key
-// of our own file, in those minutes, there is none.
+// asked finds uploads whose id a crash has lost: those of exactly that key, from about
+// the time when we have asked for one. All times are the store's. An upload of somebody
+// else to the key of our own file, in those minutes, there is none. Where the time is
+// not known, the key has to do.
 func (t *Target) asked(ctx context.Context, u *upload) (ids []string, err error) {
 	pages := s3.NewListMultipartUploadsPaginator(t.client, &s3.ListMultipartUploadsInput{Bucket: &u.Bucket, Prefix: &u.Key})
 	for pages.HasMorePages() {
@@ -72,10 +73,16 @@ func (t *Target) asked(ctx context.Context, u *upload) (ids []string, err error)
 			return nil, err
 		}
 		for _, x := range page.Uploads {
-			if apart := aws.ToTime(x.Initiated).Sub(u.Asked).Abs(); aws.ToString(x.Key) == u.Key && apart <= askedFor {
+			if aws.ToString(x.Key) == u.Key && u.mayBe(aws.ToTime(x.Initiated)) {
 				ids = append(ids, aws.ToString(x.UploadId))
 			}
 		}
 	}
 	return ids, nil
+}
+
+// mayBe reports whether an upload that the store has begun then may be the one that was
+// asked for.
+func (u *upload) mayBe(begun time.Time) bool {
+	return u.Asked.IsZero() || begun.IsZero() || !u.There || begun.Sub(u.Asked).Abs() <= askedFor
 }

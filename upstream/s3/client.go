@@ -103,7 +103,7 @@ type Hooks struct {
 
 // newWeb makes the HTTP client: HTTP/1.1, as S3 speaks it, through a proxy if
 // there is one.
-func newWeb(o Options, h Hooks) (*http.Client, error) {
+func newWeb(o Options, h Hooks, clock *storeClock) (*http.Client, error) {
 	conf, err := (upstream.TLSOptions{CA: o.CA}).Config("")
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func newWeb(o Options, h Hooks) (*http.Client, error) {
 	return &http.Client{
 		// A redirect leads to another region, and what is sent there is lost.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &counting{request: h.Request, Transport: &http.Transport{
+		Transport: &counting{request: h.Request, clock: clock, Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 				defer cancel()
@@ -155,15 +155,20 @@ func (c *patient) Write(b []byte) (int, error) {
 // moved makes waiting reads and writes wait anew.
 func (c *patient) moved() { _ = c.SetDeadline(time.Now().Add(c.silence)) } // fails on what is closed only, as they do then
 
-// counting tells of each request that was answered.
+// counting tells of each request that was answered, and the clock what time the answer
+// says.
 type counting struct {
 	*http.Transport
 	request func(operation string)
+	clock   *storeClock
 }
 
 // RoundTrip implements http.RoundTripper.
 func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := c.Transport.RoundTrip(r)
+	if err == nil {
+		c.clock.hear(answer.Header)
+	}
 	if err == nil && c.request != nil {
 		c.request(middleware.GetOperationName(r.Context()))
 	}

@@ -74,7 +74,7 @@ func (t *Target) partSize(size int64) int64 {
 func (t *Target) begin(ctx context.Context, f *bridge.File, o *object) (*sendingUpload, error) {
 	u := &upload{
 		ClientID: f.ClientID, FileID: f.FileID, Endpoint: t.o.Endpoint, Bucket: t.o.Bucket, Key: o.key,
-		Asked: t.now(), Size: f.Size, Sum: f.SHA256[:], PartSize: t.partSize(f.Size),
+		Asked: t.timeThere(ctx), There: true, Size: f.Size, Sum: f.SHA256[:], PartSize: t.partSize(f.Size),
 	}
 	if err := t.forgetParts(u); err != nil {
 		return nil, err

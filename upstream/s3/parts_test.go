@@ -29,7 +29,7 @@ func TestParts(t *testing.T) {
 	if place := r.put(f); place != "s3://files/c1/f1/a.bin" {
 		t.Errorf("place %q", place)
 	}
-	r.wantOperations("CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload")
+	r.wantOperations("HeadBucket", "CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload")
 	if n := r.sent(); n < 11*mib || n > 12*mib {
 		t.Errorf("%d bytes at the sockets", n)
 	}
@@ -176,7 +176,7 @@ func TestCrash(t *testing.T) {
 		at   int // batch: 1 asked, 2 id, 3 and 4 parts, 5 whole, 6 forgotten
 		want []string
 	}{
-		"before anything":      {1, []string{"CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"}},
+		"before anything":      {1, []string{"HeadBucket", "CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"}},
 		"with an id unnoted":   {2, []string{"ListMultipartUploads", "AbortMultipartUpload", "CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"}},
 		"with a part unnoted":  {4, []string{"ListParts", "CompleteMultipartUpload"}},
 		"before it is made":    {5, []string{"ListParts", "CompleteMultipartUpload"}},

@@ -41,8 +41,9 @@ type upload struct {
 	Endpoint string    `json:"endpoint,omitempty"`
 	Bucket   string    `json:"bucket"`
 	Key      string    `json:"key"`
-	ID       string    `json:"id,omitempty"` // empty: asked for
-	Asked    time.Time `json:"asked"`
+	ID       string    `json:"id,omitempty"`    // empty: asked for
+	Asked    time.Time `json:"asked"`           // for an id; zero: it is not known when
+	There    bool      `json:"there,omitempty"` // by the store's clock; an earlier version took ours
 	Size     int64     `json:"size"`
 	Sum      []byte    `json:"sha256"`
 	PartSize int64     `json:"part_size"`

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -28,7 +27,7 @@ type Target struct {
 	log    *slog.Logger
 	web    *http.Client
 	client *s3.Client
-	now    func() time.Time
+	clock  *storeClock
 	pace   bridge.FilePace // nil: as fast as it goes
 }
 
@@ -41,11 +40,12 @@ func Open(o Options, shelf Shelf, log *slog.Logger, h Hooks) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file_transfer.export.s3.key: %w", err)
 	}
-	web, err := newWeb(o, h)
+	clock := &storeClock{}
+	web, err := newWeb(o, h, clock)
 	if err != nil {
 		return nil, fmt.Errorf("file_transfer.export.s3: %w", err)
 	}
-	t := &Target{o: o, path: path, shelf: shelf, log: log, web: web, now: time.Now, pace: h.Pace}
+	t := &Target{o: o, path: path, shelf: shelf, log: log, web: web, clock: clock, pace: h.Pace}
 	if t.client, err = newClient(context.Background(), o, web); err != nil {
 		return nil, err
 	}
