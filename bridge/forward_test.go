@@ -245,7 +245,9 @@ func TestForwarderPausesADeniedRoute(t *testing.T) {
 }
 
 // One message that makes the receiver hang up does not stop the others.
-func TestForwarderFindsThePoison(t *testing.T) {
+func TestForwarderFindsThePoison(t *testing.T) { inNoTime(testForwarderFindsThePoison)(t) }
+
+func testForwarderFindsThePoison(t *testing.T) {
 	s := openSpool(t)
 	for i := range 50 {
 		put(t, s, normal, "d", fmt.Sprint(i))

@@ -233,8 +233,9 @@ func (g *shutter) Account(*bridge.Batch) {}
 
 // What has waited while a window was closed is backlog, though the link was up and
 // it came when the queue was empty.
-func TestWhatWaitedForAWindowIsBacklog(t *testing.T) {
-	t.Parallel()
+func TestWhatWaitedForAWindowIsBacklog(t *testing.T) { inNoTime(testWhatWaitedForAWindowIsBacklog)(t) }
+
+func testWhatWaitedForAWindowIsBacklog(t *testing.T) {
 	s := openSpool(t)
 	c, gate := &cloud{window: 1}, new(shutter)
 	var once sync.Once

@@ -28,8 +28,7 @@ func isPoison(d *bridge.Delivery) bool { return strings.HasPrefix(string(d.Paylo
 func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	for _, poisons := range []int{2, 3} {
-		t.Run(fmt.Sprint(poisons), func(t *testing.T) {
-			t.Parallel()
+		t.Run(fmt.Sprint(poisons), inNoTime(func(t *testing.T) {
 			s, h := openSpool(t), new(bridge.Health)
 			put(t, s, normal, "buggy", "before")
 			for i := range poisons {
@@ -60,7 +59,7 @@ func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 			if w := hangsUpWarning(h); w != "" {
 				t.Errorf("warned still: %s", w)
 			}
-		})
+		}))
 	}
 }
 
@@ -97,7 +96,10 @@ func TestPoisonsInARowOnAPool(t *testing.T) {
 // A receiver that hangs up on everything makes no dead letters, when there are several
 // devices to try; when it is mended all arrives.
 func TestHangingUpOnEverythingGivesUpNothing(t *testing.T) {
-	t.Parallel()
+	inNoTime(testHangingUpOnEverythingGivesUpNothing)(t)
+}
+
+func testHangingUpOnEverythingGivesUpNothing(t *testing.T) {
 	s, h := openSpool(t), new(bridge.Health)
 	const devices, each = 5, 4
 	for i := range devices * each {
@@ -130,7 +132,10 @@ func TestHangingUpOnEverythingGivesUpNothing(t *testing.T) {
 // With no other device to try, a second poison waits. The warning says which message
 // it is and how to drop it; dropped, it stops nothing.
 func TestAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
-	t.Parallel()
+	inNoTime(testAPoisonAloneIsNamedAndCanBeDropped)(t)
+}
+
+func testAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
 	s, h := openSpool(t), new(bridge.Health)
 	for _, p := range []string{"poison0", "poison1", "after"} {
 		put(t, s, normal, "de\nvice", p)
