@@ -48,6 +48,7 @@ func fullAsTold(h *bridge.Health) bool {
 // it, not before: a device's next would pass the one that it has to send again. What
 // waited behind the refused one is refused with it, in order.
 func TestRoomComesBackWhenTheRefusedKnow(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := new(bridge.Health)
 		s := openBound(t, t.TempDir(), 256<<10, time.Second, h)
@@ -120,6 +121,7 @@ func TestRoomComesBackWhenTheRefusedKnow(t *testing.T) {
 // Room for one message is not enough: a spool that took it would be full with the
 // next, and say so each time. So it is after a start that finds the spool full, too.
 func TestRoomToSpare(t *testing.T) {
+	t.Parallel()
 	for name, restart := range map[string]bool{"in one run": false, "full at a start": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
