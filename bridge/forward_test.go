@@ -123,7 +123,7 @@ func forwardFrom(t *testing.T, queues []bridge.QueueRef, s bridge.Spool, c *clou
 
 func runForwarder(t *testing.T, f *bridge.Forwarder, s bridge.Spool, c *cloud, until func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -256,14 +256,16 @@ func TestForwarderPausesADeniedRoute(t *testing.T) {
 }
 
 // One message that makes the receiver hang up does not stop the others.
-func TestForwarderFindsThePoison(t *testing.T) {
-	s := openAging(t)
+func TestForwarderFindsThePoison(t *testing.T) { inNoTime(testForwarderFindsThePoison)(t) }
+
+func testForwarderFindsThePoison(t *testing.T) {
+	s := openSpool(t)
 	for i := range 50 {
 		put(t, s, normal, "d", fmt.Sprint(i))
 	}
 	c := &cloud{window: 10, hangUp: func(d *bridge.Delivery) bool { return string(d.Payload) == "20" }}
 	m := new(noMeter)
-	forwardLong(t, s, c, m, new(bridge.Health), empty(s, normal))
+	forward(t, s, c, m, new(bridge.Health), empty(s, normal))
 	if d := s.Depth("dead/up/cloud/normal"); d.Records != 1 {
 		t.Fatalf("%d dead letters", d.Records)
 	}

@@ -82,20 +82,43 @@ func TestABadMinuteMakesNoWay(t *testing.T) {
 // delivered, in order.
 func TestOneMessageMakesWay(t *testing.T) {
 	t.Parallel()
+	for _, code := range []byte{0x80, 0x97} { // the first may be the message, the second is mostly the moment
+		t.Run(fmt.Sprintf("%#x", code), func(t *testing.T) {
+			t.Parallel()
+			s := openAging(t)
+			putMany(t, s.Spool, normal, crowd, goodAndBad)
+			// With a window of 1 nothing that follows of the device goes before the refusal.
+			to := &cloud{window: 1, answer: func(d *bridge.Delivery) bridge.Outcome {
+				if string(d.Payload) == "101" {
+					return bridge.Outcome{Result: bridge.ResultRetry, Code: code}
+				}
+				return bridge.Outcome{Result: bridge.ResultAcked}
+			}}
+			forwardLong(t, s, to, new(noMeter), new(bridge.Health), empty(s, normal))
+			if l := s.Ledger(normal); l.Delivered != crowd-1 || l.Moved != 1 {
+				t.Errorf("%+v", l)
+			}
+			if got := content(t, s.Spool, bridge.DeadQueue(normal)); len(got) != 1 || got[0] != "101" {
+				t.Errorf("dead letters %v", got)
+			}
+		})
+	}
+}
+
+// A quota that is used up for two minutes makes no dead letters.
+func TestAQuotaOfAWhileMakesNoWay(t *testing.T) {
+	t.Parallel()
 	s := openAging(t)
 	putMany(t, s.Spool, normal, crowd, goodAndBad)
 	to := &cloud{window: 100, answer: func(d *bridge.Delivery) bridge.Outcome {
-		if string(d.Payload) == "101" {
-			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
+		if d.Device == "bad" && s.ahead.Load() < int64(2*time.Minute) {
+			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97}
 		}
 		return bridge.Outcome{Result: bridge.ResultAcked}
 	}}
 	forwardLong(t, s, to, new(noMeter), new(bridge.Health), empty(s, normal))
-	if l := s.Ledger(normal); l.Delivered != crowd-1 || l.Moved != 1 {
+	if l := s.Ledger(normal); l.Delivered != crowd || l.Moved != 0 {
 		t.Errorf("%+v", l)
-	}
-	if got := content(t, s.Spool, bridge.DeadQueue(normal)); len(got) != 1 || got[0] != "101" {
-		t.Errorf("dead letters %v", got)
 	}
 }
 

@@ -27,8 +27,9 @@ func begins(c *cloud, then func()) {
 
 // What is accepted now goes before what waited at the start, nine to one; both are
 // in order, and the backlog does not starve, whatever the weight of priorities.
-func TestLiveGoesBeforeTheBacklog(t *testing.T) {
-	t.Parallel()
+func TestLiveGoesBeforeTheBacklog(t *testing.T) { inNoTime(testLiveGoesBeforeTheBacklog)(t) }
+
+func testLiveGoesBeforeTheBacklog(t *testing.T) {
 	for _, weight := range []float64{0, 2} {
 		s := openSpool(t)
 		for i := range 300 {
@@ -74,7 +75,9 @@ func TestLiveGoesBeforeTheBacklog(t *testing.T) {
 }
 
 // Alarms go before what is live, and that before what else is of its priority.
-func TestLiveKeepsItsPriority(t *testing.T) {
+func TestLiveKeepsItsPriority(t *testing.T) { inNoTime(testLiveKeepsItsPriority)(t) }
+
+func testLiveKeepsItsPriority(t *testing.T) {
 	s := openSpool(t)
 	c := &cloud{window: 1}
 	put(t, s, normal, "d", "old")
@@ -233,8 +236,9 @@ func (g *shutter) Account(*bridge.Batch) {}
 
 // What has waited while a window was closed is backlog, though the link was up and
 // it came when the queue was empty.
-func TestWhatWaitedForAWindowIsBacklog(t *testing.T) {
-	t.Parallel()
+func TestWhatWaitedForAWindowIsBacklog(t *testing.T) { inNoTime(testWhatWaitedForAWindowIsBacklog)(t) }
+
+func testWhatWaitedForAWindowIsBacklog(t *testing.T) {
 	s := openSpool(t)
 	c, gate := &cloud{window: 1}, new(shutter)
 	var once sync.Once

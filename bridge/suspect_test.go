@@ -28,9 +28,8 @@ func isPoison(d *bridge.Delivery) bool { return strings.HasPrefix(string(d.Paylo
 func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	for _, poisons := range []int{2, 3} {
-		t.Run(fmt.Sprint(poisons), func(t *testing.T) {
-			t.Parallel()
-			s, h := openAging(t), new(bridge.Health)
+		t.Run(fmt.Sprint(poisons), inNoTime(func(t *testing.T) {
+			s, h := openSpool(t), new(bridge.Health)
 			put(t, s, normal, "buggy", "before")
 			for i := range poisons {
 				put(t, s, normal, "buggy", fmt.Sprint("poison", i))
@@ -39,7 +38,7 @@ func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 			put(t, s, alarms, "other", "alarm")
 			c := &cloud{window: 10, hangUp: isPoison}
 			dead := func() uint64 { return uint64(s.Depth(bridge.DeadQueue(normal)).Records) }
-			forwardLong(t, s, c, new(noMeter), h, func() bool {
+			forward(t, s, c, new(noMeter), h, func() bool {
 				if empty(s, normal)() && dead() == uint64(poisons) {
 					return empty(s, alarms)()
 				}
@@ -60,7 +59,7 @@ func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 			if w := hangsUpWarning(h); w != "" {
 				t.Errorf("warned still: %s", w)
 			}
-		})
+		}))
 	}
 }
 
@@ -97,8 +96,11 @@ func TestPoisonsInARowOnAPool(t *testing.T) {
 // A receiver that hangs up on everything makes no dead letters, when there are several
 // devices to try; when it is mended all arrives.
 func TestHangingUpOnEverythingGivesUpNothing(t *testing.T) {
-	t.Parallel()
-	s, h := openAging(t), new(bridge.Health)
+	inNoTime(testHangingUpOnEverythingGivesUpNothing)(t)
+}
+
+func testHangingUpOnEverythingGivesUpNothing(t *testing.T) {
+	s, h := openSpool(t), new(bridge.Health)
 	const devices, each = 5, 4
 	for i := range devices * each {
 		put(t, s, normal, fmt.Sprint("d", i%devices), fmt.Sprint(i))
@@ -107,7 +109,7 @@ func TestHangingUpOnEverythingGivesUpNothing(t *testing.T) {
 	var mended atomic.Bool
 	c := &cloud{window: 10, hangUp: func(*bridge.Delivery) bool { hangs.Add(1); return !mended.Load() }}
 	dead := func() int { return int(s.Depth(bridge.DeadQueue(normal)).Records) }
-	forwardLong(t, s, c, new(noMeter), h, func() bool {
+	forward(t, s, c, new(noMeter), h, func() bool {
 		if mended.Load() {
 			return empty(s, normal)()
 		}
@@ -130,15 +132,18 @@ func TestHangingUpOnEverythingGivesUpNothing(t *testing.T) {
 // With no other device to try, a second poison waits. The warning says which message
 // it is and how to drop it; dropped, it stops nothing.
 func TestAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
-	t.Parallel()
-	s, h := openAging(t), new(bridge.Health)
+	inNoTime(testAPoisonAloneIsNamedAndCanBeDropped)(t)
+}
+
+func testAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
+	s, h := openSpool(t), new(bridge.Health)
 	for _, p := range []string{"poison0", "poison1", "after"} {
 		put(t, s, normal, "de\nvice", p)
 	}
 	second := stored(t, s, normal, 2)[1]
 	dropped := false
 	c := &cloud{window: 10, hangUp: isPoison}
-	forwardLong(t, s, c, new(noMeter), h, func() bool {
+	forward(t, s, c, new(noMeter), h, func() bool {
 		drop := fmt.Sprintf("ebbgate spool drop %s --from %d --limit 1 --yes", normal, second.Place)
 		if w := hangsUpWarning(h); !dropped && strings.Contains(w, drop) {
 			dropped = true

@@ -13,6 +13,7 @@ import (
 // clock has been saved by itself, does not set it back: what was kept to expire
 // would live longer.
 func TestAgeOfAFirstStart(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	var passed atomic.Int64
 	now := func() time.Time { return began.Add(time.Duration(passed.Load())) }

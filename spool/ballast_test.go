@@ -50,6 +50,7 @@ func occupyAll(t *testing.T, disk string) {
 // and neither the lock's file nor anything else is worse for it. A start that touched a
 // hole in a mapped file would end the test.
 func TestStartsOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	const n = 200
 	for name, disk := range map[string]func(t *testing.T) string{
 		"tmpfs": func(t *testing.T) string { return smallDisk(t, 96<<20) },
@@ -102,6 +103,7 @@ func TestStartsOnAFullDisk(t *testing.T) {
 
 // The first start on a full disk says what it takes.
 func TestFirstStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	root := smallDisk(t, 20<<20)
 	occupyAll(t, root)
 	dir := filepath.Join(root, "data")
@@ -119,6 +121,7 @@ func TestFirstStartOnAFullDisk(t *testing.T) {
 // One operation on a disk that has room for it leaves the ballast alone, above the
 // headroom or below it.
 func TestACommandKeepsTheBallast(t *testing.T) {
+	t.Parallel()
 	root := smallDisk(t, 64<<20)
 	dir := filepath.Join(root, "data")
 	s, err := openBallasted(dir)

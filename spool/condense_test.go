@@ -64,6 +64,7 @@ func TestPausedQueueDoesNotHoldTheRest(t *testing.T) {
 }
 
 func TestInterruptedSwap(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1000, up)
@@ -86,6 +87,7 @@ func TestInterruptedSwap(t *testing.T) {
 // A kill before the state notes that a generation is condensed, or right after, leaves
 // it as it was; so does a state that cannot be written.
 func TestKilledWhileCondensing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	const paused = "up/cloud/paused"

@@ -10,6 +10,7 @@ import (
 // got it yet. When one of them is damaged, the start, the reader, verify and
 // repair all go by the other, whichever the index names.
 func TestOneOfTwoCopiesIsDamaged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 200, up)

@@ -47,6 +47,7 @@ func listing(dir string) string {
 }
 
 func TestKilledWhileFilling(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	defer closeTest(t, s)
@@ -69,6 +70,7 @@ func TestKilledWhileFilling(t *testing.T) {
 // What the value log has counts, whatever the index has: after a power cut the
 // index may be any mixture of old and new pages.
 func TestIndexLostInAPowerCut(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	defer closeTest(t, s)
@@ -193,6 +195,7 @@ func count(ms []Missing) (n int) {
 }
 
 func TestGenerationMissing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 3000, up)

@@ -39,6 +39,7 @@ func inDoubt(s *Spool) bool {
 // however often the state could not be written meanwhile, and whenever a kill comes. What
 // comes without one is counted when it is taken, and not when it is refused.
 func TestTheMeterCountsOnce(t *testing.T) {
+	t.Parallel()
 	for _, percent := range []int{10, 40} {
 		t.Run(fmt.Sprint(percent, " %"), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, uint64(percent)))
@@ -96,6 +97,7 @@ func TestTheMeterCountsOnce(t *testing.T) {
 // nothing else is written, not even what would succeed; a kill then finds the commit
 // whole or not at all.
 func TestAStateInDoubtIsNotWrittenTo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	defer func() { closeTest(t, s) }()
@@ -141,6 +143,7 @@ func TestAStateInDoubtIsNotWrittenTo(t *testing.T) {
 // TestAGenerationWhoseRemovalFails: what the state could not note as removed stays, and
 // is removed when it can.
 func TestAGenerationWhoseRemovalFails(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	for n := 0; generationsOf(s) < 4; n += 200 {

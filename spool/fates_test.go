@@ -10,6 +10,7 @@ import (
 // What was written before fates were counted reads as delivered, and what has
 // none but deliveries is written as it was then.
 func TestFatesOfAnOlderSpool(t *testing.T) {
+	t.Parallel()
 	r := releases{head: 5, ranges: []placeRange{{7, 9}, {20, 21}}, bytes: 100}
 	b := r.encode()
 	old, err := decodeReleases(b[:len(b)-int(bridge.Fates)]) // each 0 is one byte

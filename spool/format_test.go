@@ -87,6 +87,7 @@ func TestFolderFromBeforeTheMark(t *testing.T) {
 // A mark that lags behind the log says nothing: a program from before it has
 // written meanwhile.
 func TestMarkFromLongAgo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 10, up)

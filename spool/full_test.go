@@ -99,6 +99,7 @@ func TestFullOfStragglers(t *testing.T) {
 // batches of a route are while the cloud is away, is condensed again when those are
 // released and a few others are not.
 func TestCondensedAgain(t *testing.T) {
+	t.Parallel()
 	for name, restart := range map[string]bool{"in one run": false, "after a restart": true} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -154,6 +155,7 @@ func TestCondensedAgain(t *testing.T) {
 // A cursor that stands in the oldest generation, as an uplink's does that has no
 // connection, keeps only that one from being condensed.
 func TestCursorHoldsOnlyItsGeneration(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir, o.MaxSize = t.TempDir(), 256<<10
 	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)
@@ -198,6 +200,7 @@ func TestCursorHoldsOnlyItsGeneration(t *testing.T) {
 // A full disk takes nothing that is written anew: Badger would write it through a map,
 // and the process would end. It is tried again when there is room.
 func TestCondenseOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openFull(t, dir)
 	const few = "up/cloud/few"

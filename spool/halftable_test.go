@@ -13,6 +13,7 @@ import (
 // part of it, or nothing. The manifest does not name it, and what it was to hold
 // is still in the memtable's file: nothing is damaged, no meter starts anew.
 func TestKilledWhileATableIsWritten(t *testing.T) {
+	t.Parallel()
 	for name, content := range map[string][]byte{
 		"empty": nil, "zeros": make([]byte, 4096), "half": bytes.Repeat([]byte("half of a table "), 300),
 	} {
@@ -51,6 +52,7 @@ func TestKilledWhileATableIsWritten(t *testing.T) {
 // Without its list of tables Badger would open the state empty and delete them. They
 // are named anew: nothing is lost.
 func TestStateWithoutAManifest(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	closeTest(t, delivered(t, dir))
 	if err := os.Remove(filepath.Join(dir, "state", "MANIFEST")); err != nil {

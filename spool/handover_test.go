@@ -10,6 +10,7 @@ import (
 // What commands leave for the gateway is bounded, and what cannot be read of it is
 // told: it may have been cut by a power cut, or damaged itself.
 func TestWhatIsLeftForTheGateway(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, foundName)
 	if got := readFound(dir); len(got) != 0 {

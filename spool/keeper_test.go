@@ -15,6 +15,7 @@ import (
 // the state refuses. What comes behind that in the log must not be written either: a
 // start goes on behind the last that was.
 func TestNothingPassesAChangeThatFails(t *testing.T) {
+	t.Parallel()
 	s, err := Open(Options{Dir: t.TempDir(), Headroom: 32 << 20}, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 // At its bound the spool refuses with Full, loses nothing, and takes again by
 // itself once the cloud has taken something.
 func TestFullIsBackPressure(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir, o.MaxSize = t.TempDir(), 256<<10
 	h := new(bridge.Health)
@@ -95,6 +96,7 @@ func TestFullTakesWhatRelieves(t *testing.T) {
 }
 
 func TestOneProcessPerFolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	defer closeTest(t, s)
@@ -108,6 +110,7 @@ func TestOneProcessPerFolder(t *testing.T) {
 
 // The first commit begins the log: a start on a full disk only reads.
 func TestOpeningWritesNoGeneration(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 10, up)
@@ -123,6 +126,7 @@ func TestOpeningWritesNoGeneration(t *testing.T) {
 }
 
 func TestAgeClock(t *testing.T) {
+	t.Parallel()
 	day := 24 * time.Hour
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
@@ -154,6 +158,7 @@ func TestAgeClock(t *testing.T) {
 }
 
 func TestDurabilityLevels(t *testing.T) {
+	t.Parallel()
 	for _, level := range []Durability{Disk, OS, Memory} {
 		t.Run(string(level), func(t *testing.T) {
 			o := DefaultOptions()
@@ -174,6 +179,7 @@ func TestDurabilityLevels(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
+	t.Parallel()
 	if ps := DefaultOptions().Validate(); len(ps) > 0 {
 		t.Fatalf("the defaults: %+v", ps)
 	}

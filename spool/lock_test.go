@@ -38,6 +38,7 @@ func heldBy(t *testing.T, err error, words string) {
 
 // Who finds the folder taken is told by whom.
 func TestWhoHoldsTheFolder(t *testing.T) {
+	t.Parallel()
 	dir, quiet, z := t.TempDir(), slog.New(slog.DiscardHandler), smallSizes()
 	s := openTest(t, dir)
 	for _, command := range []string{"", "ebbgate spool ls"} {
@@ -73,6 +74,7 @@ func TestWhoHoldsTheFolder(t *testing.T) {
 
 // A gateway waits for a command to end, and does not wait for another gateway.
 func TestAGatewayWaitsForACommand(t *testing.T) {
+	t.Parallel()
 	dir, z := t.TempDir(), smallSizes()
 	z.lockWait = time.Hour
 	begin := map[string]func() func() error{
@@ -112,6 +114,7 @@ func TestAGatewayWaitsForACommand(t *testing.T) {
 
 // Verify changes nothing, not even who had the folder last.
 func TestVerifyLeavesTheLockAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	closeTest(t, openTest(t, dir))
 	path := filepath.Join(dir, "LOCK")

@@ -12,6 +12,7 @@ import (
 // half decoded, while some records are released, others are appended, and
 // generations go; Next is always the first live record at or after the place.
 func TestSeekAnywhere(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(12) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		s := openTest(t, t.TempDir())

@@ -42,6 +42,7 @@ func delivered(t *testing.T, dir string) *Spool {
 // what comes behind it is gone: the state is then as it was some time ago. That is
 // told, once, by the start and by verify, and nothing that was not delivered is lost.
 func TestTheStateGoesBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := delivered(t, dir)
 	killedDir := killed(t, dir)
@@ -96,6 +97,7 @@ func expectUntold(t *testing.T, dir string) *Spool {
 // A state that is whole is not suspected, however the spool was left: the number
 // on the disk may be older than the state, for it is not synced.
 func TestTheStateIsWhole(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := delivered(t, dir)
 	old, err := os.ReadFile(filepath.Join(dir, serialName))
@@ -146,6 +148,7 @@ func forgetSerial(t *testing.T, dir string) {
 
 // The file itself is damaged: that is told, once, and nothing else is.
 func TestTheSerialIsDamaged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := delivered(t, dir)
 	killedDir := killed(t, dir)
@@ -178,6 +181,7 @@ func TestTheSerialIsDamaged(t *testing.T) {
 
 // A state that is not there at all, or was set aside, is told of once, not twice.
 func TestTheStateIsGoneAndCounted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := delivered(t, dir)
 	killedDir := killed(t, dir)

@@ -61,6 +61,7 @@ func slowShelf(t testing.TB, dir string) *Spool {
 // TestShelf: what is put on the shelf is there once its commit is done, and
 // after a start; what is forgotten is gone.
 func TestShelf(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	for i := range 3 {
@@ -89,6 +90,7 @@ func TestShelf(t *testing.T) {
 
 // What is put and forgotten before it is written never reaches the folder.
 func TestForgottenIsNeverWritten(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := slowShelf(t, dir)
 	for i := range 500 {
@@ -112,6 +114,7 @@ func TestForgottenIsNeverWritten(t *testing.T) {
 
 // What is forgotten is in the log with the next commit, or by itself.
 func TestForgottenReachesTheLog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := slowShelf(t, dir)
 	defer closeTest(t, s)
@@ -130,6 +133,7 @@ func TestForgottenReachesTheLog(t *testing.T) {
 // Forgetting concerns what was given to the spool before, committed or not, and
 // nothing that comes later; a kill changes nothing of it.
 func TestForgetBetweenPuts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := slowShelf(t, dir)
 	defer closeTest(t, s)
@@ -173,6 +177,7 @@ func TestForgetBetweenPuts(t *testing.T) {
 // A generation whose records are all released stays until the shelf has what it
 // carries, and does not stay for that for long.
 func TestGenerationsWaitForTheShelf(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := slowShelf(t, dir)
 	var want []string
@@ -197,6 +202,7 @@ func TestGenerationsWaitForTheShelf(t *testing.T) {
 
 // A kill between the shelf's write and the state's note of it.
 func TestKilledBeforeTheShelfIsNoted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	put(t, s, "1", "a", "b")
@@ -224,6 +230,7 @@ func TestKilledBeforeTheShelfIsNoted(t *testing.T) {
 // Whatever becomes of the shelf's folder, the spool starts, says so, and has what
 // the log still has.
 func TestShelfLost(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1, up)
@@ -288,6 +295,7 @@ func TestShelfLost(t *testing.T) {
 
 // A batch is a body and its entries for all who get it, and no more.
 func TestShelfBatchSizes(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir = t.TempDir()
 	s, err := Open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)})
@@ -316,6 +324,7 @@ func TestShelfBatchSizes(t *testing.T) {
 // While the folder takes nothing the shelf refuses more, the messages to the
 // cloud go on, and nothing is lost; then it goes on by itself.
 func TestShelfCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	block := filepath.Join(dir, "shelf")
@@ -364,6 +373,7 @@ func TestShelfCannotBeWritten(t *testing.T) {
 // A state without a word of the shelf, as after its own damage, is believed to
 // know nothing of it.
 func TestShelfWithoutTheStatesWord(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	put(t, s, "x", "a")

@@ -12,6 +12,7 @@ import (
 // While the cloud is away every generation stays. A start must not look through
 // all of them for what is on the shelf, also when nothing of it is left.
 func TestPositionMovesWithABacklog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	for i := range 600 {
@@ -42,6 +43,7 @@ func TestPositionMovesWithABacklog(t *testing.T) {
 // A commit that holds only what is kept for devices, and that cannot be read
 // before it is on the shelf, is reported.
 func TestDamagedCommitOfTheShelfIsReported(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := slowShelf(t, dir)
 	put(t, s, "first", "a")

@@ -140,6 +140,7 @@ func expectRange(t testing.TB, got []string, from, to int) {
 }
 
 func TestAppendedRecordsComeBackInOrder(t *testing.T) {
+	t.Parallel()
 	s := openTest(t, t.TempDir())
 	defer closeTest(t, s)
 	fill(t, s, 0, 3000, up)
@@ -159,6 +160,7 @@ func TestAppendedRecordsComeBackInOrder(t *testing.T) {
 }
 
 func TestReopening(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1000, up, "up/cloud/other")

@@ -19,6 +19,7 @@ import (
 const other = "up/cloud/other"
 
 func TestQueueBegunMidGenerationKeepsWhatIsHeld(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1, other)
@@ -47,6 +48,7 @@ func TestQueueBegunMidGenerationKeepsWhatIsHeld(t *testing.T) {
 }
 
 func TestOneDigitOfTheIDChanged(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 300, up)
@@ -68,6 +70,7 @@ func TestOneDigitOfTheIDChanged(t *testing.T) {
 // Numbers of generations and sequences go on, whatever becomes of the folders
 // that had them.
 func TestNumbersAreNeverUsedAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 3000, up)
@@ -99,6 +102,7 @@ func TestNumbersAreNeverUsedAgain(t *testing.T) {
 }
 
 func TestDrainingLeavesNothingInTheState(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	for i := range 40 {
@@ -121,6 +125,7 @@ func TestDrainingLeavesNothingInTheState(t *testing.T) {
 // A commit that the disk refused stays refused: its sequence belongs to what is
 // acknowledged after it.
 func TestRefusedCommitDoesNotShadow(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1, up)
@@ -170,6 +175,7 @@ func TestRefusedCommitDoesNotShadow(t *testing.T) {
 // The changes that a closed generation carries are not forgotten when the kill
 // came between closing it and writing them to the state.
 func TestCarriedChangesOfAClosedGeneration(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	var b bridge.Batch
@@ -198,6 +204,7 @@ func TestCarriedChangesOfAClosedGeneration(t *testing.T) {
 }
 
 func TestCursorAtTheEndOfWhatGoes(t *testing.T) {
+	t.Parallel()
 	s := openTest(t, t.TempDir())
 	defer closeTest(t, s)
 	fill(t, s, 0, 500, up)
@@ -228,6 +235,7 @@ func TestCursorAtTheEndOfWhatGoes(t *testing.T) {
 
 // Somebody looks into a generation for long while it drains and goes.
 func TestCloseWithACursorInAGenerationThatWent(t *testing.T) {
+	t.Parallel()
 	s := openTest(t, t.TempDir())
 	fill(t, s, 0, 100, up)
 	c := s.Cursor(up)
@@ -243,6 +251,7 @@ func TestCloseWithACursorInAGenerationThatWent(t *testing.T) {
 
 // A bound of a generation or two is not kept full by one dead letter.
 func TestOneRecordDoesNotFillASmallSpool(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Dir, o.MaxSize = t.TempDir(), 64<<10
 	s, err := open(o, Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}, smallSizes(), time.Now)
@@ -275,6 +284,7 @@ func TestOneRecordDoesNotFillASmallSpool(t *testing.T) {
 
 // What the state refuses is refused to who asked for it, and to nobody else.
 func TestOversizeChangesHarmNobodyElse(t *testing.T) {
+	t.Parallel()
 	s := openTest(t, t.TempDir())
 	defer closeTest(t, s)
 	var wg sync.WaitGroup
@@ -306,6 +316,7 @@ func TestOversizeChangesHarmNobodyElse(t *testing.T) {
 // A kill while recovery has the crashed generation open does not cost what
 // Badger cuts off a damaged value log.
 func TestKilledInRecovery(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 300, up)

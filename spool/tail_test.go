@@ -40,6 +40,7 @@ func used(b []byte) int { return len(bytes.TrimRight(b, "\x00")) }
 // What was acknowledged last and is not there is reported: at the start, by
 // verify before it, by repair as well, and once.
 func TestTheEndOfTheLogIsMissing(t *testing.T) {
+	t.Parallel()
 	const all = 700
 	dir, z := t.TempDir(), smallSizes()
 	z.trayAge = time.Hour // what is put last is in the log only
@@ -127,6 +128,7 @@ func cutShort(t testing.TB, dir string, keep float64) {
 // that it was taken. Neither is it when the mark is older than the log, as a
 // power cut leaves it.
 func TestWhatWasUnderWayIsNotMissing(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		keep float64
@@ -179,6 +181,7 @@ func TestWhatWasUnderWayIsNotMissing(t *testing.T) {
 
 // A mark that cannot be read, or is not there, is reported, and loses nothing.
 func TestMarkOfTheEndUnreadable(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 300, up)
@@ -215,6 +218,7 @@ func TestMarkOfTheEndUnreadable(t *testing.T) {
 // One of the mark's two halves is always whole, however a kill cut the other; and
 // the file grows with the queues.
 func TestMarkOfTheEnd(t *testing.T) {
+	t.Parallel()
 	f := tailFile{dir: t.TempDir(), spool: 7}
 	defer f.close()
 	if err := f.begin(tailMark{generation: 3, first: 10, end: 10}); err != nil {
@@ -255,6 +259,7 @@ func TestMarkOfTheEnd(t *testing.T) {
 // A paused route keeps an old generation while later ones come and go: nothing is
 // missing.
 func TestVerifyWithGenerationsGone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1, other)
@@ -276,6 +281,7 @@ func TestVerifyWithGenerationsGone(t *testing.T) {
 // Nothing tells a start without its state what was before the oldest generation
 // that is left: it went in order, and is not missing.
 func TestStateLostAfterGenerationsWent(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 2000, up)

@@ -6,6 +6,7 @@ import (
 )
 
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1500, up)

@@ -12,6 +12,7 @@ import (
 // are there, and the others are missing, as the start and repair say. Verify counted
 // all of them as there.
 func TestVerifyCountsACutCommit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openTest(t, dir)
 	fill(t, s, 0, 1500, up)

@@ -73,6 +73,7 @@ func (g *policyGateway) device(t *testing.T, name string, cert *peers.Cert) *lan
 // device of the far one that says it is somebody else's gets nothing by it, and a
 // gateway whose certificate is not registered is not let in.
 func TestIdentityThroughTwoGateways(t *testing.T) {
+	t.Parallel()
 	near, far, registry := dmz(t)
 	near.policy("device", statement("Allow", "iot:Connect", "client/${iot:Connection.Thing.ThingName}"),
 		statement("Allow", "iot:Publish", "topic/dt/${iot:Connection.Thing.ThingName}"))

@@ -132,6 +132,7 @@ func (g *gateway) settled(t *testing.T, enough func() bool) {
 // U1: where nothing crashed, the bill is what a recorder between gateway and
 // cloud counts, to the unit, in both directions and for the connections.
 func TestTheBillIsWhatARecorderCounts(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	r := newBillRecorder(t, broker.Addr)

@@ -54,6 +54,7 @@ func tell(t *testing.T, observer lan, n int) {
 // in both directions, a refusal with its code (B85), a session that is kept with
 // what waits in it (B51, B54, B63).
 func TestClientsForJavaScript(t *testing.T) {
+	t.Parallel()
 	const messages, queued = 50, 5
 	for _, c := range []struct {
 		program string
@@ -119,6 +120,7 @@ func exchanged(t *testing.T, got []peers.NodeMessage, prefix string, n int, prop
 // TestClientsOfMosquitto: mosquitto_sub and mosquitto_pub with certificates, in
 // both versions, with a session that waits.
 func TestClientsOfMosquitto(t *testing.T) {
+	t.Parallel()
 	sub, pub := peers.Need(t, "mosquitto_sub"), peers.Need(t, "mosquitto_pub")
 	for _, version := range []string{"mqttv5", "mqttv311"} {
 		t.Run(version, func(t *testing.T) {

@@ -44,6 +44,7 @@ func filmPath(g *gateway) string {
 // does while messages come. Of the segments that were acknowledged none is sent
 // again, and the file must be whole (F40).
 func TestPowerCutOfFiles(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	for i := range scaled(16, 2) {
 		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {

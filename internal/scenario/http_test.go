@@ -123,6 +123,7 @@ func (g *webGateway) ask(ctx context.Context, method, path, body string) (int, m
 // keeps and reads retained messages, commands one device, and cuts it off; its
 // policy, and the receivers', decide about all of it.
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	m := peers.Mosquitto(t, peers.MosquittoOptions{})
@@ -241,6 +242,7 @@ func TestHTTP(t *testing.T) {
 // lost when the gateway is killed: it goes up later, and what was retained is
 // read again.
 func TestHTTPSurvives(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	m := peers.Mosquitto(t, peers.MosquittoOptions{})

@@ -109,6 +109,7 @@ func (m *movers) arrive(t *testing.T) {
 // again at reloads, under load, with the cloud there and away: nothing is lost and
 // each device stays in order.
 func TestThingsMoveAtAReload(t *testing.T) {
+	t.Parallel()
 	m := newMovers(t, "")
 	m.wander(t, dice(t), scaled(60, 6))
 	if !m.own {
@@ -130,6 +131,7 @@ func TestThingsMoveAtAReload(t *testing.T) {
 // gateway's connection and their own. On the copy they have them, or have not, as the
 // configuration says by then (U8).
 func TestPowerCutWhileThingsMove(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	for i := range scaled(12, 2) {
 		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {

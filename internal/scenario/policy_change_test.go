@@ -59,6 +59,7 @@ func joinLAN(ctx context.Context, t *testing.T, g *policyGateway, version int, o
 // TestPolicyChange: with policy_change immediate, a reload ends what is no
 // longer allowed, with the reason; a file that is wrong changes nothing.
 func TestPolicyChange(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{5, 3} {
 		t.Run(fmt.Sprintf("MQTT %d", version), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

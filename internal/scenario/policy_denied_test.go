@@ -122,6 +122,7 @@ var denials = []denial{
 // kind shows the reason code or the close of policy §4; a denied message reaches
 // nobody, is not retained, spooled nor metered; and the log says why.
 func TestPolicyDenials(t *testing.T) {
+	t.Parallel()
 	for _, version := range []int{5, 3} {
 		t.Run(fmt.Sprintf("MQTT %d", version), func(t *testing.T) { testPolicyDenials(t, version) })
 	}

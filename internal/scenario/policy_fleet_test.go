@@ -162,6 +162,7 @@ func fleetPolicyOf(g *policyGateway, toldOff bool) {
 // policy ends those that it no longer allows, and only them, while messages
 // pass. The time it takes is printed; design: within a second at 10,000.
 func TestPolicyChangeOfAFleet(t *testing.T) {
+	t.Parallel()
 	n := scaled(10_000, 1_000)
 	ctx, cancel := context.WithTimeout(t.Context(), scaled(8*time.Minute, 2*time.Minute))
 	defer cancel()

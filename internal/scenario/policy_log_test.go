@@ -83,6 +83,7 @@ func (c *followed) expect(parts ...string) string {
 // TestPolicyLogCommand: ebbgate policy log shows what was decided and why, and
 // follows it.
 func TestPolicyLogCommand(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	g, dev, _ := changing(t)
@@ -123,6 +124,7 @@ func TestPolicyLogCommand(t *testing.T) {
 // TestPolicyDryRunCommand: ebbgate policy dry-run tells what another set would
 // answer otherwise, about who is there and on live traffic, and changes nothing.
 func TestPolicyDryRunCommand(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	g, dev, _ := changing(t)

@@ -72,6 +72,7 @@ func TestPowerCutInOpenBatches(t *testing.T) {
 // TestPowerCutLiveFirst is TestPowerCut for a route whose live messages go before its
 // backlog: what is released then is not at the queue's head (U8).
 func TestPowerCutLiveFirst(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	for i := range scaled(12, 2) {
 		t.Run(fmt.Sprintf("moment %d", i+1), func(t *testing.T) {

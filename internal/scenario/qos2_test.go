@@ -14,6 +14,7 @@ import (
 // gateway is killed again and again: each message is there exactly once, in
 // order [MQTT-4.4.0-1].
 func TestExactlyOnceAcrossKills(t *testing.T) {
+	t.Parallel()
 	const messages, rounds = 120, 3 // the program's rounds have 40
 	for _, version := range []int{3, 5} {
 		t.Run(fmt.Sprintf("MQTT %d", version), func(t *testing.T) {

@@ -248,6 +248,7 @@ func TestServicesQueue(t *testing.T) {
 // own topic and nobody on the site (B106); a lifecycle event reaches both, the
 // cloud under the route's topic (B192, B193).
 func TestBasicIngestAndPresence(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	consumer := &appliance{t: t}
 	consumer.Client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + broker.Addr).SetClientID("consumer").SetAutoReconnect(false).

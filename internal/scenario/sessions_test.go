@@ -11,6 +11,7 @@ import (
 // retained messages are there after a SIGKILL, and the start does not take long
 // for them (B51, B63, B66, B147).
 func TestSessionsSurviveAKill(t *testing.T) {
+	t.Parallel()
 	sessions, queued, retained := scaled(1000, 60), scaled(100, 40), scaled(10_000, 300)
 	g := local(t)
 	g.start()
@@ -86,6 +87,7 @@ func TestSessionsSurviveAKill(t *testing.T) {
 // TestLongQueueArrives: 20,000 messages for an absent device arrive, all of them
 // and in order (M1, M3), also when the gateway was killed meanwhile.
 func TestLongQueueArrives(t *testing.T) {
+	t.Parallel()
 	const messages = 20_000
 	g := local(t)
 	g.start()

@@ -56,6 +56,7 @@ func unpackPrefixed(b []byte) (out [][]byte) {
 // and then counts: what is consumed, delivered and held is what was accepted, and
 // the metrics say which step has kept it.
 func TestStepsAreAccounted(t *testing.T) {
+	t.Parallel()
 	broker := peers.Mosquitto(t, peers.MosquittoOptions{})
 	consumer := watch(t, broker.Addr)
 	g := newGateway(t, site{

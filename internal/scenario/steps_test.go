@@ -29,6 +29,7 @@ func (m *movers) step(t *testing.T, rnd *rand.Rand) {
 // away again, at reloads that follow each other closely and at kills, under load, with
 // the cloud there and away: nothing is lost and each device stays in order.
 func TestStepsComeAndGoAtAReload(t *testing.T) {
+	t.Parallel()
 	rnd := dice(t)
 	m := newMovers(t, "")
 	for range scaled(60, 8) {

@@ -133,6 +133,7 @@ func (c *crossing) takes(id uint16, m sentMessage, now time.Time) bool {
 // devices publish. Nothing is lost, each device stays in order, and in no minute
 // are there more attempts to connect than the floor of each client id allows.
 func TestTroubledCloud(t *testing.T) {
+	t.Parallel()
 	for _, x := range []trouble{
 		{kind: linkDown}, {kind: blackHole}, {kind: farAway}, {kind: refusing}, {kind: expired}, {kind: poisoned}, {kind: ackless},
 		{throttles, 20}, {discards, 20}, {closes, 20},
