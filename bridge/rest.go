@@ -10,16 +10,18 @@ import (
 // them ends several links, which others go by, too. So after restAt in a row the
 // device rests before its next is tried, the longer the more there were, as a queue
 // does that the receiver's policy denies. What others have sent is read past it; when
-// they have come as far as they may, some of it makes way.
+// they have come as far as they may, some of it makes way. Before that, from the first
+// poison on, what follows of the device goes alone and after others, as a suspect does,
+// until one is taken.
 const restAt = 5
 
 // rest notes that a message was poison.
 func (f *Forwarder) rest(fl *flight) {
 	key := f.cfg.HoldBy(fl.Stored)
-	if len(f.streaks) >= maxSuspects {
-		f.endStreaks()
-	}
 	n := f.streaks[key] + 1
+	if n == 1 && len(f.streaks) >= maxSuspects {
+		return
+	}
 	if f.streaks[key] = n; n < restAt {
 		return
 	}
@@ -41,11 +43,6 @@ func (f *Forwarder) endStreak(fl *flight) {
 	if delete(f.streaks, f.cfg.HoldBy(fl.Stored)); len(f.streaks) == 0 {
 		f.health.Clear(f.restCode())
 	}
-}
-
-func (f *Forwarder) endStreaks() {
-	clear(f.streaks)
-	f.health.Clear(f.restCode())
 }
 
 func (f *Forwarder) restCode() string { return "rests-" + f.cfg.Upstream }

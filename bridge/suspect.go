@@ -56,12 +56,16 @@ func (l *line) allowed() int {
 	return l.full
 }
 
-// goesAlone reports whether a message is suspected enough to be sent alone.
-func (f *Forwarder) goesAlone(seq Seq) bool {
+// goesAlone reports whether a message is suspected enough to be sent alone, or the one
+// before it of its device was poison.
+func (f *Forwarder) goesAlone(r *Stored) bool {
+	if len(f.streaks) > 0 && f.streaks[f.cfg.HoldBy(r)] > 0 {
+		return true
+	}
 	if len(f.suspects) == 0 {
 		return false
 	}
-	s := f.suspects[seq]
+	s := f.suspects[r.Seq]
 	return s != nil && s.alone()
 }
 
@@ -182,14 +186,23 @@ func (f *Forwarder) standAside(l *line) {
 	if !l.downSince.IsZero() {
 		aside = min(max(2*now.Sub(l.downSince), asideLeast), asideMost)
 	}
-	for _, s := range f.suspects {
-		if s.slot.line != l || !s.alone() {
-			continue
+	stand := func(key string, d time.Duration) {
+		if h := f.holdOf(key, l); !h.rests {
+			h.line, h.until, h.aside = l, now.Add(d), true
 		}
-		h := f.holdOf(s.key, l)
-		h.line, h.until, h.rests, h.aside = l, now.Add(aside), false, true
-		if s.closes >= aloneAt {
-			h.until = h.until.Add(asideLeast)
+	}
+	for _, s := range f.suspects {
+		switch {
+		case s.slot.line != l || !s.alone():
+		case s.closes >= aloneAt:
+			stand(s.key, aside+asideLeast)
+		default:
+			stand(s.key, aside)
+		}
+	}
+	for key := range f.streaks {
+		if f.slotOf(key).line == l {
+			stand(key, aside+asideLeast)
 		}
 	}
 }
