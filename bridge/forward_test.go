@@ -128,7 +128,7 @@ func runForwarder(t *testing.T, f *bridge.Forwarder, s bridge.Spool, c *cloud, u
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
 	for ctx.Err() == nil && !until() {
-		time.Sleep(time.Millisecond) // polls a condition: the test fails by the context, not by time
+		time.Sleep(5 * time.Millisecond) // polls a condition: the test fails by the context, not by time
 	}
 	if ctx.Err() != nil {
 		t.Errorf("not reached: arrived %d, depth %+v", len(c.payloads()), s.Depth(normal))

@@ -9,8 +9,8 @@ type hold struct {
 	until  time.Time
 	flying int // of the device, still on their way
 
-	aside bool // of a suspect, see standAside
-	rests bool // see rest
+	aside time.Duration // of a suspect: until its line had nothing to do for so long, see standAside
+	rests bool          // see rest
 
 	// Of a refusal by an answer, see makeWay, and of a rest.
 	why    string
@@ -34,7 +34,7 @@ func (h *hold) note(s *source, p Place) {
 func (f *Forwarder) hold(fl *flight) *hold {
 	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
 	h.note(fl.source, fl.Place)
-	h.why, h.rests, h.aside = "", false, false
+	h.why, h.rests, h.aside = "", false, 0
 	h.until = time.Now().Add(min(holdBase<<min(fl.attempt-1, 10), holdMax))
 	t := fl.source.tries[fl.Place]
 	t.times = fl.attempt
@@ -75,8 +75,13 @@ func (f *Forwarder) endHolds() {
 		return
 	}
 	now, at := time.Now(), f.retryNow.Swap(false)
+	for _, l := range f.lines {
+		if l.flying() > 0 || l.waits() > 0 {
+			l.busyAt = now
+		}
+	}
 	for key, h := range f.holds {
-		if at {
+		if at || h.aside > 0 && h.line.usable() && now.Sub(h.line.busyAt) >= h.aside {
 			h.until = now
 		}
 		if now.Before(h.until) || h.flying > 0 {
@@ -84,7 +89,7 @@ func (f *Forwarder) endHolds() {
 		}
 		delete(f.holds, key)
 		f.readAgain(h)
-		if l := h.line; h.aside && l.crowded && l.usable() { // it has borne the others
+		if l := h.line; h.aside > 0 && l.crowded && l.usable() { // it has borne the others
 			l.crowded = false
 			l.open(l.full)
 		}

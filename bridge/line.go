@@ -38,6 +38,7 @@ type line struct {
 	lost      []*flight   // those, up to maxDoubts
 	probe     *flight     // of them, that of a paused queue
 	downSince time.Time   // the latest link ended
+	busyAt    time.Time   // it had something to do, as of the latest look while there are holds
 	crowded   bool        // see suspect
 	good      bool        // something was acknowledged on it since the receiver hung up
 	barren    int         // how often the receiver has hung up on it since something was

@@ -23,7 +23,7 @@ func forwardLong(t *testing.T, old *aging, c *cloud, m bridge.Meter, h *bridge.H
 		if now := old.Ledger(normal); now != sum {
 			still, sum = 0, now
 		}
-		if still++; still%50 == 0 {
+		if still++; still%10 == 0 {
 			old.ahead.Add(int64(10 * time.Second))
 			f.Retry()
 		}

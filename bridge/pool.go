@@ -169,7 +169,7 @@ func (f *Forwarder) takeEvent(e lineEvent) error {
 
 func (f *Forwarder) lineUp(l *line, window int) {
 	f.health.Clear(f.deniedCode()) // the cloud's policy may be another now
-	if f.takes {
+	if f.takes && len(f.suspects) == 0 {
 		f.health.Clear(f.hangsUpCode()) // of a forwarder before this one
 	}
 	if l.barren < shunAt {
@@ -181,7 +181,7 @@ func (f *Forwarder) lineUp(l *line, window int) {
 		f.openCursors()
 	}
 	l.up, l.full, l.oldest, l.probe = true, max(window, 1), nil, nil
-	l.lost = l.lost[:0]
+	l.lost, l.busyAt = l.lost[:0], time.Now()
 	l.open(l.allowed())
 	f.assign()
 	f.standAside(l)

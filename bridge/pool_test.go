@@ -164,7 +164,7 @@ func await(t *testing.T, what func() string, reached func() bool) {
 	const minutes = 10
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
-	tick := time.NewTicker(time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	last := ""
 	for passed := 0; !reached(); {

@@ -35,13 +35,21 @@ func (f *Forwarder) rest(fl *flight) {
 	}
 }
 
-// endStreak notes that a message was taken.
+// endStreak notes that a message was taken. What else of its device waits to go alone
+// need not.
 func (f *Forwarder) endStreak(fl *flight) {
 	if len(f.streaks) == 0 {
 		return
 	}
-	if delete(f.streaks, f.cfg.HoldBy(fl.Stored)); len(f.streaks) == 0 {
+	key := f.cfg.HoldBy(fl.Stored)
+	if f.streaks[key] == 0 {
+		return
+	}
+	if delete(f.streaks, key); len(f.streaks) == 0 {
 		f.health.Clear(f.restCode())
+	}
+	for _, x := range fl.line.recall(func(x *flight) bool { return x.alone && f.cfg.HoldBy(x.Stored) == key }) {
+		f.unsent(x)
 	}
 }
 

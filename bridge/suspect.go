@@ -46,7 +46,9 @@ const (
 
 // Others go first on a new link for twice as long as there was none, within these: so
 // they have most of the time, however long the waits between attempts to connect are.
-const asideLeast, asideMost = 2 * time.Second, 30 * time.Second
+// When they have nothing to send for asideLeast, or asideIdle for what is only doubted,
+// there is nothing to wait for.
+const asideLeast, asideMost, asideIdle = 2 * time.Second, 30 * time.Second, 200 * time.Millisecond
 
 // allowed is the window for a new link of a line.
 func (l *line) allowed() int {
@@ -186,23 +188,23 @@ func (f *Forwarder) standAside(l *line) {
 	if !l.downSince.IsZero() {
 		aside = min(max(2*now.Sub(l.downSince), asideLeast), asideMost)
 	}
-	stand := func(key string, d time.Duration) {
+	stand := func(key string, d, idle time.Duration) {
 		if h := f.holdOf(key, l); !h.rests {
-			h.line, h.until, h.aside = l, now.Add(d), true
+			h.line, h.until, h.aside = l, now.Add(d), idle
 		}
 	}
 	for _, s := range f.suspects {
 		switch {
 		case s.slot.line != l || !s.alone():
 		case s.closes >= aloneAt:
-			stand(s.key, aside+asideLeast)
+			stand(s.key, aside+asideLeast, asideLeast)
 		default:
-			stand(s.key, aside)
+			stand(s.key, aside, asideIdle)
 		}
 	}
 	for key := range f.streaks {
 		if f.slotOf(key).line == l {
-			stand(key, aside+asideLeast)
+			stand(key, aside+asideLeast, asideLeast)
 		}
 	}
 }

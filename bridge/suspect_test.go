@@ -65,8 +65,9 @@ func TestPoisonsInARowBecomeDeadLetters(t *testing.T) {
 
 // With several connections the other devices' go on, on their own; that is a sign as
 // well that the receiver takes.
-func TestPoisonsInARowOnAPool(t *testing.T) {
-	t.Parallel()
+func TestPoisonsInARowOnAPool(t *testing.T) { inNoTime(testPoisonsInARowOnAPool)(t) }
+
+func testPoisonsInARowOnAPool(t *testing.T) {
 	s := openSpool(t)
 	for i := range 3 {
 		put(t, s, normal, "buggy", fmt.Sprint("poison", i))
@@ -74,22 +75,20 @@ func TestPoisonsInARowOnAPool(t *testing.T) {
 	put(t, s, normal, "buggy", "after")
 	c := &cloud{window: 10, hangUp: isPoison}
 	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c, c, c})
-	n := 0
+	p := &supply{t: t, s: s, c: c} // other devices, on any of the connections
 	await(t, func() string { return fmt.Sprintf("%+v, %+v", f.Stats(), s.Depth(normal)) }, func() bool {
 		if arrived := c.payloads(); slices.Contains(arrived, "after") {
 			return empty(s, normal)()
-		} else if len(arrived) == n { // the next of another device, on any of the connections
-			put(t, s, normal, fmt.Sprint("d", n), "good")
-			n++
 		}
+		p.next(normal)
 		return false
 	})
 	end()
 	if dead := s.Depth(bridge.DeadQueue(normal)).Records; dead != 3 {
 		t.Errorf("%d dead letters", dead)
 	}
-	if got := len(c.payloads()); got != n+1 {
-		t.Errorf("%d arrived of %d", got, n+1)
+	if got := len(c.payloads()); got != p.n+1 {
+		t.Errorf("%d arrived of %d", got, p.n+1)
 	}
 }
 
