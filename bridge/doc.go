@@ -13,6 +13,8 @@
 // is acknowledged, and any number of connections to send on, each a goroutine
 // (line.go) that only its own rate limit holds up. pool.go says which connection a
 // device is on, fill.go who is given what, and hold.go what waits after a refusal.
+// What is not taken is judged by five things: reject.go and makeway.go (refused with an
+// answer), suspect.go and rest.go (hung up on), shun.go (it is the connection).
 //
 // Promises that the walk keeps, and that every implementation of the
 // interfaces here must not break:

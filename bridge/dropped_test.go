@@ -106,3 +106,19 @@ func TestRefusedByTheEndOfTheConnection(t *testing.T) {
 		t.Errorf("arrived %q", got)
 	}
 }
+
+// A receiver that refuses everything for good does not empty a backlog into the dead
+// letters: after the first few its route waits.
+func TestRefusingEverythingForGoodPauses(t *testing.T) {
+	t.Parallel()
+	s, h := openSpool(t), new(bridge.Health)
+	const sent, most = 60, 20
+	putMany(t, s, normal, sent, func(i int) string { return fmt.Sprint("d", i) })
+	c := &cloud{window: 1, answer: func(*bridge.Delivery) bridge.Outcome {
+		return bridge.Outcome{Result: bridge.ResultRefused, Code: 0x90, Reason: "no such topic"}
+	}}
+	forward(t, s, c, new(noMeter), h, func() bool { return warned(h, "route-paused-"+normal) })
+	if dead := s.Ledger(normal).Moved; dead != most || s.Depth(normal).Records != sent-most {
+		t.Errorf("%d dead letters, %d wait", dead, s.Depth(normal).Records)
+	}
+}

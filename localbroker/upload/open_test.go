@@ -94,7 +94,7 @@ func (y *yard) descriptors() (n int) {
 	y.t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		y.t.Skip(err)
+		y.t.Skipf("needs /proc/self/fd of Linux: %v", err)
 	}
 	for _, e := range entries {
 		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && strings.HasPrefix(to, y.opts.Dir+"/") {
