@@ -15,10 +15,10 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export GORACE ?= atexit_sleep_ms=10
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test soak bench lint fmt peers clean
+.PHONY: help build run test soak bench bench-files lint fmt peers clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 build: ## bin/ebbgate: static, version stamped
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ebbgate ./cmd/ebbgate
@@ -40,6 +40,9 @@ soak: fmt peers ## the long tests: power cuts, backlogs of a million, minutes of
 
 bench: peers ## measure beside mosquitto, print a table
 	go run ./internal/bench
+
+bench-files: peers ## the same for files: an hour, and 200 GB written
+	go run ./internal/bench --only file
 
 lint: ## golangci-lint (import rules included) and govulncheck, at pinned versions
 	go run $(GOLANGCI) run

@@ -1,6 +1,7 @@
 // Command bench measures the gateway beside Debian's mosquitto, on one machine
 // and in one run, and prints one table: what was measured, the ratio, what the
-// design asks for, and whether that was met. "make bench" runs it.
+// design asks for, and whether that was met. "make bench" runs it, "make bench-files"
+// the parts that send files, which write some 200 GB and take longer than the others.
 //
 // The gateway and mosquitto are child processes on free loopback ports; this
 // process is the load. So that the load is not what is measured, a publisher

@@ -70,6 +70,8 @@ const (
 	partSteps = "u5-steps"
 	partLink  = "u5-link"
 
+	partsOfFiles = "file" // of which each writes tens of gigabytes, and is asked for
+
 	partFile  = "file-one"
 	partFiles = "file-four"
 
@@ -88,7 +90,7 @@ func parseOptions(args []string) (*options, error) {
 	runs := flags.Int("runs", 0, "runs of each measurement (7, with --quick 3)")
 	messages := flags.Int("messages", 0, "messages of the backlog of d, e, f and g (1000000, with --quick 100000)")
 	fileSize := flags.Int64("file-size", 0, "megabytes of each file of file-one and file-four (200 and 1000, with --quick 50 and 100)")
-	only := flags.String("only", "", "measure these parts only, comma-separated: a to g, or of "+strings.Join(parts(), ", "))
+	only := flags.String("only", "", "measure these parts only, comma-separated: a to g, policy, crowd, u5, file, or of "+strings.Join(parts(), ", ")+" (default all but file: it writes 200 GB)")
 	flags.StringVar(&o.dir, "dir", "bin", "folder on the disk to measure on; a folder of its own is made there and removed")
 	flags.StringVar(&o.binary, "binary", "", "measure this ebbgate instead of building one")
 	flags.StringVar(&o.json, "json", "", "write every run's values to this file")
@@ -134,7 +136,7 @@ func names(name, part string) bool {
 // wants reports whether any of the parts is to be measured.
 func (o *options) wants(parts ...string) bool {
 	if len(o.only) == 0 {
-		return true
+		return !slices.ContainsFunc(parts, func(part string) bool { return names(partsOfFiles, part) })
 	}
 	return slices.ContainsFunc(parts, func(part string) bool {
 		return slices.ContainsFunc(o.only, func(name string) bool { return names(name, part) })

@@ -102,7 +102,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s is wanted: %v", part, !want)
 		}
 	}
-	if o, err = parseOptions(nil); err != nil || o.scale != whole || !o.wants(partSpace) || o.Runs < 7 || o.Spooled != 1_000_000 {
+	if o, err = parseOptions(nil); err != nil || o.scale != whole || !o.wants(partSpace) || o.wants(partFile, partFlood) || o.Runs < 7 || o.Spooled != 1_000_000 {
 		t.Errorf("the defaults are %+v, %v", o, err)
 	}
 	for _, args := range [][]string{{"--only", "h"}, {"--runs", "-1"}, {"x"}, {"--nothing"}} {
