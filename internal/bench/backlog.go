@@ -249,7 +249,7 @@ func (m *backlog) startTime(ctx context.Context, g *gateway, index int) (time.Du
 // drain lets the cloud return, checks that all arrives, and takes the time
 // until the space is given back.
 func (m *backlog) drain(ctx context.Context, g *gateway, cloud string, spooled int) error {
-	c, sub, err := m.cloudReturns(ctx, g.child, cloud, spooled)
+	c, sub, err := m.cloudReturns(ctx, g.child, cloud, spooled, inFlight)
 	if err != nil {
 		return err
 	}

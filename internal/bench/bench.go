@@ -62,7 +62,7 @@ func newBench(ctx context.Context, o *options) (_ *bench, err error) {
 		Disk:    disk + " at " + o.dir,
 		Gateway: strings.TrimSpace(string(version)) + ", synced (durability: disk); limits off, in_flight 100",
 		Peer:    mosquittoVersion(ctx) + "; it keeps everything in memory and syncs nothing",
-		Config:  map[string]string{"all": mosquittoCommon, "bridge": fmt.Sprintf(mosquittoBridge, "CLOUD")},
+		Config:  map[string]string{"all": fmt.Sprintf(mosquittoCommon, inFlight), "bridge": fmt.Sprintf(mosquittoBridge, "CLOUD")},
 		Scale:   o.scale,
 	}
 	return b, nil
@@ -99,7 +99,7 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partRate}, b.measureIntake},
 		{[]string{partLatency}, b.measureLatency},
 		{[]string{partForward}, b.measureForward},
-		{[]string{partReplay, partReplayFour}, b.measureReplay},
+		{[]string{partReplay, partReplayWide, partReplayFour}, b.measureReplay},
 		{[]string{partMemory, partStart, partFill, partSpace}, b.measureBacklog},
 		{[]string{partDay}, b.measureDay},
 		{[]string{partPolicy}, b.measureDecisions},

@@ -177,7 +177,7 @@ func (b *bench) copyFiles(ctx context.Context, f *film, devices int) (loose, syn
 	if err := b.warm(f, devices); err != nil {
 		return 0, 0, err
 	}
-	m, err := openMosquitto(ctx, b.work, "")
+	m, err := openMosquitto(ctx, b.work, "", inFlight)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"syscall"
 	"time"
 )
 
@@ -57,17 +56,12 @@ func (b *bench) gatewayEdge(ctx context.Context, cloud string) (*edge, error) {
 	return &edge{g.child, g.addr, g.close}, nil
 }
 
-// pooledEdge is a gateway with four connections to the cloud.
-func (b *bench) pooledEdge(ctx context.Context, cloud string) (*edge, error) {
-	g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{cloud: cloud, connections: 4})
-	if err != nil {
-		return nil, err
-	}
-	return &edge{g.child, g.addr, g.close}, nil
+func (b *bench) mosquittoEdge(ctx context.Context, cloud string) (*edge, error) {
+	return b.bridge(ctx, cloud, inFlight)
 }
 
-func (b *bench) mosquittoEdge(ctx context.Context, cloud string) (*edge, error) {
-	m, err := openMosquitto(ctx, b.work, cloud)
+func (b *bench) bridge(ctx context.Context, cloud string, inFlight int) (*edge, error) {
+	m, err := openMosquitto(ctx, b.work, cloud, inFlight)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +78,7 @@ type passage struct {
 
 // forward makes one run of (b).
 func (b *bench) forward(ctx context.Context, open opener) (p passage, err error) {
-	cloud, err := openMosquitto(ctx, b.work, "")
+	cloud, err := openMosquitto(ctx, b.work, "", inFlight)
 	if err != nil {
 		return p, err
 	}
@@ -158,103 +152,4 @@ func (b *bench) fill(ctx context.Context, c *child, addr string, n int) error {
 		return c.failed(err)
 	}
 	return nil
-}
-
-// measureReplay is (c): the replay of a backlog that grew while the cloud was
-// away, against that of mosquitto's bridge, which holds it in memory.
-func (b *bench) measureReplay(ctx context.Context) error {
-	b.note("c: filled while the cloud is away; messages a second from the first to the last arrival at a subscriber of the cloud.")
-	what := "replay of " + number(float64(b.Replayed))
-	if err := b.replays(ctx, partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, b.gatewayEdge); err != nil {
-		return err
-	}
-	return b.replays(ctx, partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, b.pooledEdge)
-}
-
-// replays makes the runs of one of the two.
-func (b *bench) replays(ctx context.Context, part string, what figure, gateway opener) error {
-	if !b.wants(part) {
-		return nil
-	}
-	what.Unit, what.With = "/s", "mosquitto's bridge"
-	f := b.report.add(what)
-	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
-	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: "one thread"})
-	return b.eachRun(ctx, part, func(run string) error {
-		ours, err := b.replay(ctx, gateway)
-		if err != nil {
-			return err
-		}
-		peer, err := b.replay(ctx, b.mosquittoEdge)
-		if err != nil {
-			return err
-		}
-		f.Ours, f.Peer = append(f.Ours, ours.rate), append(f.Peer, peer.rate)
-		cpu.Ours, cpu.Peer = append(cpu.Ours, ours.cpu), append(cpu.Peer, peer.cpu)
-		cloud.Ours, cloud.Peer = append(cloud.Ours, ours.cloud), append(cloud.Peer, peer.cloud)
-		b.say("%s: gateway %s/s, mosquitto %s/s", run, number(ours.rate), number(peer.rate))
-		return nil
-	})
-}
-
-// replay makes one run of (c).
-func (b *bench) replay(ctx context.Context, open opener) (p passage, err error) {
-	addr, err := freeAddr()
-	if err != nil {
-		return p, err
-	}
-	e, err := open(ctx, addr)
-	if err != nil {
-		return p, err
-	}
-	defer e.close()
-	if err := b.fill(ctx, e.child, e.addr, b.Replayed); err != nil {
-		return p, err
-	}
-	cloud, sub, err := b.cloudReturns(ctx, e.child, addr, b.Replayed)
-	if err != nil {
-		return p, err
-	}
-	defer cloud.close()
-	defer sub.close()
-	spent, err := startClock(e.child, cloud.child)
-	if err != nil {
-		return p, err
-	}
-	first, last, err := sub.wait(ctx)
-	if err != nil {
-		return p, e.failed(err)
-	}
-	p.rate = float64(b.Replayed) / last.Sub(first).Seconds()
-	p.cpu, p.cloud, err = spent(b.Replayed)
-	return p, err
-}
-
-// cloudReturns starts a mosquitto where the edge's cloud was missing, with a
-// subscriber that awaits n messages. The edge is stopped meanwhile, or it would
-// be there before the subscriber.
-func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n int) (cloud *broker, sub *subscriber, err error) {
-	if err := edge.signal(syscall.SIGSTOP); err != nil {
-		return nil, nil, err
-	}
-	if cloud, err = startMosquitto(ctx, b.work, addr, ""); err != nil {
-		return nil, nil, err
-	}
-	started := cloud // the results are nil when it fails
-	defer func() {
-		if err != nil {
-			started.close()
-		}
-	}()
-	if err = cloud.ready(ctx, addr); err != nil {
-		return nil, nil, err
-	}
-	if sub, err = newSubscriber(ctx, addr, n); err != nil {
-		return nil, nil, cloud.failed(err)
-	}
-	if err = edge.signal(syscall.SIGCONT); err != nil {
-		sub.close()
-		return nil, nil, err
-	}
-	return cloud, sub, nil
 }

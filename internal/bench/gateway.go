@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,7 +29,7 @@ upstreams:
     type: mqtt
     endpoint: %q
     connections: %d
-    limits: {messages_per_second: 0, bytes_per_second: 0, in_flight: 100}
+    limits: {messages_per_second: 0, bytes_per_second: 0, in_flight: %d}
     backoff: {base: 100ms, max: 500ms, floor: 200ms}
 admin: {address: %q}
 `
@@ -55,6 +56,7 @@ type gateway struct {
 // gatewayOptions choose how it runs.
 type gatewayOptions struct {
 	connections int           // to its cloud; 0 for one
+	inFlight    int           // of each of them; 0 for what is usual here
 	cloud       string        // where its cloud is, or will be
 	commitDelay time.Duration // spool.commit_delay
 	syncDelay   time.Duration // how much longer each sync takes
@@ -79,7 +81,7 @@ func newGateway(binary, dir string, o gatewayOptions) (*gateway, error) {
 	for _, s := range o.set {
 		g.argv = append(g.argv, "--set", s)
 	}
-	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, o.route, "mqtt://"+o.cloud, max(o.connections, 1), g.admin)
+	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, o.route, "mqtt://"+o.cloud, max(o.connections, 1), cmp.Or(o.inFlight, inFlight), g.admin)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}

@@ -13,11 +13,15 @@ import (
 // mosquittoCommon is what every mosquitto here runs with; the table shows it.
 // It syncs nothing: what it acknowledges is in memory.
 const mosquittoCommon = `persistence false
-max_inflight_messages 100
+max_inflight_messages %d
 max_queued_messages 0
 set_tcp_nodelay true
 allow_anonymous true
 `
+
+// How many messages are in flight, if a part does not say otherwise: as many as AWS IoT
+// Core takes of one connection.
+const inFlight = 100
 
 // mosquittoBridge makes it hand everything to another broker.
 const mosquittoBridge = `connection cloud
@@ -37,8 +41,9 @@ type broker struct {
 }
 
 // startMosquitto starts a mosquitto in a folder of its own below dir; address
-// is where it listens. With bridgeTo it bridges to that address.
-func startMosquitto(ctx context.Context, dir, address, bridgeTo string) (*broker, error) {
+// is where it listens. With bridgeTo it bridges to that address. It has so many messages
+// in flight at most, it says.
+func startMosquitto(ctx context.Context, dir, address, bridgeTo string, inFlight int) (*broker, error) {
 	program, err := findProgram("mosquitto")
 	if err != nil {
 		return nil, err
@@ -48,7 +53,7 @@ func startMosquitto(ctx context.Context, dir, address, bridgeTo string) (*broker
 	if err != nil {
 		return nil, err
 	}
-	config := mosquittoCommon + "listener " + port + " 127.0.0.1\n"
+	config := fmt.Sprintf(mosquittoCommon, inFlight) + "listener " + port + " 127.0.0.1\n"
 	if os.Geteuid() == 0 {
 		config += "user root\n" // as another user it may not read our folder
 	}
@@ -69,12 +74,12 @@ func startMosquitto(ctx context.Context, dir, address, bridgeTo string) (*broker
 }
 
 // openMosquitto is startMosquitto on a free port, and ready.
-func openMosquitto(ctx context.Context, dir, bridgeTo string) (*broker, error) {
+func openMosquitto(ctx context.Context, dir, bridgeTo string, inFlight int) (*broker, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	b, err := startMosquitto(ctx, dir, addr, bridgeTo)
+	b, err := startMosquitto(ctx, dir, addr, bridgeTo, inFlight)
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,7 @@ const (
 	partLatency    = "a-latency"
 	partForward    = "b"
 	partReplay     = "c"
+	partReplayWide = "c-wide"
 	partReplayFour = "c-4"
 	partMemory     = "d"
 	partStart      = "e"
@@ -80,7 +81,7 @@ const (
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayWide, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
 }
 
 func parseOptions(args []string) (*options, error) {

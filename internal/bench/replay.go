@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"syscall"
+)
+
+// measureReplay is (c): the replay of a backlog that grew while the cloud was
+// away, against that of mosquitto's bridge, which holds it in memory.
+func (b *bench) measureReplay(ctx context.Context) error {
+	b.note("c: filled while the cloud is away; messages a second from the first to the last arrival at a subscriber of the cloud.")
+	b.note("c: with %d in flight the gateway has no more, and mosquitto many more: its bridge does not keep to what it is told (github.com/eclipse-mosquitto/mosquitto/issues/2301). With %s at both, and at the cloud, neither waits for the other's acknowledgement.",
+		inFlight, number(wide))
+	what := "replay of " + number(float64(b.Replayed))
+	for _, r := range []replay{
+		{partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, 1, inFlight},
+		{partReplayWide, figure{Item: "c", What: what + ", 1,000 in flight", Bound: bound{ratioAtLeast, 1}}, 1, wide},
+		{partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, 4, inFlight},
+	} {
+		if err := b.replays(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wide is a window that is never the limit on one machine.
+const wide = 1000
+
+// replay is one way of replaying.
+type replay struct {
+	part        string
+	figure      figure
+	connections int // of the gateway
+	inFlight    int // of each, and of mosquitto
+}
+
+// replayer is the gateway that replays so.
+func (b *bench) replayer(r replay) opener {
+	return func(ctx context.Context, cloud string) (*edge, error) {
+		g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{cloud: cloud, connections: r.connections, inFlight: r.inFlight})
+		if err != nil {
+			return nil, err
+		}
+		return &edge{g.child, g.addr, g.close}, nil
+	}
+}
+
+// replays makes the runs of one of them.
+func (b *bench) replays(ctx context.Context, r replay) error {
+	if !b.wants(r.part) {
+		return nil
+	}
+	what := r.figure
+	what.Unit, what.With = "/s", "mosquitto's bridge"
+	f := b.report.add(what)
+	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
+	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: "one thread"})
+	return b.eachRun(ctx, r.part, func(run string) error {
+		ours, err := b.replay(ctx, r, b.replayer(r))
+		if err != nil {
+			return err
+		}
+		peer, err := b.replay(ctx, r, func(ctx context.Context, cloud string) (*edge, error) {
+			return b.bridge(ctx, cloud, r.inFlight)
+		})
+		if err != nil {
+			return err
+		}
+		f.Ours, f.Peer = append(f.Ours, ours.rate), append(f.Peer, peer.rate)
+		cpu.Ours, cpu.Peer = append(cpu.Ours, ours.cpu), append(cpu.Peer, peer.cpu)
+		cloud.Ours, cloud.Peer = append(cloud.Ours, ours.cloud), append(cloud.Peer, peer.cloud)
+		b.say("%s: gateway %s/s, mosquitto %s/s", run, number(ours.rate), number(peer.rate))
+		return nil
+	})
+}
+
+// replay makes one run of (c).
+func (b *bench) replay(ctx context.Context, r replay, open opener) (p passage, err error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return p, err
+	}
+	e, err := open(ctx, addr)
+	if err != nil {
+		return p, err
+	}
+	defer e.close()
+	if err := b.fill(ctx, e.child, e.addr, b.Replayed); err != nil {
+		return p, err
+	}
+	cloud, sub, err := b.cloudReturns(ctx, e.child, addr, b.Replayed, r.inFlight)
+	if err != nil {
+		return p, err
+	}
+	defer cloud.close()
+	defer sub.close()
+	spent, err := startClock(e.child, cloud.child)
+	if err != nil {
+		return p, err
+	}
+	first, last, err := sub.wait(ctx)
+	if err != nil {
+		return p, e.failed(err)
+	}
+	p.rate = float64(b.Replayed) / last.Sub(first).Seconds()
+	p.cpu, p.cloud, err = spent(b.Replayed)
+	return p, err
+}
+
+// cloudReturns starts a mosquitto where the edge's cloud was missing, with a
+// subscriber that awaits n messages. The edge is stopped meanwhile, or it would
+// be there before the subscriber.
+func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n, inFlight int) (cloud *broker, sub *subscriber, err error) {
+	if err := edge.signal(syscall.SIGSTOP); err != nil {
+		return nil, nil, err
+	}
+	if cloud, err = startMosquitto(ctx, b.work, addr, "", inFlight); err != nil {
+		return nil, nil, err
+	}
+	started := cloud // the results are nil when it fails
+	defer func() {
+		if err != nil {
+			started.close()
+		}
+	}()
+	if err = cloud.ready(ctx, addr); err != nil {
+		return nil, nil, err
+	}
+	if sub, err = newSubscriber(ctx, addr, n); err != nil {
+		return nil, nil, cloud.failed(err)
+	}
+	if err = edge.signal(syscall.SIGCONT); err != nil {
+		sub.close()
+		return nil, nil, err
+	}
+	return cloud, sub, nil
+}
