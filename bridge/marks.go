@@ -117,61 +117,6 @@ func (f *Forwarder) forgetMarks() {
 	})
 }
 
-// accountForCrash meters what a crash has left on the way: of each queue the
-// oldest records below the mark, as many as can have been in flight or
-// acknowledged without being released: the window of every connection, and a
-// release batch. That is of a queue, both of its parts together; of a live part it
-// is from its beginning. What counts is the configuration that the run before had: a
-// start may have another.
-func (f *Forwarder) accountForCrash() {
-	most := f.mostOnTheWay()
-	f.sources(func(s *source) {
-		if s.live {
-			return
-		}
-		left := most
-		before, err := f.spool.Get(nsMost, s.queue)
-		if n, bad := strconv.Atoi(string(before)); err == nil && bad == nil {
-			left = n
-		}
-		if before == nil || left != most { // in the log before the first mark of this run
-			f.batch.Put(nsMost, s.queue, strconv.AppendInt(nil, int64(most), 10))
-		}
-		for _, space := range [...]string{nsSent, nsLive} {
-			if r, ok := parseMark(f.spool, space, s.queue); ok {
-				left -= f.accountFrom(s.queue, r, left)
-				f.batch.Put(space, s.queue, nil)
-			}
-		}
-	})
-	f.flush()
-}
-
-// mostOnTheWay is how many can have been sent and not be released: earlyRoom is
-// within releaseBatch, but for many lines, which have leastEarly each.
-func (f *Forwarder) mostOnTheWay() int {
-	lines := len(f.lines)
-	return lines*f.cfg.Window + releaseBatch + max(lines*leastEarly-earlyRoom, 0)
-}
-
-// accountFrom meters up to most records below a mark, and returns how many.
-func (f *Forwarder) accountFrom(queue string, sent reach, most int) (n int) {
-	c := f.spool.Cursor(queue)
-	defer c.Close()
-	if sent.from > 0 {
-		c.Seek(sent.from)
-	}
-	for n < most {
-		r, err := c.Next()
-		if err != nil || r == nil || r.Place >= sent.to {
-			break
-		}
-		f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost})
-		n++
-	}
-	return n
-}
-
 // parseMark reads a mark that an earlier run has left behind.
 func parseMark(spool Spool, space, queue string) (r reach, ok bool) {
 	v, err := spool.Get(space, queue)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,42 @@ func TestACrashLeavesAWindowUncertain(t *testing.T) {
 				t.Errorf("%d uncertain, want %d; %d delivered", m.uncertain, c.want, m.delivered)
 			}
 		})
+	}
+}
+
+// What is held at the front of a queue may not have been sent, and what was read past it
+// may: the largest that wait are counted, so that the sum is no less than what was (U1).
+func TestACrashCountsTheLargest(t *testing.T) {
+	const held, sent, releaseBatch = 2000, 50, 1024
+	inNoTime(func(t *testing.T) {
+		s := openUnsynced(t)
+		putMany(t, s, normal, held, func(int) string { return "held" })
+		for range sent {
+			put(t, s, normal, "large", strings.Repeat("x", 10_000))
+		}
+		var b bridge.Batch
+		b.Put("sent", normal, []byte("1000000"))
+		commit(t, s, &b)
+		m := &bySize{}
+		f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Window: 100, Queues: []bridge.QueueRef{{Name: normal}}},
+			s, []bridge.Sender{&cloud{window: 100}}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+		defer peers.Run(t, f.Run)()
+		await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+		if m.uncertain != 100+releaseBatch || m.large != sent {
+			t.Errorf("%d uncertain, of which %d are large; want %d and %d", m.uncertain, m.large, 100+releaseBatch, sent)
+		}
+	})(t)
+}
+
+// bySize counts what is uncertain and large apart.
+type bySize struct {
+	noMeter
+	large int
+}
+
+func (m *bySize) Uncertain(b *bridge.Batch, upstream string, r *bridge.Stored, o bridge.Outcome) {
+	if m.noMeter.Uncertain(b, upstream, r, o); r.Size() > 1000 {
+		m.large++
 	}
 }
 
