@@ -61,10 +61,11 @@ type Forwarder struct {
 	streaks  map[string]int // poisons one after the other, by what HoldBy says
 	unread   time.Time      // reading failed: not before
 
-	refused   int       // dead letters in a row because of it
-	deadText  string    // of the warning of dead letters
-	givenUp   int64     // by others, as of the last look
-	dropsTill time.Time // it is looked for until then
+	refused   int            // dead letters in a row because of it
+	refusals  map[string]int // in a row, by what HoldBy says, see refuse
+	deadText  string         // of the warning of dead letters
+	givenUp   int64          // by others, as of the last look
+	dropsTill time.Time      // it is looked for until then
 
 	stats    forwardStats
 	retryNow atomic.Bool // see Retry
@@ -189,6 +190,7 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 		moves:    map[*slot]struct{}{},
 		suspects: map[Seq]*suspect{},
 		streaks:  map[string]int{},
+		refusals: map[string]int{},
 	}
 	if len(senders) == 1 {
 		f.slots = f.slots[:1]

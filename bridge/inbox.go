@@ -1,5 +1,7 @@
 package bridge
 
+import "time"
+
 // inbox holds the outcomes that have come back to a line and are not settled
 // yet. They come in bursts, and a burst of acknowledgements need not wake the
 // forwarder: what was acknowledged gives its place in the window back at once,
@@ -98,7 +100,9 @@ func (l *line) giveBack() {
 	l.inbox.early -= early
 	l.room += l.settled - early
 	l.out -= l.settled
-	l.solo = l.solo && l.out > 0
+	if l.out == 0 {
+		l.solo, l.still = false, time.Now()
+	}
 	tell := l.settled > early || l.out == 0 || l.inbox.untold
 	l.inbox.untold = false
 	l.mu.Unlock()

@@ -101,6 +101,7 @@ type flight struct {
 	trial   bool // of a device some of whose messages have made way
 	probe   bool // sent while its queue was paused
 	alone   bool // nothing else may be on its way on the line, see suspect
+	hush    bool // and nothing may have been for a while, see suspect
 
 	delivery Delivery // as it was sent
 }

@@ -63,6 +63,7 @@ type line struct {
 	out    int       // sent and not settled
 	solo   bool      // what is out is alone, and stays so
 	unsure time.Time // something was sent since that is never answered
+	still  time.Time // the link is up, and nothing is out, since then
 	turn   *queue    // whose first waits to be alone
 	hushed bool      // a timer tells when it may be
 	vtime  float64   // of the latest that was sent, see queue
@@ -201,7 +202,7 @@ func (l *line) next() *flight {
 		return nil
 	}
 	fl := q.flights[q.first]
-	if fl.alone && !l.quiet() {
+	if fl.alone && !l.quietFor(fl) {
 		l.turn = q
 		return nil
 	}
@@ -323,7 +324,7 @@ func (l *line) flying() int {
 // open gives the line a window of a new link. [the forwarder's]
 func (l *line) open(window int) {
 	l.mu.Lock()
-	l.room, l.window = window-l.out+l.inbox.early, window
+	l.room, l.window, l.still = window-l.out+l.inbox.early, window, time.Now()
 	l.mu.Unlock()
 	l.tell()
 }

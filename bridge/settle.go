@@ -23,11 +23,6 @@ type flightKey struct {
 	place Place
 }
 
-// mostRefused is how many messages in a row, of all queues, become dead letters because
-// the receiver will never take them. From then on it may be the receiver, and their
-// queues wait as those that its policy denies.
-const mostRefused = 20
-
 // maxReason bounds why a dead letter is one: the words may be the receiver's.
 const maxReason = 1 << 10
 
@@ -60,11 +55,7 @@ func (f *Forwarder) settle(r report) {
 		f.acquit(fl.Seq)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
-		if f.refused++; f.refused > mostRefused && !fl.source.requests {
-			f.pause(fl, r.Outcome)
-			return
-		}
-		f.deadLetter(fl, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
+		f.refuse(fl, r.Outcome)
 	case ResultDenied:
 		if fl.source.requests {
 			f.deny(fl, r.Outcome)
@@ -96,6 +87,7 @@ func (f *Forwarder) settle(r report) {
 func (f *Forwarder) answered(fl *flight) {
 	f.bears(fl.line)
 	f.refused = 0
+	delete(f.refusals, f.cfg.HoldBy(fl.Stored))
 	if fl.probe {
 		f.unpause(fl.source)
 	}

@@ -20,6 +20,9 @@ import (
 // the only line is not compared with others. With several connections it may also be
 // the one that it goes by: see shun.
 //
+// From hushAt hang-ups on it is sent when nothing was for hushFor, and only so do more
+// of them count: where a link ends sooner than that anyway it is not the message.
+//
 // After poisonAt hang-ups a message becomes a dead letter, but only when another was
 // acknowledged since the last one did. It takes patientTries hang-ups and patientGrace
 // when it could not be compared with others: the receiver may have a bad moment. So it
@@ -39,6 +42,7 @@ type suspect struct {
 
 const (
 	aloneAt     = 3
+	hushAt      = 4
 	poisonAt    = 6
 	maxSuspects = 1024 // remembered at once
 	maxDoubts   = 256  // of one hang-up
@@ -71,6 +75,13 @@ func (f *Forwarder) goesAlone(r *Stored) bool {
 	return s != nil && s.alone()
 }
 
+// goesHushed reports whether the link is to be seen living without a message before it
+// is sent.
+func (f *Forwarder) goesHushed(r *Stored) bool {
+	s := f.suspects[r.Seq]
+	return s != nil && s.closes >= hushAt
+}
+
 func (s *suspect) alone() bool { return s.doubted || s.closes >= aloneAt }
 
 // suspectOldest counts the hang-ups of the receiver over the same oldest
@@ -87,7 +98,7 @@ func (f *Forwarder) suspectOldest(l *line) {
 		return
 	}
 	s := f.suspectFor(oldest)
-	f.blame(l, s, oldest.alone || l.window == 1, good)
+	f.blame(l, s, oldest, good)
 	if !s.condemned(soft, f.spool.Age()) || !s.proven && (soft || f.othersTake(l)) {
 		if s.closes >= poisonAt {
 			f.tellOf(s, oldest, l.cause)
@@ -104,7 +115,7 @@ func (f *Forwarder) suspectOldest(l *line) {
 	}
 	f.deadLetter(oldest, fmt.Sprintf("the receiver hung up on it %d times: %v", s.closes, l.cause))
 	f.takes = false
-	f.rest(oldest)
+	f.rest(oldest, "hangs up on")
 }
 
 // tellOf says which message the receiver hangs up on.
@@ -115,11 +126,15 @@ func (f *Forwarder) tellOf(s *suspect, fl *flight, cause error) {
 	}
 }
 
-// blame counts a hang-up over a message; sure is that nothing else was on its way.
-func (f *Forwarder) blame(l *line, s *suspect, sure, good bool) {
-	others := !sure && f.comparesOn(l) // while what is suspected stood aside
+// blame counts a hang-up over a message, the oldest of a line.
+func (f *Forwarder) blame(l *line, s *suspect, oldest *flight, good bool) {
+	sure := oldest.alone || l.window == 1 // nothing else was on its way
+	others := !sure && f.comparesOn(l)    // while what is suspected stood aside
 	s.proven = s.proven || good && (s.closes > 0 || sure)
-	if s.closes++; sure {
+	if s.closes < hushAt || oldest.hush {
+		s.closes++
+	}
+	if sure {
 		s.closes = max(s.closes, aloneAt)
 	}
 	l.crowded = others
@@ -143,8 +158,11 @@ func (s *suspect) condemned(soft bool, now time.Duration) bool {
 func (f *Forwarder) namedByEnd(l *line) bool {
 	fl := l.oldest
 	switch {
-	case errors.Is(l.cause, ErrRefused) && fl.alone:
+	case errors.Is(l.cause, ErrRefused) && fl.alone && (f.takes || f.refused < ofOne): // else it may not be the message
 		f.deadLetter(fl, l.cause.Error())
+		f.takes = false
+		f.refused++
+		f.rest(fl, "refuses")
 		return true
 	case !errors.Is(l.cause, ErrDenied):
 		return false
@@ -188,23 +206,28 @@ func (f *Forwarder) standAside(l *line) {
 	if !l.downSince.IsZero() {
 		aside = min(max(2*now.Sub(l.downSince), asideLeast), asideMost)
 	}
-	stand := func(key string, d, idle time.Duration) {
-		if h := f.holdOf(key, l); !h.rests {
-			h.line, h.until, h.aside = l, now.Add(d), idle
-		}
+	type stand struct{ most, idle time.Duration }
+	stands := map[string]stand{} // the longest that one of the device's asks for
+	ask := func(key string, most, idle time.Duration) {
+		stands[key] = stand{max(stands[key].most, most), max(stands[key].idle, idle)}
 	}
 	for _, s := range f.suspects {
 		switch {
 		case s.slot.line != l || !s.alone():
 		case s.closes >= aloneAt:
-			stand(s.key, aside+asideLeast, asideLeast)
+			ask(s.key, aside+asideLeast, asideLeast)
 		default:
-			stand(s.key, aside, asideIdle)
+			ask(s.key, aside, asideIdle)
 		}
 	}
 	for key := range f.streaks {
 		if f.slotOf(key).line == l {
-			stand(key, aside+asideLeast, asideLeast)
+			ask(key, aside+asideLeast, asideLeast)
+		}
+	}
+	for key, s := range stands {
+		if h := f.holdOf(key, l); !h.rests {
+			h.line, h.until, h.aside = l, now.Add(s.most), s.idle
 		}
 	}
 }

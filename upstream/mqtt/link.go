@@ -22,7 +22,7 @@ type link struct {
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(p *packets.Publish, size int)
 	finished func(error)   // called once, when everything is reported
-	repeated bool          // what it ended with on its way had come back before, and was alone
+	repeated bool          // the oldest of what it ended with on its way had come back before
 	useful   bool          // something was acknowledged on it
 	idle     time.Duration // it is closed after so long without a message; 0: never
 	used     atomic.Int64  // when a message was last sent, since the connection's epoch
@@ -321,13 +321,12 @@ func (l *link) due(now time.Time) error {
 
 // ended reports what is outstanding as lost, oldest first.
 func (l *link) ended(err error) {
-	lost := l.window.inFlight()
-	for {
+	for first := true; ; first = false {
 		s, ok := l.window.takeOldest()
 		if !ok {
 			break
 		}
-		l.repeated = lost == 1 && s.again()
+		l.repeated = l.repeated || first && s.attempt > 1
 		s.report(l.way(bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: s.wire}))
 	}
 	l.finished(err)

@@ -34,6 +34,7 @@ type Uplink struct {
 	mu      sync.Mutex // held while connecting: one connection per client id
 	backoff *upstream.Backoff
 	link    *link
+	hangups hangups
 	spelled bool // the broker has quarrelled with topic aliases: every topic is spelled out
 }
 
@@ -144,7 +145,7 @@ func (u *Uplink) begin(c *conn) *link {
 	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
 		counted.Closed()
-		if throttled(err, c.bucket.Busy()) && !l.repeated {
+		if u.hangups.throttled(err, c.bucket.Busy(), l.repeated) {
 			c.bucket.Throttled()
 		}
 		if d, ok := errors.AsType[*DisconnectedError](err); ok && d.Code == packets.DisconnectTopicAliasInvalid {
