@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/peers"
@@ -90,35 +92,96 @@ func TestDeadLettersOfAnEarlierRunAreTold(t *testing.T) {
 }
 
 // A receiver that ends the connection with a word about the message (its topic, its
-// size, its payload) needs no others to compare it with.
+// size, its payload) needs no others to compare it with: it is the one that goes alone,
+// and none that was on its way beside it.
 func TestRefusedByTheEndOfTheConnection(t *testing.T) {
 	t.Parallel()
-	s := openSpool(t)
-	for _, p := range []string{"poison0", "poison1", "after"} {
-		put(t, s, normal, "d", p)
+	for _, others := range []int{0, 50} {
+		t.Run(fmt.Sprint(others, " others"), inNoTime(func(t *testing.T) {
+			s := openUnsynced(t)
+			putMany(t, s, normal, others, func(i int) string { return fmt.Sprint("d", i%5) })
+			for _, p := range []string{"poison0", "poison1", "after"} {
+				put(t, s, normal, "d", p)
+			}
+			putMany(t, s, normal, others, func(i int) string { return fmt.Sprint("d", i%5) })
+			c := &cloud{window: 10, after: 100 * time.Millisecond, hangUp: isPoison, how: bridge.ErrRefused}
+			forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
+			if got := content(t, s, bridge.DeadQueue(normal)); !slices.Equal(got, []string{"poison0", "poison1"}) {
+				t.Errorf("dead letters %q", got)
+			}
+			if l := s.Ledger(normal); l.Delivered != int64(2*others+1) {
+				t.Errorf("%+v", l)
+			}
+		}))
 	}
-	c := &cloud{window: 10, hangUp: isPoison, how: bridge.ErrRefused}
-	forward(t, s, c, new(noMeter), new(bridge.Health), empty(s, normal))
-	if got := content(t, s, bridge.DeadQueue(normal)); !slices.Equal(got, []string{"poison0", "poison1"}) {
-		t.Errorf("dead letters %q", got)
-	}
-	if got := c.payloads(); !slices.Equal(got, []string{"after"}) {
-		t.Errorf("arrived %q", got)
+}
+
+// A request that ends the connection because it is denied stops no others.
+func TestARequestThatIsDeniedByTheEnd(t *testing.T) { inNoTime(testARequestThatIsDeniedByTheEnd)(t) }
+
+func testARequestThatIsDeniedByTheEnd(t *testing.T) {
+	s, h := openUnsynced(t), new(bridge.Health)
+	put(t, s, normal, "a", "poison")
+	putMany(t, s, normal, 20, func(i int) string { return fmt.Sprint("d", i%5) })
+	c := &cloud{window: 10, hangUp: isPoison, how: bridge.ErrDenied}
+	queues := []bridge.QueueRef{{Name: normal, Requests: true}}
+	forwardFrom(t, queues, s, c, new(noMeter), new(bridge.DropLog), h, empty(s, normal))
+	if got := content(t, s, bridge.DeadQueue(normal)); !slices.Equal(got, []string{"poison"}) || warned(h, "route-paused-"+normal) {
+		t.Errorf("dead letters %q, %v", got, h.Warnings())
 	}
 }
 
 // A receiver that refuses everything for good does not empty a backlog into the dead
-// letters: after the first few its route waits.
+// letters: after the first few its route waits. What it takes in between shows that it
+// is the messages, but not what is only written; and of requests each stands for itself.
 func TestRefusingEverythingForGoodPauses(t *testing.T) {
 	t.Parallel()
-	s, h := openSpool(t), new(bridge.Health)
 	const sent, most = 60, 20
-	putMany(t, s, normal, sent, func(i int) string { return fmt.Sprint("d", i) })
-	c := &cloud{window: 1, answer: func(*bridge.Delivery) bridge.Outcome {
-		return bridge.Outcome{Result: bridge.ResultRefused, Code: 0x90, Reason: "no such topic"}
-	}}
-	forward(t, s, c, new(noMeter), h, func() bool { return warned(h, "route-paused-"+normal) })
-	if dead := s.Ledger(normal).Moved; dead != most || s.Depth(normal).Records != sent-most {
-		t.Errorf("%d dead letters, %d wait", dead, s.Depth(normal).Records)
+	for _, c := range []struct {
+		name     string
+		qos      byte // of every fifteenth, which is taken
+		taken    bool
+		requests bool
+		dead     int64
+	}{
+		{name: "everything", qos: 1, dead: most},
+		{name: "others are taken", qos: 1, taken: true, dead: sent - sent/15},
+		{name: "others are written", qos: 0, taken: true, dead: most},
+		{name: "requests", qos: 1, requests: true, dead: sent},
+	} {
+		t.Run(c.name, inNoTime(func(t *testing.T) {
+			s, h := openSpool(t), new(bridge.Health)
+			var b bridge.Batch
+			for i := range sent {
+				r := &bridge.Record{
+					Message:   bridge.Message{Topic: "dt", Payload: []byte(fmt.Sprint(i)), QoS: 1},
+					Origin:    bridge.Origin{Device: fmt.Sprint("d", i), Instant: bridge.Instant{Age: s.Age()}},
+					Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt", QoS: 1}},
+				}
+				if i%15 == 14 {
+					r.Device, r.Receivers[0].QoS = "good", c.qos
+				}
+				b.Append(r)
+			}
+			commit(t, s, &b)
+			var mended atomic.Bool
+			to := &cloud{window: 1, answer: func(d *bridge.Delivery) bridge.Outcome {
+				if mended.Load() || c.taken && d.Device == "good" {
+					return bridge.Outcome{Result: bridge.ResultAcked}
+				}
+				return bridge.Outcome{Result: bridge.ResultRefused, Code: 0x90, Reason: "no such topic"}
+			}}
+			queues := []bridge.QueueRef{{Name: normal, Requests: c.requests}}
+			f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: queues}, s, []bridge.Sender{to}, h)
+			state := func() string { return fmt.Sprintf("%+v, %+v", f.Stats(), s.Ledger(normal)) }
+			paused := func() bool { return warned(h, "route-paused-"+normal) }
+			await(t, state, func() bool { return paused() || empty(s, normal)() })
+			if dead := s.Ledger(normal).Moved; dead != c.dead || paused() != (c.dead == most) {
+				t.Errorf("%d dead letters, want %d; paused %v", dead, c.dead, paused())
+			}
+			mended.Store(true) // the next that the route is tried with is taken
+			await(t, state, func() bool { return empty(s, normal)() && !paused() })
+			end()
+		}))
 	}
 }
