@@ -71,24 +71,28 @@ func TestWhatIsGivenUpWhileItWaitsIsNotSent(t *testing.T) {
 	}
 }
 
-// Dead letters are told of after a restart too, until there are none.
+// Dead letters of an earlier run are told, until there are none; later ones, too.
 func TestDeadLettersOfAnEarlierRunAreTold(t *testing.T) {
 	t.Parallel()
 	s, h := openSpool(t), new(bridge.Health)
 	dead := bridge.DeadQueue(normal)
 	put(t, s, dead, "d", "m")
-	c := &cloud{window: 10}
-	told := func() bool { return warned(h, "dead-letters-cloud") }
-	forward(t, s, c, new(noMeter), h, told)
-	if i := slices.IndexFunc(h.Warnings(), func(w bridge.Warning) bool {
-		return strings.Contains(w.Text, "1 messages") && strings.Contains(w.Text, "spool ls "+dead)
-	}); i < 0 {
-		t.Errorf("%v", h.Warnings())
+	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: alarms}, {Name: normal}}}, s, []bridge.Sender{&cloud{window: 10}}, h)
+	state := func() string { return fmt.Sprintf("%+v, %v", f.Stats(), h.Warnings()) }
+	told := func() bool {
+		return slices.ContainsFunc(h.Warnings(), func(w bridge.Warning) bool {
+			return w.Code == "dead-letters-cloud" && strings.Contains(w.Text, "1 messages") && strings.Contains(w.Text, "spool ls "+dead)
+		})
 	}
-	var b bridge.Batch
-	b.ReleaseAs(stored(t, s, dead, 1)[0], bridge.Dropped)
-	commit(t, s, &b)
-	forward(t, s, c, new(noMeter), h, func() bool { return !told() })
+	for range 2 {
+		await(t, state, told)
+		var b bridge.Batch
+		b.ReleaseAs(stored(t, s, dead, 1)[0], bridge.Dropped)
+		commit(t, s, &b)
+		await(t, state, func() bool { return len(h.Warnings()) == 0 })
+		put(t, s, dead, "d", "m")
+	}
+	end()
 }
 
 // A receiver that ends the connection with a word about the message (its topic, its

@@ -67,7 +67,7 @@ func TestUnexplainedRefusalIsToldAndEnds(t *testing.T) {
 	put(t, s, normal, "d", "bad")
 	put(t, s, normal, "e", "good")
 	isBad := func(p string) bool { return p == "bad" }
-	stubborn(t, s, h, time.Hour, 0x80, isBad, func(c *cloud) bool { return c.times("bad") >= 2 && s.Depth(normal).Records == 1 })
+	stubborn(t, s, new(bridge.Health), time.Hour, 0x80, isBad, func(c *cloud) bool { return c.times("bad") >= 2 && s.Depth(normal).Records == 1 })
 	stubborn(t, s, h, time.Hour, 0x80, isBad, func(c *cloud) bool {
 		_, told, _ := strings.Cut(refusedWarning(h), "(topic \"dt/d\") ")
 		n := 0
@@ -157,14 +157,17 @@ func testAQuotaWhileOthersAreTaken(t *testing.T) {
 	}
 }
 
-// TestTwoUnexplainedRefusals: each has its turn, and both become dead letters.
+// TestTwoUnexplainedRefusals: one has its turn, three times, then the other.
 func TestTwoUnexplainedRefusals(t *testing.T) {
 	s := openSpool(t)
 	for _, p := range []string{"bad1", "bad2"} {
 		put(t, s, normal, p, p)
 	}
-	stubborn(t, s, new(bridge.Health), time.Nanosecond, 0x80, func(string) bool { return true }, func(*cloud) bool { return empty(s, normal)() })
+	c := stubborn(t, s, new(bridge.Health), time.Nanosecond, 0x80, func(string) bool { return true }, func(*cloud) bool { return empty(s, normal)() })
 	if n := s.Depth(bridge.DeadQueue(normal)).Records; n != 2 {
 		t.Errorf("%d dead letters", n)
+	}
+	if first := min(c.times("bad1"), c.times("bad2")); first != 3 {
+		t.Errorf("the first was sent %d times, want 3", first)
 	}
 }

@@ -47,6 +47,25 @@ func TestRestsGrow(t *testing.T) {
 	})
 }
 
+// emptied is a spool from which everything is released.
+type emptied struct{ ageless }
+
+func (emptied) Released(string, Place) bool { return true }
+
+// What a person drops is suspected no more, and what follows of the device waits no
+// longer.
+func TestWhatIsDroppedIsForgotten(t *testing.T) {
+	f, of := accused()
+	fl := of("d", 7)
+	f.tellOf(f.suspectFor(fl), fl, ErrClosedByPeer)
+	h := f.hold(fl)
+	f.spool = emptied{}
+	f.forgetReleased()
+	if len(f.suspects) > 0 || fl.slot.suspects > 0 || len(f.health.Warnings()) > 0 || !h.until.IsZero() {
+		t.Errorf("%d suspects, %d counted, %v, held until %v", len(f.suspects), fl.slot.suspects, f.health.Warnings(), h.until)
+	}
+}
+
 // However many devices and messages are hung up on, what is remembered of them is
 // bounded; what is worst stays.
 func TestSuspicionsAreBounded(t *testing.T) {

@@ -94,7 +94,7 @@ func testACutEndsNoRest(t *testing.T) {
 	c.link.end(errors.New("cut"))
 	c.mu.Unlock()
 	await(t, state, func() bool { p.next(normal); return hangs.Load() > tried })
-	if d := time.Since(begun); d < 30*time.Second {
+	if d := time.Since(begun); d < 29*time.Second { // of 30: it was looked at a moment later
 		t.Errorf("it rests %v", d)
 	}
 	end()
