@@ -71,28 +71,80 @@ func TestWhatIsGivenUpWhileItWaitsIsNotSent(t *testing.T) {
 	}
 }
 
-// Dead letters of an earlier run are told, until there are none; later ones, too.
+// Dead letters of an earlier run are told, until there are none; of those of this run
+// it is told why.
 func TestDeadLettersOfAnEarlierRunAreTold(t *testing.T) {
-	t.Parallel()
-	s, h := openSpool(t), new(bridge.Health)
+	inNoTime(testDeadLettersOfAnEarlierRunAreTold)(t)
+}
+
+func testDeadLettersOfAnEarlierRunAreTold(t *testing.T) {
+	s, h := openUnsynced(t), new(bridge.Health)
 	dead := bridge.DeadQueue(normal)
-	put(t, s, dead, "d", "m")
-	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: alarms}, {Name: normal}}}, s, []bridge.Sender{&cloud{window: 10}}, h)
+	putMany(t, s, dead, 1, func(int) string { return "d" })
+	c := &cloud{window: 10, answer: func(*bridge.Delivery) bridge.Outcome {
+		return bridge.Outcome{Result: bridge.ResultRefused, Code: 0x90}
+	}}
+	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: alarms}, {Name: normal}}}, s, []bridge.Sender{c}, h)
 	state := func() string { return fmt.Sprintf("%+v, %v", f.Stats(), h.Warnings()) }
-	told := func() bool {
+	told := func(what string) bool {
 		return slices.ContainsFunc(h.Warnings(), func(w bridge.Warning) bool {
-			return w.Code == "dead-letters-cloud" && strings.Contains(w.Text, "1 messages") && strings.Contains(w.Text, "spool ls "+dead)
+			return w.Code == "dead-letters-cloud" && strings.Contains(w.Text, what) && strings.Contains(w.Text, "spool ls "+dead)
 		})
 	}
-	for range 2 {
-		await(t, state, told)
+	for n := 1; n <= 2; n++ {
+		await(t, state, func() bool { return told(fmt.Sprint(n, " messages")) })
 		var b bridge.Batch
-		b.ReleaseAs(stored(t, s, dead, 1)[0], bridge.Dropped)
+		for _, r := range stored(t, s, dead, n) {
+			b.ReleaseAs(r, bridge.Dropped)
+		}
 		commit(t, s, &b)
 		await(t, state, func() bool { return len(h.Warnings()) == 0 })
-		put(t, s, dead, "d", "m")
+		putMany(t, s, dead, n+1, func(int) string { return "d" })
+	}
+	put(t, s, normal, "d", "bad")
+	await(t, state, func() bool { return told("refused with 0x90") })
+	<-time.After(3 * time.Second)
+	if !told("refused with 0x90") {
+		t.Errorf("%v", h.Warnings())
 	}
 	end()
+}
+
+// A route that is paused is tried with its oldest message after half a minute, a minute
+// and so on. What was denied for the whole grace, that of an earlier run with it, is a
+// dead letter.
+func TestWhatIsDeniedForTheGrace(t *testing.T) { inNoTime(testWhatIsDeniedForTheGrace)(t) }
+
+func testWhatIsDeniedForTheGrace(t *testing.T) {
+	s, h := openUnsynced(t), new(bridge.Health)
+	put(t, s, normal, "d", "denied")
+	put(t, s, normal, "d", "after")
+	var gaps []time.Duration
+	latest := time.Now()
+	c := &cloud{window: 1, answer: func(d *bridge.Delivery) bridge.Outcome {
+		if string(d.Payload) != "denied" {
+			return bridge.Outcome{Result: bridge.ResultAcked}
+		}
+		gaps, latest = append(gaps, time.Since(latest).Round(time.Second)), time.Now()
+		return bridge.Outcome{Result: bridge.ResultDenied, Code: 0x87}
+	}}
+	cfg := bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}, RefusalGrace: 20 * time.Minute}
+	_, end := startWith(t, cfg, s, []bridge.Sender{c}, h)
+	<-time.After(12 * time.Minute)
+	end()
+	if got := fmt.Sprint(gaps); got != "[0s 30s 1m0s 2m0s 4m0s]" {
+		t.Errorf("tried after %s", got)
+	}
+	_, end = startWith(t, cfg, s, []bridge.Sender{c}, h)
+	<-time.After(18 * time.Minute) // in all more than the grace, and than a pause
+	if l := s.Ledger(normal); l.Moved != 1 {
+		t.Errorf("%+v, %v", l, h.Warnings())
+	}
+	<-time.After(10 * time.Minute) // the route is tried with the next
+	end()
+	if l := s.Ledger(normal); l.Delivered != 1 || warned(h, "route-paused-"+normal) {
+		t.Errorf("%+v, %v", l, h.Warnings())
+	}
 }
 
 // A receiver that ends the connection with a word about the message (its topic, its

@@ -52,6 +52,33 @@ type emptied struct{ ageless }
 
 func (emptied) Released(string, Place) bool { return true }
 
+// full is one from which nothing is.
+type full struct{ ageless }
+
+func (full) Released(string, Place) bool { return false }
+
+// What others give up is taken back from the line when its release is seen, and nothing
+// of it is left: it would keep its device where it is, or in suspicion, for ever.
+func TestWhatIsGivenUpIsTakenBack(t *testing.T) {
+	f, of := accused()
+	fl, now := of("d", 7), time.Now()
+	s := fl.source
+	s.flying, s.tries[fl.Place] = map[Place]*flight{fl.Place: fl}, tried{times: 1}
+	f.suspectFor(fl)
+	fl.slot.out, s.out = 1, 1
+	fl.line.pending = append(fl.line.pending, fl)
+	f.spool, f.givenUp = full{}, -1 // somebody has given something up
+	f.takeDropped(now)
+	if len(s.flying) != 1 {
+		t.Fatal("it is taken back before it is seen")
+	}
+	f.spool = emptied{}
+	f.takeDropped(now.Add(dropSeen / 2))
+	if len(s.flying)+len(s.tries)+len(f.suspects)+fl.slot.out+s.out+fl.slot.suspects > 0 || fl.line.waiting() > 0 {
+		t.Errorf("%d flying, %d tries, %d suspects, %d and %d out, %d wait", len(s.flying), len(s.tries), len(f.suspects), fl.slot.out, s.out, fl.line.waiting())
+	}
+}
+
 // What a person drops is suspected no more, and what follows of the device waits no
 // longer.
 func TestWhatIsDroppedIsForgotten(t *testing.T) {

@@ -61,6 +61,8 @@ func testWhatFollowsAPoisonGoesAlone(t *testing.T) {
 	p := &supply{t: t, s: s, c: c.cloud}
 	await(t, func() string { return fmt.Sprintf("%+v, %+v", f.Stats(), s.Depth(normal)) }, func() bool {
 		p.next(normal)
+		mu.Lock()
+		defer mu.Unlock()
 		return s.Ledger(normal).Moved == poisons && len(came) == poisons+good
 	})
 	end()
@@ -89,6 +91,7 @@ func testACutEndsNoRest(t *testing.T) {
 	p := &supply{t: t, s: s, c: c}
 	state := func() string { return fmt.Sprintf("%+v, %+v, %d hang-ups", f.Stats(), s.Depth(normal), hangs.Load()) }
 	await(t, state, func() bool { p.next(normal); return warned(h, "rests-cloud") })
+	p.last = time.Now().Add(time.Hour) // the others have said all
 	tried, begun := hangs.Load(), time.Now()
 	c.mu.Lock()
 	c.link.end(errors.New("cut"))
