@@ -28,6 +28,8 @@ type cloud struct {
 	hangUp func(d *bridge.Delivery) bool
 	how    error         // of hanging up; nil: bridge.ErrClosedByPeer
 	flying *atomic.Int64 // how many are not reported yet; nil: they are not counted
+	after  time.Duration // until it answers
+	upTo   time.Duration // and as much more, at random
 
 	mu      sync.Mutex
 	arrived []*bridge.Delivery
@@ -93,10 +95,20 @@ func (l *cloudLink) Send(_ context.Context, d *bridge.Delivery, report func(brid
 	l.mu.Unlock()
 	if l.flying != nil {
 		l.flying.Add(1)
-		go func() { l.flying.Add(-1); report(o) }()
-		return nil
 	}
-	go report(o)
+	go func() {
+		if l.after+l.upTo > 0 {
+			select {
+			case <-time.After(l.after + rand.N(l.upTo+1)):
+			case <-l.done:
+				o = bridge.Outcome{Result: bridge.ResultLost}
+			}
+		}
+		if l.flying != nil {
+			l.flying.Add(-1)
+		}
+		report(o)
+	}()
 	return nil
 }
 

@@ -159,7 +159,14 @@ func (f *Forwarder) sources(fn func(*source)) {
 }
 
 func (f *Forwarder) openCursors() {
-	f.holds = map[string]*hold{}
+	if f.holds == nil {
+		f.holds = map[string]*hold{}
+	}
+	for key, h := range f.holds {
+		if !h.rests { // the next link tries at once
+			delete(f.holds, key)
+		}
+	}
 	for _, ln := range f.lanes {
 		ln.front = &reader{lane: ln}
 		for _, s := range ln.sources {

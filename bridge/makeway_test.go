@@ -191,3 +191,40 @@ func TestARefusalOfAllMakesNoWay(t *testing.T) {
 		t.Errorf("%d became dead letters", dead)
 	}
 }
+
+// What has expired meanwhile is dropped, as everywhere, and is no dead letter.
+func TestWhatHasExpiredMakesNoDeadLetter(t *testing.T) {
+	t.Parallel()
+	s := openAging(t)
+	b := new(bridge.Batch)
+	for i := range crowd {
+		r := &bridge.Record{
+			Message:   bridge.Message{Topic: "dt", Payload: []byte(fmt.Sprint(i)), QoS: 1},
+			Origin:    bridge.Origin{Device: goodAndBad(i), Instant: bridge.Instant{Age: s.Age()}},
+			Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt", QoS: 1}},
+		}
+		if i%4 == 3 { // every second of the bad one's
+			r.Receivers[0].TTL = 20 * time.Second
+		}
+		if b.Append(r); len(b.Appends) == 500 {
+			commit(t, s, b)
+			b = new(bridge.Batch)
+		}
+	}
+	to := &cloud{window: 100, answer: func(d *bridge.Delivery) bridge.Outcome {
+		if d.Device == "bad" {
+			return bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80}
+		}
+		return bridge.Outcome{Result: bridge.ResultAcked}
+	}}
+	forwardLong(t, s, to, new(noMeter), new(bridge.Health), func() bool { return s.Ledger(normal).Delivered == crowd/2 })
+	dead := content(t, s.Spool, bridge.DeadQueue(normal))
+	if l := s.Ledger(normal); len(dead) == 0 || l.Dropped == 0 {
+		t.Errorf("%+v", l)
+	}
+	for i, payload := range dead {
+		if payload != fmt.Sprint(4*i+1) {
+			t.Fatalf("dead letter %d is message %s", i, payload)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func TestUnexplainedRefusalIsToldAndEnds(t *testing.T) {
 	put(t, s, normal, "d", "bad")
 	put(t, s, normal, "e", "good")
 	isBad := func(p string) bool { return p == "bad" }
-	stubborn(t, s, h, time.Hour, 0x80, isBad, func(c *cloud) bool { return c.times("bad") >= 2 && s.Depth(normal).Records == 1 })
+	stubborn(t, s, new(bridge.Health), time.Hour, 0x80, isBad, func(c *cloud) bool { return c.times("bad") >= 2 && s.Depth(normal).Records == 1 })
 	stubborn(t, s, h, time.Hour, 0x80, isBad, func(c *cloud) bool {
 		_, told, _ := strings.Cut(refusedWarning(h), "(topic \"dt/d\") ")
 		n := 0
@@ -116,8 +116,58 @@ func TestUnexplainedRefusalBecomesADeadLetter(t *testing.T) {
 func TestQuotaIsNotTheMessages(t *testing.T) {
 	s, h := openSpool(t), new(bridge.Health)
 	put(t, s, normal, "d", "1")
-	stubborn(t, s, h, time.Nanosecond, 0x97, func(string) bool { return true }, func(c *cloud) bool { return c.times("1") >= 6 })
+	stubborn(t, s, h, time.Nanosecond, 0x97, func(string) bool { return true }, func(c *cloud) bool { return c.times("1") >= 20 })
 	if w := h.Warnings(); len(w) > 0 || s.Depth(normal).Records != 1 {
 		t.Errorf("warnings %v, %+v", w, s.Depth(normal))
+	}
+}
+
+// TestAQuotaWhileOthersAreTaken: with a code that speaks of the moment a message becomes
+// a dead letter when it was refused ten times between which others were taken, and for
+// the grace, which is a day; before that it is told.
+func TestAQuotaWhileOthersAreTaken(t *testing.T) { inNoTime(testAQuotaWhileOthersAreTaken)(t) }
+
+func testAQuotaWhileOthersAreTaken(t *testing.T) {
+	s, h := openAging(t), new(bridge.Health)
+	put(t, s, normal, "d", "bad")
+	dead := func() int { return int(s.Depth(bridge.DeadQueue(normal)).Records) }
+	told, late := 0, false
+	stubborn(t, s, h, 0, 0x97, func(p string) bool { return p == "bad" }, func(c *cloud) bool {
+		if s.Depth(normal).Records == 1 && !late {
+			put(t, s, normal, "e", "good")
+		}
+		switch n := c.times("bad"); {
+		case told == 0 && refusedWarning(h) != "":
+			told = n
+			s.ahead.Store(int64(24*time.Hour - time.Minute))
+		case told > 0 && !late && (n >= told+20 || dead() > 0):
+			late = true
+			if told < 10 || dead() > 0 {
+				t.Errorf("told after %d refusals; %d dead letters before the day was over", told, dead())
+			}
+			s.ahead.Store(int64(24 * time.Hour))
+		}
+		return empty(s, normal)()
+	})
+	if dead() != 1 || !late {
+		t.Errorf("%d dead letters", dead())
+	}
+	if why, err := s.Get("dead", bridge.MessageID{}.String()); err != nil || !strings.Contains(string(why), "0x97 unspecified, for 24h0m0s") {
+		t.Errorf("%q, %v", why, err)
+	}
+}
+
+// TestTwoUnexplainedRefusals: one has its turn, three times, then the other.
+func TestTwoUnexplainedRefusals(t *testing.T) {
+	s := openSpool(t)
+	for _, p := range []string{"bad1", "bad2"} {
+		put(t, s, normal, p, p)
+	}
+	c := stubborn(t, s, new(bridge.Health), time.Nanosecond, 0x80, func(string) bool { return true }, func(*cloud) bool { return empty(s, normal)() })
+	if n := s.Depth(bridge.DeadQueue(normal)).Records; n != 2 {
+		t.Errorf("%d dead letters", n)
+	}
+	if first := min(c.times("bad1"), c.times("bad2")); first != 3 {
+		t.Errorf("the first was sent %d times, want 3", first)
 	}
 }

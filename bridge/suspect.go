@@ -20,13 +20,12 @@ import (
 // the only line is not compared with others. With several connections it may also be
 // the one that it goes by: see shun.
 //
-// From hushAt hang-ups on it is sent when nothing was for hushFor, and only so do more
-// of them count: where a link ends sooner than that anyway it is not the message.
-//
 // After poisonAt hang-ups a message becomes a dead letter, but only when another was
-// acknowledged since the last one did. It takes patientTries hang-ups and patientGrace
-// when it could not be compared with others: the receiver may have a bad moment. So it
-// does where the receiver said something that is not of a message, or nothing: one that
+// acknowledged since the last one did, and when the last two were over it alone, on links
+// that had taken others (or no other device is suspected) and then lived without it for
+// hushFor: where links end sooner than that anyway it is not the message. It takes
+// patientTries hang-ups and patientGrace when it could not be compared so: the receiver
+// may have a bad moment. So it does where the receiver said something that is not of a message, or nothing: one that
 // throws away what is too much may meet the same message several times; then it must
 // have been compared, too. What follows of the same device may have to rest, see rest.
 type suspect struct {
@@ -38,6 +37,9 @@ type suspect struct {
 	queue   string
 	place   Place
 	key     string // what a hold keeps back with it
+
+	hushed   int // hang-ups when it was alone, on a link that had lived without it
+	compared int // those on a line that had taken others since the one before
 }
 
 const (
@@ -99,7 +101,7 @@ func (f *Forwarder) suspectOldest(l *line) {
 	}
 	s := f.suspectFor(oldest)
 	f.blame(l, s, oldest, good)
-	if !s.condemned(soft, f.spool.Age()) || !s.proven && (soft || f.othersTake(l)) {
+	if !s.condemned(soft, f.onlySuspect(l, s.key), f.spool.Age()) || !s.proven && (soft || f.othersTake(l)) {
 		if s.closes >= poisonAt {
 			f.tellOf(s, oldest, l.cause)
 		}
@@ -131,10 +133,12 @@ func (f *Forwarder) blame(l *line, s *suspect, oldest *flight, good bool) {
 	sure := oldest.alone || l.window == 1 // nothing else was on its way
 	others := !sure && f.comparesOn(l)    // while what is suspected stood aside
 	s.proven = s.proven || good && (s.closes > 0 || sure)
-	if s.closes < hushAt || oldest.hush {
-		s.closes++
+	if oldest.hush {
+		if s.hushed++; good {
+			s.compared++
+		}
 	}
-	if sure {
+	if s.closes++; sure {
 		s.closes = max(s.closes, aloneAt)
 	}
 	l.crowded = others
@@ -145,9 +149,11 @@ func (f *Forwarder) blame(l *line, s *suspect, oldest *flight, good bool) {
 	}
 }
 
-// condemned reports whether the hang-ups over a message are enough.
-func (s *suspect) condemned(soft bool, now time.Duration) bool {
-	if soft || !s.proven {
+// condemned reports whether the hang-ups over a message are enough; only is that no
+// other device of its line is suspected.
+func (s *suspect) condemned(soft, only bool, now time.Duration) bool {
+	const sure = poisonAt - hushAt
+	if soft || s.compared < sure && (!s.proven || !only || s.hushed < sure) {
 		return s.closes >= patientTries && now-s.since >= patientGrace
 	}
 	return s.closes >= poisonAt
@@ -240,6 +246,16 @@ func (f *Forwarder) comparesOn(l *line) bool {
 		}
 	}
 	return false
+}
+
+// onlySuspect reports whether nothing of another device is suspected on a line.
+func (f *Forwarder) onlySuspect(l *line, key string) bool {
+	for _, s := range f.suspects {
+		if s.slot.line == l && s.key != key {
+			return false
+		}
+	}
+	return true
 }
 
 // suspectsOn is how many messages of a line are suspected.

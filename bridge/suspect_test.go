@@ -129,14 +129,17 @@ func testHangingUpOnEverythingGivesUpNothing(t *testing.T) {
 }
 
 // With no other device to try, a second poison waits. The warning says which message
-// it is and how to drop it; dropped, it stops nothing.
+// it is and how to drop it; dropped, it stops nothing, and is told no more.
 func TestAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
-	inNoTime(testAPoisonAloneIsNamedAndCanBeDropped)(t)
+	t.Parallel()
+	for _, after := range [][]string{nil, {"after"}} {
+		t.Run(fmt.Sprint(after), inNoTime(func(t *testing.T) { aPoisonAloneIsNamedAndCanBeDropped(t, after) }))
+	}
 }
 
-func testAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
+func aPoisonAloneIsNamedAndCanBeDropped(t *testing.T, after []string) {
 	s, h := openSpool(t), new(bridge.Health)
-	for _, p := range []string{"poison0", "poison1", "after"} {
+	for _, p := range append([]string{"poison0", "poison1"}, after...) {
 		put(t, s, normal, "de\nvice", p)
 	}
 	second := stored(t, s, normal, 2)[1]
@@ -157,7 +160,7 @@ func testAPoisonAloneIsNamedAndCanBeDropped(t *testing.T) {
 		}
 		return empty(s, normal)() && hangsUpWarning(h) == ""
 	})
-	if got := c.payloads(); !slices.Equal(got, []string{"after"}) {
+	if got := c.payloads(); !slices.Equal(got, after) {
 		t.Errorf("%q arrived", got)
 	}
 	if n := s.Depth(bridge.DeadQueue(normal)).Records; n != 1 {

@@ -237,23 +237,42 @@ func comeBack(t *testing.T, spread time.Duration, gateways int, away time.Durati
 	}
 }
 
-// The waits after short links on which messages were acknowledged stay small.
+// The waits after short links on which messages were acknowledged stay small: they grow
+// to eight times the base, the others to their bound.
 func TestWaitsAfterUsefulLinks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute, Floor: time.Millisecond}, func(below time.Duration) time.Duration { return below - 1 })
-		for _, useful := range []bool{true, false} {
-			var waited time.Duration
-			for range 12 {
-				begun := time.Now()
-				if err := b.Wait(t.Context()); err != nil {
-					t.Fatal(err)
+	for _, c := range []struct {
+		name   string
+		useful bool
+		want   []time.Duration
+	}{
+		{"useful", true, []time.Duration{0, 1, 2, 4, 8, 8, 8, 8, 8, 8}},
+		{"useless", false, []time.Duration{0, 1, 2, 4, 8, 16, 32, 64, 120, 120}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute}, most)
+				for i, want := range c.want {
+					if d := waits(t, b, 1)[0]; d != want*time.Second {
+						t.Errorf("attempt %d waited up to %v, want %v", i, d, want*time.Second)
+					}
+					b.Lived(time.Second, c.useful, false)
 				}
-				waited = time.Since(begun)
-				b.Lived(time.Second, useful, false)
+			})
+		})
+	}
+}
+
+// The attempt after a link that was ended to be renewed goes at once, when it was up for
+// long enough.
+func TestARenewedLinkIsFollowedAtOnce(t *testing.T) {
+	for lived, want := range map[time.Duration]time.Duration{StableAfter: 0, StableAfter - 1: 8 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute}, most)
+			waits(t, b, 4)
+			b.Lived(lived, true, true)
+			if d := waits(t, b, 1)[0]; d != want {
+				t.Errorf("after %v it waited %v, want %v", lived, d, want)
 			}
-			if useful && waited > 9*time.Second || !useful && waited < time.Minute {
-				t.Errorf("useful %v: waited %v in the end", useful, waited)
-			}
-		}
-	})
+		})
+	}
 }

@@ -169,14 +169,17 @@ func (g *gateway) run(ctx context.Context, hup <-chan os.Signal, load func() (*c
 	}
 	front.Go(func() error { return g.meter.Run(metering) })
 	front.Go(func() error { g.budgets.run(ctx); return nil })
-	front.Go(func() error { g.reloads(ctx, hup, load); return nil })
 	front.Go(func() error { g.fold(ctx); return nil })
 	front.Go(func() error { g.drops.Keep(sending); return nil }) // what stopping gives up as well
 	front.Go(func() error { g.stats.observe(ctx); return nil })
 	g.announce()
+	front.Go(func() error { g.reloads(ctx, hup, load); return nil }) // a signal may have waited for it
 	<-ctx.Done()
-	g.log.Info("stopping", "shutdown_timeout", g.cfg.ShutdownTimeout)
-	g.drain(g.cfg.ShutdownTimeout)
+	g.mu.Lock()
+	limit := g.cfg.ShutdownTimeout
+	g.mu.Unlock()
+	g.log.Info("stopping", "shutdown_timeout", limit)
+	g.drain(limit)
 	endSending()
 	sent := senders.Wait()
 	endMetering()

@@ -10,6 +10,7 @@ import (
 // TestCasesAreLoud: a case that the runner does not understand fails, and so does
 // a file without cases. What is passed over in silence shows nothing.
 func TestCasesAreLoud(t *testing.T) {
+	t.Parallel()
 	const step, expect = `{"client":"c1","publish":"$file/f1/init","qos":1}`, `{"step":0,"puback_rc":0}`
 	of := func(more, step, expect string) string {
 		return `{"id":"X","protocol":"emqx","level":"emqx","why":"w"` + more + `,"steps":[` + step + `],"expect":[` + expect + `]}`

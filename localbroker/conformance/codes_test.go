@@ -212,6 +212,7 @@ func codesOf(pk packets.Packet) []byte {
 
 // TestReasonCodes brings about every code of §1.13.
 func TestReasonCodes(t *testing.T) {
+	t.Parallel()
 	seen := map[byte][]byte{}
 	for _, s := range slices.Concat(connackStimuli(t), pubackStimuli(), disconnectStimuli(), subscribeStimuli()) {
 		seen[s.packet] = append(seen[s.packet], s.code)
@@ -240,6 +241,7 @@ func TestReasonCodes(t *testing.T) {
 // TestCodesThatAWSDoesNotUse: where another broker answers with a code that
 // AWS does not list, this one answers with one that it does.
 func TestCodesThatAWSDoesNotUse(t *testing.T) {
+	t.Parallel()
 	const connack, puback, disconnect, suback, unsuback = packets.Connack, packets.Puback, packets.Disconnect, packets.Suback, packets.Unsuback
 	full := strings.Repeat("x", 149_504)
 	for _, s := range []stimulus{

@@ -36,6 +36,7 @@ func packetSize(n uint32) change {
 }
 
 func TestB33_UnspecifiedRefusal(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.dial(5).wantRefused(0x80, 0, "d", packetSize(511)) // has no code of its own (B40)
 }
@@ -76,12 +77,14 @@ func wantKeepAlive(t *testing.T, asked uint16, want time.Duration, before uint16
 }
 
 func TestB34_NoKeepAlive(t *testing.T) {
+	t.Parallel()
 	for _, asked := range []uint16{0, 1201, 65535} {
 		wantKeepAlive(t, asked, 1200*time.Second, 1190, 1190*time.Second)
 	}
 }
 
 func TestB35_ShortKeepAlive(t *testing.T) {
+	t.Parallel()
 	for _, asked := range []uint16{1, 29} {
 		both(t, func(t *testing.T, g *gate, version byte) {
 			d := g.dial(version)
@@ -97,11 +100,13 @@ func TestB35_ShortKeepAlive(t *testing.T) {
 }
 
 func TestB36_KeepAliveAsAsked(t *testing.T) {
+	t.Parallel()
 	wantKeepAlive(t, 40, 40*time.Second, 30, 30*time.Second)
 	wantKeepAlive(t, 1200, 1200*time.Second, 32, 32*time.Second)
 }
 
 func TestB37_KeepAliveTimeout(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher", keepAlive(1200))
 		watcher.listen(0, "last")
@@ -117,6 +122,7 @@ func TestB37_KeepAliveTimeout(t *testing.T) {
 }
 
 func TestB38_Ping(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.write(0xC0, 0)
@@ -131,6 +137,7 @@ func receiveMaximum(n uint16) change {
 }
 
 func TestB39_ReceiveMaximum(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d", receiveMaximum(2))
 	d.listen(1, "t")
@@ -148,6 +155,7 @@ func TestB39_ReceiveMaximum(t *testing.T) {
 }
 
 func TestB40_TinyPackets(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.dial(5).wantRefused(0x80, 0, "d", packetSize(511))
 	g.wantRefusal("maximum-packet-size")
@@ -155,6 +163,7 @@ func TestB40_TinyPackets(t *testing.T) {
 }
 
 func TestB41_LargePacketDropped(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d", packetSize(512))
 	d.listen(1, "t")
@@ -168,6 +177,7 @@ func TestB41_LargePacketDropped(t *testing.T) {
 }
 
 func TestB42_NoAliasesOut(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d", func(pk *packets.Packet) { pk.Properties.TopicAliasMaximum = 10 })
 	d.listen(1, "t")
@@ -181,6 +191,7 @@ func TestB42_NoAliasesOut(t *testing.T) {
 }
 
 func TestB43_LongSessionExpiry(t *testing.T) {
+	t.Parallel()
 	for longest, want := range map[time.Duration]uint32{time.Hour: 3600, 168 * time.Hour: 604800} {
 		g := open(t, func(s *setup) { s.lan().Quotas.SessionExpiry = longest })
 		p := g.dial(5).connect("d", persistent(700_000)).Properties
@@ -194,6 +205,7 @@ func TestB43_LongSessionExpiry(t *testing.T) {
 }
 
 func TestB44_NoSessionExpiry(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d", func(pk *packets.Packet) { pk.Connect.Clean = false })
 	g.cut(d, "d")
@@ -207,6 +219,7 @@ func terse(pk *packets.Packet) {
 }
 
 func TestB45_NoProblemInformation(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, quiet := range []bool{false, true} {
 		var changes []change
@@ -226,6 +239,7 @@ func TestB45_NoProblemInformation(t *testing.T) {
 }
 
 func TestB46_NoResponseInformation(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	ack := g.dial(5).connect("d", func(pk *packets.Packet) { pk.Properties.RequestResponseInfo = 1 })
 	if ack.ReasonCode != 0 || ack.Properties.ResponseInfo != "" {
@@ -236,6 +250,7 @@ func TestB46_NoResponseInformation(t *testing.T) {
 func authentication(pk *packets.Packet) { pk.Properties.AuthenticationMethod = "SCRAM-SHA-256" }
 
 func TestB47_NoEnhancedAuthentication(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.dial(5).wantRefused(0x8C, 0, "d", authentication)
 	g.dial(5).wantRefused(0x8C, 0, "d", func(pk *packets.Packet) { pk.Properties.AuthenticationData = []byte("x") })
@@ -245,6 +260,7 @@ func TestB47_NoEnhancedAuthentication(t *testing.T) {
 }
 
 func TestB48_UserPropertiesOfConnect(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	half := strings.Repeat("x", 4096)
 	ofWill := func(key, value string) change {
@@ -259,6 +275,7 @@ func TestB48_UserPropertiesOfConnect(t *testing.T) {
 }
 
 func TestB49_NoServerReference(t *testing.T) {
+	t.Parallel()
 	g := open(t, oneConnection)
 	if ack := g.dial(5).connect("d"); ack.Properties.ServerReference != "" {
 		t.Errorf("CONNACK refers to %s", ack.Properties.ServerReference)

@@ -50,6 +50,7 @@ func (d *device) wantRefused(v5, v3 byte, id string, changes ...change) {
 }
 
 func TestB14_Connack3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	ack := g.dial(4).connect("d")
 	if ack.ReasonCode != 0 || ack.SessionPresent {
@@ -58,6 +59,7 @@ func TestB14_Connack3(t *testing.T) {
 }
 
 func TestB15_Connack5(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.dial(5)
 	ack := d.connect("d", keepAlive(600))
@@ -81,6 +83,7 @@ func TestB15_Connack5(t *testing.T) {
 }
 
 func TestB16_MQTT31Refused(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.dial(4)
 	d.wantRefused(1, 1, "d", func(pk *packets.Packet) {
@@ -89,6 +92,7 @@ func TestB16_MQTT31Refused(t *testing.T) {
 }
 
 func TestB17_PacketBeforeConnack(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.dial(version)
 		d.send(hello("d"), subscribing(0, "t"))
@@ -105,6 +109,7 @@ func TestB17_PacketBeforeConnack(t *testing.T) {
 }
 
 func TestB18_SecondConnect(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher")
 		watcher.listen(0, "last")
@@ -117,6 +122,7 @@ func TestB18_SecondConnect(t *testing.T) {
 }
 
 func TestB19_TakeOver(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher")
 		watcher.listen(0, "last")
@@ -130,6 +136,7 @@ func TestB19_TakeOver(t *testing.T) {
 }
 
 func TestB20_LongClientID(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.join(version, strings.Repeat("ü", 64))
 		g.dial(version).wantRefused(0x85, 2, strings.Repeat("ü", 64)+"x")
@@ -141,6 +148,7 @@ func TestB20_LongClientID(t *testing.T) {
 }
 
 func TestB21_AssignedClientID(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	first, second := g.dial(5).connect(""), g.dial(5).connect("")
 	a, b := first.Properties.AssignedClientID, second.Properties.AssignedClientID
@@ -150,6 +158,7 @@ func TestB21_AssignedClientID(t *testing.T) {
 }
 
 func TestB22_EmptyClientID3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.dial(4).wantRefused(0, 2, "", persistent(0))
 	g.join(4, "")
@@ -159,6 +168,7 @@ func TestB22_EmptyClientID3(t *testing.T) {
 }
 
 func TestB23_DollarClientID(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) { g.join(version, "$me") })
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x85, 2, "$me")
@@ -166,6 +176,7 @@ func TestB23_DollarClientID(t *testing.T) {
 }
 
 func TestB25_ConnectDenied(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 5, "stranger")
 		g.wantRefusal("not-authorized")
@@ -196,6 +207,7 @@ func login(user, password string) change {
 }
 
 func TestB26_BadPassword(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.join(version, "d", login("anna", "secret"))
 		g.dial(version).wantRefused(0x86, 4, "e", login("anna", "wrong"))
@@ -209,6 +221,7 @@ func TestB26_BadPassword(t *testing.T) {
 }
 
 func TestB27_WillTopicDenied(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 5, "d", leaving("forbidden/last", "word"))
 		g.wantRefusal("will-not-authorized")
@@ -226,6 +239,7 @@ func unpublishable() map[string]string {
 }
 
 func TestB28_WillTopicRefused(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		for name, topic := range unpublishable() {
 			t.Run(name, func(*testing.T) {
@@ -241,11 +255,13 @@ func TestB28_WillTopicRefused(t *testing.T) {
 func willQoS2(pk *packets.Packet) { pk.Connect.WillQos = 2 }
 
 func TestB29_WillQoS2(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.dial(5).wantRefused(0x9B, 0, "d", leaving("t", "word", willQoS2))
 }
 
 func TestB30_WillQoS2Of3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.dial(4).wantRefused(0, 0, "d", leaving("t", "word", willQoS2))
 	g.wantRefusal("will-qos")
@@ -254,6 +270,7 @@ func TestB30_WillQoS2Of3(t *testing.T) {
 func oneConnection(s *setup) { s.lan().Limits.Connections = 1 }
 
 func TestB31_TooManyConnections(t *testing.T) {
+	t.Parallel()
 	g := open(t, oneConnection)
 	g.join(5, "first")
 	g.dial(5).wantRefused(0x97, 0, "second")
@@ -278,6 +295,7 @@ func connectQuotas() map[string]func(*setup) {
 }
 
 func TestB32_TooManyConnections3(t *testing.T) {
+	t.Parallel()
 	g := open(t, oneConnection)
 	g.join(4, "first")
 	g.dial(4).wantRefused(0, 0, "second")

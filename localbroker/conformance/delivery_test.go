@@ -11,6 +11,7 @@ import (
 )
 
 func TestB108_LowerQoS(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		for granted := range byte(2) {
@@ -32,6 +33,7 @@ func TestB108_LowerQoS(t *testing.T) {
 }
 
 func TestB109_QoS0Subscription(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub")
 		sub.listen(0, "t")
@@ -93,6 +95,7 @@ func dropsAfter(t *testing.T, version byte, minutes int) (again int) {
 }
 
 func TestB110_RetryWindowOf3(t *testing.T) {
+	t.Parallel()
 	dropsAfter(t, 4, 60)
 	g := open(t, func(s *setup) { s.lan().ResendV3 = 10 * time.Second })
 	d, deaf := g.join(4, "d"), g.join(4, "deaf")
@@ -116,12 +119,14 @@ func TestB110_RetryWindowOf3(t *testing.T) {
 }
 
 func TestB111_RetryWindowOf5(t *testing.T) {
+	t.Parallel()
 	if again := dropsAfter(t, 5, 16); again != 0 {
 		t.Errorf("sent again %d times on the same connection, which MQTT 5 forbids", again)
 	}
 }
 
 func TestB112_SentAgain(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub", persistent(600))
 		sub.listen(1, "t")
@@ -137,6 +142,7 @@ func TestB112_SentAgain(t *testing.T) {
 }
 
 func TestB113_WindowOfDevice(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub")
 		sub.listen(1, "t")
@@ -159,6 +165,7 @@ func TestB113_WindowOfDevice(t *testing.T) {
 }
 
 func TestB114_OverlappingSubscriptions(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.listen(0, "a/#", "a/b")
@@ -186,6 +193,7 @@ func TestB114_OverlappingSubscriptions(t *testing.T) {
 }
 
 func TestB115_From5To3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	sub := g.join(4, "sub")
 	sub.listen(1, "t")
@@ -204,6 +212,7 @@ func TestB115_From5To3(t *testing.T) {
 }
 
 func TestB116_From3To5(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	absent := g.join(5, "absent", persistent(3600))
 	absent.listen(1, "t")
@@ -218,6 +227,7 @@ func TestB116_From3To5(t *testing.T) {
 }
 
 func TestB117_SecondsLeft(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.clock.stop()
 	pub := g.join(5, "pub", keepAlive(1200))
@@ -242,6 +252,7 @@ func TestB117_SecondsLeft(t *testing.T) {
 }
 
 func TestB118_Expired(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	absent := g.join(5, "absent", persistent(600))
 	absent.listen(1, "t")
@@ -262,6 +273,7 @@ func TestB118_Expired(t *testing.T) {
 }
 
 func TestB119_NothingMissedAfterSuback(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		pub, sub := g.join(version, "pub"), g.join(version, "sub")
 		for i := range 20 {
@@ -274,6 +286,7 @@ func TestB119_NothingMissedAfterSuback(t *testing.T) {
 }
 
 func TestB120_OwnMessage(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		pk := subscribing(1, "t")

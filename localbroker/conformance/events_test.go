@@ -16,6 +16,7 @@ import (
 )
 
 func TestB185_DisconnectFirst(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for code, packet := range map[byte]packets.Packet{
 		0x82: hello("d"), 0x9B: publish(1, "t", "x", qos2), 0x90: publish(0, "a/+", "x"), 0x97: subscribing(0, filters(9)...),
@@ -31,6 +32,7 @@ func TestB185_DisconnectFirst(t *testing.T) {
 }
 
 func TestB186_CloseOnly(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, packet := range []packets.Packet{hello("d"), publish(0, "a/+", "x"), subscribing(0, filters(9)...), subscribing(0, "$SYS/#")} {
 		d := g.join(4, "d")
@@ -49,6 +51,7 @@ func TestB186_CloseOnly(t *testing.T) {
 }
 
 func TestB187_Stop(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	five, three := g.join(5, "five"), g.join(4, "three")
 	g.stop()
@@ -57,6 +60,7 @@ func TestB187_Stop(t *testing.T) {
 }
 
 func TestB188_Administrator(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	if !g.Kick("d") {
@@ -66,6 +70,7 @@ func TestB188_Administrator(t *testing.T) {
 }
 
 func TestB189_QuotaExceeded(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, packet := range []packets.Packet{subscribing(0, filters(9)...), publish(1, "t", strings.Repeat("x", 128<<10+1))} {
 		d := g.join(5, "d")
@@ -75,6 +80,7 @@ func TestB189_QuotaExceeded(t *testing.T) {
 }
 
 func TestB190_AuthorizationLost(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	three := g.join(4, "three")
@@ -85,6 +91,7 @@ func TestB190_AuthorizationLost(t *testing.T) {
 }
 
 func TestB191_InvalidEnds(t *testing.T) {
+	t.Parallel()
 	g := open(t, with(filterSwitches), with(topicSwitches))
 	d := g.join(5, "d")
 	d.send(subscribing(0, "a#"))
@@ -138,6 +145,7 @@ func (g *gate) watch(filters ...string) *device {
 }
 
 func TestB24_WildcardInClientID(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.watch("$aws/events/presence/#")
 		for _, id := range []string{"a+b", "a#b", "+"} {
@@ -151,6 +159,7 @@ func TestB24_WildcardInClientID(t *testing.T) {
 }
 
 func TestB192_Connected(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.watch("$aws/events/presence/connected/+")
 		g.join(version, "d")
@@ -159,6 +168,7 @@ func TestB192_Connected(t *testing.T) {
 }
 
 func TestB193_Disconnected(t *testing.T) {
+	t.Parallel()
 	const came, went = "$aws/events/presence/connected/d", "$aws/events/presence/disconnected/d"
 	ends := map[string]func(g *gate, d *device){
 		"CLIENT_INITIATED_DISCONNECT": func(_ *gate, d *device) { d.goodbye() },
@@ -188,6 +198,7 @@ func TestB193_Disconnected(t *testing.T) {
 }
 
 func TestB194_ConnectFailed(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.watch("$aws/events/presence/connect_failed/+")
 		failed := map[string]any{"connectFailureReason": "AUTHORIZATION_FAILED", "ipAddress": "127.0.0.1"}
@@ -199,6 +210,7 @@ func TestB194_ConnectFailed(t *testing.T) {
 }
 
 func TestB195_Subscriptions(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.watch("$aws/events/subscriptions/+/d")
 		d := g.join(version, "d")
@@ -210,6 +222,7 @@ func TestB195_Subscriptions(t *testing.T) {
 }
 
 func TestB196_VersionNumber(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		watcher := g.watch("$aws/events/presence/connected/d")
 		next := func(want float64) {
@@ -235,6 +248,7 @@ func TestB196_VersionNumber(t *testing.T) {
 }
 
 func TestB197_EventsAreReadOnly(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		const topic = "$aws/events/presence/connected/d"
 		watcher := g.watch(topic)

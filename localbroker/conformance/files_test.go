@@ -147,6 +147,7 @@ const named = `{"name":"a.bin"}`
 // versions of MQTT: each command has one response, with its topic and packet id,
 // and an asynchronous fin is acknowledged first.
 func TestF01F02F03F04F06(t *testing.T) {
+	t.Parallel()
 	for _, version := range []byte{4, 5} {
 		d := openDepot(t)
 		s := d.sends(version, "c1")
@@ -179,6 +180,7 @@ func TestF01F02F03F04F06(t *testing.T) {
 // TestF05: a Response-Topic takes the place of the device's own, and
 // Correlation Data comes back.
 func TestF05(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s, other := d.sends(5, "c1"), d.join(5, "other")
 	other.listen(1, "answers/c1")
@@ -197,6 +199,7 @@ func TestF05(t *testing.T) {
 // TestF07F08F09F10F19: order does not matter, nor copies, nor empty segments;
 // the last of two that differ counts; init may come late.
 func TestF07F08F09F10F19(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/f1/11", "third")
@@ -214,6 +217,7 @@ func TestF07F08F09F10F19(t *testing.T) {
 // TestF11F12F13: without metadata or with a piece missing nothing is exported
 // and nothing lost.
 func TestF11F12F13(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	parts := []string{"first", "second", "third"}
@@ -244,6 +248,7 @@ func TestF11F12F13(t *testing.T) {
 
 // TestF14F15F16F17F18: what covers a file is a chain of exact boundaries.
 func TestF14F15F16F17F18(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/f14/init", `{"name":"a.bin","size":9999}`) // F17
@@ -294,6 +299,7 @@ func TestF35F36(t *testing.T) {
 
 // TestF37F38: a transfer is its client's own.
 func TestF37F38(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	one, two := d.sends(5, "c1"), d.sends(5, "c2")
 	one.ok("$file/f1/init", named)

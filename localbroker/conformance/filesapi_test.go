@@ -99,6 +99,7 @@ func (d *depot) exportsOf(s *sender, file, name, content string) {
 // of one transfer, with their metadata; each is downloaded by its uri, whatever its
 // ids are made of (F26).
 func TestF54(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	want := map[string]string{}
 	for _, id := range []string{"c1", "c2", "sensor äöü"} {
@@ -155,6 +156,7 @@ func escaped(id string) string { return strings.ReplaceAll(url.PathEscape(id), "
 // TestF54Refusals: what cannot be answered has EMQX's status and code; the
 // configuration is told and not taken.
 func TestF54Refusals(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	d.exportsOf(d.sends(5, "c1"), "f1", "a.bin", "x")
 	ref := func(s string) string {
@@ -203,6 +205,7 @@ func TestF54Refusals(t *testing.T) {
 // TestFileRefTraversal: no fileref reads anything but the content of an exported
 // file: neither paths in any spelling, nor manifests, nor files of the gateway.
 func TestFileRefTraversal(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	d.exportsOf(d.sends(5, "c1"), "f1", "a.bin", "the file")
 	if err := os.WriteFile(filepath.Join(d.dir, "secret"), []byte("kept to ourselves"), 0o600); err != nil {

@@ -24,6 +24,7 @@ func (d *depot) undisturbed(client string) {
 // TestF45F46F47: commands of QoS 0 and 2 do nothing, nothing is retained, and
 // nobody sees a command.
 func TestF45F46F47(t *testing.T) {
+	t.Parallel()
 	for _, profile := range []string{"aws-edge", "mqtt"} {
 		d := openDepot(t, func(s *depotSetup) { s.profile = profile })
 		s, spy := d.sends(5, "c1"), d.join(5, "spy")
@@ -56,6 +57,7 @@ func TestF45F46F47(t *testing.T) {
 // TestF48: nobody but the gateway publishes responses, and a client hears its
 // own only.
 func TestF48(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s, thief := d.sends(5, "c1"), d.join(5, "thief")
 	thief.wantCodes(thief.subscribe(1, "$file-response/c1", "$file-response/#", "$file-response/+", "$share/g/$file-response/c1", "$file-response/thief"), 0x8f, 0x8f, 0x8f, 0x8f, 1)
@@ -92,6 +94,7 @@ func TestResponseTopicAbuse(t *testing.T) {
 // TestPolicyDeniesCommands: the policy's word on $file/… comes first, and nothing
 // of the command remains.
 func TestPolicyDeniesCommands(t *testing.T) {
+	t.Parallel()
 	policies := t.TempDir()
 	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"},{"Effect":"Deny","Action":"iot:Publish","Resource":"arn:aws:iot:*:*:topic/$file/secret/*"}]}`
 	for _, name := range []string{"device.json", "retired.json"} {
@@ -113,6 +116,7 @@ func TestPolicyDeniesCommands(t *testing.T) {
 // TestF49: quotas of a client and of all are answered at once with 0x97, nobody
 // else notices, and the transfer goes on when there is room again.
 func TestF49(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t, func(s *depotSetup) { s.MaxClientSize, s.MaxSize, s.ClientTransfers = 1<<20, 3<<19, 3 })
 	s, other := d.sends(5, "c1"), d.sends(5, "c2")
 	part := strings.Repeat("x", 1<<18)
@@ -143,6 +147,7 @@ func TestF49(t *testing.T) {
 // TestBounds: a file that is too big is refused for good, and so is metadata that
 // is; the number of segments is bounded; with strict_emqx_codes all is 0x80.
 func TestBounds(t *testing.T) {
+	t.Parallel()
 	for strict, codes := range map[bool][2]byte{false: {0x83, 0x97}, true: {0x80, 0x80}} {
 		d := openDepot(t, func(s *depotSetup) { s.MaxFile, s.Segments, s.Transfers, s.StrictCodes = 1000, 3, 1, strict })
 		s := d.sends(5, "c1")
@@ -170,6 +175,7 @@ func TestBounds(t *testing.T) {
 // TestTinySegments: of a file in many segments each has to be worth what it costs, and
 // who sends crumbs all the same is told to give up; nobody else notices.
 func TestTinySegments(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/crumbs/init", named)
@@ -194,6 +200,7 @@ func TestTinySegments(t *testing.T) {
 // TestChecksumRequired: without a checksum nothing is exported where one is asked
 // for.
 func TestChecksumRequired(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t, func(s *depotSetup) { s.Checksum = "required" })
 	s := d.sends(5, "c1")
 	s.ok("$file/f1/init", named)
@@ -206,6 +213,7 @@ func TestChecksumRequired(t *testing.T) {
 // TestLargeSegments: a segment may be as large as max_segment, in profile aws-edge
 // too, whose other messages stay bounded as they are (B84); devices are told.
 func TestLargeSegments(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	c := d.dial(5)
 	ack := c.connect("c1")
@@ -230,6 +238,7 @@ func TestLargeSegments(t *testing.T) {
 
 // TestLinkInTheExports: a symbolic link in the folder of exports leads nowhere.
 func TestLinkInTheExports(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t, func(s *depotSetup) { s.folder.Layout, s.Export.Mode = "${clientid}/${fileid}/${name}", "direct" })
 	outside := t.TempDir()
 	if err := os.Symlink(outside, filepath.Join(d.exports, "c1")); err != nil {
@@ -250,6 +259,7 @@ func TestLinkInTheExports(t *testing.T) {
 // TestProfileAWSHasNone: in profile aws the topics are what AWS makes of them
 // (B82).
 func TestProfileAWSHasNone(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t, func(s *depotSetup) { s.profile = "aws" })
 	c := d.join(5, "c1")
 	c.send(publish(1, "$file/f1/init", named))
@@ -258,6 +268,7 @@ func TestProfileAWSHasNone(t *testing.T) {
 
 // TestWillsSendNoFiles: a command needs a connection to be answered on.
 func TestWillsSendNoFiles(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t, func(s *depotSetup) { s.profile = "mqtt" })
 	c := d.dial(5)
 	ack := c.connect("c1", func(pk *packets.Packet) {

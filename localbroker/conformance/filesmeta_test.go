@@ -13,6 +13,7 @@ import (
 // TestF20F21: the same metadata may come again, however it is written; other
 // metadata is refused while the file is open.
 func TestF20F21(t *testing.T) {
+	t.Parallel()
 	s := openDepot(t).sends(5, "c1")
 	sum := sumOf("hello")
 	s.ok("$file/f1/init", `{"name":"a.bin","checksum":"`+sum+`","user_data":{"a":1,"b":[2]}}`)
@@ -28,6 +29,7 @@ func TestF20F21(t *testing.T) {
 // good has an answer and makes no file, and odd names that are legal are used as
 // they are.
 func TestF22F23F24F25F27(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	for _, c := range []struct{ word, payload string }{
@@ -65,6 +67,7 @@ func TestF22F23F24F25F27(t *testing.T) {
 
 // TestF26: ids that are hostile as paths make escaped folders.
 func TestF26(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ client, file, folder string }{
 		{"..", "..", "%2E%2E/%2E%2E"}, {".", "a%b", "%2E/a%25b"}, {"../../etc", "f", "..%2F..%2Fetc/f"}, {`a\b:c`, "f\u0085", "a%5Cb%3Ac/f%C2%85"},
 	} {
@@ -84,6 +87,7 @@ func TestF26(t *testing.T) {
 
 // TestF28F30: a topic that is not right is answered with what is wrong.
 func TestF28F30(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	sum := sumOf("x")
@@ -103,6 +107,7 @@ func TestF28F30(t *testing.T) {
 // TestF29F31F32: the checksum of a segment is looked at before it is kept, that
 // of the file before it is exported; the one of fin comes before that of init.
 func TestF29F31F32(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/f1/init", `{"name":"a.bin","checksum":"`+sumOf("other")+`"}`)
@@ -120,6 +125,7 @@ func TestF29F31F32(t *testing.T) {
 // used for another file is refused, and the first file stays. f10 has nothing to
 // do with f1.
 func TestF33F34F53(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/f10/init", named)

@@ -13,6 +13,7 @@ import (
 // files is named in a test over real connections: here, by the service that delivers,
 // or with the whole binary.
 func TestEachStatementHasATest(t *testing.T) {
+	t.Parallel()
 	named := map[string]bool{}
 	statement := regexp.MustCompile(`F[0-9]{2}`)
 	for _, pattern := range []string{"files*_test.go", "../delivery/protocol_test.go", "../delivery/bitmap_test.go", "../delivery/hazards_test.go", "../../internal/scenario/*_test.go"} {

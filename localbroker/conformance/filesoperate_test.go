@@ -41,6 +41,7 @@ func (d *depot) only(client, file string) upload.Detail {
 // TestTransfersAreListed: what runs is listed page by page, each once, with how far
 // it is; after a restart too, with what it has cost at least.
 func TestTransfersAreListed(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	for _, id := range []string{"c1", "c2"} {
 		s := d.sends(5, id)
@@ -85,6 +86,7 @@ func TestTransfersAreListed(t *testing.T) {
 // TestTransferRate: a transfer that goes on steadily has its rate, and is done when
 // that says; one that stands still has none.
 func TestTransferRate(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/f1/init", `{"name":"a.bin","size":100000}`)
@@ -116,6 +118,7 @@ func (d *depot) again(s *sender) *sender {
 // TestGiveUp: a transfer that is given up is gone for good, its room is free, and
 // its device hears so; what is not there cannot be given up.
 func TestGiveUp(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t, func(s *depotSetup) { s.ClientTransfers = 1 })
 	s := d.sends(5, "c1")
 	s.ok("$file/f1/init", named)
@@ -146,6 +149,7 @@ func heldQueue(t *testing.T) (*depot, *heldTarget) {
 // TestGiveUpAnExport: what is being exported is given up once the target has let it
 // go, and is not exported later, nor does it hold up others.
 func TestGiveUpAnExport(t *testing.T) {
+	t.Parallel()
 	d, held := heldQueue(t)
 	s := d.sends(5, "c1")
 	for _, file := range []string{"f1", "f2"} {
@@ -178,6 +182,7 @@ func TestGiveUpAnExport(t *testing.T) {
 // TestRetry: a failed export says why, and is tried at once when it is asked for;
 // what is open or exported is not.
 func TestRetry(t *testing.T) {
+	t.Parallel()
 	d, held := heldQueue(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/open/init", named)
@@ -235,6 +240,7 @@ func TestRetry(t *testing.T) {
 
 // TestRemoveExported: the file goes with its manifest, and its id may be used anew.
 func TestRemoveExported(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	d.exportsOf(s, "f1", "a.bin", "one")

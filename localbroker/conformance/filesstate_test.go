@@ -47,6 +47,7 @@ func TestF39F41(t *testing.T) {
 // TestF40Restart: every state is the same after a restart. What a kill and a
 // power cut do is for the tests of the whole.
 func TestF40Restart(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/open/0", "first")
@@ -87,6 +88,7 @@ func (d *depot) leftovers() (names []string) {
 // TestF42: segments_ttl is clamped, segments age one by one, and a new init
 // begins again.
 func TestF42(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/f1/init", `{"name":"a.bin","segments_ttl":1}`)
@@ -133,6 +135,7 @@ func TestF43(t *testing.T) {
 
 // TestF44: abort forgets, and of an unknown transfer it is no error.
 func TestF44(t *testing.T) {
+	t.Parallel()
 	d := openDepot(t)
 	s := d.sends(5, "c1")
 	s.ok("$file/never/abort", "")
@@ -213,6 +216,7 @@ func TestF56(t *testing.T) {
 // TestF55: an exported file goes when its expire_at has passed, if that is
 // wanted.
 func TestF55(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"keep", "remove"} {
 		d := openDepot(t, func(s *depotSetup) { s.Export.ExpireAt = mode })
 		s := d.sends(5, "c1")
@@ -240,6 +244,7 @@ func TestF55(t *testing.T) {
 
 // TestF51Layouts: the path is EMQX's, or what the template says.
 func TestF51Layouts(t *testing.T) {
+	t.Parallel()
 	for layout, want := range map[string]string{
 		"emqx":                                 "8E/B5/7023DA998C12F0B2A6CA586027E48BEC6271/client-1/file-id-1/up.txt",
 		"in/of-${clientid}/${fileid}_/${name}": "in/of-client-1/file-id-1_/up.txt",

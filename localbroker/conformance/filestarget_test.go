@@ -24,6 +24,7 @@ func sendsFiles(d *depot, n int) {
 // TestTargetHoldsTheQueue: while it is the target that takes nothing, no file is
 // passed over, however often it is tried: all would fail.
 func TestTargetHoldsTheQueue(t *testing.T) {
+	t.Parallel()
 	d, held := slowDepot(t, func(s *depotSetup) { s.Export.Mode = "spooled" })
 	sendsFiles(d, 2)
 	for range 7 {
@@ -105,6 +106,7 @@ func (a *addressing) Address(_ context.Context, place string) (string, error) {
 // TestAddressesOfTheTarget: where the target gives out addresses, EMQX's list has
 // them; where it does not, that of the gateway (F54).
 func TestAddressesOfTheTarget(t *testing.T) {
+	t.Parallel()
 	a := &addressing{fails: make(chan error, 1)}
 	d := openDepot(t, func(s *depotSetup) {
 		s.folder.Layout = "${clientid}/${fileid}/${name}"

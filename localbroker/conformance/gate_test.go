@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"flag"
 	"io"
 	"log/slog"
 	"sync"
@@ -20,6 +21,11 @@ import (
 
 func TestMain(m *testing.M) {
 	peers.InMemory()
+	// They wait more than they compute. Who says -parallel is heard: flags are read
+	// after this.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 

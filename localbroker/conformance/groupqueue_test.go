@@ -23,6 +23,7 @@ func (g *gate) member(version byte, id string) {
 func unqueued(s *setup) { s.broker.Broker.SharedQueue = "off" }
 
 func TestB176_CleanMemberFails(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		first, second := g.join(version, "first"), g.join(version, "second")
 		first.listen(1, groupFilter)
@@ -48,6 +49,7 @@ func TestB176_CleanMemberFails(t *testing.T) {
 }
 
 func TestB177_AbsentMemberWithoutQueue(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		g.member(version, "away")
 		there := g.join(version, "there")
@@ -81,6 +83,7 @@ func (g *gate) drawn(d *device, payload string) {
 }
 
 func TestB178_GroupQueue(t *testing.T) {
+	t.Parallel()
 	bothStill(t, func(t *testing.T, g *gate, version byte) {
 		g.member(version, "away")
 		pub := g.join(version, "pub")
@@ -123,6 +126,7 @@ func TestB178_GroupQueue(t *testing.T) {
 }
 
 func TestB179_MembersAtTheirLimit(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.member(version, "away") // so that the group has a queue
 		d := g.join(version, "d")
@@ -141,6 +145,7 @@ func TestB179_MembersAtTheirLimit(t *testing.T) {
 }
 
 func TestB182_AbsentMember(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		g.member(version, "away")
 		pub := g.join(version, "pub")

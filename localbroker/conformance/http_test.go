@@ -94,6 +94,7 @@ func bothCalled(t *testing.T, test func(t *testing.T, g *gate, c *caller, versio
 }
 
 func TestB71_DeleteConnection(t *testing.T) {
+	t.Parallel()
 	bothCalled(t, func(t *testing.T, g *gate, c *caller, version byte) {
 		watch := g.join(version, "watch")
 		watch.listen(1, "gone/#", "t")
@@ -127,6 +128,7 @@ func TestB71_DeleteConnection(t *testing.T) {
 }
 
 func TestB160_ReadRetained(t *testing.T) {
+	t.Parallel()
 	bothCalled(t, func(t *testing.T, g *gate, c *caller, version byte) {
 		d := g.join(version, "pub")
 		d.send(publish(1, "state/a", "\x00on", retain))
@@ -142,6 +144,7 @@ func TestB160_ReadRetained(t *testing.T) {
 }
 
 func TestB161_ListRetained(t *testing.T) {
+	t.Parallel()
 	bothCalled(t, func(t *testing.T, g *gate, c *caller, version byte) {
 		d := g.join(version, "pub")
 		for i, topic := range []string{"c", "a", "b"} {
@@ -170,6 +173,7 @@ func TestB161_ListRetained(t *testing.T) {
 }
 
 func TestB198_Publish(t *testing.T) {
+	t.Parallel()
 	bothCalled(t, func(t *testing.T, g *gate, c *caller, version byte) {
 		sub := g.join(version, "sub")
 		sub.listen(1, "dt/a")
@@ -186,6 +190,7 @@ func TestB198_Publish(t *testing.T) {
 }
 
 func TestB199_PublishRetained(t *testing.T) {
+	t.Parallel()
 	bothCalled(t, func(t *testing.T, g *gate, c *caller, version byte) {
 		c.want(http.StatusOK, http.MethodPost, "/topics/state/a?retain=true&qos=1", "on")
 		sub := g.join(version, "sub")
@@ -204,6 +209,7 @@ func TestB199_PublishRetained(t *testing.T) {
 }
 
 func TestB200_Properties(t *testing.T) {
+	t.Parallel()
 	ca := peers.CA(t)
 	g := open(t, overHTTP(ca))
 	c := g.caller(ca)
@@ -229,6 +235,7 @@ func TestB200_Properties(t *testing.T) {
 }
 
 func TestB201_Errors(t *testing.T) {
+	t.Parallel()
 	ca := peers.CA(t)
 	one := func(s *setup) { s.broker.Broker.RetainedMessages = 1 }
 	g := open(t, overHTTP(ca), one)
@@ -255,6 +262,7 @@ func TestB201_Errors(t *testing.T) {
 }
 
 func TestB202_PublishOnly(t *testing.T) {
+	t.Parallel()
 	ca := peers.CA(t)
 	g := open(t, overHTTP(ca))
 	c := g.caller(ca)
@@ -264,6 +272,7 @@ func TestB202_PublishOnly(t *testing.T) {
 }
 
 func TestB203_DirectMessage(t *testing.T) {
+	t.Parallel()
 	bothCalled(t, func(t *testing.T, g *gate, c *caller, version byte) {
 		const path = "/connections/d/messages?topic=cmd%2Fgo"
 		c.want(http.StatusNotFound, http.MethodPost, path, "x")

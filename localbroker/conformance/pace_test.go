@@ -60,6 +60,7 @@ func (d *device) tooFast(n, answers int) (accepted, throttled int) {
 }
 
 func TestB90_PublishRate(t *testing.T) {
+	t.Parallel()
 	bothStill(t, func(t *testing.T, g *gate, version byte) {
 		answers := 100
 		if version == 5 {
@@ -74,6 +75,7 @@ func TestB90_PublishRate(t *testing.T) {
 }
 
 func TestB91_ThrottledPuback(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.clock.stop()
 	if accepted, throttled := g.join(5, "d").tooFast(300, 300); accepted != 100 || throttled != 200 {
@@ -82,6 +84,7 @@ func TestB91_ThrottledPuback(t *testing.T) {
 }
 
 func TestB92_ByteRate(t *testing.T) {
+	t.Parallel()
 	bothStill(t, func(t *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		part := strings.Repeat("x", 110<<10)
@@ -95,6 +98,7 @@ func TestB92_ByteRate(t *testing.T) {
 }
 
 func TestB139_SubscribeRate(t *testing.T) {
+	t.Parallel()
 	g := open(t, account(func(q *localbroker.AccountQuotas) { q.SubscribesPerSecond = 5 }))
 	g.clock.stop()
 	d := g.join(5, "d")
@@ -102,6 +106,7 @@ func TestB139_SubscribeRate(t *testing.T) {
 }
 
 func TestB145_UnsubscribeFails(t *testing.T) {
+	t.Parallel()
 	g := open(t, account(func(q *localbroker.AccountQuotas) { q.ShareGroupChanges = 2 }))
 	g.clock.stop()
 	d := g.join(5, "d")
@@ -110,6 +115,7 @@ func TestB145_UnsubscribeFails(t *testing.T) {
 }
 
 func TestB155_RetainedRate(t *testing.T) {
+	t.Parallel()
 	bothStill(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.say("t", "first", retain)
@@ -139,6 +145,7 @@ func TestB155_RetainedRate(t *testing.T) {
 }
 
 func TestB183_GroupQuotas(t *testing.T) {
+	t.Parallel()
 	over := func(version byte) byte {
 		if version < 5 {
 			return 0x80

@@ -37,6 +37,7 @@ func (d *device) hasExpiry(seconds byte) bool {
 }
 
 func TestB93_AliasBound(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	sub := g.join(5, "sub")
 	sub.listen(1, "#")
@@ -55,6 +56,7 @@ func TestB93_AliasBound(t *testing.T) {
 }
 
 func TestB94_AliasResolved(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	sub := g.join(5, "sub")
 	sub.listen(1, "#")
@@ -73,6 +75,7 @@ func TestB94_AliasResolved(t *testing.T) {
 }
 
 func TestB95_UnboundAlias(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.send(publish(1, "", "x", alias(3)))
@@ -80,6 +83,7 @@ func TestB95_UnboundAlias(t *testing.T) {
 }
 
 func TestB96_AliasOutOfRange(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, n := range []byte{0, 9, 255} {
 		d := g.join(5, "d")
@@ -89,6 +93,7 @@ func TestB96_AliasOutOfRange(t *testing.T) {
 }
 
 func TestB97_ExpiryOfZero(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.clock.stop()
 	for _, id := range []string{"soon", "late"} {
@@ -111,6 +116,7 @@ func TestB97_ExpiryOfZero(t *testing.T) {
 }
 
 func TestB98_LongExpiry(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.listen(1, "t")
@@ -130,6 +136,7 @@ func (d *device) expectEither(id uint16) packets.Packet {
 }
 
 func TestB99_NoExpiry(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	absent := g.join(5, "absent", persistent(3600))
 	absent.listen(1, "t")
@@ -145,6 +152,7 @@ func TestB99_NoExpiry(t *testing.T) {
 }
 
 func TestB100_PropertiesForwarded(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	sub := g.join(5, "sub")
 	sub.listen(1, "t")
@@ -180,6 +188,7 @@ func TestB100_PropertiesForwarded(t *testing.T) {
 }
 
 func TestB101_WildcardInResponseTopic(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, topic := range []string{"a/+", "a/#"} {
 		d := g.join(5, "d")
@@ -190,6 +199,7 @@ func TestB101_WildcardInResponseTopic(t *testing.T) {
 }
 
 func TestB102_SubscriptionIdentifierOfDevice(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.send(publish(1, "t", "x", func(pk *packets.Packet) { pk.Properties.SubscriptionIdentifier = []int{1} }))
@@ -197,6 +207,7 @@ func TestB102_SubscriptionIdentifierOfDevice(t *testing.T) {
 }
 
 func TestB103_Malformed(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for name, packet := range map[string]string{
 		"a topic longer than its packet": "\x30\x04\x00\x09ab",
@@ -220,6 +231,7 @@ func TestB103_Malformed(t *testing.T) {
 }
 
 func TestB104_OutOfOrder(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for name, packet := range map[string]string{
 		"CONNACK":                    "\x20\x03\x00\x00\x00",

@@ -16,6 +16,7 @@ func retain(pk *packets.Packet) { pk.FixedHeader.Retain = true }
 func qos2(pk *packets.Packet) { pk.FixedHeader.Qos = 2 }
 
 func TestB72_QoS0(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub")
 		sub.listen(1, "t")
@@ -47,6 +48,7 @@ func testPuback(t *testing.T, version byte) {
 }
 
 func TestB75_QoS2Of3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(4, "d")
 	d.listen(1, "t")
@@ -65,6 +67,7 @@ func TestB75_QoS2Of3(t *testing.T) {
 }
 
 func TestB76_QoS2Of5(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.send(publish(5, "t", "twice", qos2))
@@ -72,6 +75,7 @@ func TestB76_QoS2Of5(t *testing.T) {
 }
 
 func TestB77_PacketsOfQoS2(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		for _, kind := range []byte{packets.Pubrec, packets.Pubrel, packets.Pubcomp} {
 			d := g.join(version, "d")
@@ -83,6 +87,7 @@ func TestB77_PacketsOfQoS2(t *testing.T) {
 }
 
 func TestB78_Dup(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub")
 		sub.listen(1, "t")
@@ -135,6 +140,7 @@ func turnedTopic(g *gate, version byte, topic string, changes ...change) {
 }
 
 func TestB79_WildcardInTopic(t *testing.T) {
+	t.Parallel()
 	topics := []string{"a/+/b", "a/#", "+", "#", "a+b", "a/b#c"}
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		for _, topic := range topics {
@@ -147,6 +153,7 @@ func TestB79_WildcardInTopic(t *testing.T) {
 var tooLong = []string{strings.Repeat("x", 257), strings.Repeat("ü", 129), "a/b/c/d/e/f/g/h/i"}
 
 func TestB80_LongTopic(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, topic := range tooLong {
 		refusesTopic(g, 5, topic)
@@ -159,6 +166,7 @@ func TestB80_LongTopic(t *testing.T) {
 }
 
 func TestB81_LongTopicOf3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, topic := range tooLong {
 		refusesTopic(g, 4, topic)
@@ -171,6 +179,7 @@ func TestB81_LongTopicOf3(t *testing.T) {
 }
 
 func TestB82_UnknownDollarTopic(t *testing.T) {
+	t.Parallel()
 	topics := []string{"$mine/t", "$SYS/broker/uptime", "$share/g/t", "$", "$awsome/t"}
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		for _, topic := range topics {
@@ -190,6 +199,7 @@ func TestB83_RetainOnReservedTopic(t *testing.T) {
 }
 
 func TestB84_LargePayload(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		full := strings.Repeat("x", 128<<10)
 		g.join(version, "d").say("t", full)
@@ -205,6 +215,7 @@ func TestB84_LargePayload(t *testing.T) {
 }
 
 func TestB85_PublishDenied(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.send(publish(3, "forbidden/t", "x"))
@@ -221,6 +232,7 @@ func TestB85_PublishDenied(t *testing.T) {
 }
 
 func TestB86_PublishDeniedOf3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for id := range uint16(2) {
 		d := g.join(4, "d")

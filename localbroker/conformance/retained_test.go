@@ -36,6 +36,7 @@ func (g *gate) wantRetained(version byte, topic string, payload ...string) packe
 }
 
 func TestB147_Retain(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		sub := g.join(version, "sub")
 		sub.listen(1, "t")
@@ -51,6 +52,7 @@ func TestB147_Retain(t *testing.T) {
 }
 
 func TestB148_RetainNothing(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "t", "x")
@@ -66,6 +68,7 @@ func TestB148_RetainNothing(t *testing.T) {
 }
 
 func TestB149_NoRetain(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "t", "kept")
@@ -76,6 +79,7 @@ func TestB149_NoRetain(t *testing.T) {
 }
 
 func TestB150_RetainedAtSubscribe(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.keep(g.join(version, "pub"), "a/b", "x")
 		d := g.join(version, "d")
@@ -89,6 +93,7 @@ func TestB150_RetainedAtSubscribe(t *testing.T) {
 }
 
 func TestB151_RetainedAndWildcards(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "a/b", "kept")
@@ -102,6 +107,7 @@ func TestB151_RetainedAndWildcards(t *testing.T) {
 }
 
 func TestB152_RetainedAndShared(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "t", "kept")
@@ -116,6 +122,7 @@ func TestB152_RetainedAndShared(t *testing.T) {
 }
 
 func TestB153_RetainedFirst(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "t", "kept")
@@ -128,6 +135,7 @@ func TestB153_RetainedFirst(t *testing.T) {
 }
 
 func TestB154_RetainedFull(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "a", "x")
@@ -150,6 +158,7 @@ func TestB154_RetainedFull(t *testing.T) {
 }
 
 func TestB156_RetainedExpired(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.keep(g.join(5, "pub"), "t", "x", messageExpiry(60))
 	if pk := g.wantRetained(5, "t", "x"); pk.Properties.MessageExpiryInterval == 0 {
@@ -160,6 +169,7 @@ func TestB156_RetainedExpired(t *testing.T) {
 }
 
 func TestB157_RetainedOf3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.keep(g.join(4, "pub"), "t", "x")
 	g.clock.advance(365 * 24 * time.Hour)
@@ -168,6 +178,7 @@ func TestB157_RetainedOf3(t *testing.T) {
 }
 
 func TestB158_RetainedQoS(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		pub := g.join(version, "pub")
 		g.keep(pub, "t/1", "x")
@@ -186,6 +197,7 @@ func TestB158_RetainedQoS(t *testing.T) {
 }
 
 func TestB159_WillRetained(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(version, "watcher")
 		watcher.listen(1, "last")
@@ -197,6 +209,7 @@ func TestB159_WillRetained(t *testing.T) {
 }
 
 func TestB162_RetainedAndResumption(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.keep(g.join(version, "pub"), "t", "x")
 		d := g.join(version, "d", persistent(600))
@@ -209,6 +222,7 @@ func TestB162_RetainedAndResumption(t *testing.T) {
 }
 
 func TestB163_RetainKeepsConnection(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		g.keep(d, "t", "x")

@@ -57,12 +57,14 @@ func (g *gate) wantFresh(version byte, id string, seconds uint32) {
 }
 
 func TestB50_NewPersistentSession(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(4, "d", 0)
 	g.wantResumed(4, "d", 0)
 }
 
 func TestB51_ResumedSession(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(4, "d", 0)
 	pub := g.join(4, "pub")
@@ -81,6 +83,7 @@ func TestB51_ResumedSession(t *testing.T) {
 }
 
 func TestB52_CleanSession(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(4, "d", 0)
 	g.join(4, "pub").say("t", "stored")
@@ -95,6 +98,7 @@ func TestB52_CleanSession(t *testing.T) {
 }
 
 func TestB53_CleanStart(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(5, "d", 600)
 	g.join(5, "pub").say("t", "stored")
@@ -110,6 +114,7 @@ func TestB53_CleanStart(t *testing.T) {
 }
 
 func TestB54_Resumed5(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(5, "d", 600)
 	g.join(5, "pub").say("t", "stored")
@@ -121,11 +126,13 @@ func TestB54_Resumed5(t *testing.T) {
 }
 
 func TestB55_NothingToResume(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.wantFresh(5, "d", 600)
 }
 
 func TestB56_CleanStartWithoutExpiry(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(5, "d", 600)
 	d := g.dial(5)
@@ -138,6 +145,7 @@ func TestB56_CleanStartWithoutExpiry(t *testing.T) {
 }
 
 func TestB57_PersistentInBothVersions(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.begun(version, "d", 600)
 		pub := g.join(version, "pub")
@@ -150,6 +158,7 @@ func TestB57_PersistentInBothVersions(t *testing.T) {
 }
 
 func TestB58_OtherVersion(t *testing.T) {
+	t.Parallel()
 	for from, to := range map[byte]byte{4: 5, 5: 4} {
 		g := open(t)
 		g.begun(from, "d", 600)
@@ -168,6 +177,7 @@ func (g *gate) absentAfterCut(id string) {
 }
 
 func TestB59_SessionLasts(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	g.begun(4, "early", 0)
 	g.begun(4, "late", 0)
@@ -181,6 +191,7 @@ func TestB59_SessionLasts(t *testing.T) {
 }
 
 func TestB60_ExpiryOfNone(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.goodbye(expiry(60))
@@ -188,6 +199,7 @@ func TestB60_ExpiryOfNone(t *testing.T) {
 }
 
 func TestB61_ExpiryToZero(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d, _ := g.resume(5, "d", 600)
 	d.listen(1, "t")
@@ -198,6 +210,7 @@ func TestB61_ExpiryToZero(t *testing.T) {
 }
 
 func TestB62_ExpiryChanged(t *testing.T) {
+	t.Parallel()
 	for asked, want := range map[uint32]time.Duration{60: time.Minute, 1800: 30 * time.Minute, 700_000: time.Hour} {
 		g := open(t)
 		for _, id := range []string{"within", "beyond"} {
@@ -215,6 +228,7 @@ func TestB62_ExpiryChanged(t *testing.T) {
 }
 
 func TestB63_StoredForAbsent(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.begun(version, "d", 600)
 		pub := g.join(version, "pub")
@@ -246,6 +260,7 @@ func TestB63_StoredForAbsent(t *testing.T) {
 }
 
 func TestB64_NotStored(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d, _ := g.resume(version, "d", 600)
 		d.listen(1, "t")
@@ -263,6 +278,7 @@ func TestB64_NotStored(t *testing.T) {
 }
 
 func TestB65_ReplayRate(t *testing.T) {
+	t.Parallel()
 	bothStill(t, func(t *testing.T, g *gate, version byte) {
 		const stored = 15
 		g.begun(version, "d", 600)
@@ -294,6 +310,7 @@ func TestB65_ReplayRate(t *testing.T) {
 }
 
 func TestB66_UnacknowledgedKept(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d, _ := g.resume(version, "d", 600)
 		d.listen(1, "t")
@@ -315,6 +332,7 @@ func TestB66_UnacknowledgedKept(t *testing.T) {
 }
 
 func TestB67_ExpiredWithMessages(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.begun(version, "d", 3600)
 		g.join(version, "pub").say("t", "stored")
@@ -328,6 +346,7 @@ func TestB67_ExpiredWithMessages(t *testing.T) {
 }
 
 func TestB68_AfterExpiry(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.begun(version, "d", 3600)
 		g.clock.advance(time.Hour + time.Second)
@@ -339,6 +358,7 @@ func TestB68_AfterExpiry(t *testing.T) {
 func ungranted(s *setup) { s.policy.ConnectAttributesDefault = "none" }
 
 func TestB69_PersistentDenied(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 5, "transient", persistent(600))
 		g.join(version, "transient")
@@ -351,6 +371,7 @@ func TestB69_PersistentDenied(t *testing.T) {
 }
 
 func TestB70_WillDenied(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		g.dial(version).wantRefused(0x87, 5, "willless", leaving("last", "word"))
 		g.join(version, "willless")

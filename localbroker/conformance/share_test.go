@@ -39,6 +39,7 @@ func counted(n int, devices ...*device) []int {
 }
 
 func TestB173_OneMember(t *testing.T) {
+	t.Parallel()
 	g := open(t, unpaced)
 	members := []*device{g.join(4, "a"), g.join(5, "b"), g.join(5, "c")}
 	for _, d := range members {
@@ -57,6 +58,7 @@ func TestB173_OneMember(t *testing.T) {
 }
 
 func TestB174_ShareName(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.listen(1, "$share/"+strings.Repeat("x", 128)+"/t")
@@ -65,6 +67,7 @@ func TestB174_ShareName(t *testing.T) {
 }
 
 func TestB175_QoS0Dropped(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d, _ := g.resume(version, "d", 600)
 		d.listen(1, "$share/group/t")
@@ -78,6 +81,7 @@ func TestB175_QoS0Dropped(t *testing.T) {
 }
 
 func TestB180_SeveralGroups(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		a, b, c := g.join(version, "a"), g.join(version, "b"), g.join(version, "c")
 		a.listen(1, "$share/first/t")
@@ -93,6 +97,7 @@ func TestB180_SeveralGroups(t *testing.T) {
 }
 
 func TestB181_CleanMemberLeaves(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		a, b, c := g.join(version, "a"), g.join(version, "b"), g.join(version, "c")
 		for _, d := range []*device{a, b, c} {
@@ -110,6 +115,7 @@ func TestB181_CleanMemberLeaves(t *testing.T) {
 }
 
 func TestB184_SharedNoLocal(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	pk := subscribing(1, "$share/group/t")

@@ -32,6 +32,7 @@ func testSuback(t *testing.T, version byte) {
 }
 
 func TestB123_SubscribeQoS2Of3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(4, "d")
 	d.send(subscribing(2, "t"))
@@ -44,6 +45,7 @@ func TestB123_SubscribeQoS2Of3(t *testing.T) {
 }
 
 func TestB124_SubscribeQoS2Of5(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.send(subscribing(2, "t"))
@@ -59,6 +61,7 @@ func filters(n int) []string {
 }
 
 func TestB125_NineFilters(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.listen(0, filters(8)...)
@@ -69,6 +72,7 @@ func TestB125_NineFilters(t *testing.T) {
 }
 
 func TestB126_NineFiltersOfUnsubscribe(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.listen(0, filters(8)...)
@@ -101,6 +105,7 @@ func testFiftyFirst(t *testing.T, version, code byte) {
 }
 
 func TestB129_FilterDenied(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.wantCodes(d.subscribe(1, "a", "forbidden/t", "b"), 1, 0x87, 1)
@@ -110,6 +115,7 @@ func TestB129_FilterDenied(t *testing.T) {
 }
 
 func TestB130_FilterDeniedOf3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(4, "d")
 	d.wantCodes(d.subscribe(1, "a", "forbidden/t", "b"), 1, 0x80, 1)
@@ -128,6 +134,7 @@ func TestB131_UnknownDollarFilter(t *testing.T) {
 }
 
 func TestB132_UnknownDollarFilterOf3(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	for _, filter := range []string{"$SYS/#", "$SYS/broker/uptime", "$mine/t"} {
 		d := g.join(4, "d")
@@ -150,6 +157,7 @@ func TestB133_WildcardsAndDollar(t *testing.T) {
 }
 
 func TestB134_HashDoesNotMatchParent(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.listen(1, "sensor/#")
@@ -192,10 +200,12 @@ func filterSwitches(s *localbroker.SwitchOptions) {
 }
 
 func TestB135_WildcardsMisplaced(t *testing.T) {
+	t.Parallel()
 	refusesFilter(t, "a/#/b", "a#", "a/b#", "#a", "a+", "+a/b", "a/+b/c", "##", "++", "#/")
 }
 
 func TestB136_LongFilter(t *testing.T) {
+	t.Parallel()
 	refusesFilter(t, append([]string{"a/+/c/d/e/f/g/h/#"}, tooLong...)...)
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
@@ -205,6 +215,7 @@ func TestB136_LongFilter(t *testing.T) {
 }
 
 func TestB137_SubscriptionIdentifier(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	pk := subscribing(1, "t")
@@ -230,6 +241,7 @@ func TestB138_SubscribeIDInUse(t *testing.T) {
 }
 
 func TestB140_UserPropertiesOfSubscribe(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.send(varied(subscribing(1, "t"), []change{user("a", "b")}))
@@ -237,6 +249,7 @@ func TestB140_UserPropertiesOfSubscribe(t *testing.T) {
 }
 
 func TestB141_RetainOptions(t *testing.T) {
+	t.Parallel()
 	test := func(counts bool, changes ...func(*setup)) {
 		g := open(t, changes...)
 		pub := g.join(5, "pub")
@@ -261,6 +274,7 @@ func TestB141_RetainOptions(t *testing.T) {
 }
 
 func TestB142_Unsubscribe(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		d := g.join(version, "d")
 		d.listen(1, "a", "b")
@@ -276,6 +290,7 @@ func TestB142_Unsubscribe(t *testing.T) {
 }
 
 func TestB143_UnsubscribeNothing(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.listen(1, "a")
@@ -284,6 +299,7 @@ func TestB143_UnsubscribeNothing(t *testing.T) {
 }
 
 func TestB144_UnsubscribeInvalid(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	d := g.join(5, "d")
 	d.listen(1, "a")
@@ -291,6 +307,7 @@ func TestB144_UnsubscribeInvalid(t *testing.T) {
 }
 
 func TestB146_BasicIngestFilter(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	five := g.join(5, "five")
 	five.wantCodes(five.subscribe(1, "$aws/rules/rule/t", "$aws/rules/#"), 0x8F, 0x8F)

@@ -19,6 +19,7 @@ func willDelay(seconds uint32) change {
 }
 
 func TestB164_Goodbye(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher")
 		watcher.listen(0, "last")
@@ -103,6 +104,7 @@ func (d *device) greets(id string, changes ...change) {
 }
 
 func TestB165_GoodbyeWithWill(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	watcher := g.join(5, "watcher")
 	watcher.listen(0, "last")
@@ -112,6 +114,7 @@ func TestB165_GoodbyeWithWill(t *testing.T) {
 }
 
 func TestB166_WillOfOtherEnds(t *testing.T) {
+	t.Parallel()
 	ends := map[string]func(g *gate, d *device, version byte){
 		"lost":             func(_ *gate, d *device, _ byte) { _ = d.Close() },
 		"keep alive":       func(g *gate, d *device, _ byte) { g.silence(d, 91*time.Second) },
@@ -137,6 +140,7 @@ func TestB166_WillOfOtherEnds(t *testing.T) {
 }
 
 func TestB167_WillAndPolicy(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		watcher := g.join(5, "watcher")
 		watcher.listen(0, "last")
@@ -150,6 +154,7 @@ func TestB167_WillAndPolicy(t *testing.T) {
 }
 
 func TestB168_WillExpiry(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	absent := g.join(5, "absent", persistent(3600))
 	absent.listen(1, "last")
@@ -167,6 +172,7 @@ func TestB168_WillExpiry(t *testing.T) {
 }
 
 func TestB169_WillDelay(t *testing.T) {
+	t.Parallel()
 	start := func(changes ...func(*setup)) (*gate, *device) {
 		g := open(t, changes...)
 		watcher := g.join(5, "watcher")
@@ -184,6 +190,7 @@ func TestB169_WillDelay(t *testing.T) {
 }
 
 func TestB170_WillProperties(t *testing.T) {
+	t.Parallel()
 	g := open(t)
 	watcher := g.join(5, "watcher")
 	watcher.listen(1, "last")
@@ -204,6 +211,7 @@ func TestB170_WillProperties(t *testing.T) {
 }
 
 func TestB171_WillAndReturn(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, g *gate, version byte) {
 		watcher := g.join(version, "watcher")
 		watcher.listen(1, "state")
@@ -219,6 +227,7 @@ func TestB171_WillAndReturn(t *testing.T) {
 }
 
 func TestB172_WillTopicReserved(t *testing.T) {
+	t.Parallel()
 	both(t, func(_ *testing.T, g *gate, version byte) {
 		for _, topic := range []string{"$mine/t", "a/+", "#"} {
 			g.dial(version).wantRefused(0x90, 0, "d", leaving(topic, "word"))

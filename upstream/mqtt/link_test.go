@@ -46,28 +46,6 @@ func TestReasonCodes(t *testing.T) {
 	}
 }
 
-// A message that is refused with 0x97 slows the connection down, but not when it has
-// come back twice: others may be taken all the time, and it is about this one.
-func TestARefusalAgainSlowsNothingDown(t *testing.T) {
-	s := serve(t, func(b *broker) {
-		b.accept(packets.Properties{})
-		b.answer(0x97, "")
-	})
-	l := connect(t, quick(s.addr), upstream.Hooks{})
-	bucket := l.(eager).Link.(*link).c.bucket
-	for _, c := range []struct {
-		attempt int
-		slowed  int64
-	}{{3, 0}, {4, 0}, {100, 0}, {1, 1}} {
-		d := delivery("dt/x", nil)
-		d.Attempt = c.attempt
-		send(t, l, d)
-		if got := bucket.Pace().Throttled; got != c.slowed {
-			t.Errorf("slowed down %d times after transmission %d", got, c.attempt)
-		}
-	}
-}
-
 // What has to wait is not sent now, and nothing is done about it: for the limits,
 // for a place in the window.
 func TestSendNow(t *testing.T) {
