@@ -179,7 +179,7 @@ func TestReadFailures(t *testing.T) {
 	dir := site(t)
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.yaml"): "none.yaml: cannot be read: it does not exist; name the configuration file",
-		dir:                             ": cannot be read: it: is a directory; ",
+		dir:                             ": cannot be read: it is a directory; ",
 	} {
 		cfg, err := loaded(path, nil, nil)
 		invalid, ok := errors.AsType[*Invalid](err)

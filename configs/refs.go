@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 )
 
 // references resolves what a value may refer to: "${NAME}" for an environment
@@ -95,6 +96,8 @@ func cause(err error, path string) string {
 		return path + " does not exist"
 	case errors.Is(err, fs.ErrPermission):
 		return path + " may not be read by this user"
+	case errors.Is(err, syscall.EISDIR):
+		return path + " is a directory"
 	}
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return path + ": " + pe.Err.Error()

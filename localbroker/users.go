@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -35,7 +36,7 @@ func loadUsers(path string) (*users, error) {
 	}
 	raw := map[string]string{}
 	if err := yaml.Unmarshal(text, &raw); err != nil {
-		return nil, bridge.Errorf("users", bridge.PayloadInvalid, "%s: %w: write one \"name: bcrypt-hash\" a line", path, err)
+		return nil, bridge.Errorf("users", bridge.PayloadInvalid, "%s: %s: write one \"name: bcrypt-hash\" a line", path, strings.ReplaceAll(err.Error(), "\n  ", " "))
 	}
 	u := &users{hashes: make(map[string][]byte, len(raw)), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	cost := 0

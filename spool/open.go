@@ -40,7 +40,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		gone:    make(chan struct{}),
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, s.diskFull(fmt.Errorf("open spool: %w", err))
+		return nil, s.diskFull(fmt.Errorf("open spool: %w: correct spool.dir, or let the user of the gateway make it", err))
 	}
 	if s.lock, err = lockDir(o.Dir, deps.Command, z.lockWait, deps.Log); err != nil {
 		return nil, s.diskFull(err)

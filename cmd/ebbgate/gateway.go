@@ -121,6 +121,9 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		Families: g.families(),
 		Events:   localbroker.Events{Subscribed: func(localbroker.SessionInfo) { g.retryDown() }},
 	})
+	if e, ok := errors.AsType[*bridge.Error](err); ok && e.Kind == bridge.PayloadInvalid { // a file that the configuration names
+		return nil, &exitError{exitInvalid, err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,8 @@ type link struct {
 	ack      time.Duration // longest wait for the acknowledgement that is due
 	unwanted func(p *packets.Publish, size int)
 	finished func(error)   // called once, when everything is reported
-	repeated bool          // the oldest of what it ended with on its way had come back before
+	repeated bool          // what it ended with on its way had come back before, and was alone
+	some     bool          // some of it had come back before
 	useful   bool          // something was acknowledged on it
 	idle     time.Duration // it is closed after so long without a message; 0: never
 	used     atomic.Int64  // when a message was last sent, since the connection's epoch
@@ -321,12 +322,13 @@ func (l *link) due(now time.Time) error {
 
 // ended reports what is outstanding as lost, oldest first.
 func (l *link) ended(err error) {
-	for first := true; ; first = false {
+	lost := l.window.inFlight()
+	for {
 		s, ok := l.window.takeOldest()
 		if !ok {
 			break
 		}
-		l.repeated = l.repeated || first && s.attempt > 1
+		l.repeated, l.some = lost == 1 && s.again(), l.some || s.attempt > 1
 		s.report(l.way(bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: s.wire}))
 	}
 	l.finished(err)

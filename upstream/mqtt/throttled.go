@@ -9,16 +9,16 @@ import (
 )
 
 // hangups is how many links in a row ended without a word while we sent nearly all that
-// we may (busy), each with another message as the oldest on its way. One that hangs up
-// on what is too much gets further each time; one that hangs up on a message does so
-// again when it comes again. So the first of them says nothing yet.
+// we may (busy), and with nothing on its way that had been before. One that hangs up on
+// what is too much gets further each time; one that hangs up on a message does so again
+// when it comes again. So the first of them says nothing yet.
 type hangups int
 
 // throttled reports whether a link ended because we sent too much: the broker said so,
-// or has hung up for the second time, at least. repeated is that the oldest of what was
-// on its way had come back before. The one time in a hundred when it had another reason
-// costs ten seconds at a lower rate, and a minute at nine tenths.
-func (h *hangups) throttled(err error, busy, repeated bool) bool {
+// or has hung up for the second time, at least, while we were busy with what was new.
+// The one time in a hundred when it had another reason costs ten seconds at a lower
+// rate, and a minute at nine tenths.
+func (h *hangups) throttled(err error, busy bool) bool {
 	if e, ok := errors.AsType[*DisconnectedError](err); ok {
 		switch e.Code {
 		case packets.DisconnectQuotaExceeded, packets.DisconnectMessageRateTooHigh, packets.DisconnectReceiveMaximumExceeded:
@@ -26,7 +26,7 @@ func (h *hangups) throttled(err error, busy, repeated bool) bool {
 		}
 		return false
 	}
-	if !busy || repeated || !errors.Is(err, bridge.ErrClosedByPeer) {
+	if !busy || !errors.Is(err, bridge.ErrClosedByPeer) {
 		*h = 0
 		return false
 	}

@@ -145,7 +145,7 @@ func (u *Uplink) begin(c *conn) *link {
 	counted := u.health.hooks.Open(u.health.clientID)
 	l.finished = func(err error) {
 		counted.Closed()
-		if u.hangups.throttled(err, c.bucket.Busy(), l.repeated) {
+		if !l.repeated && u.hangups.throttled(err, c.bucket.Busy() && !l.some) {
 			c.bucket.Throttled()
 		}
 		if d, ok := errors.AsType[*DisconnectedError](err); ok && d.Code == packets.DisconnectTopicAliasInvalid {
