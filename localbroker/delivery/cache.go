@@ -25,7 +25,7 @@ import (
 // is damaged, or was cut short by a loss of power, is fetched again.
 //
 //	cloud/ACCOUNT/STREAM/stream.json
-//	cloud/ACCOUNT/STREAM/VERSION/FILE-CHUNK
+//	cloud/ACCOUNT/STREAM/VERSION-EDITION/FILE-CHUNK
 type Cache struct {
 	dir string
 	max int64
@@ -99,7 +99,7 @@ func (c *Cache) load() error {
 }
 
 func (c *Cache) path(k chunkKey) string {
-	return filepath.Join(c.dir, k.stream, strconv.Itoa(k.version), fmt.Sprintf("%d-%d", k.file, k.number))
+	return filepath.Join(c.dir, k.stream, strconv.Itoa(k.version)+"-"+k.edition, fmt.Sprintf("%d-%d", k.file, k.number))
 }
 
 // parse is the inverse of path.
@@ -110,9 +110,11 @@ func (c *Cache) parse(path string) (k chunkKey, ok bool) {
 		return k, false
 	}
 	k.stream = l[0]
+	version, edition, _ := strings.Cut(l[1], "-")
 	file, number, _ := strings.Cut(l[2], "-")
 	var errs [3]error
-	k.version, errs[0] = strconv.Atoi(l[1])
+	k.edition = edition
+	k.version, errs[0] = strconv.Atoi(version)
 	k.file, errs[1] = strconv.Atoi(file)
 	k.number, errs[2] = strconv.ParseInt(number, 10, 64)
 	return k, errors.Join(errs[:]...) == nil && c.path(k) == path
@@ -120,7 +122,7 @@ func (c *Cache) parse(path string) (k chunkKey, ok bool) {
 
 // sum is the checksum of a chunk under its key.
 func (k chunkKey) sum(data []byte) []byte {
-	text := fmt.Sprintf("%s %d %d %d", k.stream, k.version, k.file, k.number)
+	text := fmt.Sprintf("%s %d %s %d %d", k.stream, k.version, k.edition, k.file, k.number)
 	return binary.LittleEndian.AppendUint32(nil, crc32.Update(crc32.Checksum([]byte(text), castagnoli), castagnoli, data))
 }
 
@@ -221,13 +223,17 @@ func (c *Cache) removeLocked(k chunkKey) {
 	_ = os.Remove(filepath.Dir(c.path(k))) // fails while others are in it
 }
 
-// drop removes all versions of a stream but one.
-func (c *Cache) drop(stream string, but int) {
+// drop removes all of a stream but one edition, of which nil has none.
+func (c *Cache) drop(stream string, but *Stream) {
+	keep := ""
+	if but != nil {
+		keep = but.edition()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var old []chunkKey
 	for k := range c.byKey {
-		if k.stream == stream && k.version != but {
+		if k.stream == stream && k.edition != keep {
 			old = append(old, k)
 		}
 	}

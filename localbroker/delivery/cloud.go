@@ -185,16 +185,19 @@ func (c *Cloud) describe(k *described, id string, f *flight) {
 	switch {
 	case err == nil:
 		k.asked = time.Now()
-		if k.stream != nil && k.stream.Version == s.Version {
+		if k.stream != nil && k.stream.edition() == s.edition() {
 			return
+		}
+		if k.stream != nil && k.stream.Version == s.Version {
+			c.log.Warn("a stream of the cloud is another one under the same version: it was deleted and made anew; what is kept of it here is thrown away", "stream", id, "version", s.Version)
 		}
 		c.log.Info("a stream of the cloud", "stream", id, "version", s.Version, "files", len(s.Files), "bytes", s.Size())
 		k.stream = s
-		c.cache.drop(id, s.Version)
+		c.cache.drop(id, s)
 		c.notedLocked(c.cache.remember(id, s))
 	case refused && fault.Code == ResourceNotFound:
 		k.asked, k.stream = time.Now(), nil
-		c.cache.drop(id, noVersion)
+		c.cache.drop(id, nil)
 		c.notedLocked(c.cache.remember(id, nil))
 	default:
 		c.log.Warn("a stream of the cloud could not be described", "stream", id, "error", err)
@@ -205,11 +208,11 @@ func (c *Cloud) describe(k *described, id string, f *flight) {
 }
 
 // stale makes the next request ask for the stream's description, if that is still
-// of this version.
+// of this edition.
 func (c *Cloud) stale(s *Stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.known[s.ID]; k != nil && k.stream != nil && k.stream.Version == s.Version {
+	if k := c.known[s.ID]; k != nil && k.stream != nil && k.stream.edition() == s.edition() {
 		k.asked = time.Time{}
 	}
 }

@@ -19,7 +19,7 @@ func (c *Cloud) chunk(ctx context.Context, s *Stream, f *File, n int64) ([]byte,
 
 // chunkFor fetches by way of a gate besides the slots, nil for none.
 func (c *Cloud) chunkFor(ctx context.Context, s *Stream, f *File, n int64, gate chan struct{}) ([]byte, error) {
-	key := chunkKey{s.ID, s.Version, f.ID, n}
+	key := s.key(f.ID, n)
 	if data := c.recent.get(key); data != nil {
 		return data, nil
 	}
@@ -177,7 +177,7 @@ func (c *Cloud) prefetchAll(s *Stream) error {
 			if left -= chunkSize + 4; left < 0 {
 				return nil
 			}
-			if c.cache.has(chunkKey{s.ID, s.Version, f.ID, n}) {
+			if c.cache.has(s.key(f.ID, n)) {
 				continue
 			}
 			if _, err := c.chunkFor(c.ctx, s, f, n, c.ahead); err != nil {

@@ -162,7 +162,7 @@ func (l *Library) load(id string) (loaded, error) {
 
 // chunk implements source.
 func (l *Library) chunk(_ context.Context, s *Stream, f *File, n int64) ([]byte, error) {
-	key := chunkKey{s.ID, s.Version, f.ID, n}
+	key := s.key(f.ID, n)
 	if c := l.recent.get(key); c != nil {
 		return c, nil
 	}

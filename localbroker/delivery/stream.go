@@ -2,7 +2,10 @@ package delivery
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -32,6 +35,23 @@ func (s *Stream) Size() (n int64) {
 		n += f.Size
 	}
 	return n
+}
+
+// edition tells a stream from every other that could be told from it, such as one of
+// the same version: a cloud that deletes a stream and makes it anew may begin to count
+// anew.
+func (s *Stream) edition() string {
+	b := fmt.Appendf(nil, "%d %q", s.Version, s.Description)
+	for _, f := range s.Files {
+		b = fmt.Appendf(b, " %d %d %s", f.ID, f.Size, f.SHA256)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// key is what a chunk of the stream is known by.
+func (s *Stream) key(file int, number int64) chunkKey {
+	return chunkKey{s.ID, s.Version, s.edition(), file, number}
 }
 
 // file finds a file by its id, nil when there is none.
