@@ -131,7 +131,7 @@ func (a *aws) site(dir string, change ...func(*CloudOptions)) *Cloud {
 // file reads the file of a stream, so many chunks of it, as a device gets it.
 func (c *Cloud) file(t *testing.T, id string, most int64) []byte {
 	t.Helper()
-	s, err := c.stream(t.Context(), id)
+	s, err := c.stream(t.Context(), "pump-7", id)
 	if err != nil {
 		t.Fatal(err)
 	}

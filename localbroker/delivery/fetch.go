@@ -110,6 +110,9 @@ func (c *Cloud) ask(s *Stream, f *File, n int64, gate chan struct{}) ([]byte, er
 	return nil, errAway
 }
 
+// prefetcher takes turns with the devices.
+const prefetcher = ""
+
 // Bounds of prefetching: how many streams at once, and how long it waits for a
 // cloud that is away.
 const (
@@ -151,7 +154,7 @@ func (c *Cloud) prefetch(id string) {
 		case <-c.ctx.Done():
 			return
 		}
-		s, err := c.stream(c.ctx, id)
+		s, err := c.stream(c.ctx, prefetcher, id)
 		if err == nil {
 			err = c.prefetchAll(s)
 		}

@@ -121,8 +121,8 @@ func (l *Library) read(id string) (*Stream, error) {
 	return s, nil
 }
 
-// stream implements source. A definition is read again when its file is another.
-func (l *Library) stream(_ context.Context, id string) (*Stream, error) {
+// stream finds the present version of a stream. A definition is read again when its file is another.
+func (l *Library) stream(id string) (*Stream, error) {
 	k, err := l.load(id)
 	if err == nil && k.stream.Deleted {
 		err = errNoStream

@@ -194,7 +194,7 @@ func (s *Service) patience() time.Duration {
 func (s *Service) serve(j *job, q *request) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.patience())
 	defer cancel()
-	stream, from, err := s.find(ctx, j.topic.stream)
+	stream, from, err := s.find(ctx, thingOf(j.from), j.topic.stream)
 	switch {
 	case errors.Is(err, errNoStream): // F59
 		return faultf(ResourceNotFound, "there is no stream %s", j.topic.stream)
@@ -230,15 +230,15 @@ func (s *Service) serve(j *job, q *request) error {
 	return nil
 }
 
-// find looks for a stream here, then in the cloud.
-func (s *Service) find(ctx context.Context, id string) (*Stream, source, error) {
+// find looks for a stream here, then in the cloud, for a thing.
+func (s *Service) find(ctx context.Context, thing, id string) (*Stream, source, error) {
 	if !ValidID(id) {
 		return nil, nil, errNoStream
 	}
-	if stream, err := s.deps.Library.stream(ctx, id); !errors.Is(err, errNoStream) || s.deps.Cloud == nil {
+	if stream, err := s.deps.Library.stream(id); !errors.Is(err, errNoStream) || s.deps.Cloud == nil {
 		return stream, s.deps.Library, err
 	}
-	stream, err := s.deps.Cloud.stream(ctx, id)
+	stream, err := s.deps.Cloud.stream(ctx, thing, id)
 	return stream, s.deps.Cloud, err
 }
 

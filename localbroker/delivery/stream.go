@@ -73,11 +73,10 @@ func (f *File) chunks() int64 { return (f.Size + chunkSize - 1) / chunkSize }
 // chunkLen is the length of a chunk: the last one is shorter.
 func (f *File) chunkLen(n int64) int { return int(min(chunkSize, f.Size-n*chunkSize)) }
 
-// source is where streams come from. Its methods may be called concurrently.
+// source is where streams come from. Each finds the present version by its stream
+// method, whose error is errNoStream when there is none, errAway when that cannot be
+// known now. Its methods may be called concurrently.
 type source interface {
-	// stream finds the present version. The error is errNoStream when there is
-	// none, errAway when that cannot be known now.
-	stream(ctx context.Context, id string) (*Stream, error)
 	// chunk reads a chunk of a file of that version, which the caller must not
 	// write to. The error is errVersion when there is another version now,
 	// errAway when it cannot be had now; any other is a fault on this side.
