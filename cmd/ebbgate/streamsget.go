@@ -105,7 +105,7 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 	})
 	line.end()
 	if err != nil {
-		return err
+		return inTheWay(err)
 	}
 	if o.json {
 		return printIndented(stdout, r)

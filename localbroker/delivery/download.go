@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
+
+	"github.com/ebbgate/ebbgate/internal/partfile"
 )
 
 // Download fetches one file of a stream, as a device does, into a file on disk.
@@ -28,7 +28,7 @@ type Download struct {
 	Progress func(done, total int64)
 
 	state downloadState
-	file  *os.File
+	file  *partfile.File
 }
 
 // downloadState is what is beside an unfinished file.
@@ -86,16 +86,17 @@ type Result struct {
 	Resumed int64  `json:"resumed"` // bytes that were there already
 }
 
-func (d *Download) partPath() string  { return d.Path + ".part" }
-func (d *Download) statePath() string { return d.Path + ".part.json" }
-
 // saveEvery is how much may come between two notes of what is there: it is fetched
 // again after a kill.
 const saveEvery = time.Second
 
 // Run downloads until the file is whole or ctx ends. What the broker rejects ends
 // it; silence does not.
-func (d *Download) Run(ctx context.Context) (*Result, error) {
+func (d *Download) Run(ctx context.Context) (_ *Result, err error) {
+	if d.file, err = partfile.Open(d.Path, 0o644); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.file.Close()) }()
 	for {
 		r, err := d.once(ctx)
 		if f, ok := errors.AsType[*Fault](err); ok && f.Code == VersionMismatch {
@@ -105,7 +106,7 @@ func (d *Download) Run(ctx context.Context) (*Result, error) {
 	}
 }
 
-func (d *Download) once(ctx context.Context) (_ *Result, err error) {
+func (d *Download) once(ctx context.Context) (*Result, error) {
 	s, err := d.describe(ctx)
 	if err != nil {
 		return nil, err
@@ -117,7 +118,6 @@ func (d *Download) once(ctx context.Context) (_ *Result, err error) {
 	if err := d.open(s, f); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, d.file.Close()) }()
 	resumed := d.done()
 	saved := time.Now()
 	for {
@@ -203,34 +203,23 @@ func (d *Download) open(s *Stream, f *File) error {
 	fresh := downloadState{Stream: d.Stream, Version: s.Version, File: f.ID, Size: f.Size, Block: d.Block}
 	fresh.Have = make([]byte, (fresh.blocks()+7)/8)
 	var was downloadState
-	b, err := os.ReadFile(d.statePath())
-	same := err == nil && json.Unmarshal(b, &was) == nil && was.Stream == fresh.Stream && was.Version == fresh.Version &&
+	same := d.file.Note(&was) && was.Stream == fresh.Stream && was.Version == fresh.Version &&
 		was.File == fresh.File && was.Size == fresh.Size && was.Block == fresh.Block && len(was.Have) == len(fresh.Have)
-	if part, err := os.Stat(d.partPath()); same && (err != nil || part.Size() > was.Size || part.Size() < was.reaches()) {
-		same = false
+	part, err := d.file.Stat()
+	if err != nil {
+		return err
 	}
-	flags := os.O_RDWR | os.O_CREATE
-	if d.state = was; !same {
-		// The note goes first: a later run would believe it of what is written now.
-		if err := os.Remove(d.statePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		d.state, flags = fresh, flags|os.O_TRUNC
+	if same && part.Size() <= was.Size && part.Size() >= was.reaches() {
+		d.state = was
+		return nil
 	}
-	d.file, err = os.OpenFile(d.partPath(), flags, 0o644)
-	return err
+	d.state = fresh
+	return d.file.Begin(&d.state)
 }
 
 // save notes what is there, after it is.
 func (d *Download) save() error {
-	if err := d.file.Sync(); err != nil {
-		return err
-	}
-	b, err := json.Marshal(&d.state)
-	if err != nil {
-		return err
-	}
-	return writeWhole(d.statePath(), b)
+	return d.file.Keep(&d.state)
 }
 
 func (d *Download) done() (n int64) {
@@ -259,15 +248,9 @@ func (d *Download) finish(resumed int64) (*Result, error) {
 		return nil, err
 	}
 	if n != d.state.Size {
-		return nil, fmt.Errorf("%s has %d bytes, not %d: remove it and begin anew", d.partPath(), n, d.state.Size)
+		return nil, fmt.Errorf("%s has %d bytes, not %d: remove it and begin anew", d.file.Name(), n, d.state.Size)
 	}
-	if err := d.file.Sync(); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(d.partPath(), d.Path); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(d.statePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := d.file.Finish(); err != nil {
 		return nil, err
 	}
 	d.tell()
