@@ -35,7 +35,9 @@ type Cloud struct {
 	known   map[string]*described
 	flights map[chunkKey]*flight
 	queued  map[string]bool // streams that are being prefetched
-	closed  bool
+
+	refusals map[chunkKey]refusal // by file
+	closed   bool
 }
 
 // described is what is known of a stream.
@@ -71,7 +73,7 @@ func NewCloud(o CloudOptions, client *Client, cache *Cache, health *bridge.Healt
 	c := &Cloud{
 		o: o, client: client, cache: cache, recent: newRecent(), health: health, log: log,
 		slots: make(chan struct{}, maxSlots), ahead: make(chan struct{}, maxAhead), unknown: newTurns(),
-		known: map[string]*described{}, flights: map[chunkKey]*flight{}, queued: map[string]bool{},
+		known: map[string]*described{}, flights: map[chunkKey]*flight{}, queued: map[string]bool{}, refusals: map[chunkKey]refusal{},
 	}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	return c

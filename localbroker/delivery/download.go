@@ -90,19 +90,34 @@ type Result struct {
 // again after a kill.
 const saveEvery = time.Second
 
+// mostRefused is how often a version that was described is tried that is refused then,
+// with pauses that get longer.
+const (
+	mostRefused  = 4
+	refusedPause = 500 * time.Millisecond
+)
+
 // Run downloads until the file is whole or ctx ends. What the broker rejects ends
 // it; silence does not.
 func (d *Download) Run(ctx context.Context) (_ *Result, err error) {
+	refused := noVersion // and how often it was
+	times := 0
 	if d.file, err = partfile.Open(d.Path, 0o644); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.file.Close()) }()
 	for {
 		r, err := d.once(ctx)
-		if f, ok := errors.AsType[*Fault](err); ok && f.Code == VersionMismatch {
-			continue // there is a new version: begin anew
+		if f, ok := errors.AsType[*Fault](err); !ok || f.Code != VersionMismatch {
+			return r, err
 		}
-		return r, err
+		if d.state.Version != refused { // there is a new version: begin anew
+			refused, times = d.state.Version, 0
+		}
+		if times++; times == mostRefused {
+			return nil, fmt.Errorf("version %d is what the far side describes, and what it refuses: %w", refused, err)
+		}
+		moment(ctx, time.Duration(times)*refusedPause)
 	}
 }
 
@@ -166,10 +181,14 @@ func pause(ctx context.Context, err error) {
 	if _, refused := errors.AsType[*Fault](err); err == nil || refused {
 		return
 	}
-	moment := time.NewTimer(200 * time.Millisecond)
-	defer moment.Stop()
+	moment(ctx, 200*time.Millisecond)
+}
+
+func moment(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-moment.C:
+	case <-t.C:
 	case <-ctx.Done():
 	}
 }

@@ -162,8 +162,11 @@ func (s *Service) answer(j *job) {
 				s.deps.Health.Clear("stream-" + j.topic.stream)
 			}
 		case is:
-			f.Token = q.token
-			s.reject(j, f)
+			said := *f // others may hear the same
+			said.Token = q.token
+			s.reject(j, &said)
+		case errors.Is(err, errVersion) && q.version == noVersion && j.sent == 0: // it would not know what is wrong
+			s.deps.Drops.Count("stream-away", j.from.Name(), j.topic.String())
 		case errors.Is(err, errVersion):
 			s.reject(j, &Fault{VersionMismatch, "the stream has another version now", q.token})
 		case errors.Is(err, errAway), errors.Is(err, context.DeadlineExceeded): // silence is kinder: see the package comment

@@ -79,7 +79,8 @@ func (f *File) chunkLen(n int64) int { return int(min(chunkSize, f.Size-n*chunkS
 type source interface {
 	// chunk reads a chunk of a file of that version, which the caller must not
 	// write to. The error is errVersion when there is another version now,
-	// errAway when it cannot be had now; any other is a fault on this side.
+	// errAway when it cannot be had now, a [Fault] what the cloud says of it; any other
+	// is a fault on this side.
 	chunk(ctx context.Context, s *Stream, f *File, n int64) ([]byte, error)
 }
 
