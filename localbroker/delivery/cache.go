@@ -44,27 +44,28 @@ type cached struct {
 
 // OpenCache opens the cache of one account's streams below a folder; account is
 // whatever tells it from others, such as the endpoint. Those of other accounts are
-// removed.
+// removed. With an error there is a cache all the same: it keeps something as soon as it
+// can.
 func OpenCache(dir, account string, limit int64) (*Cache, error) {
 	all := filepath.Join(dir, "cloud")
 	hash := sha256.Sum256([]byte(account))
 	c := &Cache{dir: filepath.Join(all, hex.EncodeToString(hash[:6])), max: limit, byKey: map[chunkKey]*list.Element{}}
 	if err := os.MkdirAll(c.dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make the cache of streams: %w", err)
+		return c, fmt.Errorf("make the cache of streams: %w", err)
 	}
 	others, err := os.ReadDir(all)
 	if err != nil {
-		return nil, fmt.Errorf("read the cache of streams: %w", err)
+		return c, fmt.Errorf("read the cache of streams: %w", err)
 	}
 	for _, e := range others {
 		if e.Name() != filepath.Base(c.dir) {
 			if err := os.RemoveAll(filepath.Join(all, e.Name())); err != nil {
-				return nil, fmt.Errorf("remove the cache of another account: %w", err)
+				return c, fmt.Errorf("remove the cache of another account: %w", err)
 			}
 		}
 	}
 	if err := c.load(); err != nil {
-		return nil, fmt.Errorf("read the cache of streams: %w", err)
+		return c, fmt.Errorf("read the cache of streams: %w", err)
 	}
 	return c, nil
 }

@@ -238,6 +238,13 @@ func (c *Cloud) stale(s *Stream) {
 // cacheWarning is the code of the warning that the cache cannot be written to.
 const cacheWarning = "stream-cache"
 
+// Unkept takes why the cache could not be opened.
+func (c *Cloud) Unkept(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notedLocked(err)
+}
+
 // notedLocked takes what became of a write to the cache: without it devices are
 // served all the same, at the price of fetching again.
 func (c *Cloud) notedLocked(err error) {
@@ -246,5 +253,5 @@ func (c *Cloud) notedLocked(err error) {
 		return
 	}
 	c.health.Raise(bridge.Warning{Code: cacheWarning, Severity: bridge.Degraded,
-		Text: "the cache of streams cannot be written to, so each part is fetched again for each device: " + err.Error() + "; make room in streams.dir"})
+		Text: "the cache of streams cannot be written to, so each part is fetched again for each device: " + err.Error() + "; make room in streams.dir, and let it be the gateway's own user's"})
 }
