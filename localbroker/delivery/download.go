@@ -26,9 +26,12 @@ type Download struct {
 	Wait   time.Duration // for an answer, before it is asked again
 	// Progress is told how much is there, as often as something comes; nil: nobody.
 	Progress func(done, total int64)
+	// Say is told what a person should know; nil: nobody.
+	Say func(text string)
 
-	state downloadState
-	file  *partfile.File
+	silent int // requests in a row that nothing answered
+	state  downloadState
+	file   *partfile.File
 }
 
 // downloadState is what is beside an unfinished file.
@@ -97,8 +100,12 @@ const (
 	refusedPause = 500 * time.Millisecond
 )
 
-// Run downloads until the file is whole or ctx ends. What the broker rejects ends
-// it; silence does not.
+// mostSilent is how many requests in a row may have no answer: nobody delivers files
+// there, then; of what has begun to come it is said only.
+const mostSilent = 4
+
+// Run downloads until the file is whole or ctx ends. What the broker rejects ends it,
+// and silence from the beginning; later silence does not.
 func (d *Download) Run(ctx context.Context) (_ *Result, err error) {
 	refused := noVersion // and how often it was
 	times := 0
@@ -166,11 +173,14 @@ func (d *Download) describe(ctx context.Context) (*Stream, error) {
 		_, refused := errors.AsType[*Fault](err)
 		switch {
 		case err == nil:
+			d.silent = 0
 			return s, nil
 		case refused:
 			return nil, fmt.Errorf("stream %s: %w", d.Stream, err)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case d.unheard(err) && d.state.Block == 0: // nothing was ever described
+			return nil, fmt.Errorf("stream %s: %w to %d requests in %v: are files delivered there (streams.enabled of a gateway, on a listener that is not of profile mqtt), may this client publish to $aws/things/%s/streams/* and receive from it, and can the gateway reach the cloud whose stream it is", d.Stream, ErrSilent, mostSilent, mostSilent*d.Wait, d.Client.thing)
 		}
 	}
 }
@@ -213,8 +223,23 @@ func (d *Download) ask(ctx context.Context, want []int) error {
 	if _, refused := errors.AsType[*Fault](err); refused {
 		return fmt.Errorf("stream %s: %w", d.Stream, err)
 	}
+	if err == nil {
+		d.silent = 0
+	} else if d.unheard(err) && d.Say != nil {
+		d.Say(fmt.Sprintf("nothing answers for %v; it is asked on", mostSilent*d.Wait))
+	}
 	pause(ctx, err)
 	return ctx.Err()
+}
+
+// unheard counts a request that nothing answered, and reports whether there were too
+// many in a row.
+func (d *Download) unheard(err error) bool {
+	if !errors.Is(err, ErrSilent) {
+		return false
+	}
+	d.silent++
+	return d.silent%mostSilent == 0
 }
 
 // open opens what an earlier run has left, or begins anew.
