@@ -130,13 +130,14 @@ func (k chunkKey) sum(data []byte) []byte {
 // markEvery is how often the use of a chunk is written down at most.
 const markEvery = time.Minute
 
-// get reads a chunk of that length, nil when it is not there or not whole.
-func (c *Cache) get(k chunkKey, length int) []byte {
+// use notes that a chunk was used, whether it was read from here or is in memory, and
+// reports false when it is not here.
+func (c *Cache) use(k chunkKey) bool {
 	c.mu.Lock()
 	e, ok := c.byKey[k]
 	if !ok {
 		c.mu.Unlock()
-		return nil
+		return false
 	}
 	c.order.MoveToFront(e)
 	f, now := e.Value.(*cached), time.Now()
@@ -145,14 +146,22 @@ func (c *Cache) get(k chunkKey, length int) []byte {
 		f.marked = now
 	}
 	c.mu.Unlock()
+	if mark {
+		_ = os.Chtimes(c.path(k), now, now) // costs the chunk its place in the order, at most
+	}
+	return true
+}
+
+// get reads a chunk of that length, nil when it is not there or not whole.
+func (c *Cache) get(k chunkKey, length int) []byte {
+	if !c.use(k) {
+		return nil
+	}
 	path := c.path(k)
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) != length+4 || string(k.sum(b[:length])) != string(b[length:]) {
 		c.remove(k)
 		return nil
-	}
-	if mark {
-		_ = os.Chtimes(path, now, now) // costs the chunk its place in the order, at most
 	}
 	return b[:length:length]
 }

@@ -196,3 +196,22 @@ func TestMadeAnewHere(t *testing.T) {
 		}
 	}
 }
+
+// TestUsedFromMemory: what devices get from memory counts as used on the disk, where what
+// was not makes room.
+func TestUsedFromMemory(t *testing.T) {
+	a := newAWS(t)
+	o := DefaultOptions().Cloud
+	c := NewCloud(o, a.client, openTestCache(t, t.TempDir(), "account", 3*(chunkSize+4)), new(bridge.Health), slog.New(slog.DiscardHandler))
+	defer c.Close()
+	for _, id := range []string{"hot", "cold1", "hot", "cold2", "hot", "cold3", "hot", "cold4"} {
+		if a.streams[id] == nil {
+			a.put(id, 1, bytes.Repeat([]byte{'x'}, chunkSize))
+		}
+		c.file(t, id, 1)
+	}
+	s, err := c.stream(t.Context(), "pump-7", "hot")
+	if err != nil || !c.cache.has(s.key(0, 0)) || a.count(verbGet) != 5 {
+		t.Errorf("%v: not on the disk, asked %d times", err, a.count(verbGet))
+	}
+}

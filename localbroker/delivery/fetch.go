@@ -21,6 +21,7 @@ func (c *Cloud) chunk(ctx context.Context, s *Stream, f *File, n int64) ([]byte,
 func (c *Cloud) chunkFor(ctx context.Context, s *Stream, f *File, n int64, gate chan struct{}) ([]byte, error) {
 	key := s.key(f.ID, n)
 	if data := c.recent.get(key); data != nil {
+		c.cache.use(key)
 		return data, nil
 	}
 	if data := c.cache.get(key, f.chunkLen(n)); data != nil {
