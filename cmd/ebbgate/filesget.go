@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/internal/partfile"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -24,7 +24,9 @@ func (f *filesFlags) get() *cobra.Command {
 		Use: "get CLIENT FILE", Short: "Fetch an exported file from where it went, and compare its SHA-256", Args: cobra.ExactArgs(2),
 		Long: `Fetch an exported file from where it went, and compare its SHA-256. It is written to
 OUT.part and gets its name when it is whole and right; what was interrupted goes on
-where it was when the same command is given again. --out - writes to standard output.
+where it was when the same command is given again: OUT.part.json says what it is of.
+What is there without that, and what is no file, is left alone. --out - writes to
+standard output.
 
 Without --out the file has the name that its device gave it, in this folder, and
 nothing that is there is overwritten.`,
@@ -107,48 +109,67 @@ func (g *fileGet) pipe(ctx context.Context, w io.Writer) error {
 	return g.compare(h)
 }
 
+// fetched is what is noted of a file beside its part.
+type fetched struct {
+	ClientID string `json:"client_id"`
+	FileID   string `json:"file_id"`
+	Size     int64  `json:"size"`
+	SHA256   string `json:"sha256"`
+}
+
 // save writes the file to a path, whole or not at all.
 func (g *fileGet) save(ctx context.Context, path string) (err error) {
-	part := path + ".part"
-	file, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := partfile.Open(path, 0o600)
 	if err != nil {
-		return err
+		return inTheWay(err)
 	}
-	defer func() {
-		if file != nil {
-			err = errors.Join(err, file.Close())
-		}
-	}()
+	defer func() { err = errors.Join(err, file.Close()) }()
+	want := fetched{g.t.ClientID, g.t.FileID, *g.t.Size, g.t.SHA256}
 	h := sha256.New()
-	there, err := io.Copy(h, file)
+	var was fetched
+	if file.Note(&was) && was == want {
+		if g.resumed, err = io.Copy(h, file); err != nil {
+			return err
+		}
+	}
+	if g.resumed == 0 || g.resumed > want.Size || g.resumed == want.Size && g.compare(h) != nil {
+		err = g.begin(ctx, file, want, h)
+	} else if err = g.rest(ctx, file, want, h); err == nil && g.compare(h) != nil {
+		err = g.begin(ctx, file, want, h) // what was here was not what it had been, as after a power cut
+	}
 	if err != nil {
 		return err
-	}
-	if there > *g.t.Size || there == *g.t.Size && hex.EncodeToString(h.Sum(nil)) != g.t.SHA256 {
-		there = 0 // of another file
-		h.Reset()
-		if err := file.Truncate(0); err != nil {
-			return err
-		}
-		if _, err := file.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-	}
-	g.resumed = there
-	if there < *g.t.Size {
-		if err := g.fetch(ctx, there, io.MultiWriter(file, h)); err != nil {
-			return err
-		}
 	}
 	if err := g.compare(h); err != nil {
-		return errors.Join(err, os.Remove(part))
+		return errors.Join(err, file.Discard())
 	}
-	if err := file.Sync(); err != nil {
+	return inTheWay(file.Finish())
+}
+
+// begin fetches the whole file.
+func (g *fileGet) begin(ctx context.Context, file *partfile.File, want fetched, h hash.Hash) error {
+	g.resumed = 0
+	h.Reset()
+	if err := file.Begin(want); err != nil {
 		return err
 	}
-	closed := file.Close()
-	file = nil
-	return cmp.Or(closed, os.Rename(part, path))
+	return g.rest(ctx, file, want, h)
+}
+
+// rest fetches what is not there.
+func (g *fileGet) rest(ctx context.Context, file *partfile.File, want fetched, h hash.Hash) error {
+	if g.resumed == want.Size {
+		return nil
+	}
+	return g.fetch(ctx, g.resumed, io.MultiWriter(file, h))
+}
+
+// inTheWay gives what is in the way its exit code.
+func inTheWay(err error) error {
+	if _, refused := errors.AsType[*partfile.Refused](err); refused {
+		return invalidf("%w", err)
+	}
+	return err
 }
 
 // fetch copies what follows a byte to w.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -105,8 +106,8 @@ func (o *filesPut) check() error {
 		return invalidf("--wait %v: write 1s or more", o.wait)
 	case o.userData != "" && !json.Valid([]byte(o.userData)):
 		return invalidf("--user-data is no JSON: quote it for the shell")
-	case !topicLevel(o.fileID):
-		return invalidf("--file-id %q: it is a level of a topic, without / + and #", o.fileID)
+	case !utf8.ValidString(o.fileID), !topicLevel(o.fileID):
+		return invalidf("--file-id %q: it is a level of a topic, UTF-8 without / + and #", o.fileID)
 	}
 	return nil
 }
@@ -133,6 +134,9 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
+	if !utf8.ValidString(cmp.Or(o.name, filepath.Base(path))) {
+		return invalidf("the name %q is no UTF-8, and would be another one there: choose one with --name", cmp.Or(o.name, filepath.Base(path)))
+	}
 	if !info.Mode().IsRegular() {
 		return invalidf("%s is no regular file: write what is in it to one, and send that", path)
 	}
@@ -158,6 +162,7 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 	if err := o.describe(ctx, s, file, info.Size()); err != nil {
 		return err
 	}
+	s.Still = (&watched{file, info, s.SHA256}).still
 	s.ClientID, s.StatePath = m.ClientID, path+".put.json"
 	s.Progress, s.Say = line.progress, line.say
 	var r *filesend.Result
@@ -168,6 +173,9 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 	line.end()
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted; the same command goes on where it was")
+	}
+	if errors.Is(err, filesend.ErrChanged) {
+		return fmt.Errorf("%s: %w: send it again when nobody writes to it, or a copy of it", path, err)
 	}
 	if err != nil {
 		return o.explain(err)
@@ -204,6 +212,28 @@ func (o *filesPut) describe(ctx context.Context, s *filesend.Sender, file *os.Fi
 	}
 	s.Async, s.Checksum, s.Segment, s.InFlight, s.Patience = o.async, o.checksum, int(o.segment), o.inFlight, o.wait
 	return nil
+}
+
+// watched is a file that is being sent.
+type watched struct {
+	*os.File
+	was    os.FileInfo
+	sha256 [32]byte
+}
+
+// still reports whether it has the content that was hashed. What has been written to
+// since, or is looked at closely, is read again: what was added at the end does not
+// count.
+func (w *watched) still(ctx context.Context, closely bool) (bool, error) {
+	now, err := w.Stat()
+	if err != nil || !closely && now.Size() == w.was.Size() && now.ModTime().Equal(w.was.ModTime()) {
+		return true, err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, whileAlive{ctx, io.NewSectionReader(w, 0, w.was.Size())}); err != nil {
+		return false, err
+	}
+	return [32]byte(h.Sum(nil)) == w.sha256, nil
 }
 
 // whileAlive reads until its context ends.

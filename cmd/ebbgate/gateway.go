@@ -109,9 +109,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.asked = decisions.NewLog(g.engine, decisions.Options{Entries: cfg.Policy.Changes.Entries, Sample: cfg.Policy.Changes.Sample})
 	g.stats = newStatusBuilder(g)
 	g.backlog = &backlog{g: g}
-	if g.streams, err = g.openStreams(); err != nil {
-		return nil, err
-	}
+	g.streams = g.openStreams()
 	if g.files, err = g.openFiles(); err != nil {
 		return nil, err
 	}

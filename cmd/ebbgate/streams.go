@@ -109,7 +109,7 @@ func (f *streamsFlags) defined(cmd *cobra.Command, s *delivery.Stream, err error
 	}
 	for _, file := range s.Files {
 		if file.Size > awsFileSize {
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "note: %s has %s; AWS itself delivers files up to 24 MiB, so a device may have no room for more\n", file.Name, humanSize(file.Size))
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "note: %s has %s; AWS itself delivers files up to 24 MiB, so a device may have no room for more\n", printable(file.Name), humanSize(file.Size))
 		}
 	}
 	return f.show(cmd.OutOrStdout(), s)
@@ -122,11 +122,11 @@ func (f *streamsFlags) show(w io.Writer, s *delivery.Stream) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(t, "stream\t%s\nversion\t%d\n", s.ID, s.Version)
 	if s.Description != "" {
-		_, _ = fmt.Fprintf(t, "description\t%s\n", s.Description)
+		_, _ = fmt.Fprintf(t, "description\t%s\n", printable(s.Description))
 	}
 	_, _ = fmt.Fprintf(t, "updated\t%s\n\nFILE\tSIZE\tNAME\tSHA-256\n", s.Updated.Local().Format(time.DateTime))
 	for _, file := range s.Files {
-		_, _ = fmt.Fprintf(t, "%d\t%d\t%s\t%s\n", file.ID, file.Size, file.Name, file.SHA256)
+		_, _ = fmt.Fprintf(t, "%d\t%d\t%s\t%s\n", file.ID, file.Size, printable(file.Name), file.SHA256)
 	}
 	return t.Flush()
 }
@@ -149,7 +149,7 @@ func (f *streamsFlags) list() *cobra.Command {
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			_, _ = fmt.Fprintln(t, "STREAM\tVERSION\tFILES\tSIZE\tUPDATED\tDESCRIPTION")
 			for _, s := range all {
-				_, _ = fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\n", s.ID, s.Version, len(s.Files), humanSize(s.Size()), s.Updated.Local().Format(time.DateTime), s.Description)
+				_, _ = fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\n", s.ID, s.Version, len(s.Files), humanSize(s.Size()), s.Updated.Local().Format(time.DateTime), printable(s.Description))
 			}
 			return t.Flush()
 		},

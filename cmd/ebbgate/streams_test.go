@@ -59,3 +59,25 @@ func TestAnyFolder(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamsOnATerminal: names and descriptions are shown, and not done.
+func TestStreamsOnATerminal(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a\x1b[2J\nb")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Skip(err) // this file system has no such names
+	}
+	config := filepath.Join(dir, "ebbgate.yaml")
+	if err := os.WriteFile(config, []byte("gateway: {id: gw}\npolicy: {things: \"\", policies: \"\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"create", "fw", file, "--description", "what\u202eis\u009b2Jit"}, {"describe", "fw"}, {"list"}} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append([]string{"streams", "--config", config}, args...), &stdout, &stderr); code != 0 {
+			t.Fatalf("%v: %d, %s", args, code, stderr.String())
+		}
+		if strings.ContainsAny(stdout.String(), "\x1b\u202e\u009b") || strings.Contains(stdout.String(), "\nb ") {
+			t.Errorf("%v: %q", args, stdout.String())
+		}
+	}
+}

@@ -23,27 +23,28 @@ type streams struct {
 }
 
 // openStreams makes the service, nil when the configuration wants none.
-func (g *gateway) openStreams() (*streams, error) {
+func (g *gateway) openStreams() *streams {
 	o := g.cfg.Streams
 	if !o.Enabled {
-		return nil, nil
+		return nil
 	}
 	s := &streams{}
 	log := g.log.With("service", "streams")
 	deps := delivery.Deps{Library: delivery.OpenLibrary(o.Dir), Drops: g.drops, Health: g.health, Log: log}
 	if name := o.Cloud.Upstream; name != "" {
 		account := name + " " + g.cfg.Upstreams[name].MQTT.Endpoint
-		cache, err := delivery.OpenCache(o.Dir, account, int64(o.Cloud.CacheSize))
-		if err != nil {
-			return nil, err
-		}
+		cache, unkept := delivery.OpenCache(o.Dir, account, int64(o.Cloud.CacheSize))
 		s.client = delivery.NewClient(o.Cloud.Thing, delivery.CBOR, streamLink{g, name})
 		s.cloud = delivery.NewCloud(o.Cloud, s.client, cache, g.health, log)
 		s.cloud.Pace(upstream.NewBulk(0, func() string { return g.heldBack(name) }, g.backlog.waits))
+		if unkept != nil {
+			log.Warn("the cache of streams cannot be opened: parts are fetched for each device", "error", unkept)
+			s.cloud.Unkept(unkept)
+		}
 		deps.Cloud = s.cloud
 	}
 	s.service = delivery.New(o, deps)
-	return s, nil
+	return s
 }
 
 // families are the services that have topics of the local broker.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +38,11 @@ func newStreamsGetCommand() *cobra.Command {
 		Long: `Download a file of a stream from a gateway, or from AWS IoT Core, as a device does.
 It waits out a connection that is lost. What was interrupted goes on where it was
 when the same command is given again: what is there is in OUT.part and
-OUT.part.json until the file is whole. The SHA-256 is printed in the end.`,
+OUT.part.json until the file is whole. The SHA-256 is printed in the end.
+
+Exit codes: 0 the file is there; 1 failed or interrupted, the same command goes on; 2
+wrong usage, or something is in the way of OUT; 4 the login is refused, or the policy
+forbids it.`,
 		Example: `  ebbgate streams get pump-2_4 --broker mqtts://gateway:8883 --thing pump-7 \
     --ca ca.pem --cert pump-7.pem --key pump-7.key --out firmware.bin`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,6 +84,16 @@ func (o *streamsGet) check() error {
 	return nil
 }
 
+// denied makes a refusal by the policy, which waiting does not help against, one that
+// ends the command.
+func (o *streamsGet) denied(w bridge.Warning) bridge.Warning {
+	if w.Code == "stream-down" && strings.Contains(w.Text, "0x87") || w.Code == "downlink-filters-refused" {
+		w.Severity = bridge.Critical
+		w.Text = strings.TrimSuffix(w.Text, "; tried again until it works") + fmt.Sprintf("; the policy forbids it, or %s is not the thing of this client: it asks for its own thing only", o.thing)
+	}
+	return w
+}
+
 // run downloads, and prints what there is.
 func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.Writer) error {
 	m, err := o.options(o.thing)
@@ -90,13 +105,15 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 	var talk *mqtt.Talk
 	client := delivery.NewClient(o.thing, format, talkTransport{&talk})
 	hooks, refused := deviceHooks(line.say)
+	raise := hooks.Raise
+	hooks.Raise = func(w bridge.Warning) { raise(o.denied(w)) }
 	talk = mqtt.NewTalk(m, "stream", m.ClientID, delivery.Filters(o.thing, format), func(m *bridge.Message, _ int, ack func()) {
 		client.Take(m)
 		ack()
 	}, slog.New(slog.DiscardHandler), hooks)
 	d := &delivery.Download{
 		Client: client, Stream: stream, File: o.file, Path: cmp.Or(o.out, fmt.Sprintf("%s.%d", stream, o.file)),
-		Block: int(o.block), Blocks: o.blocks, Wait: o.wait, Progress: line.progress,
+		Block: int(o.block), Blocks: o.blocks, Wait: o.wait, Progress: line.progress, Say: line.say,
 	}
 	var r *delivery.Result
 	err = conversing(ctx, talk, refused, func(ctx context.Context) (err error) {
@@ -105,7 +122,7 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 	})
 	line.end()
 	if err != nil {
-		return err
+		return inTheWay(err)
 	}
 	if o.json {
 		return printIndented(stdout, r)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/internal/partfile"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -211,18 +212,30 @@ func TestFilesGet(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	get := func(part string) (*fileGet, error) {
+	ofThis := fetched{x.ClientID, x.FileID, *x.Size, x.SHA256}
+	get := func(part string, of fetched) (*fileGet, error) {
 		t.Helper()
 		if part != "" {
-			if err := os.WriteFile(out+".part", []byte(part), 0o600); err != nil {
+			f, err := partfile.Open(out, 0o600)
+			if err == nil {
+				err = f.Begin(of)
+			}
+			if err == nil {
+				_, err = f.WriteString(part)
+			}
+			if err = errors.Join(err, f.Close()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		d := &fileGet{transfersClient: clientOf(server), t: x, progress: func(int64, int64) {}}
 		return d, d.save(t.Context(), out)
 	}
-	for part, resumed := range map[string]int64{"": 0, "0123": 4, "0123456789": 10, "a longer one than it is": 0, "another 10": 0} {
-		d, err := get(part)
+	for part, resumed := range map[string]int64{"": 0, "0123": 4, "0123456789": 10, "a longer one than it is": 0, "another 10": 0, "9999": 0, "of another": 0} {
+		of := ofThis
+		if part == "of another" {
+			of.FileID = "g"
+		}
+		d, err := get(part, of)
 		if err != nil || d.resumed != resumed {
 			t.Errorf("%q: %v, resumed %d", part, err, d.resumed)
 		}
@@ -236,13 +249,22 @@ func TestFilesGet(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(g.cfg.FileTransfer.Export.Folder.Dir, x.Place), []byte("0123456788"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := get(""); err == nil || !strings.Contains(err.Error(), "changed or damaged") {
+	if _, err := get("", ofThis); err == nil || !strings.Contains(err.Error(), "changed or damaged") {
 		t.Error(err)
 	}
 	for _, name := range []string{out, out + ".part"} {
 		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := os.WriteFile(out+".part", []byte("0123 is mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get("", ofThis); err == nil || exitCode(err) != exitInvalid || !strings.Contains(err.Error(), "out.part is in the way") {
+		t.Errorf("somebody's own: %v", err)
+	}
+	if b, err := os.ReadFile(out + ".part"); err != nil || string(b) != "0123 is mine" {
+		t.Errorf("%q %v", b, err)
 	}
 	for _, name := range []string{"", "..", "a/b", "a\x1b[2J", "a\u202egpj.exe", "a\u2028b"} {
 		if _, err := (&fileGet{t: &upload.Transfer{Name: name}}).ownName(); err == nil {

@@ -60,7 +60,7 @@ func Ebbgate() *Law {
 			// The proof that the broker does as AWS does runs it with all that stands behind it.
 			{Folder: "localbroker/conformance", May: []string{"bridge", "localbroker", "localbroker/upload", "localbroker/delivery", "internal/sandbox", "policy", "rules", "spool", "upstream/folder"}},
 			// A family of topics is a broker's idea.
-			{Folder: "localbroker/delivery", May: []string{"bridge", "localbroker"}},
+			{Folder: "localbroker/delivery", May: []string{"bridge", "localbroker", "internal/partfile"}},
 			{Folder: "localbroker/...", May: []string{"bridge"}},
 			{Folder: "policy", May: []string{"bridge"}},
 			{Folder: "policy/strictyaml"},

@@ -22,6 +22,9 @@ type Sender struct {
 	Size             int64
 	SHA256           [32]byte
 	Content          io.ReaderAt
+	// Still reports whether the content is what it was, as SHA256 has it. It is asked in
+	// the end; when the far side has something else, it is to look at all of it. nil: it is.
+	Still func(ctx context.Context, closely bool) (bool, error)
 
 	Async    bool          // commands are answered by their responses alone
 	Checksum bool          // each segment goes with its own SHA-256
@@ -113,7 +116,10 @@ func (s *Sender) Run(ctx context.Context) (*Result, error) {
 		if s.state.Acked > before {
 			t = trials{anew: t.anew, pause: firstPause}
 		}
-		if err := s.decide(&t, err); err != nil {
+		if err := s.decide(ctx, &t, err); err != nil {
+			if errors.Is(err, ErrChanged) {
+				s.giveUp(ctx)
+			}
 			return nil, err
 		}
 		if err := sleep(ctx, t.pause); err != nil {
@@ -130,8 +136,36 @@ type trials struct {
 	pause             time.Duration
 }
 
+// ErrChanged is that the content is not what it was.
+var ErrChanged = errors.New("the file was changed while it was sent")
+
+// unchanged makes sure that what was sent is what was to be sent.
+func (s *Sender) unchanged(ctx context.Context, closely bool) error {
+	if s.Still == nil {
+		return nil
+	}
+	still, err := s.Still(ctx, closely)
+	if err == nil && !still {
+		err = ErrChanged
+	}
+	return err
+}
+
+// abortPatience is how long it is tried to tell the far side that nothing more comes.
+const abortPatience = 10 * time.Second
+
+// giveUp has the far side forget a transfer that can never be finished.
+func (s *Sender) giveUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, abortPatience)
+	defer cancel()
+	if err := s.do(ctx, commandAbort, commandAbort, nil); err != nil {
+		s.say("what the far side has of it stays there until it expires: " + err.Error())
+	}
+	_ = s.forget() // the note is of no use, and does no harm
+}
+
 // decide says whether a failure is the last.
-func (s *Sender) decide(t *trials, err error) error {
+func (s *Sender) decide(ctx context.Context, t *trials, err error) error {
 	said, refused := errors.AsType[*Refused](err)
 	switch {
 	case errors.Is(err, errDown):
@@ -154,6 +188,9 @@ func (s *Sender) decide(t *trials, err error) error {
 		}
 		return nil
 	case said.Word == "incomplete" || said.Code == codeNobody && said.Word != "" || said.Command == commandFin && said.Word == "checksum_mismatch":
+		if changed := s.unchanged(ctx, true); changed != nil {
+			return changed
+		}
 		if t.anew++; t.anew > mostAnew {
 			return err
 		}
@@ -195,6 +232,7 @@ const (
 	commandInit    = "init"
 	commandSegment = "a segment"
 	commandFin     = "fin"
+	commandAbort   = "abort"
 )
 
 // attempt sends what is missing, over one connection.
@@ -215,6 +253,9 @@ func (s *Sender) attempt(ctx context.Context) error {
 		if err := s.segments(ctx); err != nil {
 			return err
 		}
+	}
+	if err := s.unchanged(ctx, false); err != nil {
+		return err
 	}
 	return s.do(ctx, commandFin, "fin/"+strconv.FormatInt(s.Size, 10)+"/"+s.sum(), nil)
 }

@@ -25,7 +25,7 @@ import (
 // is damaged, or was cut short by a loss of power, is fetched again.
 //
 //	cloud/ACCOUNT/STREAM/stream.json
-//	cloud/ACCOUNT/STREAM/VERSION/FILE-CHUNK
+//	cloud/ACCOUNT/STREAM/VERSION-EDITION/FILE-CHUNK
 type Cache struct {
 	dir string
 	max int64
@@ -44,27 +44,28 @@ type cached struct {
 
 // OpenCache opens the cache of one account's streams below a folder; account is
 // whatever tells it from others, such as the endpoint. Those of other accounts are
-// removed.
+// removed. With an error there is a cache all the same: it keeps something as soon as it
+// can.
 func OpenCache(dir, account string, limit int64) (*Cache, error) {
 	all := filepath.Join(dir, "cloud")
 	hash := sha256.Sum256([]byte(account))
 	c := &Cache{dir: filepath.Join(all, hex.EncodeToString(hash[:6])), max: limit, byKey: map[chunkKey]*list.Element{}}
 	if err := os.MkdirAll(c.dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make the cache of streams: %w", err)
+		return c, fmt.Errorf("make the cache of streams: %w", err)
 	}
 	others, err := os.ReadDir(all)
 	if err != nil {
-		return nil, fmt.Errorf("read the cache of streams: %w", err)
+		return c, fmt.Errorf("read the cache of streams: %w", err)
 	}
 	for _, e := range others {
 		if e.Name() != filepath.Base(c.dir) {
 			if err := os.RemoveAll(filepath.Join(all, e.Name())); err != nil {
-				return nil, fmt.Errorf("remove the cache of another account: %w", err)
+				return c, fmt.Errorf("remove the cache of another account: %w", err)
 			}
 		}
 	}
 	if err := c.load(); err != nil {
-		return nil, fmt.Errorf("read the cache of streams: %w", err)
+		return c, fmt.Errorf("read the cache of streams: %w", err)
 	}
 	return c, nil
 }
@@ -99,7 +100,7 @@ func (c *Cache) load() error {
 }
 
 func (c *Cache) path(k chunkKey) string {
-	return filepath.Join(c.dir, k.stream, strconv.Itoa(k.version), fmt.Sprintf("%d-%d", k.file, k.number))
+	return filepath.Join(c.dir, k.stream, strconv.Itoa(k.version)+"-"+k.edition, fmt.Sprintf("%d-%d", k.file, k.number))
 }
 
 // parse is the inverse of path.
@@ -110,9 +111,11 @@ func (c *Cache) parse(path string) (k chunkKey, ok bool) {
 		return k, false
 	}
 	k.stream = l[0]
+	version, edition, _ := strings.Cut(l[1], "-")
 	file, number, _ := strings.Cut(l[2], "-")
 	var errs [3]error
-	k.version, errs[0] = strconv.Atoi(l[1])
+	k.edition = edition
+	k.version, errs[0] = strconv.Atoi(version)
 	k.file, errs[1] = strconv.Atoi(file)
 	k.number, errs[2] = strconv.ParseInt(number, 10, 64)
 	return k, errors.Join(errs[:]...) == nil && c.path(k) == path
@@ -120,20 +123,21 @@ func (c *Cache) parse(path string) (k chunkKey, ok bool) {
 
 // sum is the checksum of a chunk under its key.
 func (k chunkKey) sum(data []byte) []byte {
-	text := fmt.Sprintf("%s %d %d %d", k.stream, k.version, k.file, k.number)
+	text := fmt.Sprintf("%s %d %s %d %d", k.stream, k.version, k.edition, k.file, k.number)
 	return binary.LittleEndian.AppendUint32(nil, crc32.Update(crc32.Checksum([]byte(text), castagnoli), castagnoli, data))
 }
 
 // markEvery is how often the use of a chunk is written down at most.
 const markEvery = time.Minute
 
-// get reads a chunk of that length, nil when it is not there or not whole.
-func (c *Cache) get(k chunkKey, length int) []byte {
+// use notes that a chunk was used, whether it was read from here or is in memory, and
+// reports false when it is not here.
+func (c *Cache) use(k chunkKey) bool {
 	c.mu.Lock()
 	e, ok := c.byKey[k]
 	if !ok {
 		c.mu.Unlock()
-		return nil
+		return false
 	}
 	c.order.MoveToFront(e)
 	f, now := e.Value.(*cached), time.Now()
@@ -142,14 +146,22 @@ func (c *Cache) get(k chunkKey, length int) []byte {
 		f.marked = now
 	}
 	c.mu.Unlock()
+	if mark {
+		_ = os.Chtimes(c.path(k), now, now) // costs the chunk its place in the order, at most
+	}
+	return true
+}
+
+// get reads a chunk of that length, nil when it is not there or not whole.
+func (c *Cache) get(k chunkKey, length int) []byte {
+	if !c.use(k) {
+		return nil
+	}
 	path := c.path(k)
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) != length+4 || string(k.sum(b[:length])) != string(b[length:]) {
 		c.remove(k)
 		return nil
-	}
-	if mark {
-		_ = os.Chtimes(path, now, now) // costs the chunk its place in the order, at most
 	}
 	return b[:length:length]
 }
@@ -221,13 +233,17 @@ func (c *Cache) removeLocked(k chunkKey) {
 	_ = os.Remove(filepath.Dir(c.path(k))) // fails while others are in it
 }
 
-// drop removes all versions of a stream but one.
-func (c *Cache) drop(stream string, but int) {
+// drop removes all of a stream but one edition, of which nil has none.
+func (c *Cache) drop(stream string, but *Stream) {
+	keep := ""
+	if but != nil {
+		keep = but.edition()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var old []chunkKey
 	for k := range c.byKey {
-		if k.stream == stream && k.version != but {
+		if k.stream == stream && k.edition != keep {
 			old = append(old, k)
 		}
 	}

@@ -17,7 +17,7 @@ func openTestCache(t *testing.T, dir, account string, limit int64) *Cache {
 }
 
 func chunkOf(n int64) (chunkKey, []byte) {
-	return chunkKey{"fw", 1, 0, n}, bytes.Repeat([]byte{byte(n)}, chunkSize)
+	return chunkKey{"fw", 1, "e", 0, n}, bytes.Repeat([]byte{byte(n)}, chunkSize)
 }
 
 // TestCacheIsBounded: what was not used for the longest time makes room, after a
@@ -50,7 +50,7 @@ func TestCacheIsBounded(t *testing.T) {
 	if c.size() > room/2 {
 		t.Errorf("%d bytes after a start with less room", c.size())
 	}
-	files, err := filepath.Glob(filepath.Join(c.dir, "fw", "1", "*"))
+	files, err := filepath.Glob(filepath.Join(c.dir, "fw", "1-e", "*"))
 	if err != nil || len(files) != 2 {
 		t.Errorf("%v %v", files, err)
 	}
@@ -97,24 +97,27 @@ func TestCacheSeesDamage(t *testing.T) {
 func TestCacheKnowsVersionsAndAccounts(t *testing.T) {
 	dir := t.TempDir()
 	c := openTestCache(t, dir, "a", 1<<30)
+	version := func(v int) *Stream {
+		return &Stream{ID: "fw", Version: v, Files: []File{{ID: 0, Size: 1}}}
+	}
 	for v := range 3 {
-		if err := c.put(chunkKey{"fw", v, 0, 0}, []byte("x")); err != nil {
+		if err := c.put(version(v).key(0, 0), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.remember("fw", &Stream{ID: "fw", Version: 2, Files: []File{{ID: 0, Size: 1}}}); err != nil {
+	if err := c.remember("fw", version(2)); err != nil {
 		t.Fatal(err)
 	}
-	c.drop("fw", 2)
-	if c.has(chunkKey{"fw", 0, 0, 0}) || !c.has(chunkKey{"fw", 2, 0, 0}) || c.recall("fw").Version != 2 || c.recall("other") != nil {
+	c.drop("fw", version(2))
+	if c.has(version(0).key(0, 0)) || !c.has(version(2).key(0, 0)) || c.recall("fw").Version != 2 || c.recall("other") != nil {
 		t.Error("the wrong versions are there")
 	}
-	unfinished := filepath.Join(c.dir, "fw", "2", unfinishedPrefix+"1")
+	unfinished := filepath.Join(filepath.Dir(c.path(version(2).key(0, 0))), unfinishedPrefix+"1")
 	if err := os.WriteFile(unfinished, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c = openTestCache(t, dir, "a", 1<<30)
-	if _, err := os.Stat(unfinished); err == nil || !c.has(chunkKey{"fw", 2, 0, 0}) {
+	if _, err := os.Stat(unfinished); err == nil || !c.has(version(2).key(0, 0)) {
 		t.Error("a start keeps what is unfinished, or loses what is whole")
 	}
 	b := openTestCache(t, dir, "b", 1<<30)

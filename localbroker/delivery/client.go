@@ -70,7 +70,7 @@ type Get struct {
 }
 
 // ErrSilent is why a request failed that had no answer in time.
-var ErrSilent = errors.New("no answer in time")
+var ErrSilent = errors.New("no answer")
 
 // Describe asks for the present version of a stream.
 func (c *Client) Describe(ctx context.Context, stream string) (*Stream, error) {

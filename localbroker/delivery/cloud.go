@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
@@ -28,7 +26,7 @@ type Cloud struct {
 	pace     bridge.FilePace // nil: as fast as it goes
 	slots    chan struct{}   // requests to the cloud under way
 	ahead    chan struct{}   // of these, for prefetching
-	unknown  *rate.Limiter   // descriptions of streams that nobody has heard of
+	unknown  *turns          // descriptions of streams that nobody has heard of
 	ctx      context.Context
 	end      context.CancelFunc
 	fetchers sync.WaitGroup
@@ -37,7 +35,9 @@ type Cloud struct {
 	known   map[string]*described
 	flights map[chunkKey]*flight
 	queued  map[string]bool // streams that are being prefetched
-	closed  bool
+
+	refusals map[chunkKey]refusal // by file
+	closed   bool
 }
 
 // described is what is known of a stream.
@@ -72,8 +72,8 @@ func (c *Cloud) Pace(p bridge.FilePace) { c.pace = p }
 func NewCloud(o CloudOptions, client *Client, cache *Cache, health *bridge.Health, log *slog.Logger) *Cloud {
 	c := &Cloud{
 		o: o, client: client, cache: cache, recent: newRecent(), health: health, log: log,
-		slots: make(chan struct{}, maxSlots), ahead: make(chan struct{}, maxAhead), unknown: rate.NewLimiter(1, 20),
-		known: map[string]*described{}, flights: map[chunkKey]*flight{}, queued: map[string]bool{},
+		slots: make(chan struct{}, maxSlots), ahead: make(chan struct{}, maxAhead), unknown: newTurns(),
+		known: map[string]*described{}, flights: map[chunkKey]*flight{}, queued: map[string]bool{}, refusals: map[chunkKey]refusal{},
 	}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	return c
@@ -97,13 +97,27 @@ func (c *Cloud) beginLocked(fn func()) bool {
 	return true
 }
 
-// stream implements source. News of a stream is awaited for a moment; without a
-// connection, or when the cloud is silent, what was known is believed.
-func (c *Cloud) stream(ctx context.Context, id string) (*Stream, error) {
+// stream finds the present version of a stream. News of a stream is awaited for a moment; without a
+// connection, or when the cloud is silent, what was known is believed. For a stream
+// that nobody has heard of, who asks takes turns with others.
+func (c *Cloud) stream(ctx context.Context, who, id string) (*Stream, error) {
 	up := c.client.via.Up()
 	c.mu.Lock()
+	if k := c.knowLocked(id); up && k.flight == nil && k.stream == nil && !k.fresh(c.o.Recheck) {
+		c.mu.Unlock()
+		wait, cancel := context.WithTimeout(ctx, c.o.Timeout)
+		err := c.unknown.wait(wait, who)
+		cancel()
+		if err != nil {
+			return nil, errAway
+		}
+		c.mu.Lock()
+		if k = c.knowLocked(id); k.flight != nil || k.fresh(c.o.Recheck) {
+			c.unknown.back() // another has asked since
+		}
+	}
 	k := c.knowLocked(id)
-	if !k.asked.IsZero() && time.Since(k.asked) < c.o.Recheck || !up {
+	if k.fresh(c.o.Recheck) || !up {
 		defer c.mu.Unlock()
 		if !up && k.stream == nil {
 			return nil, errAway // there may be one by now
@@ -111,10 +125,6 @@ func (c *Cloud) stream(ctx context.Context, id string) (*Stream, error) {
 		return k.result()
 	}
 	if k.flight == nil {
-		if k.stream == nil && !c.unknown.Allow() {
-			c.mu.Unlock()
-			return nil, errAway // somebody asks for one name after the other
-		}
 		f := &flight{done: make(chan struct{})}
 		if c.beginLocked(func() { c.describe(k, id, f) }) {
 			k.flight = f
@@ -145,6 +155,11 @@ func patienceFor(known *Stream) time.Duration {
 	return newsAfter
 }
 
+// fresh reports whether what is known need not be asked for.
+func (k *described) fresh(recheck time.Duration) bool {
+	return !k.asked.IsZero() && time.Since(k.asked) < recheck
+}
+
 func (k *described) result() (*Stream, error) {
 	switch {
 	case k.stream != nil:
@@ -160,9 +175,12 @@ func (c *Cloud) knowLocked(id string) *described {
 	if k := c.known[id]; k != nil {
 		return k
 	}
-	if len(c.known) >= maxKnown {
+	for _, all := range []bool{false, true} { // names that mean nothing make room first
+		if len(c.known) < maxKnown {
+			break
+		}
 		for id, k := range c.known {
-			if k.flight == nil {
+			if k.flight == nil && (all || k.stream == nil) {
 				delete(c.known, id)
 			}
 		}
@@ -185,16 +203,19 @@ func (c *Cloud) describe(k *described, id string, f *flight) {
 	switch {
 	case err == nil:
 		k.asked = time.Now()
-		if k.stream != nil && k.stream.Version == s.Version {
+		if k.stream != nil && k.stream.edition() == s.edition() {
 			return
+		}
+		if k.stream != nil && k.stream.Version == s.Version {
+			c.log.Warn("a stream of the cloud is another one under the same version: it was deleted and made anew; what is kept of it here is thrown away", "stream", id, "version", s.Version)
 		}
 		c.log.Info("a stream of the cloud", "stream", id, "version", s.Version, "files", len(s.Files), "bytes", s.Size())
 		k.stream = s
-		c.cache.drop(id, s.Version)
+		c.cache.drop(id, s)
 		c.notedLocked(c.cache.remember(id, s))
 	case refused && fault.Code == ResourceNotFound:
 		k.asked, k.stream = time.Now(), nil
-		c.cache.drop(id, noVersion)
+		c.cache.drop(id, nil)
 		c.notedLocked(c.cache.remember(id, nil))
 	default:
 		c.log.Warn("a stream of the cloud could not be described", "stream", id, "error", err)
@@ -205,17 +226,24 @@ func (c *Cloud) describe(k *described, id string, f *flight) {
 }
 
 // stale makes the next request ask for the stream's description, if that is still
-// of this version.
+// of this edition.
 func (c *Cloud) stale(s *Stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := c.known[s.ID]; k != nil && k.stream != nil && k.stream.Version == s.Version {
+	if k := c.known[s.ID]; k != nil && k.stream != nil && k.stream.edition() == s.edition() {
 		k.asked = time.Time{}
 	}
 }
 
 // cacheWarning is the code of the warning that the cache cannot be written to.
 const cacheWarning = "stream-cache"
+
+// Unkept takes why the cache could not be opened.
+func (c *Cloud) Unkept(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notedLocked(err)
+}
 
 // notedLocked takes what became of a write to the cache: without it devices are
 // served all the same, at the price of fetching again.
@@ -225,5 +253,5 @@ func (c *Cloud) notedLocked(err error) {
 		return
 	}
 	c.health.Raise(bridge.Warning{Code: cacheWarning, Severity: bridge.Degraded,
-		Text: "the cache of streams cannot be written to, so each part is fetched again for each device: " + err.Error() + "; make room in streams.dir"})
+		Text: "the cache of streams cannot be written to, so each part is fetched again for each device: " + err.Error() + "; make room in streams.dir, and let it be the gateway's own user's"})
 }

@@ -22,7 +22,10 @@
 //	    fetches streams of AWS over a connection of its own, each chunk once however
 //	    many devices want it, and keeps them in a [Cache] on disk (cache.go).
 //	  - A chunk is known by stream, version, file and number, and has a checksum. A
-//	    version is asked for by number everywhere, so that none mixes with another.
+//	    version is asked for by number everywhere, so that none mixes with another; a
+//	    stream that was made anew under its version is told by its edition (stream.go).
+//	  - Names that nobody has heard of are asked about in turns (turns.go): a device
+//	    that asks for one after the other does not hold up the rest.
 //	  - [Client] (client.go) asks for blocks: the Cloud has one, and so has the
 //	    command that downloads a stream (download.go), which goes on where it was.
 //

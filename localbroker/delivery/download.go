@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
+
+	"github.com/ebbgate/ebbgate/internal/partfile"
 )
 
 // Download fetches one file of a stream, as a device does, into a file on disk.
@@ -26,9 +26,12 @@ type Download struct {
 	Wait   time.Duration // for an answer, before it is asked again
 	// Progress is told how much is there, as often as something comes; nil: nobody.
 	Progress func(done, total int64)
+	// Say is told what a person should know; nil: nobody.
+	Say func(text string)
 
-	state downloadState
-	file  *os.File
+	silent int // requests in a row that nothing answered
+	state  downloadState
+	file   *partfile.File
 }
 
 // downloadState is what is beside an unfinished file.
@@ -86,26 +89,46 @@ type Result struct {
 	Resumed int64  `json:"resumed"` // bytes that were there already
 }
 
-func (d *Download) partPath() string  { return d.Path + ".part" }
-func (d *Download) statePath() string { return d.Path + ".part.json" }
-
 // saveEvery is how much may come between two notes of what is there: it is fetched
 // again after a kill.
 const saveEvery = time.Second
 
-// Run downloads until the file is whole or ctx ends. What the broker rejects ends
-// it; silence does not.
-func (d *Download) Run(ctx context.Context) (*Result, error) {
+// mostRefused is how often a version that was described is tried that is refused then,
+// with pauses that get longer.
+const (
+	mostRefused  = 4
+	refusedPause = 500 * time.Millisecond
+)
+
+// mostSilent is how many requests in a row may have no answer: nobody delivers files
+// there, then; of what has begun to come it is said only.
+const mostSilent = 4
+
+// Run downloads until the file is whole or ctx ends. What the broker rejects ends it,
+// and silence from the beginning; later silence does not.
+func (d *Download) Run(ctx context.Context) (_ *Result, err error) {
+	refused := noVersion // and how often it was
+	times := 0
+	if d.file, err = partfile.Open(d.Path, 0o644); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.file.Close()) }()
 	for {
 		r, err := d.once(ctx)
-		if f, ok := errors.AsType[*Fault](err); ok && f.Code == VersionMismatch {
-			continue // there is a new version: begin anew
+		if f, ok := errors.AsType[*Fault](err); !ok || f.Code != VersionMismatch {
+			return r, err
 		}
-		return r, err
+		if d.state.Version != refused { // there is a new version: begin anew
+			refused, times = d.state.Version, 0
+		}
+		if times++; times == mostRefused {
+			return nil, fmt.Errorf("version %d is what the far side describes, and what it refuses: %w", refused, err)
+		}
+		moment(ctx, time.Duration(times)*refusedPause)
 	}
 }
 
-func (d *Download) once(ctx context.Context) (_ *Result, err error) {
+func (d *Download) once(ctx context.Context) (*Result, error) {
 	s, err := d.describe(ctx)
 	if err != nil {
 		return nil, err
@@ -117,7 +140,6 @@ func (d *Download) once(ctx context.Context) (_ *Result, err error) {
 	if err := d.open(s, f); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, d.file.Close()) }()
 	resumed := d.done()
 	saved := time.Now()
 	for {
@@ -151,11 +173,14 @@ func (d *Download) describe(ctx context.Context) (*Stream, error) {
 		_, refused := errors.AsType[*Fault](err)
 		switch {
 		case err == nil:
+			d.silent = 0
 			return s, nil
 		case refused:
 			return nil, fmt.Errorf("stream %s: %w", d.Stream, err)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case d.unheard(err) && d.state.Block == 0: // nothing was ever described
+			return nil, fmt.Errorf("stream %s: %w to %d requests in %v: are files delivered there (streams.enabled of a gateway, on a listener that is not of profile mqtt), may this client publish to $aws/things/%s/streams/* and receive from it, and can the gateway reach the cloud whose stream it is", d.Stream, ErrSilent, mostSilent, mostSilent*d.Wait, d.Client.thing)
 		}
 	}
 }
@@ -166,10 +191,14 @@ func pause(ctx context.Context, err error) {
 	if _, refused := errors.AsType[*Fault](err); err == nil || refused {
 		return
 	}
-	moment := time.NewTimer(200 * time.Millisecond)
-	defer moment.Stop()
+	moment(ctx, 200*time.Millisecond)
+}
+
+func moment(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-moment.C:
+	case <-t.C:
 	case <-ctx.Done():
 	}
 }
@@ -194,8 +223,23 @@ func (d *Download) ask(ctx context.Context, want []int) error {
 	if _, refused := errors.AsType[*Fault](err); refused {
 		return fmt.Errorf("stream %s: %w", d.Stream, err)
 	}
+	if err == nil {
+		d.silent = 0
+	} else if d.unheard(err) && d.Say != nil {
+		d.Say(fmt.Sprintf("nothing answers for %v; it is asked on", mostSilent*d.Wait))
+	}
 	pause(ctx, err)
 	return ctx.Err()
+}
+
+// unheard counts a request that nothing answered, and reports whether there were too
+// many in a row.
+func (d *Download) unheard(err error) bool {
+	if !errors.Is(err, ErrSilent) {
+		return false
+	}
+	d.silent++
+	return d.silent%mostSilent == 0
 }
 
 // open opens what an earlier run has left, or begins anew.
@@ -203,34 +247,23 @@ func (d *Download) open(s *Stream, f *File) error {
 	fresh := downloadState{Stream: d.Stream, Version: s.Version, File: f.ID, Size: f.Size, Block: d.Block}
 	fresh.Have = make([]byte, (fresh.blocks()+7)/8)
 	var was downloadState
-	b, err := os.ReadFile(d.statePath())
-	same := err == nil && json.Unmarshal(b, &was) == nil && was.Stream == fresh.Stream && was.Version == fresh.Version &&
+	same := d.file.Note(&was) && was.Stream == fresh.Stream && was.Version == fresh.Version &&
 		was.File == fresh.File && was.Size == fresh.Size && was.Block == fresh.Block && len(was.Have) == len(fresh.Have)
-	if part, err := os.Stat(d.partPath()); same && (err != nil || part.Size() > was.Size || part.Size() < was.reaches()) {
-		same = false
+	part, err := d.file.Stat()
+	if err != nil {
+		return err
 	}
-	flags := os.O_RDWR | os.O_CREATE
-	if d.state = was; !same {
-		// The note goes first: a later run would believe it of what is written now.
-		if err := os.Remove(d.statePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		d.state, flags = fresh, flags|os.O_TRUNC
+	if same && part.Size() <= was.Size && part.Size() >= was.reaches() {
+		d.state = was
+		return nil
 	}
-	d.file, err = os.OpenFile(d.partPath(), flags, 0o644)
-	return err
+	d.state = fresh
+	return d.file.Begin(&d.state)
 }
 
 // save notes what is there, after it is.
 func (d *Download) save() error {
-	if err := d.file.Sync(); err != nil {
-		return err
-	}
-	b, err := json.Marshal(&d.state)
-	if err != nil {
-		return err
-	}
-	return writeWhole(d.statePath(), b)
+	return d.file.Keep(&d.state)
 }
 
 func (d *Download) done() (n int64) {
@@ -259,15 +292,9 @@ func (d *Download) finish(resumed int64) (*Result, error) {
 		return nil, err
 	}
 	if n != d.state.Size {
-		return nil, fmt.Errorf("%s has %d bytes, not %d: remove it and begin anew", d.partPath(), n, d.state.Size)
+		return nil, fmt.Errorf("%s has %d bytes, not %d: remove it and begin anew", d.file.Name(), n, d.state.Size)
 	}
-	if err := d.file.Sync(); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(d.partPath(), d.Path); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(d.statePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := d.file.Finish(); err != nil {
 		return nil, err
 	}
 	d.tell()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/partfile"
 )
 
 // depot answers a client's requests for one stream of two files, until it has given so
@@ -110,6 +111,9 @@ func TestDownloadGoesOn(t *testing.T) {
 					return d.Run(ctx)
 				}
 				s, err := d.describe(ctx) // as far as it comes before it notes anything
+				if err == nil {
+					d.file, err = partfile.Open(path, 0o600)
+				}
 				if err == nil {
 					err = d.open(s, s.file(r.file))
 				}

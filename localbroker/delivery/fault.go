@@ -8,8 +8,9 @@ import (
 // Code is the reason of a rejection.
 type Code string
 
-// The codes that a gateway gives. AWS has Unauthorized and ETagMismatch besides,
-// about its own storage, and InvalidTopic, for which there is no topic to say it on.
+// The codes that a gateway gives: Unauthorized and ETagMismatch, which are about AWS's
+// storage, as AWS has given them. AWS has InvalidTopic besides, for which there is no
+// topic to say it on.
 const (
 	InvalidJSON        Code = "InvalidJson"
 	InvalidCBOR        Code = "InvalidCbor"
@@ -20,6 +21,8 @@ const (
 	BlockBitmap        Code = "BlockBitmapLimitExceeded"
 	ResourceNotFound   Code = "ResourceNotFound"
 	VersionMismatch    Code = "VersionMismatch"
+	ETagMismatch       Code = "ETagMismatch"
+	Unauthorized       Code = "Unauthorized"
 	InternalError      Code = "InternalError"
 	invalidTopicReason      = "stream-topic" // in the drop log
 )

@@ -19,8 +19,9 @@ func (c *Cloud) chunk(ctx context.Context, s *Stream, f *File, n int64) ([]byte,
 
 // chunkFor fetches by way of a gate besides the slots, nil for none.
 func (c *Cloud) chunkFor(ctx context.Context, s *Stream, f *File, n int64, gate chan struct{}) ([]byte, error) {
-	key := chunkKey{s.ID, s.Version, f.ID, n}
+	key := s.key(f.ID, n)
 	if data := c.recent.get(key); data != nil {
+		c.cache.use(key)
 		return data, nil
 	}
 	if data := c.cache.get(key, f.chunkLen(n)); data != nil {
@@ -29,6 +30,10 @@ func (c *Cloud) chunkFor(ctx context.Context, s *Stream, f *File, n int64, gate 
 	}
 	c.mu.Lock()
 	w := c.flights[key]
+	if err := c.refusedLocked(key); w == nil && err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
 	if w == nil {
 		w = &flight{done: make(chan struct{})}
 		if !c.client.via.Up() || !c.beginLocked(func() { c.fetch(w, key, s, f, gate) }) {
@@ -60,9 +65,7 @@ func (c *Cloud) fetch(w *flight, key chunkKey, s *Stream, f *File, gate chan str
 		c.notedLocked(kept)
 		c.mu.Unlock()
 	}
-	if errors.Is(err, errVersion) {
-		c.stale(s)
-	}
+	err = c.judge(key, s, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.flights, key)
@@ -70,7 +73,11 @@ func (c *Cloud) fetch(w *flight, key chunkKey, s *Stream, f *File, gate chan str
 	close(w.done)
 }
 
-// ask asks the cloud for a chunk: a block of its size, of that version.
+// errLength is that the cloud has sent another length than it had described.
+var errLength = errors.New("another length than it describes")
+
+// ask asks the cloud for a chunk: a block of its size, of that version. What it refuses
+// is a [Fault].
 func (c *Cloud) ask(s *Stream, f *File, n int64, gate chan struct{}) ([]byte, error) {
 	for _, way := range []chan struct{}{gate, c.slots} {
 		if way == nil {
@@ -101,14 +108,20 @@ func (c *Cloud) ask(s *Stream, f *File, n int64, gate chan struct{}) ([]byte, er
 		case err == nil && len(data) == f.chunkLen(n):
 			return data, nil
 		case err == nil:
-			err = fmt.Errorf("%d bytes came, not %d", len(data), f.chunkLen(n))
-		case refused && (fault.Code == VersionMismatch || fault.Code == ResourceNotFound || fault.Code == "ETagMismatch"):
-			return nil, errVersion
+			return nil, fmt.Errorf("%w: %d bytes came, not %d", errLength, len(data), f.chunkLen(n))
+		case refused && fault.Code != InternalError:
+			return nil, fault
 		}
+	}
+	if fault, refused := errors.AsType[*Fault](err); refused {
+		return nil, fault
 	}
 	c.log.Warn("a part of a stream could not be fetched", "stream", s.ID, "version", s.Version, "file", f.ID, "chunk", n, "error", err)
 	return nil, errAway
 }
+
+// prefetcher takes turns with the devices.
+const prefetcher = ""
 
 // Bounds of prefetching: how many streams at once, and how long it waits for a
 // cloud that is away.
@@ -151,7 +164,7 @@ func (c *Cloud) prefetch(id string) {
 		case <-c.ctx.Done():
 			return
 		}
-		s, err := c.stream(c.ctx, id)
+		s, err := c.stream(c.ctx, prefetcher, id)
 		if err == nil {
 			err = c.prefetchAll(s)
 		}
@@ -177,7 +190,7 @@ func (c *Cloud) prefetchAll(s *Stream) error {
 			if left -= chunkSize + 4; left < 0 {
 				return nil
 			}
-			if c.cache.has(chunkKey{s.ID, s.Version, f.ID, n}) {
+			if c.cache.has(s.key(f.ID, n)) {
 				continue
 			}
 			if _, err := c.chunkFor(c.ctx, s, f, n, c.ahead); err != nil {

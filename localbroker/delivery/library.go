@@ -49,6 +49,9 @@ const (
 	keepLoaded     = 256 // definitions in memory
 )
 
+// errUnreadable is that nothing of the library can be read, whatever stream is asked for.
+var errUnreadable = errors.New("the streams defined here cannot be read")
+
 // OpenLibrary opens the streams of a folder. What is not there yet is made when a
 // stream is.
 func OpenLibrary(dir string) *Library {
@@ -121,8 +124,8 @@ func (l *Library) read(id string) (*Stream, error) {
 	return s, nil
 }
 
-// stream implements source. A definition is read again when its file is another.
-func (l *Library) stream(_ context.Context, id string) (*Stream, error) {
+// stream finds the present version of a stream. A definition is read again when its file is another.
+func (l *Library) stream(id string) (*Stream, error) {
 	k, err := l.load(id)
 	if err == nil && k.stream.Deleted {
 		err = errNoStream
@@ -134,6 +137,11 @@ func (l *Library) load(id string) (loaded, error) {
 	now, err := os.Stat(l.definition(id))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return loaded{}, errNoStream
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		if _, there := os.Lstat(filepath.Join(l.dir, id)); errors.Is(there, fs.ErrPermission) {
+			err = fmt.Errorf("%w: %w", errUnreadable, err)
+		}
 	}
 	if err != nil {
 		return loaded{}, err
@@ -162,7 +170,7 @@ func (l *Library) load(id string) (loaded, error) {
 
 // chunk implements source.
 func (l *Library) chunk(_ context.Context, s *Stream, f *File, n int64) ([]byte, error) {
-	key := chunkKey{s.ID, s.Version, f.ID, n}
+	key := s.key(f.ID, n)
 	if c := l.recent.get(key); c != nil {
 		return c, nil
 	}
@@ -310,7 +318,7 @@ func (l *Library) tidy(s *Stream) error {
 
 // lock keeps other commands from changing the library.
 func (l *Library) lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(l.dir, 0o750); err != nil {
+	if err := makeFolders(l.dir); err != nil {
 		return nil, fmt.Errorf("make the folder of streams: %w", err)
 	}
 	f, err := os.Open(l.dir)

@@ -68,7 +68,7 @@ func TestPartsThatAreHeldBack(t *testing.T) {
 	defer c.Close()
 	gate := new(gatekeeper)
 	c.Pace(gate)
-	s, err := c.stream(t.Context(), "fw")
+	s, err := c.stream(t.Context(), "pump-7", "fw")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,12 @@ import (
 	"sync"
 )
 
-// chunkKey is what a chunk is known by. The version is in it, so that none mixes
-// with another.
+// chunkKey is what a chunk is known by. The version is in it and the edition, so that
+// none mixes with another.
 type chunkKey struct {
 	stream  string
 	version int
+	edition string
 	file    int
 	number  int64
 }

@@ -3,8 +3,10 @@ package delivery
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -35,7 +37,8 @@ type Service struct {
 	hand Hander
 	says *rate.Limiter // lines of the log
 
-	damaged sync.Map // streams that a warning is about
+	damaged    sync.Map    // streams that a warning is about
+	unreadable atomic.Bool // one is about all that are defined here
 
 	ctx     context.Context
 	end     context.CancelFunc
@@ -162,8 +165,11 @@ func (s *Service) answer(j *job) {
 				s.deps.Health.Clear("stream-" + j.topic.stream)
 			}
 		case is:
-			f.Token = q.token
-			s.reject(j, f)
+			said := *f // others may hear the same
+			said.Token = q.token
+			s.reject(j, &said)
+		case errors.Is(err, errVersion) && q.version == noVersion && j.sent == 0: // it would not know what is wrong
+			s.deps.Drops.Count("stream-away", j.from.Name(), j.topic.String())
 		case errors.Is(err, errVersion):
 			s.reject(j, &Fault{VersionMismatch, "the stream has another version now", q.token})
 		case errors.Is(err, errAway), errors.Is(err, context.DeadlineExceeded): // silence is kinder: see the package comment
@@ -171,14 +177,24 @@ func (s *Service) answer(j *job) {
 		case errors.Is(err, errUnheard):
 			s.deps.Drops.Count("stream-unheard", j.from.Name(), j.topic.String())
 		case s.ctx.Err() != nil:
+		case errors.Is(err, errUnreadable): // told once for all
+			s.reject(j, &Fault{InternalError, "the stream cannot be read now", q.token})
 		default:
 			s.damaged.Store(j.topic.stream, true)
 			s.deps.Log.Error("a stream could not be read", "stream", j.topic.stream, "error", err)
-			s.deps.Health.Raise(bridge.Warning{Code: "stream-" + j.topic.stream, Severity: bridge.Degraded, Text: "stream " + j.topic.stream + " cannot be served: " + err.Error() + "; define it anew with ebbgate streams update"})
+			s.deps.Health.Raise(bridge.Warning{Code: "stream-" + j.topic.stream, Severity: bridge.Degraded, Text: "stream " + j.topic.stream + " cannot be served: " + err.Error() + "; " + mend(err)})
 			s.reject(j, &Fault{InternalError, "the stream cannot be read now", q.token})
 		}
 		return
 	}
+}
+
+// mend is what helps against a stream that cannot be read.
+func mend(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "give its folder, and all that is in it, to the gateway's user: chown -R"
+	}
+	return "define it anew with ebbgate streams update"
 }
 
 // patience bounds how long one request is worked on: devices ask again after ten
@@ -194,7 +210,7 @@ func (s *Service) patience() time.Duration {
 func (s *Service) serve(j *job, q *request) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.patience())
 	defer cancel()
-	stream, from, err := s.find(ctx, j.topic.stream)
+	stream, from, err := s.find(ctx, thingOf(j.from), j.topic.stream)
 	switch {
 	case errors.Is(err, errNoStream): // F59
 		return faultf(ResourceNotFound, "there is no stream %s", j.topic.stream)
@@ -230,15 +246,26 @@ func (s *Service) serve(j *job, q *request) error {
 	return nil
 }
 
-// find looks for a stream here, then in the cloud.
-func (s *Service) find(ctx context.Context, id string) (*Stream, source, error) {
+// unreadableWarning is the code of the warning that nothing defined here can be read.
+const unreadableWarning = "streams-unreadable"
+
+// find looks for a stream here, then in the cloud, for a thing.
+func (s *Service) find(ctx context.Context, thing, id string) (*Stream, source, error) {
 	if !ValidID(id) {
 		return nil, nil, errNoStream
 	}
-	if stream, err := s.deps.Library.stream(ctx, id); !errors.Is(err, errNoStream) || s.deps.Cloud == nil {
+	stream, err := s.deps.Library.stream(id)
+	switch unreadable := errors.Is(err, errUnreadable); {
+	case unreadable && !s.unreadable.Swap(true):
+		s.deps.Log.Error("the streams defined here cannot be read", "error", err)
+		s.deps.Health.Raise(bridge.Warning{Code: unreadableWarning, Severity: bridge.Degraded, Text: err.Error() + "; give streams.dir, and all that is in it, to the gateway's user: chown -R"})
+	case !unreadable && s.unreadable.Swap(false):
+		s.deps.Health.Clear(unreadableWarning)
+	}
+	if s.deps.Cloud == nil || !errors.Is(err, errNoStream) && !errors.Is(err, errUnreadable) {
 		return stream, s.deps.Library, err
 	}
-	stream, err := s.deps.Cloud.stream(ctx, id)
+	stream, err = s.deps.Cloud.stream(ctx, thing, id)
 	return stream, s.deps.Cloud, err
 }
 

@@ -40,14 +40,14 @@ func (l *Library) snapshot(ctx context.Context, s *Stream, paths []string) ([]Fi
 		return nil, fmt.Errorf("%d files: a stream has at most %d", len(all), maxFiles)
 	}
 	home := filepath.Join(l.dir, s.ID)
-	if err := os.MkdirAll(home, 0o750); err != nil {
+	if err := makeFolders(home); err != nil {
 		return nil, err
 	}
-	work, err := os.MkdirTemp(home, unfinishedPrefix)
+	work, err := makeWork(home)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(work) }() // there is nothing when it got its name, and a start removes what is left
+	defer func() { _ = os.RemoveAll(work) }() // there is nothing when it got its name; what a kill leaves goes with the next change of the stream
 	var files []File
 	for _, n := range all {
 		f, err := copyIn(ctx, n.path, work, n.id)
@@ -71,7 +71,7 @@ func (l *Library) snapshot(ctx context.Context, s *Stream, paths []string) ([]Fi
 // keep gives the next version the files of the one before.
 func (l *Library) keep(was, next *Stream) error {
 	home := filepath.Join(l.dir, next.ID)
-	work, err := os.MkdirTemp(home, unfinishedPrefix)
+	work, err := makeWork(home)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func copyIn(ctx context.Context, path, folder string, id int) (File, error) {
 	if err == nil {
 		err = out.Sync()
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
+	if err = errors.Join(err, out.Close(), bequeath(out.Name())); err != nil {
 		return File{}, err
 	}
 	after, err := os.Stat(path)
@@ -228,10 +228,10 @@ func writeWhole(path string, b []byte) (err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(definitionMode), f.Close(), bequeath(f.Name())); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
 	return syncFolder(folder)

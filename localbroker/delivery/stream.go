@@ -2,7 +2,10 @@ package delivery
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -34,6 +37,23 @@ func (s *Stream) Size() (n int64) {
 	return n
 }
 
+// edition tells a stream from every other that could be told from it, such as one of
+// the same version: a cloud that deletes a stream and makes it anew may begin to count
+// anew.
+func (s *Stream) edition() string {
+	b := fmt.Appendf(nil, "%d %q", s.Version, s.Description)
+	for _, f := range s.Files {
+		b = fmt.Appendf(b, " %d %d %s", f.ID, f.Size, f.SHA256)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// key is what a chunk of the stream is known by.
+func (s *Stream) key(file int, number int64) chunkKey {
+	return chunkKey{s.ID, s.Version, s.edition(), file, number}
+}
+
 // file finds a file by its id, nil when there is none.
 func (s *Stream) file(id int) *File {
 	for i := range s.Files {
@@ -53,14 +73,14 @@ func (f *File) chunks() int64 { return (f.Size + chunkSize - 1) / chunkSize }
 // chunkLen is the length of a chunk: the last one is shorter.
 func (f *File) chunkLen(n int64) int { return int(min(chunkSize, f.Size-n*chunkSize)) }
 
-// source is where streams come from. Its methods may be called concurrently.
+// source is where streams come from. Each finds the present version by its stream
+// method, whose error is errNoStream when there is none, errAway when that cannot be
+// known now. Its methods may be called concurrently.
 type source interface {
-	// stream finds the present version. The error is errNoStream when there is
-	// none, errAway when that cannot be known now.
-	stream(ctx context.Context, id string) (*Stream, error)
 	// chunk reads a chunk of a file of that version, which the caller must not
 	// write to. The error is errVersion when there is another version now,
-	// errAway when it cannot be had now; any other is a fault on this side.
+	// errAway when it cannot be had now, a [Fault] what the cloud says of it; any other
+	// is a fault on this side.
 	chunk(ctx context.Context, s *Stream, f *File, n int64) ([]byte, error)
 }
 

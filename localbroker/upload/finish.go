@@ -233,6 +233,10 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 	return s.durable(t.client, t.forgotten())
 }
 
+// readOver is how much is read between two pieces: more costs more than to open the file
+// anew.
+const readOver = 64 << 10
+
 // partOf reports whether all segments are pieces of the file before.
 func (s *Service) partOf(t *transfer, before *prior) bool {
 	s.mu.Lock()
@@ -253,6 +257,14 @@ func (s *Service) partOf(t *transfer, before *prior) bool {
 	defer func() { _ = in.Close() }() // only read
 	h := crc32.New(castagnoli)
 	for _, p := range pieces {
+		if p.offset-at > readOver { // two commands of a few bytes are not to fetch all that is between them
+			next, err := before.open(p.offset)
+			if err != nil {
+				return false
+			}
+			_ = in.Close()
+			in, at = next, p.offset
+		}
 		if p.offset < at {
 			return false // they overlap: nothing is as simple as sending again
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -108,6 +110,49 @@ func TestEndSentAgain(t *testing.T) {
 	}
 	if got := fmt.Sprint(asked); got != "[1000 1000 5000]" {
 		t.Errorf("read from %s", got)
+	}
+}
+
+// TestEndsSentAgain: of a large file only the pieces that were sent again are read, and
+// not what is between them.
+func TestEndsSentAgain(t *testing.T) {
+	y := openYard(t, func(y *yard) { y.tail = tailFolder{plainFolder(y.exports), make(chan int64, 10)} })
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/0", strings.Repeat("a", 16))
+	y.ok("$file/f/16", strings.Repeat("x", 2*readOver))
+	y.ok(fmt.Sprintf("$file/f/%d", 16+2*readOver), "the end")
+	fin := fmt.Sprintf("$file/f/fin/%d", 16+2*readOver+7)
+	y.ok(fin, "")
+	y.ok("$file/f/0", strings.Repeat("a", 16))
+	y.ok(fmt.Sprintf("$file/f/%d", 16+2*readOver), "the end")
+	y.ok(fin, "")
+	y.ok("$file/f/0", strings.Repeat("a", 16))
+	y.ok(fmt.Sprintf("$file/f/%d", 16+2*readOver), "THE END")
+	y.refused(y.send(fin, ""), "incomplete", 0x80)
+	from := y.tail.(tailFolder).from
+	close(from)
+	var asked []int64
+	for at := range from {
+		asked = append(asked, at)
+	}
+	if got, want := fmt.Sprint(asked), fmt.Sprint([]int64{16 + 2*readOver, 16 + 2*readOver}); got != want {
+		t.Errorf("read from %s, want %s", got, want)
+	}
+}
+
+// TestHeadReadsNothing: who asks for the headers of a file gets them alone.
+func TestHeadReadsNothing(t *testing.T) {
+	y := openYard(t, nil)
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/0", "content")
+	y.ok("$file/f/fin/7", "")
+	y.exported("content")
+	for method, want := range map[string]string{http.MethodHead: "", http.MethodGet: "content"} {
+		w := httptest.NewRecorder()
+		err := y.Service.ServeContent(w, httptest.NewRequest(method, "/", nil), "c", "f")
+		if err != nil || w.Body.String() != want || w.Header().Get("Content-Length") != "7" {
+			t.Errorf("%s: %v, %q, %v", method, err, w.Body, w.Header())
+		}
 	}
 }
 
