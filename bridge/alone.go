@@ -7,6 +7,9 @@ import "time"
 // is before one that is to be seen ending a link that lives without it.
 const hushFor = time.Second
 
+// hush reports whether the link is to be seen living without a message before it is sent.
+func (fl *flight) hush() bool { return fl.blamed >= hushAt }
+
 // quietFor reports whether nothing is on its way that the receiver might hang up on
 // before a message. If that takes only time the line is told when it is so. [with mu]
 func (l *line) quietFor(fl *flight) bool {
@@ -14,7 +17,7 @@ func (l *line) quietFor(fl *flight) bool {
 		return false
 	}
 	since := l.unsure
-	if fl.hush && l.still.After(since) {
+	if fl.hush() && l.still.After(since) {
 		since = l.still
 	}
 	left := hushFor - time.Since(since)

@@ -18,8 +18,10 @@ func TestADeviceOfManySuspectsStandsAside(t *testing.T) {
 		const devices, all = 20, 2000
 		putMany(t, s, normal, all, func(i int) string { return fmt.Sprint("d", i%devices) })
 		c := &cloud{window: 100, after: 50 * time.Millisecond}
+		most := 0
 		c.hangUp = func(d *bridge.Delivery) bool { // in a moment: more is on its way by then
 			if d.Device == "d7" {
+				most = max(most, d.Attempt)
 				c.mu.Lock()
 				defer c.mu.Unlock()
 				l := c.link
@@ -35,6 +37,9 @@ func TestADeviceOfManySuspectsStandsAside(t *testing.T) {
 		end()
 		if took := time.Since(begun); took > time.Minute {
 			t.Errorf("the others took %v", took)
+		}
+		if most < 3 { // the sender knows by that what is no throttling
+			t.Errorf("the %dth transmission was the last of one", most)
 		}
 	})(t)
 }

@@ -101,7 +101,7 @@ type flight struct {
 	trial   bool // of a device some of whose messages have made way
 	probe   bool // sent while its queue was paused
 	alone   bool // nothing else may be on its way on the line, see suspect
-	hush    bool // and nothing may have been for a while, see suspect
+	blamed  int  // how often the receiver has hung up over it
 
 	delivery Delivery // as it was sent
 }

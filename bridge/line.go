@@ -277,7 +277,7 @@ func (l *line) sendNow(link PromptLink, fl *flight) (ok bool, err error) {
 
 func (l *line) delivery(fl *flight) *Delivery {
 	d := &fl.delivery
-	*d = Delivery{Stored: fl.Stored, Attempt: fl.attempt, Together: l.f.cfg.HoldBy(fl.Stored)}
+	*d = Delivery{Stored: fl.Stored, Attempt: max(fl.attempt, fl.blamed+1), Together: l.f.cfg.HoldBy(fl.Stored)}
 	if fl.HasExpiry {
 		left := time.Duration(fl.Expiry)*time.Second - (l.f.spool.Age() - fl.Age)
 		d.Remaining = uint32(min(max(left/time.Second, 0), time.Duration(fl.Expiry)))

@@ -77,11 +77,12 @@ func (f *Forwarder) goesAlone(r *Stored) bool {
 	return s != nil && s.alone()
 }
 
-// goesHushed reports whether the link is to be seen living without a message before it
-// is sent.
-func (f *Forwarder) goesHushed(r *Stored) bool {
-	s := f.suspects[r.Seq]
-	return s != nil && s.closes >= hushAt
+// blamed is how often the receiver has hung up over a message.
+func (f *Forwarder) blamed(r *Stored) int {
+	if s := f.suspects[r.Seq]; s != nil {
+		return s.closes
+	}
+	return 0
 }
 
 func (s *suspect) alone() bool { return s.doubted || s.closes >= aloneAt }
@@ -133,7 +134,7 @@ func (f *Forwarder) blame(l *line, s *suspect, oldest *flight, good bool) {
 	sure := oldest.alone || l.window == 1 // nothing else was on its way
 	others := !sure && f.comparesOn(l)    // while what is suspected stood aside
 	s.proven = s.proven || good && (s.closes > 0 || sure)
-	if oldest.hush {
+	if oldest.hush() {
 		if s.hushed++; good {
 			s.compared++
 		}
