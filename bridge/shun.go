@@ -12,7 +12,7 @@ import (
 // messages it shows whether they are what the receiver hangs up on. From time to time
 // the connection is tried again.
 const (
-	shunAt  = poisonAt // after narrowAt others were tried first
+	shunAt  = poisonAt // by then others were tried first
 	shunFor = time.Minute
 )
 

@@ -229,7 +229,7 @@ func (s *Spool) damage(text string) {
 	s.deps.Log.Warn("spool: damage", "what", text)
 	s.note(text)
 	if n := s.damages.Add(1); n > 1 {
-		text += fmt.Sprintf(" (and %d more; the log has them)", n-1)
+		text += fmt.Sprintf(" (and %d more findings like this; the log has them)", n-1)
 	}
 	s.deps.Health.Raise(bridge.Warning{Code: "spool-damage", Severity: bridge.Degraded, Text: text})
 }
