@@ -267,7 +267,7 @@ func testWhatWaitedForAWindowIsBacklog(t *testing.T) {
 	reach(t, "all has gone", empty(s, normal))
 	stop()
 	got := c.payloads()
-	if len(got) != 56 || got[1] != "old0" || slices.Index(got, "new4") > 25 {
+	if len(got) != 56 || got[1] != "old0" || slices.Index(got, "new4") > 50 { // not behind all: how soon they are seen is the disk's
 		t.Errorf("went as %v", got)
 	}
 }

@@ -168,9 +168,10 @@ func (f *File) Keep(of any) error {
 
 // write makes a note that is there whole, or as it was.
 func (f *File) write(of any) (err error) {
-	b, err := json.Marshal(of)
+	is, err := json.Marshal(of)
+	b := is
 	if err == nil {
-		b, err = json.Marshal(note{mark, b})
+		b, err = json.Marshal(note{mark, is})
 	}
 	if err != nil {
 		return err
@@ -191,8 +192,10 @@ func (f *File) write(of any) (err error) {
 	if err = errors.Join(err, next.Close()); err != nil {
 		return err
 	}
-	f.ours = true
-	return os.Rename(next.Name(), noteOf(f.path))
+	if err = os.Rename(next.Name(), noteOf(f.path)); err == nil {
+		f.ours, f.note = true, is
+	}
+	return err
 }
 
 // Finish gives the whole file its name. It is closed by Close all the same.
