@@ -101,4 +101,9 @@ func (s sizes) Len() int           { return len(s) }
 func (s sizes) Less(i, j int) bool { return s[i].size < s[j].size }
 func (s sizes) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 func (s *sizes) Push(x any)        { *s = append(*s, x.(sized)) }
-func (s *sizes) Pop() any          { panic("nothing is taken out") }
+func (s *sizes) Pop() any {
+	last := len(*s) - 1
+	out := (*s)[last]
+	*s = (*s)[:last]
+	return out
+}

@@ -124,3 +124,22 @@ func TestSuspicionsAreBounded(t *testing.T) {
 		t.Errorf("%d messages of one hang-up are remembered, want %d", n, maxDoubts)
 	}
 }
+
+// A device stands aside for as long as the worst of its messages asks for, whichever of
+// them is looked at last.
+func TestTheWorstOfADeviceSaysHowLongItStandsAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, of := accused()
+		l := f.lines[0]
+		f.slotOf("buggy").line = l
+		f.suspectFor(of("buggy", 0)).closes = aloneAt
+		for i := range Seq(50) {
+			f.suspectFor(of("buggy", i+1)).doubted = true
+		}
+		f.standAside(l)
+		h := f.holds["buggy"]
+		if h == nil || h.aside != asideLeast || time.Until(h.until) != 2*asideLeast {
+			t.Errorf("%+v", h)
+		}
+	})
+}

@@ -39,7 +39,7 @@ func asNobody(t *testing.T, fn func()) {
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root makes files for others")
+		t.Skip("needs root: nobody else makes files for others")
 	}
 }
 
