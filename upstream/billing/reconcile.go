@@ -5,15 +5,15 @@ import (
 	"maps"
 	"math/big"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing/cur"
 )
 
-// Compared is one usage type in one region: what AWS charged, what the gateway
-// knows, and where the difference comes from.
+// Compared is one usage type of an account in one region: what AWS charged, what the
+// gateway knows, and where the difference comes from.
 type Compared struct {
+	Account      string // empty: no upstream names one
 	Region, Item string
 	AWS          int64  // of usage
 	Here         int64  // metered here, or estimated
@@ -22,7 +22,10 @@ type Compared struct {
 	Causes       []string
 }
 
-// ours is what the gateway's upstreams of one region have.
+// Besides is the item of what is told and not compared.
+const Besides = "(besides)"
+
+// ours is what the gateway's upstreams of one account have in one region.
 type ours struct {
 	Counts
 	estimated      Usage
@@ -35,9 +38,9 @@ type ours struct {
 	upstreams      []string
 }
 
-// Reconcile compares AWS's report with the ledger in the same span, by region
-// and usage type. Accounts of the report that no upstream names are left out when
-// one does.
+// Reconcile compares AWS's report with the ledger in the same span, by account,
+// region and usage type. Accounts of the report that no upstream names are left out
+// when one does; so are upstreams of an account that the report is not of.
 func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 	if r.From.IsZero() {
 		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core (product code AWSIoT), and %d lines of other services: is it of the month, and of the account, in which this gateway sent? AWS takes a day to write the first lines", r.Others)
@@ -51,82 +54,17 @@ func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 	if err != nil {
 		return nil, err
 	}
-	regions := l.byRegion(bill)
-	charged := map[string]map[string]*cur.Charge{} // by region and item
-	notes := map[string][]string{}
-	for _, c := range r.Charges {
-		if !l.names(c.Account) {
-			notes[c.Region] = append(notes[c.Region], fmt.Sprintf("account %s: %s of %s, $%s: no upstream names that account", c.Account, c.Amount.FloatString(0), c.Item, c.USD.FloatString(6)))
-			continue
-		}
-		if c.Kind != "Usage" {
-			notes[c.Region] = append(notes[c.Region], fmt.Sprintf("%s of $%s on %s is not usage", strings.ToLower(c.Kind), c.USD.FloatString(6), c.Item))
-			continue
-		}
-		if charged[c.Region] == nil {
-			charged[c.Region] = map[string]*cur.Charge{}
-		}
-		if was := charged[c.Region][c.Item]; was != nil {
-			was.Amount.Add(was.Amount, c.Amount)
-			was.USD.Add(was.USD, c.USD)
-			continue
-		}
-		charged[c.Region][c.Item] = &c
-	}
-	names := maps.Clone(regions)
-	for region := range charged {
-		if names[region] == nil {
-			names[region] = &ours{}
-		}
-	}
 	var out []Compared
-	for _, region := range slices.Sorted(maps.Keys(names)) {
-		out = append(out, names[region].compare(region, charged[region], notes[region])...)
+	sides := l.sides(bill, r)
+	for _, a := range slices.SortedFunc(maps.Keys(sides), account.compare) {
+		out = append(out, sides[a].compare(a)...)
 	}
 	return out, nil
 }
 
-// names reports whether an account of the report is one of ours: all are, when
-// no upstream names one.
-func (l *Ledger) names(account string) bool {
-	any := false
-	for _, o := range l.upstreams {
-		if o.Account == account {
-			return true
-		}
-		any = any || o.Account != ""
-	}
-	return !any || account == ""
-}
-
-func (l *Ledger) byRegion(b *Bill) map[string]*ours {
-	out := map[string]*ours{}
-	for _, t := range b.Totals {
-		if t.Region == "" {
-			continue
-		}
-		o := out[t.Region]
-		if o == nil {
-			o = &ours{options: l.options(t.Upstream), prices: l.prices[t.Upstream]}
-			out[t.Region] = o
-		}
-		o.add(t.Counts)
-		o.unsynchronised += t.Unsynchronised
-		o.estimated = o.estimated.Plus(t.EstimatedUsage)
-		o.other = l.otherUsage(t.Upstream)
-		o.free = l.freeTier(t.Upstream) != Usage{}
-		o.upstreams = append(o.upstreams, t.Upstream)
-		for _, n := range b.Lines {
-			if n.Upstream == t.Upstream && n.Direction == Link && n.Topic == ConnectPacket {
-				o.connects += n.Messages
-			}
-		}
-	}
-	return out
-}
-
-func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []string) []Compared {
+func (s *beside) compare(a account) []Compared {
 	var out []Compared
+	o, charged := s.here, s.charged
 	items := []struct {
 		name            string
 		here, estimated int64
@@ -143,10 +81,10 @@ func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []st
 		if c == nil && i.here == 0 {
 			continue
 		}
-		n := Compared{Region: region, Item: i.name, Here: i.here, Estimated: i.estimated}
+		n := Compared{Account: a.id, Region: a.region, Item: i.name, Here: i.here, Estimated: i.estimated}
 		if c != nil {
 			n.AWS, n.USD = whole(c.Amount), c.USD.FloatString(6)
-			n.Causes = o.price(region, i.name, c)
+			n.Causes = o.price(a.region, i.name, c)
 		}
 		n.Causes = append(i.causes(n.AWS-n.Here), n.Causes...)
 		out = append(out, n)
@@ -154,10 +92,10 @@ func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []st
 	}
 	for _, item := range slices.Sorted(maps.Keys(charged)) {
 		c := charged[item]
-		out = append(out, Compared{Region: region, Item: item, AWS: whole(c.Amount), USD: c.USD.FloatString(6), Causes: []string{"no gateway can see this usage type"}})
+		out = append(out, Compared{Account: a.id, Region: a.region, Item: item, AWS: whole(c.Amount), USD: c.USD.FloatString(6), Causes: []string{"no gateway can see this usage type"}})
 	}
-	if len(notes) > 0 {
-		out = append(out, Compared{Region: region, Item: "(besides)", Causes: notes})
+	if len(s.notes) > 0 {
+		out = append(out, Compared{Account: a.id, Region: a.region, Item: Besides, Causes: s.notes})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func report(t *testing.T, lines ...string) *cur.Report {
 	t.Helper()
 	text := "lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,lineItem/ProductCode,lineItem/UsageAccountId,lineItem/UsageType,lineItem/UsageAmount,lineItem/UnblendedCost\n"
 	for _, l := range lines {
-		if !strings.HasPrefix(l, "Credit") {
+		if !strings.HasPrefix(l, "Credit") && !strings.HasPrefix(l, "Usage") {
 			l = "Usage,2026-11-01T00:00:00Z,2026-11-21T00:00:00Z,AWSIoT,111122223333," + l
 		}
 		text += l + "\n"
@@ -86,8 +87,8 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		}
 		found := ""
 		for _, n := range all {
-			if n.Item == c.item && (n.AWS > 0 || n.Item == "(besides)") {
-				found = fmt.Sprintf("%s %s: %d, here %d: %s", n.Region, n.Item, n.AWS, n.Here, strings.Join(n.Causes, "; "))
+			if n.Item == c.item && (n.AWS > 0 || n.Item == Besides) {
+				found += fmt.Sprintf("%s %s: %d, here %d: %s\n", n.Region, n.Item, n.AWS, n.Here, strings.Join(n.Causes, "; "))
 				if (c.cause == "") != (len(n.Causes) == 0) {
 					t.Errorf("%s: %s", c.name, found)
 				}
@@ -95,6 +96,60 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		}
 		if !strings.Contains(found, c.cause) || found == "" {
 			t.Errorf("%s: no %q in %q of %+v", c.name, c.cause, found, all)
+		}
+	}
+}
+
+// A report is of accounts: each is compared with the upstreams that name it, after its
+// own tiers, its own free tier and its own other usage.
+func TestReconcileTellsAccountsApart(t *testing.T) {
+	in := func(account string, units int64) Options {
+		o := frankfurt()
+		o.Account, o.OtherUsage.Messages = account, units
+		return o
+	}
+	const one, two = "111122223333", "444455556666"
+	of := func(account, line string) string {
+		return "Usage,2026-11-01T00:00:00Z,2026-11-21T00:00:00Z,AWSIoT," + account + "," + line
+	}
+	for _, c := range []struct {
+		name      string
+		upstreams map[string]Options
+		lines     []string
+		want      []string // one a row: account item AWS here causes
+	}{
+		{"only of the other account", map[string]Options{"a": in(two, 0), "b": in(one, 0)}, []string{of(one, "EUC1-Messages,2000,0.0024")},
+			[]string{one + " Messages 2000 2000 []", two + " (besides) 0 0 [not compared: a, with 1000 metered messages here: the report has no line of account " + two + "]"}},
+		{"of both", map[string]Options{"a": in(two, 7), "b": in(one, 0)}, []string{of(one, "EUC1-Messages,2000,0.0024"), of(two, "EUC1-Messages,1007,0.0012084")},
+			[]string{one + " Messages 2000 2000 []", two + " Messages 1007 1000 [7: other clients of the account, as billing.other_usage says]"}},
+		{"each reaches its own tiers", map[string]Options{"a": in(two, 900_000_000), "b": in(one, 900_000_000)}, []string{of(one, "EUC1-Messages,900000000,1080"), of(two, "EUC1-Messages,900000000,1080")},
+			[]string{one + " Messages 900000000 2000 [899998000: other clients of the account, as billing.other_usage says]", two + " Messages 900000000 1000 [899999000: other clients of the account, as billing.other_usage says]"}},
+		{"one names none", map[string]Options{"a": in("", 0), "b": in(one, 0)}, []string{of(one, "EUC1-Messages,2000,0.0024")},
+			[]string{" (besides) 0 0 [not compared: a, with 1000 metered messages here: no account is named (billing.account), as others do]", one + " Messages 2000 2000 []"}},
+		{"none names one", map[string]Options{"a": in("", 0), "b": in("", 0)}, []string{of(one, "EUC1-Messages,2000,0.0024"), of(two, "EUC1-Messages,1000,0.0012")},
+			[]string{" Messages 3000 3000 []", " (besides) 0 0 [the report is of 2 accounts, all of which are compared together: say in billing.account which is this gateway's]"}},
+		{"the report names none", map[string]Options{"a": in(two, 0), "b": in(one, 0)}, []string{of("", "EUC1-Messages,2000,0.0024")},
+			[]string{" (besides) 0 0 [2000 of Messages, $0.002400: the report does not say of which account: export it with lineItem/UsageAccountId]",
+				one + " (besides) 0 0 [not compared: b, with 2000 metered messages here: the report has no line of account " + one + "]",
+				two + " (besides) 0 0 [not compared: a, with 1000 metered messages here: the report has no line of account " + two + "]"}},
+		{"the report names none, and there is one", map[string]Options{"a": in(one, 0), "b": in(one, 0)}, []string{of("", "EUC1-Messages,3000,0.0036")},
+			[]string{one + " Messages 3000 3000 []"}},
+	} {
+		spool := newMemory()
+		for name, units := range map[string]int64{"a": 1000, "b": 2000} {
+			spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUnits)] = units
+		}
+		l := newLedger(t, spool, c.upstreams)
+		all, err := l.Reconcile(report(t, c.lines...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range all {
+			got = append(got, fmt.Sprintf("%s %s %d %d %v", n.Account, n.Item, n.AWS, n.Here, n.Causes))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 		}
 	}
 }
