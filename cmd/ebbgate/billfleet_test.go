@@ -252,3 +252,16 @@ func TestRangesAreInOrder(t *testing.T) {
 		}
 	}
 }
+
+// The other reading of 5 KB may make fewer messages, and says so.
+func TestTheOtherReadingHasADirection(t *testing.T) {
+	for other, want := range map[int64]string{191: "(191 metered messages more)", -1910: "(1,910 metered messages fewer)"} {
+		var out bytes.Buffer
+		total := billing.Total{USDRange: "1 to 2"}
+		total.Other = other
+		(&billTable{out: &out}).known(total)
+		if s := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(s, want) {
+			t.Errorf("%d: %s", other, s)
+		}
+	}
+}

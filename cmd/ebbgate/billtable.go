@@ -92,7 +92,7 @@ func (t *billTable) row(name, metered, here, estimated, hidden string) {
 // known says how well the total is known.
 func (t *billTable) known(total billing.Total) {
 	if total.USDRange != "" {
-		t.paragraph("  ", fmt.Sprintf("metered here between $%s: prices that no source says, or 5 KB read as the other number (%s metered messages more)", strings.Replace(total.USDRange, " to ", " and $", 1), thousands(total.Other)))
+		t.paragraph("  ", fmt.Sprintf("metered here between $%s: prices that no source says, or 5 KB read as the other number (%s)", strings.Replace(total.USDRange, " to ", " and $", 1), reread(total.Other)))
 	}
 	if total.EstimatedRange != "" {
 		t.paragraph("  ", fmt.Sprintf("estimated between $%s (prices: %s)", strings.Replace(total.EstimatedRange, " to ", " and $", 1), total.EstimateStatus))
@@ -113,6 +113,14 @@ func (t *billTable) known(total billing.Total) {
 	if total.Unsynchronised > 0 {
 		t.paragraph("  ", fmt.Sprintf("%s of them in hours that an unsynchronised clock told", thousands(total.Unsynchronised)))
 	}
+}
+
+// reread says what the other reading of 5 KB makes of the metered messages.
+func reread(other int64) string {
+	if other < 0 {
+		return thousands(-other) + " metered messages fewer"
+	}
+	return thousands(other) + " metered messages more"
 }
 
 // requests says what those to a store of files cost.

@@ -50,7 +50,7 @@ func (m *Meter) OpenedAs(upstream, thing string, packet Connection) *Connected {
 func (m *Meter) opened(s series, packet Connection) *Connected {
 	at, upstream := m.now(), s.upstream
 	c := &Connected{meter: m, since: at.Mono, series: s}
-	all := m.packet(c, ConnectPacket, Connect(packet, int64(m.options(upstream).Unit)), packet.size())
+	all := m.packet(c, ConnectPacket, packet.size())
 	m.mu.Lock()
 	m.links[c] = true
 	name := linkName{upstream, s.device}
@@ -65,12 +65,7 @@ func (m *Meter) opened(s series, packet Connection) *Connected {
 
 // Subscribed meters a SUBSCRIBE packet (M05). UNSUBSCRIBE is free (M09).
 func (c *Connected) Subscribed(filters []string, user []bridge.UserProperty) {
-	units := Subscribe(filters, user, int64(c.meter.options(c.series.upstream).Unit))
-	size := sizeOf(user)
-	for _, f := range filters {
-		size += len(f)
-	}
-	c.meter.write(c.meter.packet(c, SubscribePacket, units, size))
+	c.meter.write(c.meter.packet(c, SubscribePacket, subscribeSize(filters, user)))
 }
 
 // Closed ends the count of minutes. A minute that was begun stays counted.
@@ -88,12 +83,20 @@ type change struct {
 	n   int64
 }
 
-// packet is what one packet of a connection adds.
-func (m *Meter) packet(c *Connected, name string, units int64, bytes int) []change {
+// packet is what one packet of a connection adds, of which so many bytes are metered.
+func (m *Meter) packet(c *Connected, name string, bytes int) []change {
 	s := c.series
 	s.prefix = name
-	k := m.count(s, m.options(s.upstream), units, nil)
-	return []change{{k.units, units}, {k.messages, 1}, {k.bytes, int64(bytes)}}
+	op := m.options(s.upstream)
+	unit := int64(op.Unit)
+	units := Units(bytes, unit)
+	k := m.count(s, op, units, nil)
+	all := []change{{k.units, units}, {k.messages, 1}, {k.bytes, int64(bytes)}}
+	if d := Units(bytes, otherReading(unit)) - units; d != 0 {
+		kind, n := otherwise(unit, d)
+		all = append(all, change{k.key(kind), n})
+	}
+	return all
 }
 
 // begun is the minutes that have begun since the last time. Each is counted when

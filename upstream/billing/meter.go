@@ -77,7 +77,8 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 		add(b, c.key(kindAnswers), answer)
 	}
 	if d := op.publish(out, size, o, reread) - units + answered(o, reread) - answer; d != 0 {
-		add(b, c.key(kindOther), d)
+		kind, n := otherwise(unit, d)
+		add(b, c.key(kind), n)
 	}
 	if basic {
 		add(b, c.key(kindBasic), Units(size, unit))
@@ -150,9 +151,10 @@ func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 // metered as well nobody says.
 func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
-	units := int64(0)
+	units, more, unit := int64(0), int64(0), int64(op.Unit)
 	if o.HTTP {
-		units = HTTPResponse(o.Body, int64(op.Unit))
+		units = HTTPResponse(o.Body, unit)
+		more = HTTPResponse(o.Body, otherReading(unit)) - units
 	}
 	c := m.count(upSeries(upstream, s, out), op, units, nil)
 	add(b, c.key(kindThrottled), 1)
@@ -160,7 +162,11 @@ func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o br
 		add(b, c.units, units)
 		add(b, c.key(kindAnswers), units)
 		add(b, c.wire, int64(o.Wire))
-		add(b, c.key(kindUncertain), HTTPRequest(out, int64(op.Unit)))
+		add(b, c.key(kindUncertain), HTTPRequest(out, unit))
+	}
+	if more != 0 {
+		kind, n := otherwise(unit, more)
+		add(b, c.key(kind), n)
 	}
 }
 
@@ -188,7 +194,8 @@ func (m *Meter) Received(b *bridge.Batch, upstream string, msg *bridge.Message, 
 		add(b, c.key(kindAcks), acks)
 	}
 	if d := Deliver(msg, otherReading(unit)) - units; d != 0 {
-		add(b, c.key(kindOther), d)
+		kind, n := otherwise(unit, d)
+		add(b, c.key(kind), n)
 	}
 }
 
@@ -201,6 +208,15 @@ func otherReading(unit int64) int64 {
 		return DefaultUnit
 	}
 	return unit
+}
+
+// otherwise is the counter that knows of d units more by the other reading than by
+// unit, and what is added to it. Which of the readings is larger is the same for all.
+func otherwise(unit, d int64) (kind byte, n int64) {
+	if unit == decimalUnit {
+		return kindFewer, -d
+	}
+	return kindOther, d
 }
 
 // upSeries is the series of a delivery, whose prefix is still the whole topic.

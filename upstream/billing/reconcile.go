@@ -32,8 +32,8 @@ type ours struct {
 	unsynchronised int64
 	connects       int64
 	other          Usage
-	free           bool // the free tier is taken off
-	options        Options
+	free           bool  // the free tier is taken off
+	more, less     int64 // units by 5,000 bytes, and by 5,120, where the other is set
 	prices         *PriceList
 	upstreams      []string
 }
@@ -111,11 +111,10 @@ func (o *ours) messages(d int64) (causes []string) {
 	case d == 0:
 	case d > 0 && d <= o.Uncertain:
 		causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26; %d were uncertain)", d, o.Uncertain))
-	case d > 0 && o.Other > 0 && d >= o.Other && d <= o.Other+o.Uncertain:
-		causes = append(causes, fmt.Sprintf("%d: 5 KB is %d bytes to AWS (M03); set billing.unit", o.Other, otherReading(int64(o.options.Unit))))
-		if d > o.Other {
-			causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26)", d-o.Other))
-		}
+	case o.more > 0 && d >= o.more && d <= o.more+o.Uncertain:
+		causes = append(causes, unitIs(o.more, decimalUnit, d-o.more)...)
+	case o.less > 0 && d >= -o.less && d <= -o.less+o.Uncertain && d < 0:
+		causes = append(causes, unitIs(-o.less, DefaultUnit, d+o.less)...)
 	case d > 0:
 		if o.Uncertain > 0 {
 			causes = append(causes, fmt.Sprintf("up to %d: messages that were sent again (M26)", o.Uncertain))
@@ -127,12 +126,22 @@ func (o *ours) messages(d int64) (causes []string) {
 	return causes
 }
 
+// unitIs says that the other reading of "5 KB" is AWS's, and what is left then.
+func unitIs(d, unit, again int64) []string {
+	causes := []string{fmt.Sprintf("%d: 5 KB is %d bytes to AWS (M03); set billing.unit: %dB", d, unit, unit)}
+	if again > 0 {
+		causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26)", again))
+	}
+	return causes
+}
+
 // fewer names why AWS counted fewer messages than the gateway.
 func (o *ours) fewer(d int64) (causes []string) {
 	for _, c := range []struct {
 		n    int64
 		text string
 	}{
+		{o.less, fmt.Sprintf("5 KB is %d bytes to AWS (M03); set billing.unit", DefaultUnit)},
 		{o.Retained, "retained copies are metered otherwise, as deletions may be (M10, M11)"},
 		{o.Acks, "our PUBACKs are not billed (M08)"},
 		{o.Answers, "the answers to requests over HTTPS are not billed (M18)"},

@@ -44,6 +44,9 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 	count := func(kind byte, n int64) func(*memory, *Options) {
 		return func(m *memory, _ *Options) { m.counters[s.key("2026112013")+string(kind)] = n }
 	}
+	decimal := func(change func(*memory, *Options)) func(*memory, *Options) {
+		return func(m *memory, o *Options) { o.Unit = 5000; change(m, o) }
+	}
 	rule := func(_ *memory, o *Options) {
 		o.DeclaredRules = []DeclaredRule{{Topic: "dt/#", Rules: 1, Actions: 1, Subscribers: 2, QoS: "0"}}
 	}
@@ -57,6 +60,14 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		{"equal", ledger(nil), []string{"EUC1-Messages,1000000,1.2"}, cur.Messages, ""},
 		{"re-sends", ledger(count(kindUncertain, 300)), []string{"EUC1-Messages,1000200,1.20024"}, cur.Messages, "200: messages that were sent again"},
 		{"5,000", ledger(count(kindOther, 70_000)), []string{"EUC1-Messages,1070000,1.284"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS"},
+		{"5,000, and re-sends", ledger(func(m *memory, o *Options) { count(kindOther, 70_000)(m, o); count(kindUncertain, 300)(m, o) }),
+			[]string{"EUC1-Messages,1070200,1.28424"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS (M03); set billing.unit: 5000B; 200: messages that were sent again"},
+		{"5,120 again", ledger(decimal(count(kindFewer, 70_000))), []string{"EUC1-Messages,930000,1.116"}, cur.Messages, "-70000: 5 KB is 5120 bytes to AWS (M03); set billing.unit: 5120B"},
+		{"5,120 again, and re-sends", ledger(decimal(func(m *memory, o *Options) { count(kindFewer, 70_000)(m, o); count(kindUncertain, 300)(m, o) })),
+			[]string{"EUC1-Messages,930200,1.11624"}, cur.Messages, "-70000: 5 KB is 5120 bytes to AWS (M03); set billing.unit: 5120B; 200: messages that were sent again"},
+		{"5,000 was set as it said", ledger(decimal(count(kindOther, 70_000))), []string{"EUC1-Messages,1070000,1.284"}, cur.Messages, ""},
+		{"5,120 was set as it said", ledger(count(kindFewer, 70_000)), []string{"EUC1-Messages,930000,1.116"}, cur.Messages, ""},
+		{"5,120 was set, and an earlier version had counted", ledger(count(kindOther, -70_000)), []string{"EUC1-Messages,930000,1.116"}, cur.Messages, ""},
 		{"other clients", ledger(nil), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000 at least: what this gateway did not send"},
 		{"declared usage", ledger(func(_ *memory, o *Options) { o.OtherUsage.Messages = 2_000_000 }), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000: other clients of the account, as billing.other_usage says"},
 		{"subscribers", ledger(rule), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, ""},

@@ -127,10 +127,12 @@ func (l *Ledger) byAccount(b *Bill) map[account]*ours {
 		a := l.accountOf(t.Upstream)
 		o := out[a]
 		if o == nil {
-			o = &ours{options: l.options(t.Upstream), prices: l.prices[t.Upstream], other: l.otherUsageOf(a), free: l.freeTier(t.Upstream) != Usage{}}
+			o = &ours{prices: l.prices[t.Upstream], other: l.otherUsageOf(a), free: l.freeTier(t.Upstream) != Usage{}}
 			out[a] = o
 		}
 		o.add(t.Counts)
+		o.more += max(t.Other, 0)
+		o.less += max(-t.Other, 0)
 		o.unsynchronised += t.Unsynchronised
 		o.estimated = o.estimated.Plus(t.EstimatedUsage)
 		o.upstreams = append(o.upstreams, t.Upstream)
