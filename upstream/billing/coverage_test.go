@@ -25,7 +25,7 @@ func spent(t *testing.T, o Options, lost int) (*Fleet, *Bill) {
 			m.Delivered(&b, "aws", to("$aws/rules/store/dt/d", 6000), bridge.Outcome{Wire: 6100})
 			m.Delivered(&b, "aws", to("$aws/rules/store/dt/e", 100), bridge.Outcome{Wire: 400, HTTP: true, Body: 40})
 			m.Delivered(&b, "aws", to("$aws/things/pump/shadow/update", 1229), bridge.Outcome{Wire: 1300})
-			m.Refused(&b, "aws", to("dt/b", 7000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true, Body: 40})
+			m.Refused(&b, "aws", to("dt/b", 7000), bridge.Outcome{Wire: 7300, Result: bridge.ResultRetry, HTTP: true, Body: 40})
 		}
 		m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, 10), QoS: 1}, 30)
 		spool.Commit(&b, nil)

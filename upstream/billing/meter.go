@@ -148,8 +148,12 @@ func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 // Refused meters a delivery that the cloud answered and did not take. What it
 // throttled or refused over MQTT costs nothing (M26) and is counted. An HTTP
 // error with a body is metered by that body (M18); whether the request is
-// metered as well nobody says.
+// metered as well nobody says. What was not sent, because it could not be, or because
+// one before it was put off, the cloud has not refused.
 func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
+	if o.Wire == 0 {
+		return
+	}
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	units, more, unit := int64(0), int64(0), int64(op.Unit)
 	if o.HTTP {

@@ -121,7 +121,9 @@ func TestM26ResendsAndThrottledApart(t *testing.T) {
 	m := newMeter(t, spool, frankfurt(), clock)
 	var b bridge.Batch
 	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100, Result: bridge.ResultRetry, Code: 0x97})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry})   // behind one that was put off: never sent
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRefused}) // too large to be sent
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
 	if got.Units != 0 || got.Uncertain != 2 || got.Throttled != 1 {
@@ -134,8 +136,8 @@ func TestM18ErrorsWithABodyAreMetered(t *testing.T) {
 	clock.set("2026-11-20 13:00")
 	m := newMeter(t, spool, frankfurt(), clock)
 	var b bridge.Batch
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true, Body: 80})
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100, Result: bridge.ResultRetry, HTTP: true, Body: 80})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100, Result: bridge.ResultRetry, HTTP: true})
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
 	if got.Units != 1 || got.Answers != 1 || got.Uncertain != 2 || got.Throttled != 2 {
