@@ -196,7 +196,7 @@ func (t *billTable) causes(lines []billing.Line, total billing.Total) {
 		t.printf("    %-28s %12s %13s  %s\n", what, thousands(units), share(total, units), note)
 	}
 	row("connects and subscriptions", connects.Units+subscribes.Units, fmt.Sprintf("%s connects", thousands(connects.Messages)))
-	row("sent again, fate unknown", total.Uncertain, "if they were billed")
+	row("sent, fate unknown", total.Uncertain, "if they were billed")
 	row("retained copies", total.Retained, "")
 	row("our answers to deliveries", total.Acks, "PUBACK, QoS 1")
 	row("the cloud's answers", total.Answers, "HTTPS, errors too")

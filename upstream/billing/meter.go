@@ -22,7 +22,9 @@ type Meter struct {
 	pace  map[string]*pace // by upstream
 	links map[*Connected]bool
 	hello map[linkName]change // CONNECTs that are not answered yet
-	late  map[string]int64    // changes that could not be committed, by key
+	late  map[string]int64    // changes that are still to be committed, by key
+
+	unproved map[bridge.Proof]map[string]int64 // what becomes certain with each, by key
 
 	doubts []doubt // hours of this process that nobody vouches for, oldest first
 
@@ -36,6 +38,7 @@ func NewMeter(spool bridge.Spool, upstreams map[string]Options, now func() bridg
 	m := &Meter{
 		now: now, spool: spool, upstreams: map[string]*Options{}, book: newHourBook(hourOf(at.Wall, at.Synced)), sizes: newSizeBook(spool),
 		pace: map[string]*pace{}, links: map[*Connected]bool{}, hello: map[linkName]change{}, late: map[string]int64{},
+		unproved: map[bridge.Proof]map[string]int64{},
 	}
 	for name, o := range upstreams {
 		m.upstreams[name] = &o
@@ -59,7 +62,8 @@ var _ interface {
 } = (*Meter)(nil)
 
 // Delivered meters an acknowledged delivery (M06, M10, M11, M16, M18). The
-// cloud's PUBACK is free (M09).
+// cloud's PUBACK is free (M09). One of QoS 0 that was only written is uncertain until
+// its proof comes.
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	unit, reread := int64(op.Unit), otherReading(int64(op.Unit))
@@ -71,26 +75,31 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 		sent = messageOf(out, size, o.HTTP)
 	}
 	c := m.count(upSeries(upstream, s, out), op, units+answer, sent)
-	addMessage(b, c, units+answer, int64(o.Wire), int64(size))
 	m.addCarried(b, upstream)
+	var rest []change // what few messages have
 	if answer > 0 {
-		add(b, c.key(kindAnswers), answer)
+		rest = append(rest, change{c.key(kindAnswers), answer})
 	}
 	if d := op.publish(out, size, o, reread) - units + answered(o, reread) - answer; d != 0 {
 		kind, n := otherwise(unit, d)
-		add(b, c.key(kind), n)
+		rest = append(rest, change{c.key(kind), n})
 	}
 	if basic {
-		add(b, c.key(kindBasic), Units(size, unit))
+		rest = append(rest, change{c.key(kindBasic), Units(size, unit)})
 	}
-	if units == 0 {
+	if units > 0 && out.Retain {
+		rest = append(rest, change{c.key(kindRetained), Units(size, unit)})
+	}
+	if n := ShadowOperations(out); units > 0 && n > 0 {
+		rest = append(rest, change{c.key(kindShadow), n})
+	}
+	if o.Proof != nil {
+		m.written(b, c, units+answer, int64(o.Wire), append(rest, change{c.bytes, int64(size)}), o.Proof)
 		return
 	}
-	if out.Retain {
-		add(b, c.key(kindRetained), Units(size, unit))
-	}
-	if n := ShadowOperations(out); n > 0 {
-		add(b, c.key(kindShadow), n)
+	addMessage(b, c, units+answer, int64(o.Wire), int64(size))
+	for _, n := range rest {
+		add(b, n.key, n.n)
 	}
 }
 
