@@ -45,6 +45,11 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 	answering.ResponseTopic = "x"
 	correlated := to("dt/a", 5120-4-hopsSize)
 	correlated.CorrelationData = []byte{1}
+	http := func(change func(*bridge.Stored)) *bridge.Stored { // a unit full over HTTPS, where the topic is not counted
+		s := to("dt/a", 5120-hopsSize)
+		change(s)
+		return s
+	}
 	defender := to("$aws/things/pump/defender/metrics/json", 300)
 	old := frankfurt()
 	old.MQTT3 = true
@@ -73,6 +78,11 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		{"M16 and M18 Basic Ingest over HTTP, with an answer", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true, Body: 20}, Counts{Units: 1, Answers: 1, Basic: 1}},
 		{"M10 and M18 over HTTP a retained copy has no topic either", frankfurt(), tipped, bridge.Outcome{HTTP: true}, Counts{Units: 2, Retained: 1}},
 		{"M18 HTTP does not count the topic", frankfurt(), to("dt/a", 5120-hopsSize), bridge.Outcome{HTTP: true}, Counts{Units: 1, Other: 1}},
+		{"M18 HTTP counts the content type", frankfurt(), http(func(s *bridge.Stored) { s.ContentType = "x" }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts the response topic", frankfurt(), http(func(s *bridge.Stored) { s.ResponseTopic = "x" }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts correlation data", frankfurt(), http(func(s *bridge.Stored) { s.CorrelationData = []byte{1} }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts user properties", frankfurt(), http(func(s *bridge.Stored) { s.User = []bridge.UserProperty{{Key: "k"}} }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts the payload", frankfurt(), to("dt/a", 5121-hopsSize), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
 		{"M18 HTTP, retained", frankfurt(), retained, bridge.Outcome{HTTP: true}, Counts{Units: 6, Retained: 3}},
 		{"M16 and M18 Basic Ingest over HTTP", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true}, Counts{Basic: 1}},
 		{"M21 a shadow's update is a message and its operations", frankfurt(), to("$aws/things/pump/shadow/update", 1229), bridge.Outcome{}, Counts{Units: 1, Shadow: 2}},
@@ -85,6 +95,9 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		got := deliver(t, c.o, c.s, c.out)
 		if got.Messages != 1 {
 			t.Errorf("%s: %d messages", c.rule, got.Messages)
+		}
+		if n := HTTPRequest(bridge.Outgoing(c.s), DefaultUnit); c.out.HTTP && n != got.Units-got.Answers-got.Retained {
+			t.Errorf("%s: the request alone is %d", c.rule, n)
 		}
 		if got.Units != c.want.Units || got.Retained != c.want.Retained || got.Answers != c.want.Answers || got.Basic != c.want.Basic || got.Shadow != c.want.Shadow || c.want.Other != 0 && got.Other != c.want.Other {
 			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
