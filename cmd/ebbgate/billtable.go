@@ -219,6 +219,9 @@ func priced(t billing.Total) string {
 	if t.Account != "" {
 		s += " (account " + t.Account + ")"
 	}
+	if t.Gone && t.Units > 0 { // else it is a store of files
+		return s + ": not priced, since the configuration has no such upstream any more; put it back, without routes, until its last month is over"
+	}
 	if t.USD == "" {
 		s += fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
 		if t.Region != "" {

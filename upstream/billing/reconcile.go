@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing/cur"
@@ -36,6 +37,9 @@ type ours struct {
 	more, less     int64 // units by 5,000 bytes, and by 5,120, where the other is set
 	prices         *PriceList
 	upstreams      []string
+
+	gone []string // upstreams that the configuration has no more, with units of messages: they may have been here
+	lost int64    // their units
 }
 
 // Reconcile compares AWS's report with the ledger in the same span, by account,
@@ -116,10 +120,15 @@ func (o *ours) messages(d int64) (causes []string) {
 	case o.less > 0 && d >= -o.less && d <= -o.less+o.Uncertain && d < 0:
 		causes = append(causes, unitIs(-o.less, DefaultUnit, d+o.less)...)
 	case d > 0:
+		if o.lost > 0 {
+			causes = append(causes, fmt.Sprintf("up to %d: what %s has sent, which the configuration does not have any more: put it back, with its region, to compare it", o.lost, strings.Join(o.gone, ", ")))
+		}
 		if o.Uncertain > 0 {
 			causes = append(causes, fmt.Sprintf("up to %d: messages that were sent again (M26)", o.Uncertain))
 		}
-		causes = append(causes, fmt.Sprintf("%d at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)", d-o.Uncertain))
+		if least := d - o.Uncertain - o.lost; least > 0 {
+			causes = append(causes, fmt.Sprintf("%d at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)", least))
+		}
 	default:
 		causes = append(causes, o.fewer(-d)...)
 	}

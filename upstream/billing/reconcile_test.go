@@ -165,6 +165,28 @@ func TestReconcileTellsAccountsApart(t *testing.T) {
 	}
 }
 
+// What an upstream has sent that was renamed or taken out may be what AWS has more.
+func TestReconcileNamesUpstreamsThatHaveGone(t *testing.T) {
+	spool := newMemory()
+	for name, units := range map[string]int64{"aws": 1000, "cloud": 500} {
+		spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUnits)] = units
+	}
+	l := newLedger(t, spool, map[string]Options{"cloud": frankfurt()})
+	l.PriceStore("s3", Store{})
+	for line, want := range map[string]string{
+		"EUC1-Messages,1500,0.0018": "up to 1000: what aws has sent, which the configuration does not have any more: put it back, with its region, to compare it",
+		"EUC1-Messages,1600,0.0019": "up to 1000: what aws has sent, which the configuration does not have any more: put it back, with its region, to compare it; 100 at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)",
+	} {
+		all, err := l.Reconcile(report(t, line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(all[0].Causes, "; "); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+}
+
 func TestReconcileRefusesWhatItCannotCompare(t *testing.T) {
 	l := newLedger(t, newMemory(), map[string]Options{"aws": frankfurt()})
 	if _, err := l.Reconcile(&cur.Report{}); err == nil {

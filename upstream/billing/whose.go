@@ -54,6 +54,13 @@ func (l *Ledger) sides(b *Bill, r *cur.Report) map[account]*beside {
 		c.Amount, c.USD = new(big.Rat).Set(c.Amount), new(big.Rat).Set(c.USD) // the report stays as it is
 		s.charged[c.Item] = &c
 	}
+	for _, t := range b.Totals {
+		for _, s := range out {
+			if t.Gone && t.Units > 0 {
+				s.here.gone, s.here.lost = append(s.here.gone, t.Upstream), s.here.lost+t.Units
+			}
+		}
+	}
 	for a, s := range out {
 		switch n := len(unnamed[a.region]); {
 		case len(whose) == 0 && n > 1:
