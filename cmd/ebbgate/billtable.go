@@ -41,10 +41,27 @@ func (t *billTable) print(title string, b *billing.Bill) {
 	for _, total := range b.Totals {
 		t.total(b, total)
 	}
+	t.together(b)
 	if n := b.Unknown.Units; n > 0 {
 		t.paragraph("", fmt.Sprintf("%s metered messages were counted while the clock was wrong, and belong to no day.", thousands(n)))
 	}
 	t.printf("\n")
+}
+
+// together sums up over all upstreams by what several of them may have in common.
+func (t *billTable) together(b *billing.Bill) {
+	used := map[string]bool{}
+	for _, n := range b.Lines {
+		used[n.Upstream] = true
+	}
+	if len(used) < 2 || t.by != byRegion && t.by != byAccount && t.by != byUpstream {
+		return
+	}
+	t.printf("\nall upstreams\n")
+	t.row(t.by, "metered", "USD, here", "USD, est.", "not visible here")
+	for _, r := range tableRows(b.Lines, billRows, t.by, t.name(t.by)) {
+		t.row(r.Name, thousands(r.Units), r.USD, r.Estimated, r.Hidden)
+	}
 }
 
 func (t *billTable) total(b *billing.Bill, total billing.Total) {
