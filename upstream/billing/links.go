@@ -63,9 +63,15 @@ func (m *Meter) opened(s series, packet Connection) *Connected {
 	return c
 }
 
-// Subscribed meters a SUBSCRIBE packet (M05). UNSUBSCRIBE is free (M09).
-func (c *Connected) Subscribed(filters []string, user []bridge.UserProperty) {
-	c.meter.write(c.meter.packet(c, SubscribePacket, subscribeSize(filters, user)))
+// Subscribing meters a SUBSCRIBE packet that is about to be sent (M05), which is uncertain
+// until it was answered. UNSUBSCRIBE is free (M09).
+func (c *Connected) Subscribing(filters []string, user []bridge.UserProperty) (answered func()) {
+	m, s := c.meter, c.series
+	s.prefix = SubscribePacket
+	op, size := m.options(s.upstream), subscribeSize(filters, user)
+	doubt := change{m.count(s, op, 0, nil).key(kindUncertain), Units(size, int64(op.Unit))}
+	m.write([]change{doubt})
+	return func() { m.write(append(m.packet(c, SubscribePacket, size), change{doubt.key, -doubt.n})) }
 }
 
 // Closed ends the count of minutes. A minute that was begun stays counted.

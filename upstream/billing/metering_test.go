@@ -175,7 +175,7 @@ func TestM01MinutesOfConnectionsAcrossRestarts(t *testing.T) {
 	if got := minutes(); got.Minutes != 3 || got.Units != 3 {
 		t.Fatalf("%+v, want 3 minutes and 3 units", got)
 	}
-	b.Subscribed([]string{"cmd/#", "jobs/#"}, nil) // M05: one packet
+	b.Subscribing([]string{"cmd/#", "jobs/#"}, nil)() // M05: one packet
 	b.Closed()
 	pass(10 * time.Minute)
 	if got := minutes(); got.Minutes != 13 || got.Units != 4 {

@@ -52,7 +52,7 @@ func TestTheUnitMayBeChanged(t *testing.T) {
 			case 4:
 				filters, packet := []string{string(make([]byte, size()))}, Connection{Properties: size()}
 				c := m.Opened("aws", "gw", packet)
-				c.Subscribed(filters, nil)
+				c.Subscribing(filters, nil)()
 				c.Closed()
 				count(func(unit int64) int64 { return Connect(packet, unit) + Subscribe(filters, nil, unit) })
 			}
