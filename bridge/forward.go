@@ -45,8 +45,8 @@ type Forwarder struct {
 	closing int         // releases in these
 	failed  []settlement
 	retryAt time.Time
-	takes   bool             // something was acknowledged since the last poison
-	holds   map[string]*hold // by what ForwarderConfig.HoldBy says
+	takes   bool // something was acknowledged since the last poison
+	holds   map[holdKey]*hold
 
 	lines    []*line // those that may be
 	wanted   int     // of them
@@ -154,8 +154,8 @@ var ErrClosedByPeer = errors.New("the receiver hung up")
 var ErrPushedBack = errors.New("the receiver pushes back")
 
 // ErrDenied is wrapped by Link.Err, and wraps [ErrClosedByPeer], when the receiver said
-// that its policy denies something. The queue of the message that it was waits, as when
-// it is answered with [ResultDenied].
+// that its policy denies something. The message that it was waits, as when it is answered
+// with [ResultDenied], once it is sure which it is.
 var ErrDenied = fmt.Errorf("its policy denies it: %w", ErrClosedByPeer)
 
 // ErrRefused is the same for what the receiver will never take: the message becomes a

@@ -20,7 +20,7 @@ func (f *Forwarder) refuse(fl *flight, o Outcome) {
 		return
 	}
 	key := f.cfg.HoldBy(fl.Stored)
-	if h := f.holds[key]; h != nil && h.rests && time.Now().Before(h.until) { // it was on its way
+	if h := f.holds[holdKey{by: key}]; h != nil && h.rests && time.Now().Before(h.until) { // it was on its way
 		h.note(fl.source, fl.Place)
 		return
 	}

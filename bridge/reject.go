@@ -68,7 +68,7 @@ func (f *Forwarder) rejected(fl *flight, o Outcome, explained bool) bool {
 	}
 	value, _ := json.Marshal(r) // numbers alone: it does not fail
 	f.batch.Put(nsReject, s.queue, value)
-	if times < enough {
+	if times < enough || o.Result == ResultDenied { // that is told by itself
 		return false
 	}
 	f.health.Raise(Warning{Code: s.rejectCode(), Severity: Degraded,

@@ -60,7 +60,7 @@ const (
 	ResultAcked                 // the receiver has it: release and meter
 	ResultRetry                 // refused for now (quota, server busy): hold the device, send again
 	ResultRefused               // refused for good for what it is (0x90, 0x95, 0x99): dead letter
-	ResultDenied                // refused by the receiver's policy (0x87): pause the route
+	ResultDenied                // refused by the receiver's policy (0x87): what the device has in that queue waits
 	ResultAbsent                // nobody there to take it: keep, try again when somebody is
 )
 
