@@ -58,7 +58,7 @@ func (h *hold) bar(o Outcome, age time.Duration, way int) {
 	}
 	h.denials++
 	h.tried.refused, h.tried.way = h.denials, way
-	h.why, h.rests, h.trying = fmt.Sprintf("denied with 0x%02X %s", o.Code, o.Reason), true, false
+	h.why, h.rests, h.trying = "denied with "+o.said(), true, false
 	h.until = time.Now().Add(min(pauseBase<<min(h.denials-1, 10), pauseMax))
 }
 
@@ -66,14 +66,17 @@ func (h *hold) bar(o Outcome, age time.Duration, way int) {
 func (f *Forwarder) tellBar(fl *flight, o Outcome) {
 	s := fl.source
 	if f.health.Raise(Warning{Code: barCode(s.queue), Severity: Critical,
-		Text: fmt.Sprintf("%s does not allow us to publish %q of device %q (0x%02X %s): what the device sends by this route waits, others go on; %s, or give the message up with ebbgate spool drop %s --from %d --limit 1; after %v, or when %d others are past it, it becomes a dead letter", f.cfg.Upstream, fl.Receiver.Topic, fl.Device, o.Code, o.Reason, remedy(o), s.queue, fl.Place, f.cfg.RefusalGrace, maxAhead)}) {
+		Text: fmt.Sprintf("%s does not allow us to publish %q of device %q (%s): what the device sends by this route waits, others go on; %s, or give the message up with ebbgate spool drop %s --from %d --limit 1; after %v, or when %d others are past it, it becomes a dead letter", f.cfg.Upstream, fl.Receiver.Topic, fl.Device, o.said(), remedy(o), s.queue, fl.Place, f.cfg.RefusalGrace, maxAhead)}) {
 		f.log.Warn("a device is denied", "queue", s.queue, "device", fl.Device, "topic", fl.Receiver.Topic, "code", o.Code, "reason", o.Reason)
 	}
 }
 
 // remedy is what a person can do about a denial.
 func remedy(o Outcome) string {
-	if o.Code == 0x87 {
+	switch {
+	case o.HTTP:
+		return "let the policy of our credentials allow iot:Publish to the topic, or ours deny it; when nothing goes by this upstream it is the credentials themselves, their region, or this machine's clock"
+	case o.Code == 0x87:
 		return "let the cloud's policy allow the topic, or ours deny it"
 	}
 	return "mend what it says, there or in the route"

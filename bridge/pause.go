@@ -34,11 +34,11 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 	case err != nil || parsed != nil:
 		f.batch.Put(nsDenied, s.queue, strconv.AppendInt(nil, int64(now), 10))
 	case now-time.Duration(since) >= f.cfg.RefusalGrace:
-		f.deadLetter(fl, fmt.Sprintf("denied with 0x%02X %s for %v", o.Code, o.Reason, f.cfg.RefusalGrace))
+		f.deadLetter(fl, fmt.Sprintf("denied with %s for %v", o.said(), f.cfg.RefusalGrace))
 		f.batch.Put(nsDenied, s.queue, nil)
 	}
 	if f.health.Raise(Warning{Code: "route-paused-" + s.queue, Severity: Critical,
-		Text: fmt.Sprintf("%s does not allow us to publish to %q (0x%02X %s): the route waits and keeps its messages; %s", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason, remedy(o))}) {
+		Text: fmt.Sprintf("%s does not allow us to publish to %q (%s): the route waits and keeps its messages; %s", f.cfg.Upstream, fl.Receiver.Topic, o.said(), remedy(o))}) {
 		f.log.Warn("route paused", "queue", s.queue, "topic", fl.Receiver.Topic, "code", o.Code, "reason", o.Reason)
 	}
 }

@@ -55,7 +55,7 @@ func (f *Forwarder) rejected(fl *flight, o Outcome, explained bool) bool {
 		r.acked = acked
 		r.beside++
 	}
-	what, times, enough := fmt.Sprintf("0x%02X %s", o.Code, o.Reason), r.Times, rejectsTold
+	what, times, enough := o.said(), r.Times, rejectsTold
 	if explained {
 		times, enough = r.beside, patientTries
 	} else {

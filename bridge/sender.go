@@ -1,6 +1,9 @@
 package bridge
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Sender reaches one receiver of records: a cloud, a folder, the local broker.
 type Sender interface {
@@ -75,6 +78,14 @@ type Outcome struct {
 	Body   int    // bytes of the HTTP answer's body
 	Via    string // the upstream that took it in place of the one that it was for; empty: that one
 	More   bool   // the next outcome follows without a wait: it need not be acted on before
+}
+
+// said is what a refusal says, for a person.
+func (o Outcome) said() string {
+	if o.HTTP {
+		return o.Reason
+	}
+	return fmt.Sprintf("0x%02X %s", o.Code, o.Reason)
 }
 
 // Meter adds what crossed to the batch that releases it.

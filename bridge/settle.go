@@ -73,7 +73,7 @@ func (f *Forwarder) settle(r report) {
 		f.hold(fl)
 	case ResultRetry:
 		if explained := !unexplained(r.Code); !f.rejected(fl, r.Outcome, explained) {
-			f.balk(fl, explained, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
+			f.balk(fl, explained, "refused with "+r.said())
 		}
 	default: // ResultAbsent
 		f.balk(fl, false, "nobody was there to take it")
