@@ -262,6 +262,11 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			f.tellDeadLetters()
 			f.forgetRejects()
 			f.forgetReleased()
+			if err := f.expire(); err != nil {
+				f.unreadable(err)
+			} else if f.up == 0 {
+				f.readable()
+			}
 			if f.reprieved(now) {
 				f.assign()
 			}
@@ -310,20 +315,31 @@ func (f *Forwarder) refill() {
 	if f.up == 0 || time.Now().Before(f.unread) {
 		return
 	}
-	code := "unreadable-" + f.cfg.Upstream
-	err := f.fill()
-	switch {
-	case err != nil:
-		f.unread = time.Now().Add(commitRetry)
-		if f.health.Raise(Warning{Code: code, Severity: Critical,
-			Text: fmt.Sprintf("what waits for %s cannot be read from the spool: %v", f.cfg.Upstream, err)}) {
-			f.log.Error("the spool cannot be read", "error", err)
-		}
-	case !f.unread.IsZero():
-		f.unread = time.Time{}
-		f.health.Clear(code)
+	if err := f.fill(); err != nil {
+		f.unreadable(err)
+	} else {
+		f.readable()
 	}
 }
+
+// readable notes that it can.
+func (f *Forwarder) readable() {
+	if !f.unread.IsZero() {
+		f.unread = time.Time{}
+		f.health.Clear(f.unreadCode())
+	}
+}
+
+// unreadable notes that the spool cannot be read now.
+func (f *Forwarder) unreadable(err error) {
+	f.unread = time.Now().Add(commitRetry)
+	if f.health.Raise(Warning{Code: f.unreadCode(), Severity: Critical,
+		Text: fmt.Sprintf("what waits for %s cannot be read from the spool: %v", f.cfg.Upstream, err)}) {
+		f.log.Error("the spool cannot be read", "error", err)
+	}
+}
+
+func (f *Forwarder) unreadCode() string { return "unreadable-" + f.cfg.Upstream }
 
 // Retry ends the back-off of what is held: whoever was absent may be there now.
 // It may be called at any time and does not block.
