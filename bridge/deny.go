@@ -5,7 +5,7 @@ import "fmt"
 // deny settles a request that the receiver's policy denies: what its device
 // would ask again is dropped, what should be kept becomes a dead letter.
 func (f *Forwarder) deny(fl *flight, o Outcome) {
-	why := fmt.Sprintf("denied with 0x%02X %s", o.Code, o.Reason)
+	why := "denied with " + o.said()
 	if !fl.HasExpiry {
 		f.deadLetter(fl, why)
 		return

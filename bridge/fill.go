@@ -153,14 +153,13 @@ func (f *Forwarder) someHungry(lane int) bool {
 // berth finds the slot of a tip's head. What is held, or on the move, is noted
 // and kept back.
 func (f *Forwarder) berth(t *tip) (s *slot, kept bool) {
-	key := f.cfg.HoldBy(t.head)
-	if len(f.holds) > 0 {
-		if h := f.holds[key]; h != nil && !h.trying {
+	for _, h := range f.holdsOf(t.head, t.source) {
+		if h != nil && !h.trying {
 			h.keep(t)
 			return nil, true
 		}
 	}
-	s = f.slotOf(key)
+	s = f.slotOf(f.cfg.HoldBy(t.head))
 	if s.moving != nil {
 		s.moving.keep(t)
 		return nil, true
@@ -193,12 +192,14 @@ func (f *Forwarder) give(t *tip, s *slot) {
 	fl := &flight{Stored: r, lane: t.lane, source: t.source, line: s.line, slot: s, attempt: t.tries[r.Place].times + 1, probe: !t.paused.IsZero(), alone: f.goesAlone(r), blamed: f.blamed(r)}
 	t.flying[r.Place] = fl
 	t.head = nil
-	if len(f.holds) > 0 {
-		if h := f.holds[f.cfg.HoldBy(r)]; h != nil { // of one that is tried
-			fl.trial = h.trying
-			h.trying = false
-			h.flying++
+	for _, h := range f.holdsOf(r, t.source) {
+		if h == nil {
+			continue
 		}
+		if h.trying {
+			fl.trial, h.trying = h, false
+		}
+		h.flying++
 	}
 	s.out++
 	t.source.out++

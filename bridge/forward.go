@@ -45,8 +45,8 @@ type Forwarder struct {
 	closing int         // releases in these
 	failed  []settlement
 	retryAt time.Time
-	takes   bool             // something was acknowledged since the last poison
-	holds   map[string]*hold // by what ForwarderConfig.HoldBy says
+	takes   bool // something was acknowledged since the last poison
+	holds   map[holdKey]*hold
 
 	lines    []*line // those that may be
 	wanted   int     // of them
@@ -154,8 +154,8 @@ var ErrClosedByPeer = errors.New("the receiver hung up")
 var ErrPushedBack = errors.New("the receiver pushes back")
 
 // ErrDenied is wrapped by Link.Err, and wraps [ErrClosedByPeer], when the receiver said
-// that its policy denies something. The queue of the message that it was waits, as when
-// it is answered with [ResultDenied].
+// that its policy denies something. The message that it was waits, as when it is answered
+// with [ResultDenied], once it is sure which it is.
 var ErrDenied = fmt.Errorf("its policy denies it: %w", ErrClosedByPeer)
 
 // ErrRefused is the same for what the receiver will never take: the message becomes a
@@ -262,6 +262,11 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			f.tellDeadLetters()
 			f.forgetRejects()
 			f.forgetReleased()
+			if err := f.expire(); err != nil {
+				f.unreadable(err)
+			} else if f.up == 0 {
+				f.readable()
+			}
 			if f.reprieved(now) {
 				f.assign()
 			}
@@ -310,20 +315,31 @@ func (f *Forwarder) refill() {
 	if f.up == 0 || time.Now().Before(f.unread) {
 		return
 	}
-	code := "unreadable-" + f.cfg.Upstream
-	err := f.fill()
-	switch {
-	case err != nil:
-		f.unread = time.Now().Add(commitRetry)
-		if f.health.Raise(Warning{Code: code, Severity: Critical,
-			Text: fmt.Sprintf("what waits for %s cannot be read from the spool: %v", f.cfg.Upstream, err)}) {
-			f.log.Error("the spool cannot be read", "error", err)
-		}
-	case !f.unread.IsZero():
-		f.unread = time.Time{}
-		f.health.Clear(code)
+	if err := f.fill(); err != nil {
+		f.unreadable(err)
+	} else {
+		f.readable()
 	}
 }
+
+// readable notes that it can.
+func (f *Forwarder) readable() {
+	if !f.unread.IsZero() {
+		f.unread = time.Time{}
+		f.health.Clear(f.unreadCode())
+	}
+}
+
+// unreadable notes that the spool cannot be read now.
+func (f *Forwarder) unreadable(err error) {
+	f.unread = time.Now().Add(commitRetry)
+	if f.health.Raise(Warning{Code: f.unreadCode(), Severity: Critical,
+		Text: fmt.Sprintf("what waits for %s cannot be read from the spool: %v", f.cfg.Upstream, err)}) {
+		f.log.Error("the spool cannot be read", "error", err)
+	}
+}
+
+func (f *Forwarder) unreadCode() string { return "unreadable-" + f.cfg.Upstream }
 
 // Retry ends the back-off of what is held: whoever was absent may be there now.
 // It may be called at any time and does not block.

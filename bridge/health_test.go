@@ -15,6 +15,7 @@ func TestWarningsOfHostileNames(t *testing.T) {
 	t.Parallel()
 	hostile := "pump\x1b[2J\u009b1m\r\nall is well, the cloud is up\u202e\u2028"
 	for name, o := range map[string]bridge.Outcome{
+		"denied-" + normal:       {Result: bridge.ResultDenied, Code: 0x87, Reason: hostile},
 		"route-paused-" + normal: {Result: bridge.ResultDenied, Code: 0x87, Reason: hostile},
 		"refused-" + normal:      {Result: bridge.ResultRetry, Code: 0x83, Reason: hostile},
 		"dead-letters-cloud":     {Result: bridge.ResultRefused, Code: 0x90, Reason: hostile},
@@ -23,12 +24,18 @@ func TestWarningsOfHostileNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, h := openUnsynced(t), new(bridge.Health)
+				devices := 1
+				if strings.HasPrefix(name, "route") {
+					devices = 30
+				}
 				var b bridge.Batch
-				b.Append(&bridge.Record{
-					Message:   bridge.Message{Topic: hostile, Payload: []byte("x"), QoS: 1, Properties: bridge.Properties{HasExpiry: true, Expiry: 1000}},
-					Origin:    bridge.Origin{Device: hostile, Instant: bridge.Instant{Age: s.Age()}},
-					Receivers: []bridge.Receiver{{Queue: normal, Topic: hostile, QoS: 1}},
-				})
+				for i := range devices {
+					b.Append(&bridge.Record{
+						Message:   bridge.Message{Topic: hostile, Payload: []byte("x"), QoS: 1, Properties: bridge.Properties{HasExpiry: true, Expiry: 1000}},
+						Origin:    bridge.Origin{Device: hostile + strings.Repeat("x", i), Instant: bridge.Instant{Age: s.Age()}},
+						Receivers: []bridge.Receiver{{Queue: normal, Topic: hostile, QoS: 1}},
+					})
+				}
 				commit(t, s, &b)
 				c := &cloud{window: 10, answer: func(*bridge.Delivery) bridge.Outcome { return o }}
 				queues := []bridge.QueueRef{{Name: normal, Requests: strings.HasPrefix(name, "requests")}}

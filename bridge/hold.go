@@ -2,6 +2,12 @@ package bridge
 
 import "time"
 
+// holdKey says what a hold keeps back.
+type holdKey struct {
+	by    string // what ForwarderConfig.HoldBy says of it
+	queue string // of this queue alone; empty: of all
+}
+
 // hold keeps one device (or topic) back after a refusal, or a slot that moves.
 type hold struct {
 	from   map[*source]Place // where to read again from
@@ -12,10 +18,11 @@ type hold struct {
 	aside time.Duration // of a suspect: until its line had nothing to do for so long, see standAside
 	rests bool          // see rest
 
-	// Of a refusal by an answer, see makeWay, and of a rest.
-	why    string
-	tried  tried // what there is of the message with the most of it
-	trying bool  // the first that did not make way is to be sent
+	// Of a refusal by an answer, see makeWay, of a rest, and of a denial, see denied.
+	why     string
+	tried   tried // what there is of the message with the most of it
+	trying  bool  // the first is to be sent, or the first that did not make way
+	denials int   // one after the other
 }
 
 // Back-off of a held device, and of a paused queue.
@@ -32,7 +39,7 @@ func (h *hold) note(s *source, p Place) {
 
 // hold keeps back the device of a flight that came back.
 func (f *Forwarder) hold(fl *flight) *hold {
-	h := f.holdOf(f.cfg.HoldBy(fl.Stored), fl.line)
+	h := f.holdOf(holdKey{by: f.cfg.HoldBy(fl.Stored)}, fl.line)
 	h.note(fl.source, fl.Place)
 	h.why, h.rests, h.aside = "", false, 0
 	h.until = time.Now().Add(min(holdBase<<min(fl.attempt-1, 10), holdMax))
@@ -42,15 +49,27 @@ func (f *Forwarder) hold(fl *flight) *hold {
 	return h
 }
 
+// holdsOf are the holds that keep a message of a queue back: of its device (or topic),
+// and of that in this queue alone. Either may be nil.
+func (f *Forwarder) holdsOf(r *Stored, s *source) (holds [2]*hold) {
+	if len(f.holds) > 0 {
+		key := f.cfg.HoldBy(r)
+		holds = [2]*hold{f.holds[holdKey{by: key}], f.holds[holdKey{key, s.queue}]}
+	}
+	return holds
+}
+
 // holdOf is the hold of a device (or topic) that is on a line, made when there is
 // none.
-func (f *Forwarder) holdOf(key string, l *line) *hold {
+func (f *Forwarder) holdOf(key holdKey, l *line) *hold {
 	if h := f.holds[key]; h != nil {
 		return h
 	}
 	h := &hold{from: map[*source]Place{}, line: l}
 	f.holds[key] = h
-	same := func(x *flight) bool { return f.cfg.HoldBy(x.Stored) == key }
+	same := func(x *flight) bool {
+		return (key.queue == "" || key.queue == x.source.queue) && f.cfg.HoldBy(x.Stored) == key.by
+	}
 	for _, x := range l.recall(same) { // waiting to be sent
 		f.unsent(x)
 		h.note(x.source, x.Place)
@@ -87,8 +106,14 @@ func (f *Forwarder) endHolds() {
 		if now.Before(h.until) || h.flying > 0 {
 			continue
 		}
+		if key.queue != "" && !f.endBar(h, now) {
+			continue
+		}
 		delete(f.holds, key)
 		f.readAgain(h)
+		if key.queue != "" {
+			f.clearBars(key.queue)
+		}
 		if l := h.line; h.aside > 0 && l.crowded && l.usable() { // it has borne the others
 			l.crowded = false
 			l.open(l.full)
@@ -113,8 +138,8 @@ func (f *Forwarder) unsent(fl *flight) {
 func (f *Forwarder) landed(fl *flight) {
 	delete(fl.source.flying, fl.Place)
 	fl.source.out--
-	if len(f.holds) > 0 {
-		if h := f.holds[f.cfg.HoldBy(fl.Stored)]; h != nil && h.flying > 0 {
+	for _, h := range f.holdsOf(fl.Stored, fl.source) {
+		if h != nil && h.flying > 0 {
 			h.flying--
 		}
 	}

@@ -99,10 +99,17 @@ func (m *mover) round(commits int64) {
 		rested := func() { once.Do(atRest.Done) }
 		c.Line = func() bridge.Line { return resting{new(threes), rested} }
 		if c.Last { // it rests when its queue is empty
-			go func(q string) {
-				eventually(m.t, func() bool { return ctx.Err() != nil || m.s.Depth(q).Records == 0 })
+			q, look := bridge.RawQueue(c.Queue), time.NewTicker(time.Millisecond)
+			shapers.Go(func() {
+				defer look.Stop()
+				for ctx.Err() == nil && m.s.Depth(q).Records > 0 {
+					select {
+					case <-look.C:
+					case <-ctx.Done():
+					}
+				}
 				rested()
-			}(bridge.RawQueue(c.Queue))
+			})
 		}
 		sh := bridge.NewShaper(c, x, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 		shapers.Go(func() {

@@ -67,6 +67,9 @@ type track struct {
 
 	paused  time.Time // the receiver's policy denied the queue: not before
 	denials int
+	barred  int // devices that were denied in it since it had one taken
+
+	expiry expiry // see expire
 
 	reject *reject // what is refused again and again; nil: nothing, or not read yet
 
@@ -98,10 +101,10 @@ type flight struct {
 	line    *line
 	slot    *slot
 	attempt int
-	trial   bool // of a device some of whose messages have made way
-	probe   bool // sent while its queue was paused
-	alone   bool // nothing else may be on its way on the line, see suspect
-	blamed  int  // how often the receiver has hung up over it
+	trial   *hold // that it is the trial of, see hold.trying; nil: of none
+	probe   bool  // sent while its queue was paused
+	alone   bool  // nothing else may be on its way on the line, see suspect
+	blamed  int   // how often the receiver has hung up over it
 
 	delivery Delivery // as it was sent
 }
@@ -160,13 +163,14 @@ func (f *Forwarder) sources(fn func(*source)) {
 
 func (f *Forwarder) openCursors() {
 	if f.holds == nil {
-		f.holds = map[string]*hold{}
+		f.holds = map[holdKey]*hold{}
 	}
 	for key, h := range f.holds {
 		if !h.rests { // the next link tries at once
 			delete(f.holds, key)
 		}
 	}
+	f.sources(func(s *source) { f.clearBars(s.queue) }) // of a forwarder before this one
 	for _, ln := range f.lanes {
 		ln.front = &reader{lane: ln}
 		for _, s := range ln.sources {

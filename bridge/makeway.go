@@ -116,7 +116,7 @@ func (f *Forwarder) makeWayOf(s *source, oldest Place) error {
 			continue
 		}
 		live++
-		h := f.holds[f.cfg.HoldBy(r)]
+		h := f.leaves(r, s, leave)
 		l := leave[h]
 		if l == nil || l.next != 0 {
 			continue
@@ -150,7 +150,7 @@ func (f *Forwarder) bury(s *source, old []*Stored, cut Place, leave map[*hold]*l
 	var set settlement
 	var last *Stored
 	for _, r := range old {
-		h := f.holds[f.cfg.HoldBy(r)]
+		h := f.leaves(r, s, leave)
 		if r.Mortal() && r.Expired(f.spool.Age()) {
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 			continue
@@ -160,7 +160,7 @@ func (f *Forwarder) bury(s *source, old []*Stored, cut Place, leave map[*hold]*l
 		}
 	}
 	if last != nil {
-		f.inter(set, last, f.holds[f.cfg.HoldBy(last)].reason())
+		f.inter(set, last, f.leaves(last, s, leave).reason())
 	}
 	for h, l := range leave {
 		if from, ok := h.from[s]; !ok || from >= cut {
@@ -182,12 +182,18 @@ func (f *Forwarder) bury(s *source, old []*Stored, cut Place, leave map[*hold]*l
 	f.wakeUp()
 }
 
-// tookTrial ends the hold of a device whose next message was taken.
-func (f *Forwarder) tookTrial(fl *flight) {
-	if h := f.holds[f.cfg.HoldBy(fl.Stored)]; h != nil {
-		h.why, h.until = "", time.Now()
+// leaves is which of a message's holds makes way; nil: none does.
+func (f *Forwarder) leaves(r *Stored, s *source, leave map[*hold]*leaving) *hold {
+	for _, h := range f.holdsOf(r, s) {
+		if leave[h] != nil {
+			return h
+		}
 	}
+	return nil
 }
+
+// took ends the hold of a device whose next message was taken.
+func (h *hold) took() { h.why, h.until = "", time.Now() }
 
 // reason is why something held makes way.
 func (h *hold) reason() string {

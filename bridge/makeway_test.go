@@ -82,7 +82,11 @@ func TestABadMinuteMakesNoWay(t *testing.T) {
 // delivered, in order.
 func TestOneMessageMakesWay(t *testing.T) {
 	t.Parallel()
-	for _, code := range []byte{0x80, 0x97} { // the first may be the message, the second is mostly the moment
+	for code, result := range map[byte]bridge.Result{
+		0x80: bridge.ResultRetry, // it may be the message
+		0x97: bridge.ResultRetry, // that is mostly the moment
+		0x87: bridge.ResultDenied,
+	} {
 		t.Run(fmt.Sprintf("%#x", code), func(t *testing.T) {
 			t.Parallel()
 			s := openAging(t)
@@ -90,7 +94,7 @@ func TestOneMessageMakesWay(t *testing.T) {
 			// With a window of 1 nothing that follows of the device goes before the refusal.
 			to := &cloud{window: 1, answer: func(d *bridge.Delivery) bridge.Outcome {
 				if string(d.Payload) == "101" {
-					return bridge.Outcome{Result: bridge.ResultRetry, Code: code}
+					return bridge.Outcome{Result: result, Code: code}
 				}
 				return bridge.Outcome{Result: bridge.ResultAcked}
 			}}
@@ -133,6 +137,7 @@ func TestARefusedDeviceMakesWay(t *testing.T) {
 	}{
 		{"refused", bridge.Outcome{Result: bridge.ResultRetry, Code: 0x80, Reason: "unspecified"}},
 		{"nobody there", bridge.Outcome{Result: bridge.ResultAbsent}},
+		{"denied", bridge.Outcome{Result: bridge.ResultDenied, Code: 0x87, Reason: "not authorized"}},
 		{"over a quota", bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97, Reason: "quota exceeded"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

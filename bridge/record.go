@@ -116,10 +116,15 @@ func (s *Stored) Mortal() bool { return s.HasExpiry || s.Receiver.TTL > 0 }
 
 // Expired reports whether the record's time to live, by its route or by MQTT 5
 // Message Expiry, has passed at the spool's age clock now.
-func (s *Stored) Expired(now time.Duration) bool {
-	age := now - s.Age
-	if s.Receiver.TTL > 0 && age >= s.Receiver.TTL {
-		return true
+func (s *Stored) Expired(now time.Duration) bool { return s.Mortal() && now >= s.expires() }
+
+// expires is the age at which one that is mortal expires.
+func (s *Stored) expires() time.Duration {
+	ttl := s.Receiver.TTL
+	if s.HasExpiry {
+		if by := time.Duration(max(s.Expiry, 1)) * time.Second; ttl <= 0 || by < ttl { // B97: 0 counts as 1
+			ttl = by
+		}
 	}
-	return s.HasExpiry && age >= time.Duration(max(s.Expiry, 1))*time.Second // B97: 0 counts as 1
+	return s.Age + ttl
 }

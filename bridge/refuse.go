@@ -1,9 +1,6 @@
 package bridge
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A message that the receiver says it will never take becomes a dead letter. A week's
 // backlog does not, whatever the receiver says of each. After mostRefused in a row of one
@@ -14,13 +11,13 @@ const mostRefused, ofOne = 20, 5
 
 // refuse settles a message that the receiver will never take.
 func (f *Forwarder) refuse(fl *flight, o Outcome) {
-	why := fmt.Sprintf("refused with 0x%02X %s", o.Code, o.Reason)
+	why := "refused with " + o.said()
 	if fl.source.requests {
 		f.deadLetter(fl, why)
 		return
 	}
 	key := f.cfg.HoldBy(fl.Stored)
-	if h := f.holds[key]; h != nil && h.rests && time.Now().Before(h.until) { // it was on its way
+	if h := f.holds[holdKey{by: key}]; h != nil && h.rests && time.Now().Before(h.until) { // it was on its way
 		h.note(fl.source, fl.Place)
 		return
 	}

@@ -55,7 +55,7 @@ func (f *Forwarder) rejected(fl *flight, o Outcome, explained bool) bool {
 		r.acked = acked
 		r.beside++
 	}
-	what, times, enough := fmt.Sprintf("0x%02X %s", o.Code, o.Reason), r.Times, rejectsTold
+	what, times, enough := o.said(), r.Times, rejectsTold
 	if explained {
 		times, enough = r.beside, patientTries
 	} else {
@@ -68,7 +68,7 @@ func (f *Forwarder) rejected(fl *flight, o Outcome, explained bool) bool {
 	}
 	value, _ := json.Marshal(r) // numbers alone: it does not fail
 	f.batch.Put(nsReject, s.queue, value)
-	if times < enough {
+	if times < enough || o.Result == ResultDenied { // that is told by itself
 		return false
 	}
 	f.health.Raise(Warning{Code: s.rejectCode(), Severity: Degraded,

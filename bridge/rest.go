@@ -26,7 +26,7 @@ func (f *Forwarder) rest(fl *flight, does string) {
 	if f.streaks[key] = n; n < restAt {
 		return
 	}
-	h := f.holdOf(key, fl.line)
+	h := f.holdOf(holdKey{by: key}, fl.line)
 	h.rests, h.until = true, time.Now().Add(min(pauseBase<<min(n-restAt, 10), pauseMax))
 	h.why = fmt.Sprintf("the receiver %s the %d before it of the same device", does, n)
 	h.tried = tried{refused: wayTries, since: f.spool.Age() - wayGrace, way: min(1<<min(n, 10), wayBatch)}

@@ -83,8 +83,8 @@ func testADeviceThatIsAlwaysHungUpOnRests(t *testing.T) {
 	}
 }
 
-// A receiver that ends the connection because its policy denies a topic (B85) pauses
-// the route, as one that answers so: nothing becomes a dead letter, the others go on.
+// A receiver that ends the connection because its policy denies a topic (B85) bars the
+// device, as one that answers so: nothing becomes a dead letter, the others go on.
 func TestDeniedByTheEndOfTheConnection(t *testing.T) { inNoTime(testDeniedByTheEndOfTheConnection)(t) }
 
 func testDeniedByTheEndOfTheConnection(t *testing.T) {
@@ -104,9 +104,10 @@ func testDeniedByTheEndOfTheConnection(t *testing.T) {
 	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: queues}, s, []bridge.Sender{c}, h)
 	p := &supply{t: t, s: s, c: c}
 	state := func() string { return fmt.Sprintf("%+v, %+v, %d hang-ups", f.Stats(), s.Depth(normal), hangs.Load()) }
-	await(t, state, func() bool { p.next(alarms); return warned(h, "route-paused-"+normal) })
+	await(t, state, func() bool { p.next(normal); return warned(h, "denied-"+normal) })
 	tried, more := hangs.Load(), p.n+50
-	await(t, state, func() bool { p.next(alarms); return p.n >= more })
+	await(t, state, func() bool { p.next(normal); return p.n >= more })
+	await(t, state, func() bool { return s.Depth(normal).Records == 20 })
 	end()
 	if n := s.Depth(normal).Records; n != 20 || hangs.Load() != tried || tried > 6 {
 		t.Errorf("%d wait, hung up on %d times, and then %d", n, tried, hangs.Load()-tried)

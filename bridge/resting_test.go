@@ -13,7 +13,7 @@ import (
 func accused() (f *Forwarder, of func(device string, seq Seq) *flight) {
 	f = NewForwarder(ForwarderConfig{Upstream: "cloud", Queues: []QueueRef{{Name: "q"}}}, ageless{}, []Sender{nil}, uncounted{}, new(DropLog), new(Health), slog.New(slog.DiscardHandler))
 	s := f.lanes[0].sources[0]
-	f.holds, s.tries = map[string]*hold{}, map[Place]tried{}
+	f.holds, s.tries = map[holdKey]*hold{}, map[Place]tried{}
 	return f, func(device string, seq Seq) *flight {
 		return &flight{
 			Stored: &Stored{Seq: seq, Place: Place(seq), Record: &Record{Origin: Origin{Device: device}}, Receiver: &Receiver{Queue: "q", QoS: 1}},
@@ -34,9 +34,9 @@ func TestRestsGrow(t *testing.T) {
 		var rests []time.Duration
 		for i := range 12 {
 			f.rest(of("buggy", Seq(i)), "hangs up on")
-			if h := f.holds["buggy"]; h != nil {
+			if h := f.holds[holdKey{by: "buggy"}]; h != nil {
 				rests = append(rests, time.Until(h.until))
-				delete(f.holds, "buggy")
+				delete(f.holds, holdKey{by: "buggy"})
 			} else if len(f.health.Warnings()) > 0 {
 				t.Errorf("told after %d", i+1)
 			}
@@ -137,7 +137,7 @@ func TestTheWorstOfADeviceSaysHowLongItStandsAside(t *testing.T) {
 			f.suspectFor(of("buggy", i+1)).doubted = true
 		}
 		f.standAside(l)
-		h := f.holds["buggy"]
+		h := f.holds[holdKey{by: "buggy"}]
 		if h == nil || h.aside != asideLeast || time.Until(h.until) != 2*asideLeast {
 			t.Errorf("%+v", h)
 		}

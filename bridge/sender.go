@@ -1,6 +1,9 @@
 package bridge
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Sender reaches one receiver of records: a cloud, a folder, the local broker.
 type Sender interface {
@@ -60,7 +63,7 @@ const (
 	ResultAcked                 // the receiver has it: release and meter
 	ResultRetry                 // refused for now (quota, server busy): hold the device, send again
 	ResultRefused               // refused for good for what it is (0x90, 0x95, 0x99): dead letter
-	ResultDenied                // refused by the receiver's policy (0x87): pause the route
+	ResultDenied                // refused by the receiver's policy (0x87): what the device has in that queue waits
 	ResultAbsent                // nobody there to take it: keep, try again when somebody is
 )
 
@@ -83,6 +86,14 @@ type Proof interface {
 	// Then calls f once: with true when something was answered that was written later, and
 	// with false when the connection has ended without. It may call it at once.
 	Then(f func(arrived bool))
+}
+
+// said is what a refusal says, for a person.
+func (o Outcome) said() string {
+	if o.HTTP {
+		return o.Reason
+	}
+	return fmt.Sprintf("0x%02X %s", o.Code, o.Reason)
 }
 
 // Meter adds what crossed to the batch that releases it.

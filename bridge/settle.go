@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -51,17 +50,15 @@ func (f *Forwarder) settle(r report) {
 		f.release(fl)
 		if fl.Receiver.QoS > 0 { // else it is only written, and says nothing of the receiver
 			f.answered(fl)
+		} else if fl.trial != nil {
+			f.tryNext(fl.trial)
 		}
 		f.acquit(fl.Seq)
 		delete(fl.source.tries, fl.Place)
 	case ResultRefused:
 		f.refuse(fl, r.Outcome)
 	case ResultDenied:
-		if fl.source.requests {
-			f.deny(fl, r.Outcome)
-		} else {
-			f.pause(fl, r.Outcome)
-		}
+		f.denied(fl, r.Outcome, mostDenied)
 	case ResultLost:
 		if l := fl.line; l.oldest == nil || fl.Seq < l.oldest.Seq {
 			l.oldest = fl
@@ -76,7 +73,7 @@ func (f *Forwarder) settle(r report) {
 		f.hold(fl)
 	case ResultRetry:
 		if explained := !unexplained(r.Code); !f.rejected(fl, r.Outcome, explained) {
-			f.balk(fl, explained, fmt.Sprintf("refused with 0x%02X %s", r.Code, r.Reason))
+			f.balk(fl, explained, "refused with "+r.said())
 		}
 	default: // ResultAbsent
 		f.balk(fl, false, "nobody was there to take it")
@@ -91,9 +88,10 @@ func (f *Forwarder) answered(fl *flight) {
 	if fl.probe {
 		f.unpause(fl.source)
 	}
-	if fl.trial {
-		f.tookTrial(fl)
+	if fl.trial != nil {
+		fl.trial.took()
 	}
+	fl.source.barred = 0
 	f.taken()
 	f.endStreak(fl)
 }
@@ -246,63 +244,4 @@ func (f *Forwarder) inter(s settlement, last *Stored, why string) {
 	to := DeadQueue(last.Receiver.Queue)
 	f.deadText = fmt.Sprintf("%s refused a message for good (%s, topic %q): it is kept in %s; see ebbgate spool ls %s", f.cfg.Upstream, why, last.Topic, to, to)
 	f.health.Raise(Warning{Code: f.deadCode(), Severity: Degraded, Text: f.deadText})
-}
-
-// pause stops a queue whose message the receiver's policy denies: one mistake
-// in a cloud policy must not empty a week's backlog into the dead letters. The
-// oldest message is tried from time to time; when it has been denied for the
-// whole grace it becomes a dead letter itself.
-func (f *Forwarder) pause(fl *flight, o Outcome) {
-	s := fl.source
-	if !s.paused.IsZero() && !fl.probe {
-		return // it was on its way when the queue was paused
-	}
-	s.denials++
-	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
-	t := s.tries[fl.Place]
-	t.times = fl.attempt
-	s.tries[fl.Place] = t
-	for _, l := range f.lines {
-		for _, x := range l.recall(func(x *flight) bool { return x.source.track == s.track }) {
-			f.unsent(x)
-		}
-	}
-	s.rewind() // to try the oldest: what was read before this is not
-	now := f.spool.Age()
-	first, err := f.spool.Get(nsDenied, s.queue)
-	since, parsed := strconv.ParseInt(string(first), 10, 64)
-	switch {
-	case err != nil || parsed != nil:
-		f.batch.Put(nsDenied, s.queue, strconv.AppendInt(nil, int64(now), 10))
-	case now-time.Duration(since) >= f.cfg.RefusalGrace:
-		f.deadLetter(fl, fmt.Sprintf("denied with 0x%02X %s for %v", o.Code, o.Reason, f.cfg.RefusalGrace))
-		f.batch.Put(nsDenied, s.queue, nil)
-	}
-	remedy := "let the cloud's policy allow the topic"
-	if o.Code != 0x87 {
-		remedy = "mend what it says, there or in the route"
-	}
-	if f.health.Raise(Warning{Code: "route-paused-" + s.queue, Severity: Critical,
-		Text: fmt.Sprintf("%s does not allow us to publish to %q (0x%02X %s): the route waits and keeps its messages; %s", f.cfg.Upstream, fl.Receiver.Topic, o.Code, o.Reason, remedy)}) {
-		f.log.Warn("route paused", "queue", s.queue, "topic", fl.Receiver.Topic, "code", o.Code, "reason", o.Reason)
-	}
-}
-
-// unpause lets a queue go on after its probe was taken.
-func (f *Forwarder) unpause(s *source) {
-	if s.paused.IsZero() {
-		return
-	}
-	s.paused, s.denials = time.Time{}, 0
-	f.batch.Put(nsDenied, s.queue, nil)
-	f.health.Clear("route-paused-" + s.queue)
-	s.rewind()
-}
-
-// rewind makes the front read all of a queue again.
-func (s *source) rewind() {
-	s.front.back(s.first())
-	if o := s.other; o != nil {
-		o.front.back(o.first())
-	}
 }

@@ -180,11 +180,10 @@ func (f *Forwarder) namedByEnd(l *line) bool {
 	}
 	f.acquit(fl.Seq)
 	o := Outcome{Result: ResultDenied, Code: 0x87, Reason: "not authorized, with the end of the connection"}
-	if fl.source.requests {
-		f.deny(fl, o)
-	} else {
-		f.pause(fl, o)
+	if !fl.source.requests && fl.source.paused.IsZero() {
+		f.suspectFor(fl).doubted = true // it is alone the next time, too
 	}
+	f.denied(fl, o, ofOne)
 	return true
 }
 
@@ -233,7 +232,7 @@ func (f *Forwarder) standAside(l *line) {
 		}
 	}
 	for key, s := range stands {
-		if h := f.holdOf(key, l); !h.rests {
+		if h := f.holdOf(holdKey{by: key}, l); !h.rests {
 			h.line, h.until, h.aside = l, now.Add(s.most), s.idle
 		}
 	}
@@ -290,7 +289,7 @@ func (f *Forwarder) forgetReleased() {
 		if f.spool.Released(s.queue, s.place) {
 			f.acquit(seq)
 			f.health.Clear(f.hangsUpCode()) // raised again when it is not that message alone
-			if h := f.holds[s.key]; h != nil {
+			if h := f.holds[holdKey{by: s.key}]; h != nil {
 				h.until = time.Time{}
 			}
 		}

@@ -53,7 +53,7 @@ func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
 		switch w.Code {
 		case "route-paused-" + queue:
 			return w.Text
-		case "refused-" + queue:
+		case "refused-" + queue, "denied-" + queue:
 			refused = "; " + w.Text
 		}
 	}

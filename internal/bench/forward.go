@@ -96,7 +96,7 @@ func (b *bench) forward(ctx context.Context, open opener) (p passage, err error)
 	if err := pause(ctx, linkTime); err != nil {
 		return p, err
 	}
-	spent, err := startClock(e.child, cloud.child)
+	spent, err := startClock(e, cloud)
 	if err != nil {
 		return p, err
 	}
@@ -117,7 +117,7 @@ func (b *bench) forward(ctx context.Context, open opener) (p passage, err error)
 
 // startClock reads the processor time of an edge and its cloud; the function
 // that it returns tells what they have spent since, in microseconds a message.
-func startClock(edge, cloud *child) (spent func(n int) (float64, float64, error), err error) {
+func startClock(edge, cloud process) (spent func(n int) (float64, float64, error), err error) {
 	edgeFrom, err := readCPU(edge.pid())
 	if err != nil {
 		return nil, err
@@ -135,6 +135,9 @@ func startClock(edge, cloud *child) (spent func(n int) (float64, float64, error)
 		return perMessage(edgeTo-edgeFrom, n), perMessage(cloudTo-cloudFrom, n), err
 	}, nil
 }
+
+// process is what spends processor time.
+type process interface{ pid() int }
 
 // perMessage is a processor time spread over n messages, in microseconds.
 func perMessage(cpu time.Duration, n int) float64 {

@@ -57,11 +57,14 @@ const (
 	partReplay     = "c"
 	partReplayWide = "c-wide"
 	partReplayFour = "c-4"
-	partMemory     = "d"
-	partStart      = "e"
-	partFill       = "f-fill"
-	partDay        = "f-day"
-	partSpace      = "g"
+
+	partReplayThreads     = "c-threads"
+	partReplayFourThreads = "c-threads-4"
+	partMemory            = "d"
+	partStart             = "e"
+	partFill              = "f-fill"
+	partDay               = "f-day"
+	partSpace             = "g"
 
 	partPolicy       = "policy"
 	partPolicyBroker = "policy-broker"
@@ -81,7 +84,7 @@ const (
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partReplayWide, partReplayFour, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayWide, partReplayFour, partReplayThreads, partReplayFourThreads, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
 }
 
 func parseOptions(args []string) (*options, error) {

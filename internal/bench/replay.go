@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"syscall"
+	"time"
 )
 
 // measureReplay is (c): the replay of a backlog that grew while the cloud was
@@ -13,9 +14,11 @@ func (b *bench) measureReplay(ctx context.Context) error {
 		inFlight, number(wide))
 	what := "replay of " + number(float64(b.Replayed))
 	for _, r := range []replay{
-		{partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, 1, inFlight},
-		{partReplayWide, figure{Item: "c", What: what + ", 1,000 in flight", Bound: bound{ratioAtLeast, 1}}, 1, wide},
-		{partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, 4, inFlight},
+		{partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, 1, inFlight, false},
+		{partReplayWide, figure{Item: "c", What: what + ", 1,000 in flight", Bound: bound{ratioAtLeast, 1}}, 1, wide, false},
+		{partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, 4, inFlight, false},
+		{partReplayThreads, figure{What: what + " to a cloud of several threads"}, 1, wide, true},
+		{partReplayFourThreads, figure{What: what + " to it, 4 connections"}, 4, wide, true},
 	} {
 		if err := b.replays(ctx, r); err != nil {
 			return err
@@ -33,6 +36,8 @@ type replay struct {
 	figure      figure
 	connections int // of the gateway
 	inFlight    int // of each, and of mosquitto
+
+	threads bool // the cloud is a receiver, which only acknowledges; else a mosquitto with a subscriber
 }
 
 // replayer is the gateway that replays so.
@@ -55,7 +60,11 @@ func (b *bench) replays(ctx context.Context, r replay) error {
 	what.Unit, what.With = "/s", "mosquitto's bridge"
 	f := b.report.add(what)
 	cpu := b.report.add(figure{What: "  processor time a message", Unit: "µs", With: "mosquitto"})
-	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: "one thread"})
+	note := "one thread"
+	if r.threads {
+		note = ""
+	}
+	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: note})
 	return b.eachRun(ctx, r.part, func(run string) error {
 		ours, err := b.replay(ctx, r, b.replayer(r))
 		if err != nil {
@@ -89,23 +98,54 @@ func (b *bench) replay(ctx context.Context, r replay, open opener) (p passage, e
 	if err := b.fill(ctx, e.child, e.addr, b.Replayed); err != nil {
 		return p, err
 	}
-	cloud, sub, err := b.cloudReturns(ctx, e.child, addr, b.Replayed, r.inFlight)
+	cloud, err := b.cloudOf(ctx, r, e.child, addr)
 	if err != nil {
 		return p, err
 	}
 	defer cloud.close()
-	defer sub.close()
-	spent, err := startClock(e.child, cloud.child)
+	spent, err := startClock(e, cloud)
 	if err != nil {
 		return p, err
 	}
-	first, last, err := sub.wait(ctx)
+	first, last, err := cloud.wait(ctx)
 	if err != nil {
 		return p, e.failed(err)
 	}
 	p.rate = float64(b.Replayed) / last.Sub(first).Seconds()
 	p.cpu, p.cloud, err = spent(b.Replayed)
 	return p, err
+}
+
+// returned is a cloud that is there again, and awaits what waits for it.
+type returned interface {
+	process
+	wait(context.Context) (first, last time.Time, err error)
+	close()
+}
+
+// cloudOf starts the cloud of a replay.
+func (b *bench) cloudOf(ctx context.Context, r replay, edge *child, addr string) (returned, error) {
+	if r.threads {
+		return receive(ctx, addr, b.Replayed)
+	}
+	cloud, sub, err := b.cloudReturns(ctx, edge, addr, b.Replayed, r.inFlight)
+	if err != nil {
+		return nil, err
+	}
+	return subscribed{sub, cloud}, nil
+}
+
+// subscribed is a mosquitto with its subscriber.
+type subscribed struct {
+	*subscriber
+	cloud *broker
+}
+
+func (s subscribed) pid() int { return s.cloud.pid() }
+
+func (s subscribed) close() {
+	s.subscriber.close()
+	s.cloud.close()
 }
 
 // cloudReturns starts a mosquitto where the edge's cloud was missing, with a

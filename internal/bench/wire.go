@@ -16,6 +16,8 @@ const (
 	packetPubAck     = 0x40
 	packetSubscribe  = 0x82
 	packetSubAck     = 0x90
+	packetPingReq    = 0xc0
+	packetPingResp   = 0xd0
 	packetDisconnect = 0xe0
 	flagQoS1         = 0x02
 )

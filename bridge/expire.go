@@ -1,0 +1,89 @@
+package bridge
+
+import "time"
+
+// What expires is given up when it is come to. While no line is up, or the gate is shut,
+// nothing is come to for as long as that lasts, and all the room would go to what nobody
+// will get. So each queue is looked through then, from its head: as far as expireAhead
+// past what still lives, and from time to time all of it, for where times to live differ
+// what is behind may expire before. It is looked through again when the first of what
+// was seen has expired, or after expireEvery for what has come since.
+const (
+	expireAhead = 10_000
+	expireOnce  = 20_000 // that are read at once
+	expireEvery = 10 * time.Second
+	expireAll   = 10 * time.Minute
+)
+
+// expiry is how far a queue has been looked through.
+type expiry struct {
+	from Place         // what lies before is given up, or never expires
+	next time.Duration // the age at which to look again
+	all  time.Duration // and at all of it
+
+	reading bool  // it is being looked through
+	whole   bool  // all of it
+	at      Place // the next that is looked at
+	ahead   int   // how many there were since the first that lives
+	soon    time.Duration
+}
+
+// expire gives up what has expired in the queues that nothing is read of.
+func (f *Forwarder) expire() error {
+	age := f.spool.Age()
+	for _, l := range f.lanes {
+		if l.live || f.up > 0 && !f.closed(l) { // the live part is of the other's queue
+			continue
+		}
+		for _, s := range l.sources {
+			if age < s.expiry.next {
+				continue
+			}
+			if err := f.expireOf(s, age); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// expireOf is expire of one queue.
+func (f *Forwarder) expireOf(s *source, age time.Duration) error {
+	x := &s.expiry
+	if !x.reading {
+		x.reading, x.whole, x.at, x.ahead, x.soon = true, age >= x.all, x.from, 0, age+expireEvery
+	}
+	c := f.spool.Cursor(s.queue)
+	defer c.Close()
+	c.Seek(x.at)
+	for range expireOnce {
+		r, err := c.Next()
+		if err != nil {
+			return err
+		}
+		if r == nil || s.until > 0 && r.Place > s.until || x.ahead >= expireAhead && !x.whole {
+			if x.reading, x.next = false, x.soon; x.whole {
+				x.all = age + expireAll
+			}
+			return nil
+		}
+		lives := s.flying[r.Place] != nil
+		switch {
+		case lives, s.done[r.Place], !r.Mortal():
+		case r.Expired(age):
+			s.furthest = max(s.furthest, r.Place)
+			delete(s.tries, r.Place)
+			f.acquit(r.Seq)
+			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
+			f.keepReleasesFew()
+		default:
+			lives, x.soon = true, min(x.soon, max(r.expires(), age+time.Second))
+		}
+		if x.at = r.Place + 1; lives || x.ahead > 0 {
+			x.ahead++
+		} else {
+			x.from = x.at
+		}
+	}
+	return nil
+}
