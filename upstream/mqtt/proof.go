@@ -16,8 +16,8 @@ import (
 // was heard; much that is not known gets one sooner.
 
 // askAfter is how many messages of QoS 0 are worth a PINGREQ, at most one every askEvery:
-// less than one packet in a hundred more. maxAsked bounds those that a broker does not
-// answer.
+// less than one packet in a hundred more. With maxAsked of them unanswered the broker
+// answers none, and only a PUBACK proves anything.
 const (
 	askAfter = 100
 	askEvery = time.Second
@@ -64,6 +64,7 @@ type proofs struct {
 	waiting []*proof // the oldest first
 	before  uint64   // how many were before these
 	asked   []uint64 // what each PINGREQ that is not answered yet proves
+	mute    bool     // the broker answers no PINGREQ
 	some    int      // messages since the last PINGREQ
 	last    time.Time
 }
@@ -106,18 +107,20 @@ func (c *conn) ask() {
 }
 
 func (c *conn) askLocked(now time.Time) {
-	if len(c.proofs.asked) >= maxAsked {
+	p := &c.proofs
+	c.out = append(c.out, packets.PINGREQ<<4, 0)
+	if p.mute = p.mute || len(p.asked) >= maxAsked; p.mute {
+		p.asked = nil
 		return
 	}
-	c.out = append(c.out, packets.PINGREQ<<4, 0)
-	c.proofs.asked = append(c.proofs.asked, c.proofs.seal())
-	c.proofs.some, c.proofs.last = 0, now
+	p.asked = append(p.asked, p.seal())
+	p.some, p.last = 0, now
 }
 
 // writesLocked notes a message of QoS 0 that is put behind the others.
 func (c *conn) writesLocked() *proof {
 	p := c.proofs.written()
-	if c.proofs.some >= askAfter {
+	if c.proofs.some >= askAfter && !c.proofs.mute {
 		if now := time.Now(); now.Sub(c.proofs.last) >= askEvery {
 			c.askLocked(now)
 		}

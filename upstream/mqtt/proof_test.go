@@ -97,6 +97,34 @@ func TestAProofIsToldLate(t *testing.T) {
 	}
 }
 
+// A broker that answers no PINGREQ gets them all the same, for its keep alive; what it
+// says later is taken for no proof, and a PUBACK is.
+func TestABrokerThatAnswersNoPings(t *testing.T) {
+	came := make(chan byte, 100)
+	s := serve(t, func(b *broker) {
+		b.accept(packets.Properties{})
+		b.reads(came, packets.PUBLISH)
+	})
+	l := connect(t, quick(s.addr), upstream.Hooks{}).(eager)
+	c := l.Link.(*link).c
+	told := oneOf0(t, l)
+	receive(t, came, "the message")
+	for range 2 * maxAsked {
+		c.ask()
+		if kind := receive(t, came, "a PINGREQ"); kind != packets.PINGREQ {
+			t.Fatalf("packet type %d", kind)
+		}
+	}
+	if err := c.handle(packets.PINGRESP<<4, nil, 2); err != nil {
+		t.Fatal(err)
+	}
+	untold(t, told)
+	send(t, l, delivery("dt/x", nil))
+	if !receive(t, told, "what was before the PUBACK") {
+		t.Error("it has not arrived")
+	}
+}
+
 // A PUBACK proves what was written before its message, and nothing that came after.
 func TestQoS0IsProvedByAPuback(t *testing.T) {
 	came := make(chan byte, 100)
