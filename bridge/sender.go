@@ -77,7 +77,15 @@ type Outcome struct {
 	HTTP   bool   // it went over HTTP, which is metered in its own way
 	Body   int    // bytes of the HTTP answer's body
 	Via    string // the upstream that took it in place of the one that it was for; empty: that one
+	Proof  Proof  // of what was only written, at QoS 0: whether it arrived shows later; nil: the receiver has answered
 	More   bool   // the next outcome follows without a wait: it need not be acted on before
+}
+
+// Proof shows later whether what was only written has arrived.
+type Proof interface {
+	// Then calls f once: with true when something was answered that was written later, and
+	// with false when the connection has ended without. It may call it at once.
+	Then(f func(arrived bool))
 }
 
 // said is what a refusal says, for a person.

@@ -31,8 +31,10 @@ type Hooks struct {
 // Connection is told what a connection costs besides its messages. Its methods
 // must not block.
 type Connection interface {
-	Subscribed(filters []string, user []bridge.UserProperty) // one SUBSCRIBE packet was sent
-	Closed()                                                 // it has ended; called once, last
+	// Subscribing tells of one SUBSCRIBE packet that is about to be sent; answered is
+	// called when it is, and not when the connection ends before.
+	Subscribing(filters []string, user []bridge.UserProperty) (answered func())
+	Closed() // it has ended; called once, last
 }
 
 // Open calls Opened; the result is never nil.
@@ -52,8 +54,8 @@ func (h Hooks) Hello(clientID string) {
 
 type uncounted struct{}
 
-func (uncounted) Subscribed([]string, []bridge.UserProperty) {}
-func (uncounted) Closed()                                    {}
+func (uncounted) Subscribing([]string, []bridge.UserProperty) func() { return func() {} }
+func (uncounted) Closed()                                            {}
 
 // Warn calls Raise.
 func (h Hooks) Warn(w bridge.Warning) {

@@ -55,9 +55,10 @@ in three columns: what was metered here; what is estimated from the rules and
 subscribers that the configuration declares (billing.declared_rules); and what
 else the cloud may bill, which no gateway can see, by name.
 
-"metered" messages were acknowledged by the cloud; "uncertain" ones were sent,
-their acknowledgement never came, and they were sent again: the cloud may have
-billed them, or not. A running gateway is asked; else its spool is read.`,
+"metered" messages were acknowledged by the cloud, or at QoS 0 something that was
+sent after them was; "uncertain" ones were sent, no acknowledgement came, and
+those of QoS 1 were sent again: the cloud may have billed them, or not. A running
+gateway is asked; else its spool is read.`,
 		Example: `  ebbgate bill --config ebbgate.yaml --by topic
   ebbgate bill --period day --at 2026-11-20 --by hour
   ebbgate bill --by route --explain telemetry

@@ -252,3 +252,34 @@ func TestRangesAreInOrder(t *testing.T) {
 		}
 	}
 }
+
+// An upstream that the configuration does not have any more is not priced, and the bill
+// says why.
+func TestTheBillOfAnUpstreamThatHasGone(t *testing.T) {
+	config, _ := billed(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := strings.NewReplacer("{aws: {", "{cloud: {", "upstream: aws", "upstream: cloud").Replace(string(text))
+	if err := os.WriteFile(config, []byte(renamed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := strings.Join(strings.Fields(runBill(t, "--config", config, "--month")), " ")
+	if want := "aws: not priced, since the configuration has no such upstream any more"; !strings.Contains(out, want) || strings.Contains(out, "cloud: not priced") {
+		t.Errorf("no %q in\n%s", want, out)
+	}
+}
+
+// The other reading of 5 KB may make fewer messages, and says so.
+func TestTheOtherReadingHasADirection(t *testing.T) {
+	for other, want := range map[int64]string{191: "(191 metered messages more)", -1910: "(1,910 metered messages fewer)"} {
+		var out bytes.Buffer
+		total := billing.Total{USDRange: "1 to 2"}
+		total.Other = other
+		(&billTable{out: &out}).known(total)
+		if s := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(s, want) {
+			t.Errorf("%d: %s", other, s)
+		}
+	}
+}

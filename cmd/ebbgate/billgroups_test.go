@@ -134,3 +134,41 @@ func TestProjectionOfTheStatus(t *testing.T) {
 		}
 	}
 }
+
+// Upstreams of one region are three tables, and one row of what they have together.
+func TestRegionsAndAccountsOfAllUpstreams(t *testing.T) {
+	counters := func(units int64) billing.Counts { return billing.Counts{Units: units} }
+	b := &billing.Bill{
+		Totals: []billing.Total{{Upstream: "a", Counts: counters(1)}, {Upstream: "b", Counts: counters(20)}, {Upstream: "c", Counts: counters(300)}},
+		Lines: []billing.Line{
+			{Upstream: "a", Direction: billing.Up, Counts: counters(1), USD: "0.000001"}, {Upstream: "b", Direction: billing.Up, Counts: counters(20), USD: "0.00002"},
+			{Upstream: "c", Direction: billing.Up, Counts: counters(300), USD: "0.0003"},
+		},
+	}
+	in := func(region, account string) configs.Upstream {
+		u := configs.Upstream{}
+		u.Billing.Region, u.Billing.Account = region, account
+		return u
+	}
+	cfg := &configs.Config{Upstreams: map[string]configs.Upstream{"a": in("us-east-1", "1"), "b": in("us-east-1", "2"), "c": in("eu-west-1", "1")}}
+	for by, want := range map[string][]string{
+		byRegion:   {"eu-west-1 300 0.000300 -", "us-east-1 21 0.000021 -"},
+		byAccount:  {"1 301 0.000301 -", "2 20 0.000020 -"},
+		byUpstream: {"c 300 0.000300 -", "b 20 0.000020 -", "a 1 0.000001 -"},
+		byRoute:    nil,
+	} {
+		var out strings.Builder
+		table := &billTable{out: &out, name: naming(cfg), by: by}
+		table.print("all", b)
+		_, together, found := strings.Cut(out.String(), "all upstreams\n")
+		var rows []string
+		for line := range strings.Lines(together) {
+			if f := strings.Fields(line); len(f) > 3 && f[0] != by {
+				rows = append(rows, strings.Join(f[:4], " "))
+			}
+		}
+		if found != (want != nil) || !slices.Equal(rows, want) {
+			t.Errorf("--by %s: %q, want %q in\n%s", by, rows, want, out.String())
+		}
+	}
+}

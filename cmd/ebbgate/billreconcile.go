@@ -17,8 +17,9 @@ func newReconcileCommand() *cobra.Command {
 		Use:   "reconcile FILE.csv",
 		Short: "Compare with AWS's Cost and Usage Report, and name the cause of each difference",
 		Long: `Compare AWS's Cost and Usage Report (CSV, packed with gzip or not, in the form of
-CUR 2.0 or the older one) with the ledger in the same span, by region and usage
-type, and name the cause of each difference. Give the report of one month.`,
+CUR 2.0 or the older one) with the ledger in the same span, by account, region and
+usage type, and name the cause of each difference. Give the report of one month. An
+upstream that names its account (billing.account) is compared with that one only.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := os.Open(args[0])
@@ -52,8 +53,13 @@ type, and name the cause of each difference. Give the report of one month.`,
 func (t *billTable) reconciled(r *cur.Report, all []billing.Compared) {
 	t.printf("%s to %s (UTC)\n", r.From.Format("2006-01-02 15h"), r.To.Format("2006-01-02 15h"))
 	t.printf("  %-14s %-20s %14s %14s %11s\n", "region", "usage", "AWS", "here", "USD, AWS")
+	of := ""
 	for _, c := range all {
-		if c.Item == "(besides)" {
+		if c.Account != of {
+			of = c.Account
+			t.printf("  account %s\n", printable(of))
+		}
+		if c.Item == billing.Besides {
 			t.printf("  %-14s %s\n", cut(c.Region, 14), c.Item)
 		} else {
 			t.printf("  %-14s %-20s %14s %14s %11s\n", cut(c.Region, 14), cut(c.Item, 20), thousands(c.AWS), thousands(c.Here), c.USD)

@@ -41,10 +41,27 @@ func (t *billTable) print(title string, b *billing.Bill) {
 	for _, total := range b.Totals {
 		t.total(b, total)
 	}
+	t.together(b)
 	if n := b.Unknown.Units; n > 0 {
 		t.paragraph("", fmt.Sprintf("%s metered messages were counted while the clock was wrong, and belong to no day.", thousands(n)))
 	}
 	t.printf("\n")
+}
+
+// together sums up over all upstreams by what several of them may have in common.
+func (t *billTable) together(b *billing.Bill) {
+	used := map[string]bool{}
+	for _, n := range b.Lines {
+		used[n.Upstream] = true
+	}
+	if len(used) < 2 || t.by != byRegion && t.by != byAccount && t.by != byUpstream {
+		return
+	}
+	t.printf("\nall upstreams\n")
+	t.row(t.by, "metered", "USD, here", "USD, est.", "not visible here")
+	for _, r := range tableRows(b.Lines, billRows, t.by, t.name(t.by)) {
+		t.row(r.Name, thousands(r.Units), r.USD, r.Estimated, r.Hidden)
+	}
 }
 
 func (t *billTable) total(b *billing.Bill, total billing.Total) {
@@ -92,7 +109,7 @@ func (t *billTable) row(name, metered, here, estimated, hidden string) {
 // known says how well the total is known.
 func (t *billTable) known(total billing.Total) {
 	if total.USDRange != "" {
-		t.paragraph("  ", fmt.Sprintf("metered here between $%s: prices that no source says, or 5 KB read as the other number (%s metered messages more)", strings.Replace(total.USDRange, " to ", " and $", 1), thousands(total.Other)))
+		t.paragraph("  ", fmt.Sprintf("metered here between $%s: prices that no source says, or 5 KB read as the other number (%s)", strings.Replace(total.USDRange, " to ", " and $", 1), reread(total.Other)))
 	}
 	if total.EstimatedRange != "" {
 		t.paragraph("  ", fmt.Sprintf("estimated between $%s (prices: %s)", strings.Replace(total.EstimatedRange, " to ", " and $", 1), total.EstimateStatus))
@@ -113,6 +130,14 @@ func (t *billTable) known(total billing.Total) {
 	if total.Unsynchronised > 0 {
 		t.paragraph("  ", fmt.Sprintf("%s of them in hours that an unsynchronised clock told", thousands(total.Unsynchronised)))
 	}
+}
+
+// reread says what the other reading of 5 KB makes of the metered messages.
+func reread(other int64) string {
+	if other < 0 {
+		return thousands(-other) + " metered messages fewer"
+	}
+	return thousands(other) + " metered messages more"
 }
 
 // requests says what those to a store of files cost.
@@ -188,7 +213,7 @@ func (t *billTable) causes(lines []billing.Line, total billing.Total) {
 		t.printf("    %-28s %12s %13s  %s\n", what, thousands(units), share(total, units), note)
 	}
 	row("connects and subscriptions", connects.Units+subscribes.Units, fmt.Sprintf("%s connects", thousands(connects.Messages)))
-	row("sent again, fate unknown", total.Uncertain, "if they were billed")
+	row("sent, fate unknown", total.Uncertain, "if they were billed")
 	row("retained copies", total.Retained, "")
 	row("our answers to deliveries", total.Acks, "PUBACK, QoS 1")
 	row("the cloud's answers", total.Answers, "HTTPS, errors too")
@@ -210,6 +235,9 @@ func priced(t billing.Total) string {
 	s := t.Upstream
 	if t.Account != "" {
 		s += " (account " + t.Account + ")"
+	}
+	if t.Gone && t.Units > 0 { // else it is a store of files
+		return s + ": not priced, since the configuration has no such upstream any more; put it back, without routes, until its last month is over"
 	}
 	if t.USD == "" {
 		s += fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)

@@ -144,7 +144,11 @@ func summarise(w io.Writer, path string, cfg *configs.Config, things *policy.Eng
 	line("")
 	line("routes\t%d up, %d down, %s match", len(cfg.Routes.Up), len(cfg.Routes.Down), cfg.Routes.Match)
 	for _, r := range cfg.Routes.Up {
-		line("  %s\tup\t%s → %s as %s\tpriority %d", r.Name, r.From, r.Upstream, r.Topic, r.Priority)
+		does := ""
+		if all := r.InWords(); len(all) > 0 {
+			does = "; " + strings.Join(all, ", ")
+		}
+		line("  %s\tup\t%s → %s as %s\tpriority %d%s", r.Name, r.From, r.Upstream, r.Sends(), r.Priority, does)
 	}
 	for _, r := range cfg.Routes.Down {
 		line("  %s\tdown\t%s: %s → %s\tpriority %d", r.Name, r.Upstream, r.From, r.Topic, r.Priority)

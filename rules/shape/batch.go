@@ -195,6 +195,9 @@ func (g *group) sizeWith(b *batcher, e element) int {
 // overhead is the metered size of the batch without its payload.
 func (b *batcher) overhead(g *group) int {
 	rec, to := b.product(g, nil)
+	if b.codec != nil {
+		b.codec.mark(rec)
+	}
 	return bridge.Outgoing(&bridge.Stored{Record: rec, Receiver: to}).MeteredSize()
 }
 
@@ -280,13 +283,15 @@ func (b *batcher) close(g *group, next func(*item)) {
 // emit sends a batch of the elements on.
 func (b *batcher) emit(key groupKey, elements []element, next func(*item)) {
 	payload := b.framing.join(elements)
-	if len(elements) == 1 && len(payload) > maxPayload && b.codec == nil {
+	small, smaller := b.codec.smaller(payload)
+	if len(elements) == 1 && len(payload) > maxPayload && !smaller {
 		next(elements[0].it) // framed, AWS would not take it
 		return
 	}
 	rec, to := b.product(b.groupOf(key, elements), payload)
-	if b.codec != nil {
-		rec.Payload = bytes.Clone(b.codec.compress(payload))
+	if smaller {
+		rec.Payload = bytes.Clone(small)
+		b.codec.mark(rec)
 	}
 	it := &item{rec: rec, to: to, order: alone}
 	for _, e := range elements {
@@ -306,9 +311,6 @@ func (b *batcher) product(g *group, payload []byte) (*bridge.Record, *bridge.Rec
 		to.Origin = bridge.OriginNone // each message has its own
 	} else {
 		rec.User = bridge.DeviceProperties(g.head.first.rec.User) // those of all
-	}
-	if b.codec != nil {
-		b.codec.mark(rec)
 	}
 	return rec, &to
 }

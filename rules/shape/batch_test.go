@@ -210,6 +210,33 @@ func TestCompressedBatchByAge(t *testing.T) {
 	}
 }
 
+// A batch that compression would make larger travels as it is, and says so.
+func TestASmallBatchIsNotCompressed(t *testing.T) {
+	for _, format := range []string{Gzip, Zstd} {
+		for _, c := range []struct {
+			value string
+			small bool
+		}{{"1.0", false}, {text(2000), true}} {
+			b := on(t, func(o *Options) { o.Batch.Format, o.Compress = JSON, format })
+			for range 3 {
+				b.give(reading("dt/a", `"`+c.value+`"`, 0))
+			}
+			b.ripe(time.Hour)
+			b.settled()
+			r := only(t, b.out)
+			plain := `["` + c.value + `","` + c.value + `","` + c.value + `"]`
+			if mark, ok := r.UserValue(PropEncoding); ok != c.small || c.small && mark != format || !c.small && string(r.Payload) != plain || len(r.Payload) > len(plain) {
+				t.Errorf("%s: %d bytes became %d, marked %q", format, len(plain), len(r.Payload), mark)
+			}
+			out := 0
+			err := (&Decoder{Batch: Auto}).Decode(Received{Topic: "dt/a", Payload: r.Payload, ContentType: r.ContentType, User: r.User}, func(Decoded) error { out++; return nil })
+			if err != nil || out != 3 {
+				t.Errorf("%s: decoded as %d messages, %v", format, out, err)
+			}
+		}
+	}
+}
+
 // noise is text that hardly compresses.
 func noise(n int) string {
 	var b strings.Builder

@@ -54,6 +54,16 @@ func (c *codec) compress(data []byte) []byte {
 	return c.out.Bytes()
 }
 
+// smaller returns data compressed, as good until the next call, and whether that makes it
+// smaller, mark included.
+func (c *codec) smaller(data []byte) ([]byte, bool) {
+	if c == nil {
+		return nil, false
+	}
+	small := c.compress(data)
+	return small, len(small)+len(PropEncoding)+len(c.name) < len(data)
+}
+
 // mark says of a record that its payload is compressed.
 func (c *codec) mark(r *bridge.Record) {
 	r.User = append(r.User[:len(r.User):len(r.User)], bridge.UserProperty{Key: PropEncoding, Value: c.name})
@@ -65,8 +75,8 @@ type compressor struct{ codec *codec }
 
 func (c *compressor) take(it *item, next func(*item)) {
 	payload, wrapped := it.enveloped(false)
-	small := c.codec.compress(payload)
-	if len(small)+len(PropEncoding)+len(c.codec.name) >= len(payload) {
+	small, smaller := c.codec.smaller(payload)
+	if !smaller {
 		next(it)
 		return
 	}

@@ -78,13 +78,18 @@ func (d *deadband) take(it *item, next func(*item)) {
 	next(it)
 }
 
-// changed reports whether a value is to be reported after another.
+// changed reports whether a value is to be reported after another. Both are finite; their
+// difference need not be, nor a part of one: devices write the largest number for none.
 func (d *deadband) changed(from, to float64) bool {
 	change := math.Abs(to - from)
 	if d.Absolute == 0 && d.Percent == 0 {
 		return change > 0
 	}
-	return d.Absolute > 0 && change > d.Absolute || d.Percent > 0 && change > math.Abs(from)*d.Percent/100
+	most := math.Abs(from) * d.Percent / 100
+	if math.IsInf(most, 1) {
+		most = math.Abs(from) / 100 * d.Percent
+	}
+	return math.IsInf(change, 1) || d.Absolute > 0 && change > d.Absolute || d.Percent > 0 && change > most
 }
 
 func (d *deadband) ripe(time.Duration, func(*item)) time.Duration { return never }

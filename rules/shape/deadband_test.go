@@ -49,6 +49,29 @@ func TestDeadband(t *testing.T) {
 	}
 }
 
+// The largest number stands for none with some devices: what comes after it is reported.
+func TestDeadbandOfTheLargestNumbers(t *testing.T) {
+	const most = "1.7976931348623157e308"
+	for _, c := range []struct {
+		name           string
+		edit           func(*Deadband)
+		values, report []string
+	}{
+		{"percent, back to a value", func(d *Deadband) { d.Percent = 10 }, []string{"21.5", most, most, "20", "21", "27"}, []string{"21.5", most, "20", "27"}},
+		{"percent, across zero", func(d *Deadband) { d.Percent = 150 }, []string{most, "-" + most, "20"}, []string{most, "-" + most}},
+		{"absolute, across zero", func(d *Deadband) { d.Absolute = 1e308 }, []string{most, "-" + most, "-1.7e308", "20"}, []string{most, "-" + most, "20"}},
+		{"percent beyond all", func(d *Deadband) { d.Percent = 1e300 }, []string{"1e100", "20", "-1e100"}, []string{"1e100"}},
+	} {
+		b := on(t, func(o *Options) { o.Deadband.Field = "."; c.edit(&o.Deadband) })
+		for i, v := range c.values {
+			b.give(reading("dt/a", v, time.Duration(i)*time.Second))
+		}
+		if got := b.sent(); !slices.Equal(got, c.report) {
+			t.Errorf("%s: reported %v, want %v", c.name, got, c.report)
+		}
+	}
+}
+
 // Topics are watched each for itself, and what cannot be read goes as it is, or
 // is dropped with its reason when the route says so.
 func TestDeadbandOfWhatCannotBeRead(t *testing.T) {

@@ -34,6 +34,7 @@ type Total struct {
 	Region   string `json:"region,omitempty"` // empty: not priced
 	Account  string `json:"account,omitempty"`
 	Unit     int64  `json:"unit_bytes"`
+	Gone     bool   `json:"gone,omitempty"` // the configuration has no such upstream any more
 	Counts
 	Unsynchronised int64  `json:"unsynchronised_units"`    // of Units: their hour is an unsynchronised clock's word
 	USD            string `json:"usd,omitempty"`           // of Units and Minutes
@@ -124,7 +125,8 @@ func (l *Ledger) detail(from, to time.Time, step time.Duration, devices bool) (*
 		}
 		t := totals[s.upstream]
 		if t == nil {
-			t = &Total{Upstream: s.upstream, Unit: DefaultUnit}
+			_, store := l.stores[s.upstream]
+			t = &Total{Upstream: s.upstream, Unit: DefaultUnit, Gone: !store}
 			totals[s.upstream] = t
 		}
 		t.add(c)

@@ -10,12 +10,14 @@ type Counts struct {
 	Retained  int64 `json:"retained_units"`  // of Units: retained copies (M10)
 	Acks      int64 `json:"ack_units"`       // of Units: PUBACKs of ours (M08)
 	Answers   int64 `json:"answer_units"`    // of Units: answers to our requests over HTTPS (M18)
-	Other     int64 `json:"other_reading"`   // units more if "5 KB" is the other number (M03)
+	Other     int64 `json:"other_reading"`   // units more, or less than 0 fewer, if "5 KB" is the other number (M03)
 	Basic     int64 `json:"basic_ingest"`    // units that Basic Ingest's rules processed; the messages were free (M16)
 	Shadow    int64 `json:"shadow_ops"`      // shadow operations (M21)
 	Throttled int64 `json:"throttled"`       // messages that the cloud refused, and were not metered (M26)
 	Minutes   int64 `json:"minutes"`         // of connectivity (M01)
 	Socket    int64 `json:"socket_bytes"`    // at the sockets: TLS, frames, pings and attempts besides; not of one device or topic
+
+	fewer int64 // units fewer by 5,120 bytes, as the ledger has it; see reread
 }
 
 func (c *Counts) add(o Counts) {
@@ -55,7 +57,11 @@ func (c *Counts) set(kind byte, n int64) {
 	case kindAnswers:
 		c.Answers = n
 	case kindOther:
-		c.Other = n
+		if c.Other = max(n, 0); n < 0 { // as ledgers of earlier versions have it
+			c.fewer -= n
+		}
+	case kindFewer:
+		c.fewer += n
 	case kindBasic:
 		c.Basic = n
 	case kindShadow:
@@ -67,6 +73,24 @@ func (c *Counts) set(kind byte, n int64) {
 	case kindSocket:
 		c.Socket = n
 	}
+}
+
+// reread tells counts of the ledger by the size of a metered message that is set now.
+// Each was counted by the size of its time, and the ledger has what those by 5,120 would
+// be more by 5,000, and those by 5,000 fewer by 5,120: all of them are known by either,
+// whenever it was changed. By any other size they stay as they were counted.
+func (c *Counts) reread(unit int64) {
+	switch more := c.Other; unit {
+	case DefaultUnit:
+		c.Units -= c.fewer
+		c.Other = more + c.fewer
+	case decimalUnit:
+		c.Units += more
+		c.Other = -more - c.fewer
+	default:
+		c.Other = more - c.fewer
+	}
+	c.fewer = 0
 }
 
 // Fill is how many bytes a metered message of the publishes held on average, and

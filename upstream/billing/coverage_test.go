@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
 )
 
 // spent is a fleet of one day of mixed traffic, by whatever way, of which lost
@@ -25,7 +26,7 @@ func spent(t *testing.T, o Options, lost int) (*Fleet, *Bill) {
 			m.Delivered(&b, "aws", to("$aws/rules/store/dt/d", 6000), bridge.Outcome{Wire: 6100})
 			m.Delivered(&b, "aws", to("$aws/rules/store/dt/e", 100), bridge.Outcome{Wire: 400, HTTP: true, Body: 40})
 			m.Delivered(&b, "aws", to("$aws/things/pump/shadow/update", 1229), bridge.Outcome{Wire: 1300})
-			m.Refused(&b, "aws", to("dt/b", 7000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true, Body: 40})
+			m.Refused(&b, "aws", to("dt/b", 7000), bridge.Outcome{Wire: 7300, Result: bridge.ResultRetry, HTTP: true, Body: 40})
 		}
 		m.Received(&b, "aws", &bridge.Message{Topic: "cmd/a", Payload: make([]byte, 10), QoS: 1}, 30)
 		spool.Commit(&b, nil)
@@ -83,6 +84,31 @@ func TestWhatIsIsTheBill(t *testing.T) {
 				t.Errorf("%s, %d lost: covered %+v", name, lost, c)
 			}
 		}
+	}
+}
+
+// Sizes near the end of a unit are recorded together, and may make more of them than was
+// billed. What is, is the bill all the same; and no plan gets less than nothing for it.
+func TestSizesThatTellMoreThanTheBill(t *testing.T) {
+	var h sizes.Histogram
+	for _, payload := range []int{5080, 5080, 5140} { // a mean of 5,104 with the topic: one unit each, or two
+		h.Add(payload, 4, 0, false)
+	}
+	f := &Fleet{Region: "us-east-1", Prices: BuiltIn(), Options: frankfurt(), Span: monthOf, Rules: [][]DeclaredRule{{{Topic: "dt/#", Rules: 1, Actions: 1}}},
+		Traffic: []Traffic{{Route: "telemetry", Topic: "dt/a", Sizes: h, Days: 1, Hours: 1}}}
+	sized := f.Traffic[0].Usage(f.Plan(nil).Treatments[0], DefaultUnit, f.Rules[0])
+	billed := Usage{Messages: sized.Messages - 2, Rules: sized.Rules - 2, Actions: sized.Actions - 2}
+	f.account(Counts{}, billed, billed)
+	if got := f.Usage(f.Plan(nil)); got != billed {
+		t.Errorf("as it is %+v, billed %+v", got, billed)
+	}
+	if got := f.Unsized(f.Plan(nil)); got != (Usage{}) {
+		t.Errorf("%+v without sizes", got)
+	}
+	basic := f.Plan(nil)
+	basic.Treatments[0].BasicIngest, basic.Treatments[0].Prefix = true, BasicIngestPrefix("r")
+	if got := f.Usage(basic); got.Messages != 0 {
+		t.Errorf("%+v by Basic Ingest, want no messages", got)
 	}
 }
 

@@ -16,9 +16,9 @@
 //   - What could be otherwise (traffic.go, whatif.go, fleet.go, advise.go): the
 //     recorded sizes, sent in other ways; and AWS's own report (reconcile.go).
 //
-// Two figures are never mixed: delivered units were acknowledged; uncertain
-// units were sent, the acknowledgement never came, and they were sent again:
-// the cloud may have billed them, or not.
+// Two figures are never mixed: delivered units were acknowledged, or at QoS 0 something
+// that was written later was (written.go); uncertain units were sent, no acknowledgement
+// came, and those of QoS 1 were sent again: the cloud may have billed them, or not.
 //
 // Hours are UTC. An hour that an unsynchronised clock told is marked as such,
 // and one that cannot be true (before this software existed) is "unknown".

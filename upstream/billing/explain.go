@@ -44,7 +44,7 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 	}
 	steps = append(steps, Step{Text: "metered messages, acknowledged", Units: all.Units, Sum: true})
 	if all.Uncertain > 0 {
-		steps = append(steps, Step{Text: "sent again with an unknown fate: billed or not (M26)", Units: all.Uncertain})
+		steps = append(steps, Step{Text: "sent, with an unknown fate: billed or not (M26)", Units: all.Uncertain})
 	}
 	if all.Throttled > 0 {
 		steps = append(steps, Step{Text: fmt.Sprintf("%d refused for now: not billed (M26)", all.Throttled)})

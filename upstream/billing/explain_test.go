@@ -20,7 +20,7 @@ func TestExplainAddsUpToTheLine(t *testing.T) {
 	}
 	m.Delivered(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
 	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100})
 	spool.Commit(&b, nil)
 	m.writeSizes(nil)
 	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})

@@ -27,6 +27,8 @@ type Fleet struct {
 	Before   Usage // what the rest of the account uses in a month of the region
 	Free     Usage // what of it all is free
 
+	sized, resized Usage // what the recorded sizes make of all as it was sent, by the unit and by its other reading
+
 	known map[asked]sending // what was worked out before; nil remembers nothing
 }
 
@@ -136,7 +138,6 @@ func (f *Fleet) account(up Counts, billed, reread Usage) {
 	unit := int64(f.Options.Unit)
 	f.Covered = Coverage{Messages: up.Messages, Units: up.Units, Processed: up.Basic}
 	as := f.Plan(nil)
-	var sized, resized Usage
 	for i, t := range f.Traffic {
 		f.Covered.Recorded += t.Sizes.Messages()
 		n := t.sent(as.Treatments[i], unit)
@@ -144,10 +145,10 @@ func (f *Fleet) account(up Counts, billed, reread Usage) {
 		if IsBasicIngest(t.Topic) {
 			f.Covered.RecordedRule += n.processed
 		}
-		sized = sized.Plus(t.Usage(as.Treatments[i], unit, f.Rules[i]))
-		resized = resized.Plus(t.Usage(as.Treatments[i], otherReading(unit), f.Rules[i]))
+		f.sized = f.sized.Plus(t.Usage(as.Treatments[i], unit, f.Rules[i]))
+		f.resized = f.resized.Plus(t.Usage(as.Treatments[i], otherReading(unit), f.Rules[i]))
 	}
-	f.Rest, f.Reread = billed.Minus(sized), reread.Minus(resized)
+	f.Rest, f.Reread = billed.Minus(f.sized), reread.Minus(f.resized)
 }
 
 // beside is what the rest of an upstream's account uses in a month beside it, when
@@ -205,20 +206,32 @@ func (f *Fleet) Unsized(p Plan) Usage {
 	if unit == 0 {
 		unit = int64(f.Options.Unit)
 	}
-	return f.unsized(unit).scaled(monthOf, f.Span)
+	return f.unsized(unit, Usage{}).scaled(monthOf, f.Span)
 }
 
-func (f *Fleet) unsized(unit int64) Usage {
+// unsized is what has no recorded sizes. Sizes near the end of a unit are recorded as one,
+// and may make more of what was sent than was billed: then that much is taken off, of a
+// plan by which less is sent its part of it.
+func (f *Fleet) unsized(unit int64, sent Usage) Usage {
+	rest, sized := f.Rest, f.sized
 	if unit != int64(f.Options.Unit) && unit == otherReading(int64(f.Options.Unit)) {
-		return f.Reread
+		rest, sized = f.Reread, f.resized
 	}
-	return f.Rest
+	part := func(rest, sent, sized int64) int64 {
+		if rest >= 0 {
+			return rest
+		}
+		return portion(rest, sent, sized)
+	}
+	rest.Messages = part(rest.Messages, sent.Messages, sized.Messages)
+	rest.Rules, rest.Actions = part(rest.Rules, sent.Rules, sized.Rules), part(rest.Actions, sent.Actions, sized.Actions)
+	return rest
 }
 
 // counted counts in units of so many bytes. What has no sizes is known by both
 // readings of "5 KB", and else as it was billed.
 func (f *Fleet) counted(p Plan, unit int64) Usage {
-	u := f.Fixed.Plus(f.unsized(unit))
+	u := f.Fixed
 	if p.DownQoS0 {
 		u.Messages -= f.Acks
 	}
@@ -226,14 +239,15 @@ func (f *Fleet) counted(p Plan, unit int64) Usage {
 		n := max(p.Connections, 0)
 		u = u.Minus(f.Links).Plus(Usage{Messages: n, Minutes: n * Minutes(f.Span)})
 	}
+	var sent Usage
 	for i, t := range f.Traffic {
 		how := t.asItIs()
 		if i < len(p.Treatments) {
 			how = p.Treatments[i]
 		}
-		u = u.Plus(t.usage(f.sent(i, how, unit), f.Rules[i]))
+		sent = sent.Plus(t.usage(f.sent(i, how, unit), f.Rules[i]))
 	}
-	return u
+	return u.Plus(sent).Plus(f.unsized(unit, sent))
 }
 
 // scaled is the usage of another span at the same pace.

@@ -19,7 +19,8 @@ const (
 	kindRetained  = 'r' // of the units: retained copies (M10)
 	kindAcks      = 'a' // of the units: our PUBACKs (M08)
 	kindAnswers   = 'h' // of the units: answers to our requests over HTTP (M18)
-	kindOther     = 'v' // units more by the other reading of "5 KB" (M03)
+	kindOther     = 'v' // units more by 5,000 bytes, of those that were counted by 5,120 (M03)
+	kindFewer     = 'd' // units fewer by 5,120 bytes, of those that were counted by 5,000
 	kindBasic     = 'i' // units that Basic Ingest's rules processed (M16, M19)
 	kindShadow    = 'o' // shadow operations (M21)
 	kindThrottled = 'q' // messages that the cloud refused for now (M26)

@@ -129,6 +129,7 @@ func (l *Ledger) scanHour(prefix string, fn func(start time.Time, synced bool, s
 	}
 	give := func() {
 		if at.key != "" {
+			at.counts.reread(int64(l.options(at.series.upstream).Unit))
 			fn(at.start, at.synced, at.series, at.counts)
 		}
 	}

@@ -233,6 +233,17 @@ func TestPriceListRefusesWhatWouldBillWrongly(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+	for name, c := range map[string]struct{ old, again, at string }{
+		"a price":              {`"usd":0.1`, `"usd":0.1,"usd":7`, "regions.x.messages_per_million_tiers[0].usd "},
+		"a price in capitals":  {`"low":0.5`, `"low":0.5,"Low":0.7`, "regions.x.rules_triggered_per_million.Low "},
+		"a region":             {`{"x":{`, `{"x":{},"x":{`, "regions.x "},
+		"the date":             {`"as_of":"2026-11-20"`, `"as_of":"2026-11-20","as_of":"2026-11-21"`, "as_of "},
+		"behind an empty list": {`"as_of":"2026-11-20"`, `"price_list_usage_types":[],"as_of":"2026-11-20","warning":"","warning":""`, "warning "},
+	} {
+		if _, err := ParsePrices([]byte(strings.Replace(head+tier, c.old, c.again, 1))); err == nil || !strings.Contains(err.Error(), c.at+"stands there twice") {
+			t.Errorf("%s twice: %v", name, err)
+		}
+	}
 	p, err := ParsePrices([]byte(head + tier))
 	if err != nil {
 		t.Fatal(err)

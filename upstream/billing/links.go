@@ -50,7 +50,7 @@ func (m *Meter) OpenedAs(upstream, thing string, packet Connection) *Connected {
 func (m *Meter) opened(s series, packet Connection) *Connected {
 	at, upstream := m.now(), s.upstream
 	c := &Connected{meter: m, since: at.Mono, series: s}
-	all := m.packet(c, ConnectPacket, Connect(packet, int64(m.options(upstream).Unit)), packet.size())
+	all := m.packet(c, ConnectPacket, packet.size())
 	m.mu.Lock()
 	m.links[c] = true
 	name := linkName{upstream, s.device}
@@ -63,14 +63,15 @@ func (m *Meter) opened(s series, packet Connection) *Connected {
 	return c
 }
 
-// Subscribed meters a SUBSCRIBE packet (M05). UNSUBSCRIBE is free (M09).
-func (c *Connected) Subscribed(filters []string, user []bridge.UserProperty) {
-	units := Subscribe(filters, user, int64(c.meter.options(c.series.upstream).Unit))
-	size := sizeOf(user)
-	for _, f := range filters {
-		size += len(f)
-	}
-	c.meter.write(c.meter.packet(c, SubscribePacket, units, size))
+// Subscribing meters a SUBSCRIBE packet that is about to be sent (M05), which is uncertain
+// until it was answered. UNSUBSCRIBE is free (M09).
+func (c *Connected) Subscribing(filters []string, user []bridge.UserProperty) (answered func()) {
+	m, s := c.meter, c.series
+	s.prefix = SubscribePacket
+	op, size := m.options(s.upstream), subscribeSize(filters, user)
+	doubt := change{m.count(s, op, 0, nil).key(kindUncertain), Units(size, int64(op.Unit))}
+	m.write([]change{doubt})
+	return func() { m.write(append(m.packet(c, SubscribePacket, size), change{doubt.key, -doubt.n})) }
 }
 
 // Closed ends the count of minutes. A minute that was begun stays counted.
@@ -88,12 +89,20 @@ type change struct {
 	n   int64
 }
 
-// packet is what one packet of a connection adds.
-func (m *Meter) packet(c *Connected, name string, units int64, bytes int) []change {
+// packet is what one packet of a connection adds, of which so many bytes are metered.
+func (m *Meter) packet(c *Connected, name string, bytes int) []change {
 	s := c.series
 	s.prefix = name
-	k := m.count(s, m.options(s.upstream), units, nil)
-	return []change{{k.units, units}, {k.messages, 1}, {k.bytes, int64(bytes)}}
+	op := m.options(s.upstream)
+	unit := int64(op.Unit)
+	units := Units(bytes, unit)
+	k := m.count(s, op, units, nil)
+	all := []change{{k.units, units}, {k.messages, 1}, {k.bytes, int64(bytes)}}
+	if d := Units(bytes, otherReading(unit)) - units; d != 0 {
+		kind, n := otherwise(unit, d)
+		all = append(all, change{k.key(kind), n})
+	}
+	return all
 }
 
 // begun is the minutes that have begun since the last time. Each is counted when

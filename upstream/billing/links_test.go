@@ -46,6 +46,25 @@ func TestConnectsWithoutAnAnswerAreUncertain(t *testing.T) {
 	}
 }
 
+// M05: a SUBSCRIBE is uncertain until its SUBACK.
+func TestSubscribesWithoutAnAnswerAreUncertain(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:59")
+	m := newMeter(t, spool, frankfurt(), clock)
+	c := m.Opened("aws", "plant7-down", Connection{})
+	c.Subscribing([]string{"cmd/#"}, nil) // cut
+	answered := c.Subscribing([]string{"cmd/#", string(make([]byte, 6000))}, nil)
+	total := func() Counts { return spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts }
+	if got := total(); got.Units != 1 || got.Uncertain != 3 || got.Messages != 1 {
+		t.Errorf("before the SUBACK: %+v", got)
+	}
+	clock.set("2026-11-20 14:00")
+	answered()
+	if got := total(); got.Units != 3 || got.Uncertain != 1 || got.Messages != 2 {
+		t.Errorf("after it: %+v", got)
+	}
+}
+
 // What the disk does not take is in the bill later, in the hour in which it was.
 func TestConnectsThatCannotBeWrittenComeLater(t *testing.T) {
 	spool, clock := newMemory(), &wallClock{}
@@ -54,7 +73,7 @@ func TestConnectsThatCannotBeWrittenComeLater(t *testing.T) {
 	spool.fails = bridge.Errorf("commit", bridge.Full, "full")
 	m.Connecting("aws", "plant7", Connection{})
 	c := m.Opened("aws", "plant7", Connection{})
-	c.Subscribed([]string{"cmd/#"}, nil)
+	c.Subscribing([]string{"cmd/#"}, nil)()
 	clock.set("2026-11-20 14:30")
 	m.countMinutes()
 	spool.fails = nil

@@ -22,7 +22,9 @@ type Meter struct {
 	pace  map[string]*pace // by upstream
 	links map[*Connected]bool
 	hello map[linkName]change // CONNECTs that are not answered yet
-	late  map[string]int64    // changes that could not be committed, by key
+	late  map[string]int64    // changes that are still to be committed, by key
+
+	unproved map[bridge.Proof]map[string]int64 // what becomes certain with each, by key
 
 	doubts []doubt // hours of this process that nobody vouches for, oldest first
 
@@ -36,6 +38,7 @@ func NewMeter(spool bridge.Spool, upstreams map[string]Options, now func() bridg
 	m := &Meter{
 		now: now, spool: spool, upstreams: map[string]*Options{}, book: newHourBook(hourOf(at.Wall, at.Synced)), sizes: newSizeBook(spool),
 		pace: map[string]*pace{}, links: map[*Connected]bool{}, hello: map[linkName]change{}, late: map[string]int64{},
+		unproved: map[bridge.Proof]map[string]int64{},
 	}
 	for name, o := range upstreams {
 		m.upstreams[name] = &o
@@ -59,7 +62,8 @@ var _ interface {
 } = (*Meter)(nil)
 
 // Delivered meters an acknowledged delivery (M06, M10, M11, M16, M18). The
-// cloud's PUBACK is free (M09).
+// cloud's PUBACK is free (M09). One of QoS 0 that was only written is uncertain until
+// its proof comes.
 func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	unit, reread := int64(op.Unit), otherReading(int64(op.Unit))
@@ -71,25 +75,31 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 		sent = messageOf(out, size, o.HTTP)
 	}
 	c := m.count(upSeries(upstream, s, out), op, units+answer, sent)
-	addMessage(b, c, units+answer, int64(o.Wire), int64(size))
 	m.addCarried(b, upstream)
+	var rest []change // what few messages have
 	if answer > 0 {
-		add(b, c.key(kindAnswers), answer)
+		rest = append(rest, change{c.key(kindAnswers), answer})
 	}
 	if d := op.publish(out, size, o, reread) - units + answered(o, reread) - answer; d != 0 {
-		add(b, c.key(kindOther), d)
+		kind, n := otherwise(unit, d)
+		rest = append(rest, change{c.key(kind), n})
 	}
 	if basic {
-		add(b, c.key(kindBasic), Units(size, unit))
+		rest = append(rest, change{c.key(kindBasic), Units(size, unit)})
 	}
-	if units == 0 {
+	if units > 0 && out.Retain {
+		rest = append(rest, change{c.key(kindRetained), Units(size, unit)})
+	}
+	if n := ShadowOperations(out); units > 0 && n > 0 {
+		rest = append(rest, change{c.key(kindShadow), n})
+	}
+	if o.Proof != nil {
+		m.written(b, c, units+answer, int64(o.Wire), append(rest, change{c.bytes, int64(size)}), o.Proof)
 		return
 	}
-	if out.Retain {
-		add(b, c.key(kindRetained), Units(size, unit))
-	}
-	if n := ShadowOperations(out); n > 0 {
-		add(b, c.key(kindShadow), n)
+	addMessage(b, c, units+answer, int64(o.Wire), int64(size))
+	for _, n := range rest {
+		add(b, n.key, n.n)
 	}
 }
 
@@ -147,12 +157,17 @@ func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 // Refused meters a delivery that the cloud answered and did not take. What it
 // throttled or refused over MQTT costs nothing (M26) and is counted. An HTTP
 // error with a body is metered by that body (M18); whether the request is
-// metered as well nobody says.
+// metered as well nobody says. What was not sent, because it could not be, or because
+// one before it was put off, the cloud has not refused.
 func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
+	if o.Wire == 0 {
+		return
+	}
 	out, op := bridge.Outgoing(s), m.options(upstream)
-	units := int64(0)
+	units, more, unit := int64(0), int64(0), int64(op.Unit)
 	if o.HTTP {
-		units = HTTPResponse(o.Body, int64(op.Unit))
+		units = HTTPResponse(o.Body, unit)
+		more = HTTPResponse(o.Body, otherReading(unit)) - units
 	}
 	c := m.count(upSeries(upstream, s, out), op, units, nil)
 	add(b, c.key(kindThrottled), 1)
@@ -160,7 +175,11 @@ func (m *Meter) Refused(b *bridge.Batch, upstream string, s *bridge.Stored, o br
 		add(b, c.units, units)
 		add(b, c.key(kindAnswers), units)
 		add(b, c.wire, int64(o.Wire))
-		add(b, c.key(kindUncertain), HTTPRequest(out, int64(op.Unit)))
+		add(b, c.key(kindUncertain), HTTPRequest(out, unit))
+	}
+	if more != 0 {
+		kind, n := otherwise(unit, more)
+		add(b, c.key(kind), n)
 	}
 }
 
@@ -188,7 +207,8 @@ func (m *Meter) Received(b *bridge.Batch, upstream string, msg *bridge.Message, 
 		add(b, c.key(kindAcks), acks)
 	}
 	if d := Deliver(msg, otherReading(unit)) - units; d != 0 {
-		add(b, c.key(kindOther), d)
+		kind, n := otherwise(unit, d)
+		add(b, c.key(kind), n)
 	}
 }
 
@@ -201,6 +221,15 @@ func otherReading(unit int64) int64 {
 		return DefaultUnit
 	}
 	return unit
+}
+
+// otherwise is the counter that knows of d units more by the other reading than by
+// unit, and what is added to it. Which of the readings is larger is the same for all.
+func otherwise(unit, d int64) (kind byte, n int64) {
+	if unit == decimalUnit {
+		return kindFewer, -d
+	}
+	return kindOther, d
 }
 
 // upSeries is the series of a delivery, whose prefix is still the whole topic.

@@ -45,6 +45,11 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 	answering.ResponseTopic = "x"
 	correlated := to("dt/a", 5120-4-hopsSize)
 	correlated.CorrelationData = []byte{1}
+	http := func(change func(*bridge.Stored)) *bridge.Stored { // a unit full over HTTPS, where the topic is not counted
+		s := to("dt/a", 5120-hopsSize)
+		change(s)
+		return s
+	}
 	defender := to("$aws/things/pump/defender/metrics/json", 300)
 	old := frankfurt()
 	old.MQTT3 = true
@@ -73,6 +78,11 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		{"M16 and M18 Basic Ingest over HTTP, with an answer", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true, Body: 20}, Counts{Units: 1, Answers: 1, Basic: 1}},
 		{"M10 and M18 over HTTP a retained copy has no topic either", frankfurt(), tipped, bridge.Outcome{HTTP: true}, Counts{Units: 2, Retained: 1}},
 		{"M18 HTTP does not count the topic", frankfurt(), to("dt/a", 5120-hopsSize), bridge.Outcome{HTTP: true}, Counts{Units: 1, Other: 1}},
+		{"M18 HTTP counts the content type", frankfurt(), http(func(s *bridge.Stored) { s.ContentType = "x" }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts the response topic", frankfurt(), http(func(s *bridge.Stored) { s.ResponseTopic = "x" }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts correlation data", frankfurt(), http(func(s *bridge.Stored) { s.CorrelationData = []byte{1} }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts user properties", frankfurt(), http(func(s *bridge.Stored) { s.User = []bridge.UserProperty{{Key: "k"}} }), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
+		{"M18 HTTP counts the payload", frankfurt(), to("dt/a", 5121-hopsSize), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
 		{"M18 HTTP, retained", frankfurt(), retained, bridge.Outcome{HTTP: true}, Counts{Units: 6, Retained: 3}},
 		{"M16 and M18 Basic Ingest over HTTP", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true}, Counts{Basic: 1}},
 		{"M21 a shadow's update is a message and its operations", frankfurt(), to("$aws/things/pump/shadow/update", 1229), bridge.Outcome{}, Counts{Units: 1, Shadow: 2}},
@@ -85,6 +95,9 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		got := deliver(t, c.o, c.s, c.out)
 		if got.Messages != 1 {
 			t.Errorf("%s: %d messages", c.rule, got.Messages)
+		}
+		if n := HTTPRequest(bridge.Outgoing(c.s), DefaultUnit); c.out.HTTP && n != got.Units-got.Answers-got.Retained {
+			t.Errorf("%s: the request alone is %d", c.rule, n)
 		}
 		if got.Units != c.want.Units || got.Retained != c.want.Retained || got.Answers != c.want.Answers || got.Basic != c.want.Basic || got.Shadow != c.want.Shadow || c.want.Other != 0 && got.Other != c.want.Other {
 			t.Errorf("%s: %+v, want %+v", c.rule, got, c.want)
@@ -121,7 +134,9 @@ func TestM26ResendsAndThrottledApart(t *testing.T) {
 	m := newMeter(t, spool, frankfurt(), clock)
 	var b bridge.Batch
 	m.Uncertain(&b, "aws", to("dt/a", 6000), bridge.Outcome{})
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, Code: 0x97})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100, Result: bridge.ResultRetry, Code: 0x97})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry})   // behind one that was put off: never sent
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRefused}) // too large to be sent
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
 	if got.Units != 0 || got.Uncertain != 2 || got.Throttled != 1 {
@@ -134,8 +149,8 @@ func TestM18ErrorsWithABodyAreMetered(t *testing.T) {
 	clock.set("2026-11-20 13:00")
 	m := newMeter(t, spool, frankfurt(), clock)
 	var b bridge.Batch
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true, Body: 80})
-	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Result: bridge.ResultRetry, HTTP: true})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100, Result: bridge.ResultRetry, HTTP: true, Body: 80})
+	m.Refused(&b, "aws", to("dt/a", 6000), bridge.Outcome{Wire: 6100, Result: bridge.ResultRetry, HTTP: true})
 	spool.Commit(&b, nil)
 	got := spool.bill(t, frankfurt(), clock.Wall).Totals[0].Counts
 	if got.Units != 1 || got.Answers != 1 || got.Uncertain != 2 || got.Throttled != 2 {
@@ -160,7 +175,7 @@ func TestM01MinutesOfConnectionsAcrossRestarts(t *testing.T) {
 	if got := minutes(); got.Minutes != 3 || got.Units != 3 {
 		t.Fatalf("%+v, want 3 minutes and 3 units", got)
 	}
-	b.Subscribed([]string{"cmd/#", "jobs/#"}, nil) // M05: one packet
+	b.Subscribing([]string{"cmd/#", "jobs/#"}, nil)() // M05: one packet
 	b.Closed()
 	pass(10 * time.Minute)
 	if got := minutes(); got.Minutes != 13 || got.Units != 4 {

@@ -18,7 +18,7 @@ const (
 type Options struct {
 	Region       string      `koanf:"region" doc:"Region of the price list, such as eu-central-1; empty: read it from an AWS endpoint, and count without prices elsewhere."`
 	Account      string      `koanf:"account" doc:"Cloud account of this upstream, as the bill is to name it; empty: none."`
-	Unit         bridge.Size `koanf:"unit" doc:"Size of one metered message, 1B to 1MiB; AWS's 5 KB are 5120B or, by the other reading, 5000B: the bill shows the range."`
+	Unit         bridge.Size `koanf:"unit" doc:"Size of one metered message, 1B to 1MiB; AWS's 5 KB are 5120B or, by the other reading, 5000B: the bill shows the range, and what was metered before goes by what is set now. Another size holds from when it is set."`
 	FreeTier     bool        `koanf:"free_tier" doc:"Take AWS's monthly free tier off the bill; only the first 12 months of an account have it, once for all of its regions."`
 	Defender     string      `koanf:"defender" enum:"messages,free" doc:"Whether Device Defender's reports are metered as messages; AWS does not say."`
 	PrefixLevels int         `koanf:"prefix_levels" doc:"Topic levels by which the ledger tells messages apart, 1 to 8."`

@@ -67,7 +67,7 @@ type (
 )
 
 // ParsePrices reads a price list. It refuses what would make a wrong bill: an
-// unknown schema, currency or key, no date, tiers with gaps, prices that are
+// unknown schema, currency or key, a key that stands twice, no date, tiers with gaps, prices that are
 // missing, negative or marked with an unknown word, bounds that do not hold the
 // price.
 func ParsePrices(data []byte) (*PriceList, error) {
@@ -82,6 +82,9 @@ func ParsePrices(data []byte) (*PriceList, error) {
 	}
 	if _, err := in.Token(); err != io.EOF {
 		return nil, fmt.Errorf("price list: something stands behind its end")
+	}
+	if err := twice(data); err != nil {
+		return nil, fmt.Errorf("price list: %w", err)
 	}
 	if f.Schema != priceSchema || f.Currency != "USD" {
 		return nil, fmt.Errorf("price list: schema %q in %q, want %q in \"USD\"", f.Schema, f.Currency, priceSchema)

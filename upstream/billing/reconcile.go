@@ -11,9 +11,10 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/billing/cur"
 )
 
-// Compared is one usage type in one region: what AWS charged, what the gateway
-// knows, and where the difference comes from.
+// Compared is one usage type of an account in one region: what AWS charged, what the
+// gateway knows, and where the difference comes from.
 type Compared struct {
+	Account      string // empty: no upstream names one
 	Region, Item string
 	AWS          int64  // of usage
 	Here         int64  // metered here, or estimated
@@ -22,22 +23,28 @@ type Compared struct {
 	Causes       []string
 }
 
-// ours is what the gateway's upstreams of one region have.
+// Besides is the item of what is told and not compared.
+const Besides = "(besides)"
+
+// ours is what the gateway's upstreams of one account have in one region.
 type ours struct {
 	Counts
 	estimated      Usage
 	unsynchronised int64
 	connects       int64
 	other          Usage
-	free           bool // the free tier is taken off
-	options        Options
+	free           bool  // the free tier is taken off
+	more, less     int64 // units by 5,000 bytes, and by 5,120, where the other is set
 	prices         *PriceList
 	upstreams      []string
+
+	gone []string // upstreams that the configuration has no more, with units of messages: they may have been here
+	lost int64    // their units
 }
 
-// Reconcile compares AWS's report with the ledger in the same span, by region
-// and usage type. Accounts of the report that no upstream names are left out when
-// one does.
+// Reconcile compares AWS's report with the ledger in the same span, by account,
+// region and usage type. Accounts of the report that no upstream names are left out
+// when one does; so are upstreams of an account that the report is not of.
 func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 	if r.From.IsZero() {
 		return nil, fmt.Errorf("billing: the report has no usage of AWS IoT Core (product code AWSIoT), and %d lines of other services: is it of the month, and of the account, in which this gateway sent? AWS takes a day to write the first lines", r.Others)
@@ -51,82 +58,17 @@ func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 	if err != nil {
 		return nil, err
 	}
-	regions := l.byRegion(bill)
-	charged := map[string]map[string]*cur.Charge{} // by region and item
-	notes := map[string][]string{}
-	for _, c := range r.Charges {
-		if !l.names(c.Account) {
-			notes[c.Region] = append(notes[c.Region], fmt.Sprintf("account %s: %s of %s, $%s: no upstream names that account", c.Account, c.Amount.FloatString(0), c.Item, c.USD.FloatString(6)))
-			continue
-		}
-		if c.Kind != "Usage" {
-			notes[c.Region] = append(notes[c.Region], fmt.Sprintf("%s of $%s on %s is not usage", strings.ToLower(c.Kind), c.USD.FloatString(6), c.Item))
-			continue
-		}
-		if charged[c.Region] == nil {
-			charged[c.Region] = map[string]*cur.Charge{}
-		}
-		if was := charged[c.Region][c.Item]; was != nil {
-			was.Amount.Add(was.Amount, c.Amount)
-			was.USD.Add(was.USD, c.USD)
-			continue
-		}
-		charged[c.Region][c.Item] = &c
-	}
-	names := maps.Clone(regions)
-	for region := range charged {
-		if names[region] == nil {
-			names[region] = &ours{}
-		}
-	}
 	var out []Compared
-	for _, region := range slices.Sorted(maps.Keys(names)) {
-		out = append(out, names[region].compare(region, charged[region], notes[region])...)
+	sides := l.sides(bill, r)
+	for _, a := range slices.SortedFunc(maps.Keys(sides), account.compare) {
+		out = append(out, sides[a].compare(a)...)
 	}
 	return out, nil
 }
 
-// names reports whether an account of the report is one of ours: all are, when
-// no upstream names one.
-func (l *Ledger) names(account string) bool {
-	any := false
-	for _, o := range l.upstreams {
-		if o.Account == account {
-			return true
-		}
-		any = any || o.Account != ""
-	}
-	return !any || account == ""
-}
-
-func (l *Ledger) byRegion(b *Bill) map[string]*ours {
-	out := map[string]*ours{}
-	for _, t := range b.Totals {
-		if t.Region == "" {
-			continue
-		}
-		o := out[t.Region]
-		if o == nil {
-			o = &ours{options: l.options(t.Upstream), prices: l.prices[t.Upstream]}
-			out[t.Region] = o
-		}
-		o.add(t.Counts)
-		o.unsynchronised += t.Unsynchronised
-		o.estimated = o.estimated.Plus(t.EstimatedUsage)
-		o.other = l.otherUsage(t.Upstream)
-		o.free = l.freeTier(t.Upstream) != Usage{}
-		o.upstreams = append(o.upstreams, t.Upstream)
-		for _, n := range b.Lines {
-			if n.Upstream == t.Upstream && n.Direction == Link && n.Topic == ConnectPacket {
-				o.connects += n.Messages
-			}
-		}
-	}
-	return out
-}
-
-func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []string) []Compared {
+func (s *beside) compare(a account) []Compared {
 	var out []Compared
+	o, charged := s.here, s.charged
 	items := []struct {
 		name            string
 		here, estimated int64
@@ -143,10 +85,10 @@ func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []st
 		if c == nil && i.here == 0 {
 			continue
 		}
-		n := Compared{Region: region, Item: i.name, Here: i.here, Estimated: i.estimated}
+		n := Compared{Account: a.id, Region: a.region, Item: i.name, Here: i.here, Estimated: i.estimated}
 		if c != nil {
 			n.AWS, n.USD = whole(c.Amount), c.USD.FloatString(6)
-			n.Causes = o.price(region, i.name, c)
+			n.Causes = o.price(a.region, i.name, c)
 		}
 		n.Causes = append(i.causes(n.AWS-n.Here), n.Causes...)
 		out = append(out, n)
@@ -154,10 +96,10 @@ func (o *ours) compare(region string, charged map[string]*cur.Charge, notes []st
 	}
 	for _, item := range slices.Sorted(maps.Keys(charged)) {
 		c := charged[item]
-		out = append(out, Compared{Region: region, Item: item, AWS: whole(c.Amount), USD: c.USD.FloatString(6), Causes: []string{"no gateway can see this usage type"}})
+		out = append(out, Compared{Account: a.id, Region: a.region, Item: item, AWS: whole(c.Amount), USD: c.USD.FloatString(6), Causes: []string{"no gateway can see this usage type"}})
 	}
-	if len(notes) > 0 {
-		out = append(out, Compared{Region: region, Item: "(besides)", Causes: notes})
+	if len(s.notes) > 0 {
+		out = append(out, Compared{Account: a.id, Region: a.region, Item: Besides, Causes: s.notes})
 	}
 	return out
 }
@@ -173,18 +115,31 @@ func (o *ours) messages(d int64) (causes []string) {
 	case d == 0:
 	case d > 0 && d <= o.Uncertain:
 		causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26; %d were uncertain)", d, o.Uncertain))
-	case d > 0 && o.Other > 0 && d >= o.Other && d <= o.Other+o.Uncertain:
-		causes = append(causes, fmt.Sprintf("%d: 5 KB is %d bytes to AWS (M03); set billing.unit", o.Other, otherReading(int64(o.options.Unit))))
-		if d > o.Other {
-			causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26)", d-o.Other))
-		}
+	case o.more > 0 && d >= o.more && d <= o.more+o.Uncertain:
+		causes = append(causes, unitIs(o.more, decimalUnit, d-o.more)...)
+	case o.less > 0 && d >= -o.less && d <= -o.less+o.Uncertain && d < 0:
+		causes = append(causes, unitIs(-o.less, DefaultUnit, d+o.less)...)
 	case d > 0:
+		if o.lost > 0 {
+			causes = append(causes, fmt.Sprintf("up to %d: what %s has sent, which the configuration does not have any more: put it back, with its region, to compare it", o.lost, strings.Join(o.gone, ", ")))
+		}
 		if o.Uncertain > 0 {
 			causes = append(causes, fmt.Sprintf("up to %d: messages that were sent again (M26)", o.Uncertain))
 		}
-		causes = append(causes, fmt.Sprintf("%d at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)", d-o.Uncertain))
+		if least := d - o.Uncertain - o.lost; least > 0 {
+			causes = append(causes, fmt.Sprintf("%d at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)", least))
+		}
 	default:
 		causes = append(causes, o.fewer(-d)...)
+	}
+	return causes
+}
+
+// unitIs says that the other reading of "5 KB" is AWS's, and what is left then.
+func unitIs(d, unit, again int64) []string {
+	causes := []string{fmt.Sprintf("%d: 5 KB is %d bytes to AWS (M03); set billing.unit: %dB", d, unit, unit)}
+	if again > 0 {
+		causes = append(causes, fmt.Sprintf("%d: messages that were sent again, and billed both times (M26)", again))
 	}
 	return causes
 }
@@ -195,6 +150,7 @@ func (o *ours) fewer(d int64) (causes []string) {
 		n    int64
 		text string
 	}{
+		{o.less, fmt.Sprintf("5 KB is %d bytes to AWS (M03); set billing.unit", DefaultUnit)},
 		{o.Retained, "retained copies are metered otherwise, as deletions may be (M10, M11)"},
 		{o.Acks, "our PUBACKs are not billed (M08)"},
 		{o.Answers, "the answers to requests over HTTPS are not billed (M18)"},

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func report(t *testing.T, lines ...string) *cur.Report {
 	t.Helper()
 	text := "lineItem/LineItemType,lineItem/UsageStartDate,lineItem/UsageEndDate,lineItem/ProductCode,lineItem/UsageAccountId,lineItem/UsageType,lineItem/UsageAmount,lineItem/UnblendedCost\n"
 	for _, l := range lines {
-		if !strings.HasPrefix(l, "Credit") {
+		if !strings.HasPrefix(l, "Credit") && !strings.HasPrefix(l, "Usage") {
 			l = "Usage,2026-11-01T00:00:00Z,2026-11-21T00:00:00Z,AWSIoT,111122223333," + l
 		}
 		text += l + "\n"
@@ -43,6 +44,9 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 	count := func(kind byte, n int64) func(*memory, *Options) {
 		return func(m *memory, _ *Options) { m.counters[s.key("2026112013")+string(kind)] = n }
 	}
+	decimal := func(change func(*memory, *Options)) func(*memory, *Options) {
+		return func(m *memory, o *Options) { o.Unit = 5000; change(m, o) }
+	}
 	rule := func(_ *memory, o *Options) {
 		o.DeclaredRules = []DeclaredRule{{Topic: "dt/#", Rules: 1, Actions: 1, Subscribers: 2, QoS: "0"}}
 	}
@@ -56,6 +60,14 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		{"equal", ledger(nil), []string{"EUC1-Messages,1000000,1.2"}, cur.Messages, ""},
 		{"re-sends", ledger(count(kindUncertain, 300)), []string{"EUC1-Messages,1000200,1.20024"}, cur.Messages, "200: messages that were sent again"},
 		{"5,000", ledger(count(kindOther, 70_000)), []string{"EUC1-Messages,1070000,1.284"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS"},
+		{"5,000, and re-sends", ledger(func(m *memory, o *Options) { count(kindOther, 70_000)(m, o); count(kindUncertain, 300)(m, o) }),
+			[]string{"EUC1-Messages,1070200,1.28424"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS (M03); set billing.unit: 5000B; 200: messages that were sent again"},
+		{"5,120 again", ledger(decimal(count(kindFewer, 70_000))), []string{"EUC1-Messages,930000,1.116"}, cur.Messages, "-70000: 5 KB is 5120 bytes to AWS (M03); set billing.unit: 5120B"},
+		{"5,120 again, and re-sends", ledger(decimal(func(m *memory, o *Options) { count(kindFewer, 70_000)(m, o); count(kindUncertain, 300)(m, o) })),
+			[]string{"EUC1-Messages,930200,1.11624"}, cur.Messages, "-70000: 5 KB is 5120 bytes to AWS (M03); set billing.unit: 5120B; 200: messages that were sent again"},
+		{"5,000 was set as it said", ledger(decimal(count(kindOther, 70_000))), []string{"EUC1-Messages,1070000,1.284"}, cur.Messages, ""},
+		{"5,120 was set as it said", ledger(count(kindFewer, 70_000)), []string{"EUC1-Messages,930000,1.116"}, cur.Messages, ""},
+		{"5,120 was set, and an earlier version had counted", ledger(count(kindOther, -70_000)), []string{"EUC1-Messages,930000,1.116"}, cur.Messages, ""},
 		{"other clients", ledger(nil), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000 at least: what this gateway did not send"},
 		{"declared usage", ledger(func(_ *memory, o *Options) { o.OtherUsage.Messages = 2_000_000 }), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "2000000: other clients of the account, as billing.other_usage says"},
 		{"subscribers", ledger(rule), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, ""},
@@ -86,8 +98,8 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		}
 		found := ""
 		for _, n := range all {
-			if n.Item == c.item && (n.AWS > 0 || n.Item == "(besides)") {
-				found = fmt.Sprintf("%s %s: %d, here %d: %s", n.Region, n.Item, n.AWS, n.Here, strings.Join(n.Causes, "; "))
+			if n.Item == c.item && (n.AWS > 0 || n.Item == Besides) {
+				found += fmt.Sprintf("%s %s: %d, here %d: %s\n", n.Region, n.Item, n.AWS, n.Here, strings.Join(n.Causes, "; "))
 				if (c.cause == "") != (len(n.Causes) == 0) {
 					t.Errorf("%s: %s", c.name, found)
 				}
@@ -95,6 +107,82 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		}
 		if !strings.Contains(found, c.cause) || found == "" {
 			t.Errorf("%s: no %q in %q of %+v", c.name, c.cause, found, all)
+		}
+	}
+}
+
+// A report is of accounts: each is compared with the upstreams that name it, after its
+// own tiers, its own free tier and its own other usage.
+func TestReconcileTellsAccountsApart(t *testing.T) {
+	in := func(account string, units int64) Options {
+		o := frankfurt()
+		o.Account, o.OtherUsage.Messages = account, units
+		return o
+	}
+	const one, two = "111122223333", "444455556666"
+	of := func(account, line string) string {
+		return "Usage,2026-11-01T00:00:00Z,2026-11-21T00:00:00Z,AWSIoT," + account + "," + line
+	}
+	for _, c := range []struct {
+		name      string
+		upstreams map[string]Options
+		lines     []string
+		want      []string // one a row: account item AWS here causes
+	}{
+		{"only of the other account", map[string]Options{"a": in(two, 0), "b": in(one, 0)}, []string{of(one, "EUC1-Messages,2000,0.0024")},
+			[]string{one + " Messages 2000 2000 []", two + " (besides) 0 0 [not compared: a, with 1000 metered messages here: the report has no line of account " + two + "]"}},
+		{"of both", map[string]Options{"a": in(two, 7), "b": in(one, 0)}, []string{of(one, "EUC1-Messages,2000,0.0024"), of(two, "EUC1-Messages,1007,0.0012084")},
+			[]string{one + " Messages 2000 2000 []", two + " Messages 1007 1000 [7: other clients of the account, as billing.other_usage says]"}},
+		{"each reaches its own tiers", map[string]Options{"a": in(two, 900_000_000), "b": in(one, 900_000_000)}, []string{of(one, "EUC1-Messages,900000000,1080"), of(two, "EUC1-Messages,900000000,1080")},
+			[]string{one + " Messages 900000000 2000 [899998000: other clients of the account, as billing.other_usage says]", two + " Messages 900000000 1000 [899999000: other clients of the account, as billing.other_usage says]"}},
+		{"one names none", map[string]Options{"a": in("", 0), "b": in(one, 0)}, []string{of(one, "EUC1-Messages,2000,0.0024")},
+			[]string{" (besides) 0 0 [not compared: a, with 1000 metered messages here: no account is named (billing.account), as others do]", one + " Messages 2000 2000 []"}},
+		{"none names one", map[string]Options{"a": in("", 0), "b": in("", 0)}, []string{of(one, "EUC1-Messages,2000,0.0024"), of(two, "EUC1-Messages,1000,0.0012")},
+			[]string{" Messages 3000 3000 []", " (besides) 0 0 [the report is of 2 accounts, all of which are compared together: say in billing.account which is this gateway's]"}},
+		{"the report names none", map[string]Options{"a": in(two, 0), "b": in(one, 0)}, []string{of("", "EUC1-Messages,2000,0.0024")},
+			[]string{" (besides) 0 0 [2000 of Messages, $0.002400: the report does not say of which account: export it with lineItem/UsageAccountId]",
+				one + " (besides) 0 0 [not compared: b, with 2000 metered messages here: the report has no line of account " + one + "]",
+				two + " (besides) 0 0 [not compared: a, with 1000 metered messages here: the report has no line of account " + two + "]"}},
+		{"the report names none, and there is one", map[string]Options{"a": in(one, 0), "b": in(one, 0)}, []string{of("", "EUC1-Messages,3000,0.0036")},
+			[]string{one + " Messages 3000 3000 []"}},
+	} {
+		spool := newMemory()
+		for name, units := range map[string]int64{"a": 1000, "b": 2000} {
+			spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUnits)] = units
+		}
+		l := newLedger(t, spool, c.upstreams)
+		all, err := l.Reconcile(report(t, c.lines...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range all {
+			got = append(got, fmt.Sprintf("%s %s %d %d %v", n.Account, n.Item, n.AWS, n.Here, n.Causes))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// What an upstream has sent that was renamed or taken out may be what AWS has more.
+func TestReconcileNamesUpstreamsThatHaveGone(t *testing.T) {
+	spool := newMemory()
+	for name, units := range map[string]int64{"aws": 1000, "cloud": 500} {
+		spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUnits)] = units
+	}
+	l := newLedger(t, spool, map[string]Options{"cloud": frankfurt()})
+	l.PriceStore("s3", Store{})
+	for line, want := range map[string]string{
+		"EUC1-Messages,1500,0.0018": "up to 1000: what aws has sent, which the configuration does not have any more: put it back, with its region, to compare it",
+		"EUC1-Messages,1600,0.0019": "up to 1000: what aws has sent, which the configuration does not have any more: put it back, with its region, to compare it; 100 at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)",
+	} {
+		all, err := l.Reconcile(report(t, line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(all[0].Causes, "; "); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", line, got)
 		}
 	}
 }

@@ -65,11 +65,15 @@ func (c Connection) size() int {
 // Subscribe meters a SUBSCRIBE packet: filters and user properties together
 // (M05). UNSUBSCRIBE is free (M09).
 func Subscribe(filters []string, user []bridge.UserProperty, unit int64) int64 {
+	return Units(subscribeSize(filters, user), unit)
+}
+
+func subscribeSize(filters []string, user []bridge.UserProperty) int {
 	size := sizeOf(user)
 	for _, f := range filters {
 		size += len(f)
 	}
-	return Units(size, unit)
+	return size
 }
 
 // HTTPRequest meters a publish over HTTPS without its answer: the request's body

@@ -178,6 +178,11 @@ func TestB201_Statuses(t *testing.T) {
 			if o.Result != c.want || o.Wire == 0 || (o.Reason == "") != (c.want == bridge.ResultAcked) {
 				t.Errorf("outcome %+v, want result %d", o, c.want)
 			}
+			for _, may := range []string{"policy", "key", "region", "clock"} { // AWS says the same of all
+				if c.want == bridge.ResultDenied && (!strings.Contains(o.Reason, may) || !strings.Contains(o.Reason, c.kind)) {
+					t.Errorf("%q does not name the %s, or %q", o.Reason, may, c.kind)
+				}
+			}
 			if c.down == "" {
 				if !o.HTTP || o.Body != len(c.text) { // M18
 					t.Errorf("outcome %+v, want a body of %d bytes to be metered", o, len(c.text))

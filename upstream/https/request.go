@@ -150,6 +150,9 @@ func (a answer) login() bool {
 	return strings.Contains(text, "security token") || strings.Contains(text, "signature")
 }
 
+// anyOf is what a refusal without more words may be about: AWS says the same of all.
+const anyOf = " (the policy of what we log in with, its key or certificate, the region, or the clock of this machine)"
+
 // outcome is what an answer means for the message; ok is false when it says
 // that this is no server for messages, or no login.
 func (a answer) outcome(wire int) (o bridge.Outcome, ok bool) {
@@ -163,6 +166,9 @@ func (a answer) outcome(wire int) (o bridge.Outcome, ok bool) {
 		return o, false
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		o.Result = bridge.ResultDenied
+		if o.Reason += anyOf; a.kind != "" {
+			o.Reason = a.kind + ", " + o.Reason
+		}
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout, a.status >= 500:
 		o.Result = bridge.ResultRetry
 	default:

@@ -59,6 +59,8 @@ type role interface {
 	subscribed(s *packets.Suback) error
 	// due is asked every now and then; an error ends the connection.
 	due(now time.Time) error
+	// pong is told of a PINGRESP.
+	pong()
 	// retire asks for an end once nothing is in flight, for that reason.
 	retire(why error)
 	// awaited is how many acknowledgements are to come.
@@ -99,6 +101,7 @@ type conn struct {
 	out    []byte        // packets that are not written yet
 	after  []func(error) // to call when they are written, or can not be
 	paced  pacedPart     // of out: what the limits have let go
+	proofs proofs        // of what nobody answers
 	err    error         // why it ended; nil while it lives
 	room   chan struct{} // a token when the network has taken what was written
 	ending chan struct{} // closed with err set
@@ -341,7 +344,9 @@ func (c *conn) handle(first byte, body []byte, size int) error {
 	case *packets.Suback:
 		return c.role.subscribed(p)
 	case *packets.Pingresp:
-		return nil // reading it was all it is for
+		c.answered()
+		c.role.pong()
+		return nil
 	case *packets.Disconnect:
 		return disconnected(p)
 	}

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,31 @@ func TestEachConnectIsToldOf(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
+}
+
+// tells notes what a connection is told.
+type tells chan string
+
+func (c tells) Subscribing(filters []string, _ []bridge.UserProperty) func() {
+	c <- fmt.Sprint("subscribing to ", filters)
+	return func() { c <- "answered" }
+}
+
+func (c tells) Closed() { c <- "closed" }
+
+// M05: so is each SUBSCRIBE, and it was counted for certain when its SUBACK has come.
+func TestEachSubscribeIsToldOf(t *testing.T) {
+	told := make(tells, 10)
+	s := serve(t,
+		func(b *broker) { b.accept(packets.Properties{}); expect[*packets.Subscribe](b) },
+		func(b *broker) { b.accept(packets.Properties{}); b.grant(granted); b.drain() })
+	_, stop := run(t, quick(s.addr), []string{"cmd/#"}, upstream.Hooks{Opened: func(string) upstream.Connection { return told }})
+	for _, want := range []string{"subscribing to [cmd/#]", "closed", "subscribing to [cmd/#]", "answered"} {
+		if got := receive(t, told, want); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	stop()
 }
 
 func TestRefusalsAreWarnedOfAndTriedAgain(t *testing.T) {

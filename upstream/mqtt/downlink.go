@@ -156,7 +156,7 @@ func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string)
 	d.renew = true
 	var refused []refusedFilter
 	for part := range slices.Chunk(filters, 8) {
-		r.counted.Subscribed(part, nil)
+		answered := r.counted.Subscribing(part, nil)
 		codes, err := r.subscribe(ctx, part, d.options(r.c))
 		if ctx.Err() != nil {
 			return
@@ -165,6 +165,7 @@ func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string)
 			r.c.fail(fmt.Errorf("subscribe: %w", err)) // does nothing when the connection ended first
 			return
 		}
+		answered()
 		for i, code := range codes {
 			if code != packets.SubackGrantedQoS1 {
 				refused = append(refused, refusedFilter{part[i], code})

@@ -32,6 +32,7 @@ type link struct {
 	leaving sync.Once
 	left    chan struct{} // closed when nothing more is to be sent
 	why     error         // set before left is closed
+	until   time.Time     // likewise: the end does not wait longer for what nobody acknowledges
 }
 
 var _ bridge.Link = (*link)(nil)
@@ -142,10 +143,14 @@ func (l *link) stay(ctx context.Context) error {
 	}
 }
 
-// retire sends nothing more, awaits the acknowledgements, and ends the link.
+// retire sends nothing more, awaits the acknowledgements, and ends the link. What
+// nobody acknowledges, of QoS 0, may take as long as they: until a PINGRESP.
 func (l *link) retire(why error) {
 	l.leaving.Do(func() {
-		l.why = why
+		if l.c.unproved() {
+			l.c.ask()
+		}
+		l.why, l.until = why, time.Now().Add(l.ack)
 		close(l.left)
 	})
 	l.leave()
@@ -158,7 +163,7 @@ func (l *link) leave() {
 	default:
 		return
 	}
-	if l.window.inFlight() == 0 {
+	if l.window.inFlight() == 0 && (!l.c.unproved() || time.Now().After(l.until)) {
 		l.c.flush()
 		l.c.end(l.why, true, packets.DisconnectNormalDisconnection)
 	}
@@ -228,19 +233,20 @@ func (l *link) gather(p *publish, id uint16, size int, report func(bridge.Outcom
 	c.out = p.append(c.out, id)
 	c.paced.messages, c.paced.bytes = c.paced.messages+1, c.paced.bytes+size
 	if id != 0 {
-		l.window.send(id, report, size, p.attempt, l.begun)
+		l.window.send(id, report, size, p.attempt, c.proofs.seal(), l.begun)
 	} else {
-		c.after = append(c.after, func(err error) { report(l.way(written(size, err))) })
+		proof := c.writesLocked()
+		c.after = append(c.after, func(err error) { report(l.way(written(size, proof, err))) })
 	}
 	return len(c.out) >= writeSize, nil
 }
 
 // written is the outcome of a message of QoS 0.
-func written(size int, err error) bridge.Outcome {
+func written(size int, proof *proof, err error) bridge.Outcome {
 	if err != nil {
 		return bridge.Outcome{Result: bridge.ResultLost, Reason: err.Error(), Wire: size}
 	}
-	return bridge.Outcome{Result: bridge.ResultAcked, Wire: size}
+	return bridge.Outcome{Result: bridge.ResultAcked, Wire: size, Proof: proof}
 }
 
 // way notes in an outcome how the message went.
@@ -265,6 +271,7 @@ func (l *link) acked(a puback, size int) error {
 		l.c.strays.add(a, l.c.heardAt())
 		return nil
 	}
+	l.c.proved(s.proves)
 	if a.code == packets.PubackQuotaExceeded && !s.again() {
 		l.c.bucket.Throttled()
 	}
@@ -293,6 +300,9 @@ func (l *link) published(p *packets.Publish, size int) error {
 	return nil
 }
 
+// pong implements role.
+func (l *link) pong() { l.leave() }
+
 // awaited is what the window holds.
 func (l *link) awaited() int { return l.window.inFlight() }
 
@@ -304,6 +314,7 @@ func (l *link) subscribed(*packets.Suback) error {
 // message must not be sent again on a live connection [MQTT-4.4.0-1], so the
 // connection ends, and everything is sent again on the next.
 func (l *link) due(now time.Time) error {
+	l.leave()
 	if l.idle > 0 && l.window.inFlight() == 0 && now.Sub(l.c.epoch)-time.Duration(l.used.Load()) >= l.idle {
 		l.retire(fmt.Errorf("%w for %v", ErrIdle, l.idle))
 		return nil

@@ -5,8 +5,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/eclipse/paho.golang/packets"
-
 	"github.com/ebbgate/ebbgate/upstream"
 )
 
@@ -83,7 +81,7 @@ func (c *conn) ping(now time.Duration, pinged *time.Duration, taken *uint64) err
 		return fmt.Errorf("no answer to PINGREQ for %v", half)
 	case *pinged == 0 && (now-read >= half || now-wrote >= half):
 		*pinged, *taken = now, c.raw.fd.taken()
-		_ = c.enqueue([]byte{packets.PINGREQ << 4, 0}) // fails only when it has ended
+		c.ask()
 	}
 	return nil
 }
@@ -115,5 +113,6 @@ func (c *conn) bury() {
 		f(err)
 	}
 	c.role.ended(err)
+	c.buryProofs()
 	close(c.done)
 }

@@ -31,6 +31,7 @@ type slot struct {
 	id         uint16               // packet identifier
 	wire       int                  // bytes of the PUBLISH
 	attempt    int
+	proves     uint64 // what its acknowledgement proves of QoS 0
 	sent       time.Time
 	prev, next uint16 // slots; 0: none
 }
@@ -77,11 +78,11 @@ func (w *window) giveBack(id uint16) {
 }
 
 // send puts a reserved identifier at the end of the window.
-func (w *window) send(id uint16, report func(bridge.Outcome), wire, attempt int, at time.Time) {
+func (w *window) send(id uint16, report func(bridge.Outcome), wire, attempt int, proves uint64, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := w.in[id]
-	w.slots[i-1] = slot{report: report, id: id, wire: wire, attempt: attempt, sent: at, prev: w.tail}
+	w.slots[i-1] = slot{report: report, id: id, wire: wire, attempt: attempt, proves: proves, sent: at, prev: w.tail}
 	if w.tail != 0 {
 		w.slots[w.tail-1].next = i
 	} else {

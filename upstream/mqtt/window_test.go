@@ -44,7 +44,7 @@ func TestWindowAgainstAModel(t *testing.T) {
 					}
 					latest = id
 					next++
-					w.send(id, func(bridge.Outcome) {}, next, 1, time.Now())
+					w.send(id, func(bridge.Outcome) {}, next, 1, 0, time.Now())
 					model = append(model, sent{id, next})
 				}
 			case 2: // a send that fails
@@ -93,7 +93,7 @@ func TestOverdue(t *testing.T) {
 		due := func() time.Duration { late, _ := w.overdue(time.Now()); return late }
 		send := func() uint16 {
 			id := w.reserve()
-			w.send(id, func(bridge.Outcome) {}, 1, 1, time.Now())
+			w.send(id, func(bridge.Outcome) {}, 1, 1, 0, time.Now())
 			return id
 		}
 		if d := due(); d != 0 {
