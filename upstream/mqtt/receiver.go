@@ -183,11 +183,11 @@ func (r *receiver) ack(entry *owed) {
 	r.leave()
 }
 
-// retire ends the connection once nothing is owed. What the broker sends until
-// then is taken as ever; what it sends too late it sends again on the next.
 // pong implements role: nothing waits for it.
 func (r *receiver) pong() {}
 
+// retire ends the connection once nothing is owed. What the broker sends until
+// then is taken as ever; what it sends too late it sends again on the next.
 func (r *receiver) retire(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
