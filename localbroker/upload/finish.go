@@ -70,6 +70,7 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 type prior struct {
 	size   int64
 	sum    checksum
+	name   string
 	queued *transfer // that waits for its export; nil: it has been exported
 	open   func(from int64) (io.ReadCloser, error)
 }
@@ -89,7 +90,7 @@ func (p *prior) same(size int64, sum *checksum) error {
 // priorLocked finds it, nil when there is none.
 func (s *Service) priorLocked(p pair) (*prior, error) {
 	if t := s.leaving[p]; t != nil {
-		return &prior{t.verified.Size, checksum(t.verified.Sum), t, func(from int64) (io.ReadCloser, error) {
+		return &prior{t.verified.Size, checksum(t.verified.Sum), t.meta.Name, t, func(from int64) (io.ReadCloser, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if t.gone {
@@ -106,7 +107,7 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 	if err != nil || e == nil {
 		return nil, err
 	}
-	return &prior{e.Size, checksum(e.Sum), nil, func(from int64) (io.ReadCloser, error) {
+	return &prior{e.Size, checksum(e.Sum), e.Meta.Name, nil, func(from int64) (io.ReadCloser, error) {
 		return s.openFrom(context.Background(), e.Place, from)
 	}}, nil
 }
@@ -197,8 +198,10 @@ func (s *Service) assemble(t *transfer) error {
 }
 
 // again is a fin about a file that was finished before, whose id some commands use
-// anew: a device that has lost an answer, or another file. The checksum that the device
-// gives, with fin or with its new init, says which; without one its segments do.
+// anew: a device that has lost an answer, or another file. Its name and the checksum that
+// the device gives, with fin or with its new init, say which; without a checksum its
+// segments do. After a new init that is all of them: what is missing may be the part
+// that is another.
 func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piece, whole bool) error {
 	want := j.sum
 	if want == nil && m != nil {
@@ -208,6 +211,8 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 		return err
 	}
 	switch {
+	case m != nil && m.Name != before.name: // nothing of that name would be there
+		return errConflict
 	case want != nil: // what came of another file, in vain, is no reason to send this one again
 	case whole:
 		sum, err := s.hash(t, plan)
@@ -217,7 +222,7 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 		if *sum != before.sum {
 			return errConflict
 		}
-	case !s.partOf(t, before):
+	case m != nil || !s.partOf(t, before):
 		return errIncomplete
 	}
 	if before.queued != nil && s.opts.Export.Mode == modeDirect {
