@@ -232,8 +232,11 @@ func Owns(profile, topic string) bool {
 }
 
 // MaySubscribe reports whether a client may subscribe to a filter of file
-// transfer: nobody sees commands, and only a client its own responses.
-func MaySubscribe(clientID, filter string) bool { return filter == rootResponse+clientID }
+// transfer: nobody sees commands, and only a client its own responses. One whose id has
+// a wildcard gets none, and its filter would bring it those of others.
+func MaySubscribe(clientID, filter string) bool {
+	return filter == rootResponse+clientID && !strings.ContainsAny(clientID, "+#")
+}
 
 // LargestPacket is the largest PUBLISH that devices may send.
 func (s *Service) LargestPacket() int { return int(s.opts.MaxSegment) + packetHead }
