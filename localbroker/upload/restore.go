@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // restore takes over what an earlier start has left: the transfers and their
@@ -102,42 +99,4 @@ func (s *Service) adoptLocked(t *transfer) {
 		s.deps.Shelf.Forget(shelfTransfer, transferKey(other.number))
 	}
 	s.open[t.pair] = t
-}
-
-// restoreFiles cuts off what was not acknowledged, and removes what is nobody's.
-func (s *Service) restoreFiles() error {
-	entries, err := os.ReadDir(s.opts.Dir)
-	if err != nil {
-		return err
-	}
-	known := map[string]*transfer{}
-	for t := range s.allLocked() {
-		known[filepath.Base(s.path(t))] = t
-	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() || !strings.HasSuffix(e.Name(), segmentsSuffix) {
-			continue
-		}
-		name := filepath.Join(s.opts.Dir, e.Name())
-		t := known[e.Name()]
-		if t == nil {
-			if err := os.Remove(name); err != nil {
-				return err
-			}
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok { // less where expired segments have left holes
-			s.chargeLocked(t, 0, min(st.Blocks*512-t.end, 0))
-		}
-		if info.Size() > t.end {
-			if err := os.Truncate(name, t.end); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

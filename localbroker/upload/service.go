@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,6 +62,7 @@ type Service struct {
 	now  func() time.Duration
 	at   addressed // the target, if it is one; else nil
 	tail tailed    // the same
+	tag  string    // of our files, see path
 
 	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
@@ -95,6 +95,7 @@ type usage struct {
 type transfer struct {
 	pair
 	number  uint64
+	name    string // of its file, that an earlier start has left; else see path
 	begun   time.Duration
 	meta    *meta
 	metaAge uint32
@@ -130,7 +131,7 @@ func Open(o Options, deps Deps) (*Service, error) {
 	s.tail, _ = deps.Target.(tailed)
 	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
 	s.sync = newSyncer(deps.Shelf.Commit, deps.Messages, s.synced)
-	if err := s.restore(); err != nil {
+	if err := errors.Join(s.restoreTag(), s.restore()); err != nil {
 		return nil, fmt.Errorf("unfinished files: %w", err)
 	}
 	s.mu.Lock()
@@ -306,13 +307,6 @@ func (s *Service) countLocked(t *transfer, n int) {
 		delete(s.usage, t.client)
 	}
 }
-
-func (s *Service) path(t *transfer) string {
-	return filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", t.number, segmentsSuffix))
-}
-
-// segmentsSuffix ends the name of a transfer's file.
-const segmentsSuffix = ".segments"
 
 // record is the durable state.
 func (t *transfer) record() bridge.Put {
