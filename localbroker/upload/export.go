@@ -14,6 +14,11 @@ import (
 // enqueue hands a verified transfer, whose record is durable, to the exporter.
 func (s *Service) enqueue(t *transfer) {
 	s.mu.Lock()
+	if !t.gone {
+		s.countLocked(t.client, t.weight(), 1) // first: a client that has nothing is forgotten
+		s.countLocked(t.client, t.waits, -1)
+		t.waits = t.weight()
+	}
 	delete(s.open, t.pair)
 	s.leaving[t.pair] = t
 	s.queue = append(s.queue, t)

@@ -81,7 +81,10 @@ func (s *Service) restoreSegments(byNumber map[uint64]*transfer) error {
 // adoptLocked counts a transfer of an earlier start in. Of two of one pair that
 // take segments, which only damage makes, the older goes.
 func (s *Service) adoptLocked(t *transfer) {
-	s.countLocked(t, 1)
+	if t.verified != nil {
+		t.waits = t.weight()
+	}
+	s.countLocked(t.client, t.waits, 1)
 	s.chargeLocked(t, len(t.segments), t.end)
 	if t.verified != nil {
 		if other := s.leaving[t.pair]; other == nil || other.verified.Since < t.verified.Since {

@@ -87,8 +87,10 @@ type Service struct {
 
 // usage is what transfers hold, of a client or of all.
 type usage struct {
-	transfers, segments int
-	bytes               int64
+	transfers int // that are not whole yet
+	waiting   int // whole ones that wait for their export, see weight
+	segments  int
+	bytes     int64
 }
 
 // transfer is one file on its way in. Service.mu guards it.
@@ -108,6 +110,7 @@ type transfer struct {
 	users    int  // of data
 	writers  int  // those of them that append to it
 	saved    bool // its record is on the shelf
+	waits    int  // what it counts among those that wait for their export; 0: it is not one
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
@@ -286,27 +289,37 @@ func (s *Service) beginLocked(p pair) (*transfer, error) {
 		return t, nil
 	}
 	switch u := s.usage[p.client]; {
-	case s.all.transfers >= s.opts.Transfers:
+	case s.all.transfers >= s.opts.Transfers, s.all.waiting >= s.opts.Waiting:
 		return nil, errNoSpace
-	case u != nil && u.transfers >= s.opts.ClientTransfers:
+	case u != nil && (u.transfers >= s.opts.ClientTransfers || u.waiting >= max(s.opts.Waiting/2, 1)):
 		return nil, errQuota
 	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	t := &transfer{pair: p, number: binary.BigEndian.Uint64(b[:]), begun: s.now(), segments: map[span]stored{}}
 	s.open[p] = t
-	s.countLocked(t, 1)
+	s.countLocked(t.client, t.waits, 1)
 	return t, nil
 }
 
-// countLocked counts a transfer in or out.
-func (s *Service) countLocked(t *transfer, n int) {
-	s.all.transfers += n
-	u := s.usageLocked(t.client)
-	if u.transfers += n; u.transfers == 0 {
-		delete(s.usage, t.client)
+// countLocked counts a transfer in or out, as one that waits where waits is not 0.
+func (s *Service) countLocked(client string, waits, n int) {
+	mine := s.usageLocked(client)
+	for _, u := range []*usage{&s.all, mine} {
+		if waits > 0 {
+			u.waiting += n * waits
+		} else {
+			u.transfers += n
+		}
+	}
+	if mine.transfers == 0 && mine.waiting == 0 {
+		delete(s.usage, client)
 	}
 }
+
+// weight is what a whole transfer counts while it waits for its export, however long an
+// outage lasts: it is small on the disk, and what its init said is in memory.
+func (t *transfer) weight() int { return 1 + len(t.meta.UserData)>>10 }
 
 // record is the durable state.
 func (t *transfer) record() bridge.Put {
