@@ -75,6 +75,6 @@ func (s *Service) afford(client string, size int) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-s.ending:
+	case <-s.ending.Done():
 	}
 }

@@ -127,17 +127,8 @@ func (s *Service) tellRefusedLocked(last *transfer) {
 // exportNow exports a file whose fin waits for it. The end of the gateway does not
 // wait for a target: the device sends fin again, and the export goes on from there.
 func (s *Service) exportNow(t *transfer) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-s.ending:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	err := s.exportOne(ctx, t)
-	if err != nil && ctx.Err() != nil {
+	err := s.exportOne(s.ending, t)
+	if err != nil && s.ending.Err() != nil {
 		return errBusy
 	}
 	return err

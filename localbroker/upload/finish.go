@@ -187,6 +187,9 @@ func (s *Service) assemble(t *transfer) error {
 	if want == nil && s.opts.Checksum == checksumRequired {
 		return errNoChecksum
 	}
+	if want != nil && t.judged.differs(plan, want) {
+		return errMismatch
+	}
 	sum, err := s.hash(t, plan)
 	if err != nil {
 		return err
@@ -214,6 +217,8 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 	case m != nil && m.Name != before.name: // nothing of that name would be there
 		return errConflict
 	case want != nil: // what came of another file, in vain, is no reason to send this one again
+	case whole && t.judged.differs(plan, &before.sum):
+		return errConflict
 	case whole:
 		sum, err := s.hash(t, plan)
 		if err != nil {

@@ -69,8 +69,9 @@ type Service struct {
 	allowed allowance
 	berths  berths
 
-	rehashes chan struct{} // a place for each file that is read for its checksum
-	ending   chan struct{} // closed with ended: what takes long is given up
+	reads  berths             // of files for their checksums
+	ending context.Context    // ends with ended: what takes long is given up
+	end    context.CancelFunc // ends it
 
 	mu       sync.Mutex
 	open     map[pair]*transfer // that take segments, or whose fin is being worked on
@@ -107,10 +108,11 @@ type transfer struct {
 	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
-	users    int  // of data
-	writers  int  // those of them that append to it
-	saved    bool // its record is on the shelf
-	waits    int  // what it counts among those that wait for their export; 0: it is not one
+	judged   judged // by the job
+	users    int    // of data
+	writers  int    // those of them that append to it
+	saved    bool   // its record is on the shelf
+	waits    int    // what it counts among those that wait for their export; 0: it is not one
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
@@ -128,8 +130,9 @@ func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
 		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
-		rehashes: make(chan struct{}, rehashAtOnce), ending: make(chan struct{}),
+		berths: berths{places: exportsAtOnce}, reads: berths{places: rehashAtOnce},
 	}
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.at, _ = deps.Target.(addressed)
 	s.tail, _ = deps.Target.(tailed)
 	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
@@ -161,7 +164,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	close(s.ending)
+	s.end()
 	err := rest.Wait()
 	s.tellQueued(errBusy, nil)
 	s.jobs.Wait()
