@@ -37,6 +37,7 @@ type Service struct {
 	hand Hander
 	says *rate.Limiter // lines of the log
 
+	editions   editions    // that devices are downloading
 	damaged    sync.Map    // streams that a warning is about
 	unreadable atomic.Bool // one is about all that are defined here
 
@@ -232,6 +233,9 @@ func (s *Service) serve(j *job, q *request) error {
 	blocks, err := q.blocks(f.Size, s.o.Range == rangeLenient)
 	if err != nil {
 		return faultf(InvalidRequest, "%v", err)
+	}
+	if q.version != noVersion && !s.editions.goOn(begunKey{j.topic.thing, j.topic.stream, stream.Version, f.ID}, stream.edition(), blocks[0] == 0) { // F79
+		return faultf(VersionMismatch, "the stream is another one under the same version than that of which blocks were sent: begin anew, with block 0")
 	}
 	for _, n := range blocks {
 		content, err := readBlock(ctx, from, stream, f, q.block, n)
