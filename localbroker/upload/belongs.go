@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,18 @@ const (
 	tagKey         = "tag" // in shelfStore
 	tagDigits      = 16
 )
+
+// tagLost is that of a file of ours whose record may have been on a part of the shelf
+// that is damaged: it may be whole, and nobody else has it. No later start removes it.
+const tagLost = "lost"
+
+// warningDamage is the spool's code of the warning that something of it is lost.
+const warningDamage = "spool-damage"
+
+// damaged reports whether records may be missing: what seems to be nobody's need not be.
+func (s *Service) damaged() bool {
+	return slices.ContainsFunc(s.deps.Health.Warnings(), func(w bridge.Warning) bool { return w.Code == warningDamage })
+}
 
 // restoreTag finds out what this shelf's files are called, or chooses it.
 func (s *Service) restoreTag() error {
@@ -73,7 +86,7 @@ func (s *Service) restoreFiles() error {
 	for t := range s.allLocked() {
 		known[t.number] = t
 	}
-	var strange []os.DirEntry
+	var strange []string
 	for _, e := range entries {
 		tag, number, ok := parsePath(e.Name())
 		if !ok || !e.Type().IsRegular() {
@@ -83,10 +96,14 @@ func (s *Service) restoreFiles() error {
 		case t != nil:
 			t.name = e.Name()
 			err = s.restoreFile(t, e)
-		case tag == s.tag:
-			err = os.Remove(filepath.Join(s.opts.Dir, e.Name()))
+		case tag != s.tag:
+			strange = append(strange, e.Name())
+		case s.damaged():
+			name := fmt.Sprintf("%s-%016x%s", tagLost, number, segmentsSuffix)
+			strange = append(strange, name)
+			err = os.Rename(filepath.Join(s.opts.Dir, e.Name()), filepath.Join(s.opts.Dir, name))
 		default:
-			strange = append(strange, e)
+			err = os.Remove(filepath.Join(s.opts.Dir, e.Name()))
 		}
 		if err != nil {
 			return err
@@ -116,18 +133,18 @@ const warningStrange = "files-strange"
 
 // tellStrange warns of files of transfers that another gateway knows, or another spool
 // of this one.
-func (s *Service) tellStrange(files []os.DirEntry) {
+func (s *Service) tellStrange(files []string) {
 	if len(files) == 0 {
 		s.deps.Health.Clear(warningStrange)
 		return
 	}
 	bytes := bridge.Size(0)
-	for _, e := range files {
-		if info, err := e.Info(); err == nil { // else it has gone meanwhile
+	for _, name := range files {
+		if info, err := os.Lstat(filepath.Join(s.opts.Dir, name)); err == nil { // else it has gone meanwhile
 			bytes += bridge.Size(info.Size())
 		}
 	}
 	s.deps.Health.Raise(bridge.Warning{Code: warningStrange, Severity: bridge.Degraded, Text: fmt.Sprintf(
-		"in %s are files of transfers that this gateway's spool does not know: %d, %v, such as %s; they are left alone: if another gateway uses the folder, give each a file_transfer.dir of its own; if spool.dir was another one when they came, go back to it; else remove them, and start the gateway anew",
-		s.opts.Dir, len(files), bytes, files[0].Name())})
+		"in %s are files of transfers that this gateway's spool does not know: %d, %v, such as %s; they are left alone: if another gateway uses the folder, give each a file_transfer.dir of its own; if spool.dir was another one when they came, go back to it; if the spool was damaged (spool-damage), what begins with lost- may be whole files, their segments one after the other; else remove them, and start the gateway anew",
+		s.opts.Dir, len(files), bytes, files[0])})
 }

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,6 +84,45 @@ func TestSharedFolder(t *testing.T) {
 	y.ok("$file/f/fin/12", "")
 	y.exported("first second")
 }
+
+// TestDamagedRecord: the file of a transfer whose record is lost with a damaged part of
+// the shelf is kept, by later starts too, and told of: it may be whole.
+func TestDamagedRecord(t *testing.T) {
+	y := openYard(t, func(y *yard) { y.opts.Export.Mode = modeSpooled; y.deps.Target = heldTarget{y.deps.Target} })
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/0", "first ")
+	y.ok("$file/f/6", "second")
+	y.ok("$file/f/fin/12", "")
+	left := &memoryShelf{values: map[string][]byte{}}
+	tag, err := y.deps.Shelf.Get(shelfStore, tagKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.values[shelfStore+"\x00"+tagKey] = tag // and nothing else
+	health := &bridge.Health{}
+	health.Raise(bridge.Warning{Code: warningDamage, Severity: bridge.Degraded})
+	for range 2 {
+		deps := y.deps
+		deps.Shelf, deps.Health = left, health
+		z := &yard{t: t, health: health}
+		if z.Service, err = Open(y.opts, deps); err != nil {
+			t.Fatal(err)
+		}
+		names := z.names()
+		if len(names) != 1 || !strings.HasPrefix(names[0], "lost-") || !strings.Contains(z.warns(warningStrange), names[0]) {
+			t.Fatalf("there are %q, and it warns: %s", names, z.warns(warningStrange))
+		}
+		if b, err := os.ReadFile(filepath.Join(y.opts.Dir, names[0])); err != nil || string(b) != "first second" {
+			t.Errorf("%q, %v", b, err)
+		}
+		health = &bridge.Health{} // the next start finds no damage
+	}
+}
+
+// heldTarget is a target that is away.
+type heldTarget struct{ bridge.FileTarget }
+
+func (heldTarget) Put(context.Context, *bridge.File) (string, error) { return "", errAway }
 
 // TestEarlierNames: files that an earlier version has left are found by their numbers.
 func TestEarlierNames(t *testing.T) {
