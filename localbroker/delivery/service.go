@@ -84,9 +84,15 @@ func (s *Service) Idle() bool {
 	return true
 }
 
-// Owns implements localbroker.Family. In profile mqtt these topics are like any
-// other.
-func (s *Service) Owns(profile, topic string) bool { return profile != "mqtt" && ours(topic) }
+// Owns implements localbroker.Family. In profile mqtt requests are topics like any
+// other; the answers are ours there too, since devices of other listeners hear them.
+func (s *Service) Owns(profile, topic string) bool {
+	if profile != "mqtt" || !ours(topic) {
+		return ours(topic)
+	}
+	t, err := parseTopic(topic)
+	return err == nil && !t.request()
+}
 
 // Admits implements localbroker.Family.
 func (s *Service) Admits(m *bridge.Message) error {
