@@ -154,7 +154,7 @@ type tailFolder struct {
 	from chan int64
 }
 
-func (f tailFolder) OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
+func (f tailFolder) OpenFrom(ctx context.Context, place string, from, _ int64) (io.ReadCloser, error) {
 	f.from <- from
 	in, err := f.Open(ctx, place)
 	if err == nil {
@@ -187,7 +187,7 @@ func TestEndSentAgain(t *testing.T) {
 	for at := range from {
 		asked = append(asked, at)
 	}
-	if got := fmt.Sprint(asked); got != "[1000 1000 5000]" {
+	if got := fmt.Sprint(asked); got != "[1000 1000]" {
 		t.Errorf("read from %s", got)
 	}
 }
@@ -214,9 +214,56 @@ func TestEndsSentAgain(t *testing.T) {
 	for at := range from {
 		asked = append(asked, at)
 	}
-	if got, want := fmt.Sprint(asked), fmt.Sprint([]int64{16 + 2*readOver, 16 + 2*readOver}); got != want {
+	if got, want := fmt.Sprint(asked), fmt.Sprint([]int64{0, 16 + 2*readOver, 0, 16 + 2*readOver}); got != want {
 		t.Errorf("read from %s, want %s", got, want)
 	}
+}
+
+// TestLooks: fins of a few bytes about a file that is elsewhere do not have it read again
+// and again: what was found is remembered, other pieces wait for their turn, and for too
+// many of them, or too much, it is not looked at all.
+func TestLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := openYard(t, func(y *yard) { y.tail = tailFolder{plainFolder(y.exports), make(chan int64, 1000)} })
+		looked := func() int { return len(y.tail.(tailFolder).from) }
+		const size, part = 20 * readOver, 10 * readOver
+		y.ok("$file/f/init", `{"name":"a.bin"}`)
+		y.ok("$file/f/0", strings.Repeat("x", part))
+		y.ok(fmt.Sprintf("$file/f/%d", part), strings.Repeat("x", part))
+		fin := fmt.Sprintf("$file/f/fin/%d", size)
+		y.ok(fin, "")
+		y.ok("$file/f/0", "xxxx")
+		y.ok(fmt.Sprintf("$file/f/%d", part), "yyyy")
+		for range 10 {
+			y.refused(y.send(fin, ""), "incomplete", 0x80)
+		}
+		if n := looked(); n != 2 {
+			t.Errorf("looked %d times for the same, want 2", n)
+		}
+		waits := 0
+		for i := range looksBurst {
+			y.ok(fmt.Sprintf("$file/f/%d", part), fmt.Sprintf("y%03d", i))
+			if err := y.send(fin, ""); err == errBusy {
+				waits++
+			}
+		}
+		if n := looked(); n > looksBurst || waits == 0 {
+			t.Errorf("looked %d times, and had to wait %d times", n, waits)
+		}
+		before := looked()
+		time.Sleep(10 * time.Minute)
+		y.ok("$file/f/abort", "")
+		for i := range mostLooks + 1 {
+			y.ok(fmt.Sprintf("$file/f/%d", 2*i*readOver), "x")
+		}
+		y.refused(y.send(fin, ""), "incomplete", 0x80)
+		if n := looked(); n != before {
+			t.Errorf("looked into %d places", n-before)
+		}
+		y.ok("$file/f/abort", "")
+		y.ok(fmt.Sprintf("$file/f/%d", size-4), "xxxx")
+		y.ok(fin, "")
+	})
 }
 
 // TestHeadReadsNothing: who asks for the headers of a file gets them alone.

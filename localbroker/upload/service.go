@@ -66,7 +66,8 @@ type Service struct {
 
 	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
-	allowed allowance
+	allowed allowance    // commands
+	looks   allowance    // into files at the target, see partOf
 	berths  berths
 
 	reads  berths             // of files for their checksums
@@ -108,11 +109,12 @@ type transfer struct {
 	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
-	judged   judged // by the job
-	users    int    // of data
-	writers  int    // those of them that append to it
-	saved    bool   // its record is on the shelf
-	waits    int    // what it counts among those that wait for their export; 0: it is not one
+	judged   judged   // by the job
+	foreign  checksum // of pieces that are not all of the file before; by the job, see partOf
+	users    int      // of data
+	writers  int      // those of them that append to it
+	saved    bool     // its record is on the shelf
+	waits    int      // what it counts among those that wait for their export; 0: it is not one
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
@@ -130,6 +132,7 @@ func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
 		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
+		allowed: allowance{rate: allowedBytes, burst: allowedBytes}, looks: allowance{rate: looksRate, burst: looksBurst},
 		berths: berths{places: exportsAtOnce}, reads: berths{places: rehashAtOnce},
 	}
 	s.ending, s.end = context.WithCancel(context.Background())

@@ -201,18 +201,21 @@ func (t *Target) Remove(ctx context.Context, place string) error {
 
 // Open implements bridge.FileTarget.
 func (t *Target) Open(ctx context.Context, place string) (io.ReadCloser, error) {
-	return t.OpenFrom(ctx, place, 0)
+	return t.OpenFrom(ctx, place, 0, 0)
 }
 
-// OpenFrom reads a file that was put there from a byte on: what is before it does not
-// cross the link.
-func (t *Target) OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
+// OpenFrom reads a file that was put there from a byte on, and so many bytes of it, which
+// are there, 0 for all that follow: the others do not cross the link.
+func (t *Target) OpenFrom(ctx context.Context, place string, from, length int64) (io.ReadCloser, error) {
 	key, err := t.keyAt(place)
 	if err != nil {
 		return nil, err
 	}
 	in := &s3.GetObjectInput{Bucket: &t.o.Bucket, Key: &key}
-	if from > 0 {
+	switch {
+	case length > 0:
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-%d", from, from+length-1))
+	case from > 0:
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-", from))
 	}
 	out, err := t.client.GetObject(ctx, in)
