@@ -352,12 +352,15 @@ func (s *Service) room(n int64) error {
 	}
 	if free := int64(st.Bavail) * st.Bsize; free < int64(s.opts.Headroom)+n { //nolint:gosec // counts of blocks
 		s.deps.Health.Raise(bridge.Warning{Code: warningFull, Severity: bridge.Degraded, Text: fmt.Sprintf(
-			"the disk of %s has %v left: segments of files are refused until there is %v (file_transfer.headroom)", s.opts.Dir, bridge.Size(free), s.opts.Headroom)})
+			"the disk of %s has no room for segments of files, which are refused: free %d MiB more there (file_transfer.headroom, %v, stays free for messages)", s.opts.Dir, wholeMiB(int64(s.opts.Headroom)+n-free), s.opts.Headroom)})
 		return errNoSpace
 	}
 	s.deps.Health.Clear(warningFull)
 	return nil
 }
+
+// wholeMiB rounds up.
+func wholeMiB(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
 // synced is told by each group whether its files are on the disk.
 func (s *Service) synced(err error) {
