@@ -134,6 +134,22 @@ func (s *Service) exportNow(t *transfer) error {
 	return err
 }
 
+// noteExport keeps what became of an export that a fin has waited for: its device hears a
+// word, and who looks after the gateway why.
+func (s *Service) noteExport(t *transfer, err error) {
+	s.mu.Lock()
+	t.failure = err
+	s.mu.Unlock()
+	_, told := errors.AsType[*Fault](err)
+	switch {
+	case err == nil:
+		s.deps.Health.Clear(warningExport)
+	case !told && !errors.Is(err, bridge.ErrHeld):
+		s.deps.Health.Raise(bridge.Warning{Code: warningExport, Severity: bridge.Degraded, Text: fmt.Sprintf(
+			"a finished file cannot be exported: %s of %s: %v; its device is told, and has to send fin again (export.mode direct)", t.meta.Name, t.client, err)})
+	}
+}
+
 // exportOne exports one file, remembers it, and forgets its transfer.
 func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 	if err := s.berths.take(ctx, t.client); err != nil {

@@ -264,6 +264,7 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 	err := s.durable(t.client, record)
 	if err == nil && s.opts.Export.Mode == modeDirect {
 		err = s.exportNow(t)
+		s.noteExport(t, err)
 	}
 	if err != nil {
 		return errors.Join(err, s.reopen(t))
