@@ -44,7 +44,7 @@ func (s *Spool) openShelf() error {
 		if moveErr != nil {
 			return errors.Join(err, moveErr)
 		}
-		s.damage(fmt.Sprintf("the shelf could not be read (%v) and is kept as %s: sessions, their messages and retained messages are what the log still has of them", firstLine(err), aside))
+		s.damage(fmt.Sprintf("the shelf could not be read (%v) and is kept as %s: sessions, their messages, retained messages and files on their way are what the log still has of them", firstLine(err), aside))
 		if store, err = runs.Open(o); err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (s *Spool) matchShelf() error {
 	}
 	if len(said) == 16 {
 		if n := binary.BigEndian.Uint64(said); n > writes {
-			s.damage(fmt.Sprintf("the newest of the shelf is missing (%d to %d): what the log does not have any more of sessions, their messages and retained messages is lost", writes+1, n))
+			s.damage(fmt.Sprintf("the newest of the shelf is missing (%d to %d): what the log does not have any more of sessions, their messages, retained messages and files on their way is lost", writes+1, n))
 			if err := s.noteShelf(writes, mark); err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func (s *Spool) lookForLostChanges(key bridge.Seq, c rawCommit) {
 		return true
 	})
 	if lost || !walked {
-		s.damage(fmt.Sprintf("commit %d of the log is damaged: what it changed of sessions, their messages and retained messages may be lost", key))
+		s.damage(fmt.Sprintf("commit %d of the log is damaged: what it changed of sessions, their messages, retained messages and files on their way may be lost", key))
 	}
 }
 

@@ -81,7 +81,7 @@ func (s *Spool) matchTail() {
 		from = max(from, t.first)
 	}
 	if from < t.end {
-		s.damage(fmt.Sprintf("the end of the log is missing: sequences %d to %d were acknowledged and are not there, nor is what they changed of sessions, their messages and retained messages", from, t.end-1))
+		s.damage(fmt.Sprintf("the end of the log is missing: sequences %d to %d were acknowledged and are not there, nor is what they changed of sessions, their messages, retained messages and files on their way", from, t.end-1))
 	}
 	s.found.told = max(s.found.told, t.end)
 	for _, q := range t.queues {
@@ -108,7 +108,7 @@ func (s *Spool) anyThere() bool {
 // rest that commits carry.
 func (s *Spool) missSequences(from, to bridge.Seq) {
 	if from = max(from, s.found.told); from < to && uint64(to-1) > s.shelf.mark.Load() {
-		s.damage(fmt.Sprintf("sequences %d to %d of the log are missing: what they changed of sessions, their messages and retained messages may be lost", from, to-1))
+		s.damage(fmt.Sprintf("sequences %d to %d of the log are missing: what they changed of sessions, their messages, retained messages and files on their way may be lost", from, to-1))
 	}
 }
 

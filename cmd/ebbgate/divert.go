@@ -111,9 +111,9 @@ func (h *handed) kindOfFault(err error) error {
 	case "filemeta_conflict", "invalid_filemeta", "invalid_fileid", "enametoolong", "checksum_mismatch":
 		return bridge.Errorf(bridge.OpDivert, bridge.PayloadInvalid, "%w", fault)
 	case "edquot":
-		return bridge.Errorf(bridge.OpDivert, bridge.Full, "%w: the device has as many files, or bytes, as file_transfer.client_transfers and max_client_size allow: they wait for their export", fault)
+		return bridge.Errorf(bridge.OpDivert, bridge.Full, "%w: the device has as many files, or bytes, as file_transfer.client_transfers, waiting and max_client_size allow: they wait for their export", fault)
 	case "enospc":
-		return bridge.Errorf(bridge.OpDivert, bridge.Full, "%w: file_transfer.transfers, max_size or the disk's headroom is reached", fault)
+		return bridge.Errorf(bridge.OpDivert, bridge.Full, "%w: file_transfer.transfers, waiting, max_size or the disk's headroom is reached", fault)
 	case "enoent", "enotdir", "eisdir", "eexist", "enodev", "enotconn", "estale": // the fourth: a link leads to where nothing is
 		return bridge.Errorf(bridge.OpDivert, bridge.Unavailable, "%w: the folder of file_transfer.dir, %s, or what was in it, is gone: mount it or make it again", fault, h.store)
 	case "eacces", "eperm", "erofs":

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -114,7 +116,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if what := needsRestart(g.cfg, cfg); what != "" {
-		return nil, fmt.Errorf("%s changed: restart the gateway", what)
+		return nil, fmt.Errorf("%s changed: restart the gateway; until then nothing of this configuration is in force", what)
 	}
 	// Everything that can be refused is tried before anything takes effect.
 	table, err := rules.Compile(cfg.Routes)
@@ -173,20 +175,30 @@ func closeClouds(opened, running []*cloud) error {
 	return errors.Join(errs...)
 }
 
+// changedKeys names the keys of a section that differ, the first few of them.
+func changedKeys(section string, old, new any) string {
+	const most = 5
+	keys := configs.Changed(section, old, new)
+	if len(keys) > most {
+		keys = append(keys[:most:most], fmt.Sprintf("and %d more below %s", len(keys)-most, section))
+	}
+	return cmp.Or(strings.Join(keys, ", "), section)
+}
+
 // needsRestart names the first setting that differs and cannot be changed while
 // running.
 func needsRestart(old, new *configs.Config) string {
 	switch {
 	case old.Spool != new.Spool:
-		return "spool"
+		return changedKeys("spool", old.Spool, new.Spool)
 	case !reflect.DeepEqual(old.FileTransfer, new.FileTransfer):
-		return "file_transfer"
+		return changedKeys("file_transfer", old.FileTransfer, new.FileTransfer)
 	case old.Admin != new.Admin:
-		return "admin"
+		return changedKeys("admin", old.Admin, new.Admin)
 	case old.Log != new.Log:
-		return "log"
+		return changedKeys("log", old.Log, new.Log)
 	case old.Streams != new.Streams:
-		return "streams"
+		return changedKeys("streams", old.Streams, new.Streams)
 	case !reflect.DeepEqual(old.Gateway, new.Gateway):
 		return "gateway"
 	case !reflect.DeepEqual(billingOf(old), billingOf(new)):

@@ -145,7 +145,7 @@ func (k *command) acknowledged(o bridge.Outcome, patience time.Duration) {
 		k.await(wordPatience, &Refused{Command: k.name, Code: o.Code})
 	case o.Result != bridge.ResultAcked:
 		k.end(fmt.Errorf("%s: %s", k.name, o.Reason))
-	case o.MQTT3 || k.of.deliver:
+	case o.MQTT3, k.of.deliver, k.name == commandInit, k.name == commandFin: // a broker without file transfer says that it has taken a message, too
 		k.await(patience, errSilent)
 	default:
 		k.end(nil)

@@ -178,17 +178,21 @@ func TestAnswers(t *testing.T) {
 		v3     bool
 		want   string // of the error; empty: it arrives
 	}{
-		"no room for a while":         {script: first(20, verdict{code: 0x97, word: "enospc"})},
-		"no room in 3.1.1":            {script: first(20, verdict{word: "edquot"}), v3: true},
-		"a damaged segment":           {script: first(3, verdict{code: 0x80, word: "checksum_mismatch"})},
-		"a segment for ever":          {script: first(1000, verdict{code: 0x80, word: "eio"}), want: "a segment was refused with 0x80: eio"},
-		"too big":                     {script: first(1, verdict{code: 0x83, word: "efbig"}), want: "0x83: efbig"},
-		"too big in 3.1.1":            {script: first(1, verdict{word: "efbig"}), v3: true, want: "refused: efbig"},
-		"a packet too large":          {script: first(1, verdict{code: 0x95, silent: true}), want: "0x95"},
-		"forbidden":                   {script: first(1, verdict{code: 0x87, silent: true}), want: "0x87"},
-		"a refusal without a word":    {script: first(1, verdict{code: 0x83, silent: true}), want: "a segment was refused with 0x83"},
-		"nobody takes it":             {script: first(1, verdict{code: 0x10, silent: true}), want: "is file transfer enabled"},
-		"no response in 3.1.1":        {script: first(1000, verdict{silent: true, word: "x"}), v3: true, want: "may client me subscribe to $file-response/me"},
+		"no room for a while":      {script: first(20, verdict{code: 0x97, word: "enospc"})},
+		"no room in 3.1.1":         {script: first(20, verdict{word: "edquot"}), v3: true},
+		"a damaged segment":        {script: first(3, verdict{code: 0x80, word: "checksum_mismatch"})},
+		"a segment for ever":       {script: first(1000, verdict{code: 0x80, word: "eio"}), want: "a segment was refused with 0x80: eio"},
+		"too big":                  {script: first(1, verdict{code: 0x83, word: "efbig"}), want: "0x83: efbig"},
+		"too big in 3.1.1":         {script: first(1, verdict{word: "efbig"}), v3: true, want: "refused: efbig"},
+		"a packet too large":       {script: first(1, verdict{code: 0x95, silent: true}), want: "0x95"},
+		"forbidden":                {script: first(1, verdict{code: 0x87, silent: true}), want: "0x87"},
+		"a refusal without a word": {script: first(1, verdict{code: 0x83, silent: true}), want: "a segment was refused with 0x83"},
+		"nobody takes it":          {script: first(1, verdict{code: 0x10, silent: true}), want: "is file transfer enabled"},
+		"no response in 3.1.1":     {script: first(1000, verdict{silent: true, word: "x"}), v3: true, want: "may client me subscribe to $file-response/me"},
+		"a broker without files":   {script: func(int, string) verdict { return verdict{silent: true, word: "x"} }, want: "is file transfer enabled there"},
+		"a fin without response": {script: func(n int, rest string) verdict {
+			return verdict{silent: strings.HasPrefix(rest, "fin") && n < 10}
+		}},
 		"cut whenever it is sent":     {script: first(1000, verdict{cut: true}), want: "ends the connection at each attempt"},
 		"another connection each way": {script: first(5, verdict{cut: true})},
 	} {

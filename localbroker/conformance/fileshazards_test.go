@@ -69,6 +69,15 @@ func TestF48(t *testing.T) {
 	if s.all(); len(s.answers()) != 1 {
 		t.Errorf("%+v", s.answers())
 	}
+	deep := d.sends(5, "c1/x") // an id may have levels
+	deep.ok("$file/f1/init", named)
+	for _, id := range []string{"+", "#", "+/x", "c1/+", "c1/#"} { // its own topic would be everybody's
+		thief := d.join(5, id)
+		thief.wantCodes(thief.subscribe(1, "$file-response/"+id), 0x8f)
+		deep.ok("$file/f1/init", named)
+		s.ok("$file/f1/init", named)
+		thief.expectNothing()
+	}
 	old := d.join(4, "old")
 	old.send(publish(1, "$file-response/c1", "x"))
 	old.expectEnd()

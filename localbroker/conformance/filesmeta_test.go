@@ -187,6 +187,21 @@ func TestF34EachState(t *testing.T) {
 		s.ok("$file/f1/fin/10", "")
 		s.ok("$file/f1/0", other)
 		s.ok("$file/f1/fin/10/"+sumOf(first), "")
+		// An init begins a file, of which only the whole tells that it is the first.
+		s.ok("$file/f1/init", named)
+		s.wants(0x80, "incomplete", "$file/f1/fin/10", "")
+		s.ok("$file/f1/0", first[:5])
+		s.wants(0x80, "incomplete", "$file/f1/fin/10", "")
+		s.ok("$file/f1/5", first[5:])
+		s.ok("$file/f1/fin/10", "")
+		// Another name is another file, whatever is in it.
+		s.ok("$file/f1/init", `{"name":"b.bin"}`)
+		s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10", "")
+		s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10/"+sumOf(first), "")
+		s.ok("$file/f1/0", first)
+		s.wants(0x80, "filemeta_conflict", "$file/f1/fin/10", "")
+		s.ok("$file/f1/abort", "")
+
 		s.ok("$file/f1/init", named) // nothing of all that is left
 		s.ok("$file/f1/0", first)
 		s.ok("$file/f1/fin/10", "")

@@ -32,6 +32,7 @@ type Download struct {
 	silent int // requests in a row that nothing answered
 	state  downloadState
 	file   *partfile.File
+	anew   bool // what is there is of another stream than is there now
 }
 
 // downloadState is what is beside an unfinished file.
@@ -118,6 +119,7 @@ func (d *Download) Run(ctx context.Context) (_ *Result, err error) {
 		if f, ok := errors.AsType[*Fault](err); !ok || f.Code != VersionMismatch {
 			return r, err
 		}
+		d.anew = true                   // be the version the same: it may have been made anew
 		if d.state.Version != refused { // there is a new version: begin anew
 			refused, times = d.state.Version, 0
 		}
@@ -253,11 +255,11 @@ func (d *Download) open(s *Stream, f *File) error {
 	if err != nil {
 		return err
 	}
-	if same && part.Size() <= was.Size && part.Size() >= was.reaches() {
+	if same && !d.anew && part.Size() <= was.Size && part.Size() >= was.reaches() {
 		d.state = was
 		return nil
 	}
-	d.state = fresh
+	d.state, d.anew = fresh, false
 	return d.file.Begin(&d.state)
 }
 

@@ -24,6 +24,8 @@ type depot struct {
 	files  [2][]byte
 	blocks int
 	end    func() // called instead of the next answer
+
+	replaced bool // by another stream of the same version: only who begins anew gets it
 }
 
 func (d *depot) Up() bool { return true }
@@ -47,6 +49,11 @@ func (d *depot) Publish(m *bridge.Message) error {
 	numbers, err := q.blocks(int64(len(content)), false)
 	if err != nil {
 		d.t.Fatal(err)
+	}
+	if d.replaced = d.replaced && numbers[0] > 0; d.replaced {
+		f := Fault{VersionMismatch, "another one", q.token}
+		d.client.Take(&bridge.Message{Topic: t.with(verbRejected), Payload: f.payload(t.format)})
+		return nil
 	}
 	for _, n := range numbers {
 		if d.blocks == 0 {
@@ -77,6 +84,30 @@ func TestDownloadFits(t *testing.T) {
 				t.Errorf("the file is another one, %v", err)
 			}
 		})
+	}
+}
+
+// TestDownloadReplaced: a download whose stream was replaced under its version meanwhile
+// begins anew.
+func TestDownloadReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fw.bin")
+	was, is := bytes.Repeat([]byte("was."), 1024), bytes.Repeat([]byte("is.."), 1024)
+	for _, c := range []struct {
+		content  []byte
+		replaced bool
+		blocks   int
+	}{{was, false, 3}, {is, true, 100}} {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		end := &depot{t: t, files: [2][]byte{c.content}, blocks: c.blocks, end: stop, replaced: c.replaced}
+		end.client = NewClient("pump-7", CBOR, end)
+		d := &Download{Client: end.client, Stream: "fw", Path: path, Block: 1024, Blocks: 1, Wait: time.Minute}
+		if _, err := d.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, is) {
+		t.Errorf("%d bytes, of which %d are of the stream before, %v", len(got), 4*bytes.Count(got, []byte("was.")), err)
 	}
 }
 

@@ -78,6 +78,29 @@ func TestF83_AnswersAreNotForwarded(t *testing.T) {
 	s.undisturbed()
 }
 
+// TestF83_FromOtherListeners: so it is on a listener of profile mqtt, where $aws is a
+// topic like any other: what is published there reaches devices of all listeners, and is
+// kept for those to come when it is retained. Requests are messages there, as before.
+func TestF83_FromOtherListeners(t *testing.T) {
+	s := openSite(t).defined()
+	t1 := s.listener("t1")
+	for i, verb := range []string{verbData, verbDescription, verbRejected} {
+		for j, retain := range []bool{false, true} { // each ends its connection: 3.1.1 has no other answer
+			s.joinAt(s.plain, "forger").c.Publish("$aws/things/t1/streams/S1/"+verb+"/json", 1, retain, `{"f":0,"l":3,"i":0,"p":"AAAA"}`)
+			s.until("it is refused", func() bool { return s.dropped("topic-invalid") == int64(2*i+j+1) })
+		}
+	}
+	t1.quiet()
+	late := s.join("late", "$aws/things/t1/streams/S1/data/json", "$aws/things/late/streams/S1/description/json")
+	late.quiet()
+	reader := s.joinAt(s.plain, "reader", "$aws/things/t1/streams/S1/get/json")
+	s.joinAt(s.plain, "other").publish("$aws/things/t1/streams/S1/get/json", 1, `{"f":0,"l":256,"n":1}`)
+	if m := reader.next(); m.verb != verbGet {
+		t.Errorf("got %s", m.verb)
+	}
+	s.undisturbed()
+}
+
 // TestF85_UnknownFormat is dropped and counted, and the connection lives.
 func TestF85_UnknownFormat(t *testing.T) {
 	s := openSite(t).defined()

@@ -37,6 +37,7 @@ type Service struct {
 	hand Hander
 	says *rate.Limiter // lines of the log
 
+	editions   editions    // that devices are downloading
 	damaged    sync.Map    // streams that a warning is about
 	unreadable atomic.Bool // one is about all that are defined here
 
@@ -83,9 +84,15 @@ func (s *Service) Idle() bool {
 	return true
 }
 
-// Owns implements localbroker.Family. In profile mqtt these topics are like any
-// other.
-func (s *Service) Owns(profile, topic string) bool { return profile != "mqtt" && ours(topic) }
+// Owns implements localbroker.Family. In profile mqtt requests are topics like any
+// other; the answers are ours there too, since devices of other listeners hear them.
+func (s *Service) Owns(profile, topic string) bool {
+	if profile != "mqtt" || !ours(topic) {
+		return ours(topic)
+	}
+	t, err := parseTopic(topic)
+	return err == nil && !t.request()
+}
 
 // Admits implements localbroker.Family.
 func (s *Service) Admits(m *bridge.Message) error {
@@ -232,6 +239,9 @@ func (s *Service) serve(j *job, q *request) error {
 	blocks, err := q.blocks(f.Size, s.o.Range == rangeLenient)
 	if err != nil {
 		return faultf(InvalidRequest, "%v", err)
+	}
+	if q.version != noVersion && !s.editions.goOn(begunKey{j.topic.thing, j.topic.stream, stream.Version, f.ID}, stream.edition(), blocks[0] == 0) { // F79
+		return faultf(VersionMismatch, "the stream is another one under the same version than that of which blocks were sent: begin anew, with block 0")
 	}
 	for _, n := range blocks {
 		content, err := readBlock(ctx, from, stream, f, q.block, n)

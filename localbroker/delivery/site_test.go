@@ -60,6 +60,7 @@ type site struct {
 	drops   *bridge.DropLog
 	health  *bridge.Health
 	addr    string
+	plain   string // address of a listener of profile mqtt
 	dir     string
 }
 
@@ -92,10 +93,10 @@ func openSite(t testing.TB, change ...func(*Options)) *site {
 	}
 	s.library = OpenLibrary(o.Dir)
 	s.service = New(o, Deps{Library: s.library, Drops: s.drops, Health: s.health, Log: slog.New(slog.DiscardHandler)})
-	l := localbroker.DefaultListenerOf("aws-edge")
-	l.Address = "127.0.0.1:0"
+	l, plain := localbroker.DefaultListenerOf("aws-edge"), localbroker.DefaultListenerOf("mqtt")
+	l.Address, plain.Address, plain.Name = "127.0.0.1:0", "127.0.0.1:0", "plain"
 	bo := localbroker.DefaultOptions()
-	bo.Listeners = []localbroker.ListenerOptions{l}
+	bo.Listeners = []localbroker.ListenerOptions{l, plain}
 	shelf := localbroker.NewMemory(nil)
 	b, err := localbroker.New(bo, localbroker.Deps{
 		Ingest: walk{shelf}, Shelf: shelf, Identities: anybody{}, Authorizer: anybody{}, DropLog: s.drops,
@@ -108,7 +109,7 @@ func openSite(t testing.TB, change ...func(*Options)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.addr = b.Addrs()[l.Name].String()
+	s.addr, s.plain = b.Addrs()[l.Name].String(), b.Addrs()[plain.Name].String()
 	t.Cleanup(s.service.Close)
 	peers.Run(t, b.Run)
 	return s
@@ -170,8 +171,13 @@ type msg struct {
 // join connects a device that listens to its answers, or to none.
 func (s *site) join(id string, filters ...string) *dev {
 	s.t.Helper()
+	return s.joinAt(s.addr, id, filters...)
+}
+
+func (s *site) joinAt(addr, id string, filters ...string) *dev {
+	s.t.Helper()
 	d := &dev{t: s.t, id: id, got: make(chan msg, 2000)}
-	d.c = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + s.addr).SetClientID(id).SetAutoReconnect(false).SetProtocolVersion(4))
+	d.c = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID(id).SetAutoReconnect(false).SetProtocolVersion(4))
 	d.must("connect", d.c.Connect())
 	s.t.Cleanup(func() { d.c.Disconnect(50) })
 	for _, f := range filters {

@@ -17,6 +17,9 @@ import (
 // that it waits, and no one else. A device that sends small files one after another
 // is not held up by it.
 type allowance struct {
+	rate  rate.Limit // a second
+	burst int        // in advance
+
 	mu sync.Mutex
 	of map[string]*rate.Limiter // those that have used some lately
 }
@@ -39,6 +42,18 @@ func (a *allowance) reserve(client string, size int) time.Duration {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.limiterLocked(client, now).ReserveN(now, min(max(size, leastCommand), a.burst)).DelayFrom(now)
+}
+
+// take takes so much of it at once, or nothing.
+func (a *allowance) take(client string, n int) bool {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.limiterLocked(client, now).AllowN(now, n)
+}
+
+func (a *allowance) limiterLocked(client string, now time.Time) *rate.Limiter {
 	l := a.of[client]
 	if l == nil {
 		if a.of == nil {
@@ -47,10 +62,10 @@ func (a *allowance) reserve(client string, size int) time.Duration {
 		if len(a.of) >= mostAllowances {
 			a.forgetLocked(now)
 		}
-		l = rate.NewLimiter(allowedBytes, allowedBytes)
+		l = rate.NewLimiter(a.rate, a.burst)
 		a.of[client] = l
 	}
-	return l.ReserveN(now, min(max(size, leastCommand), allowedBytes)).DelayFrom(now)
+	return l
 }
 
 // forget forgets the clients that have used nothing for a while.
@@ -61,7 +76,7 @@ func (a *allowance) forget() {
 }
 
 func (a *allowance) forgetLocked(now time.Time) {
-	maps.DeleteFunc(a.of, func(_ string, l *rate.Limiter) bool { return l.TokensAt(now) >= allowedBytes })
+	maps.DeleteFunc(a.of, func(_ string, l *rate.Limiter) bool { return l.TokensAt(now) >= float64(a.burst) })
 }
 
 // afford waits until a client may have a command of so many bytes carried out, or
@@ -75,6 +90,6 @@ func (s *Service) afford(client string, size int) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-s.ending:
+	case <-s.ending.Done():
 	}
 }

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -10,10 +11,12 @@ import (
 // file with. With mode spooled they go one after the other.
 const exportsAtOnce = 4
 
-// berths are the places for files that are being exported. Who finds none waits: the
+// berths are the places for files that are being exported, or read for their checksums. Who finds none waits: the
 // clients in turn, and the files of each in the order of their fins, so that one which
 // finishes many files together holds up nobody else's.
 type berths struct {
+	places int
+
 	mu    sync.Mutex
 	taken int
 	of    map[string][]chan struct{} // who waits, of each client
@@ -23,11 +26,32 @@ type berths struct {
 // take waits for a place. It fails when ctx ends.
 func (b *berths) take(ctx context.Context, client string) error {
 	b.mu.Lock()
-	if b.taken < exportsAtOnce {
+	if b.taken < b.places {
 		b.taken++
 		b.mu.Unlock()
 		return nil
 	}
+	mine := b.lineUpLocked(client, len(b.of[client]))
+	b.mu.Unlock()
+	return b.await(ctx, client, mine)
+}
+
+// pass gives a place to the next of the other clients, if any waits, and waits for one
+// again, before what else the client has. When it fails there is none.
+func (b *berths) pass(ctx context.Context, client string) error {
+	b.mu.Lock()
+	if len(b.order) == 0 || len(b.order) == 1 && b.order[0] == client {
+		b.mu.Unlock()
+		return nil
+	}
+	mine := b.lineUpLocked(client, 0)
+	b.leaveLocked()
+	b.mu.Unlock()
+	return b.await(ctx, client, mine)
+}
+
+// lineUpLocked has one wait, behind so many of the same client.
+func (b *berths) lineUpLocked(client string, behind int) chan struct{} {
 	mine := make(chan struct{})
 	if b.of == nil {
 		b.of = map[string][]chan struct{}{}
@@ -35,8 +59,11 @@ func (b *berths) take(ctx context.Context, client string) error {
 	if len(b.of[client]) == 0 {
 		b.order = append(b.order, client)
 	}
-	b.of[client] = append(b.of[client], mine)
-	b.mu.Unlock()
+	b.of[client] = slices.Insert(b.of[client], behind, mine)
+	return mine
+}
+
+func (b *berths) await(ctx context.Context, client string, mine chan struct{}) error {
 	select {
 	case <-mine:
 		return nil

@@ -124,7 +124,7 @@ func TestDirectEnds(t *testing.T) {
 // at its turn.
 func TestBerthWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b berths
+		b := berths{places: exportsAtOnce}
 		for range exportsAtOnce {
 			if err := b.take(t.Context(), "c"); err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -105,6 +106,28 @@ func TestCommandsDuringExport(t *testing.T) {
 	y.exported("first second")
 	if n := y.usage["c"]; n != nil {
 		t.Errorf("the client is charged for %+v", n)
+	}
+}
+
+// TestDirectFailure: why an export fails that a fin waits for is said where it is looked
+// for, until one succeeds; its device hears a word only.
+func TestDirectFailure(t *testing.T) {
+	var h *heldFolder
+	y := openYard(t, func(y *yard) { h = y.holdExports() })
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/0", "first")
+	h.let <- errAway
+	y.refused(faultOf(y.send("$file/f/fin/5", "")), "internal_error", 0x80)
+	if all, _ := y.Running("", 10); len(all) != 1 || all[0].State != StateOpen || !strings.Contains(all[0].Error, "the store is away") {
+		t.Errorf("listed as %+v", all)
+	}
+	if text := y.warns(warningExport); !strings.Contains(text, "a.bin of c") || !strings.Contains(text, "the store is away") {
+		t.Errorf("it warns: %s", text)
+	}
+	h.let <- nil
+	y.ok("$file/f/fin/5", "")
+	if text := y.warns(warningExport); text != "" {
+		t.Errorf("when it has succeeded it warns: %s", text)
 	}
 }
 

@@ -35,9 +35,7 @@ func TestSegmentsDuringAssembly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				y := openYard(t, nil)
-				for range rehashAtOnce { // so that fin waits
-					y.rehashes <- struct{}{}
-				}
+				y.occupy() // so that fin waits
 				y.ok("$file/f/init", `{"name":"a.bin"}`)
 				y.ok("$file/f/6", "second")
 				y.ok("$file/f/0", "first ")
@@ -45,7 +43,7 @@ func TestSegmentsDuringAssembly(t *testing.T) {
 				synctest.Wait() // it has made its plan
 				y.ok(c.topic, c.payload)
 				y.unanswered(fin, "others are being read")
-				<-y.rehashes
+				y.reads.leave()
 				err := <-fin
 				if c.word != "" {
 					y.refused(err, c.word, 0x80)

@@ -14,6 +14,11 @@ import (
 // enqueue hands a verified transfer, whose record is durable, to the exporter.
 func (s *Service) enqueue(t *transfer) {
 	s.mu.Lock()
+	if !t.gone {
+		s.countLocked(t.client, t.weight(), 1) // first: a client that has nothing is forgotten
+		s.countLocked(t.client, t.waits, -1)
+		t.waits = t.weight()
+	}
 	delete(s.open, t.pair)
 	s.leaving[t.pair] = t
 	s.queue = append(s.queue, t)
@@ -122,20 +127,27 @@ func (s *Service) tellRefusedLocked(last *transfer) {
 // exportNow exports a file whose fin waits for it. The end of the gateway does not
 // wait for a target: the device sends fin again, and the export goes on from there.
 func (s *Service) exportNow(t *transfer) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-s.ending:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	err := s.exportOne(ctx, t)
-	if err != nil && ctx.Err() != nil {
+	err := s.exportOne(s.ending, t)
+	if err != nil && s.ending.Err() != nil {
 		return errBusy
 	}
 	return err
+}
+
+// noteExport keeps what became of an export that a fin has waited for: its device hears a
+// word, and who looks after the gateway why.
+func (s *Service) noteExport(t *transfer, err error) {
+	s.mu.Lock()
+	t.failure = err
+	s.mu.Unlock()
+	_, told := errors.AsType[*Fault](err)
+	switch {
+	case err == nil:
+		s.deps.Health.Clear(warningExport)
+	case !told && !errors.Is(err, bridge.ErrHeld):
+		s.deps.Health.Raise(bridge.Warning{Code: warningExport, Severity: bridge.Degraded, Text: fmt.Sprintf(
+			"a finished file cannot be exported: %s of %s: %v; its device is told, and has to send fin again (export.mode direct)", t.meta.Name, t.client, err)})
+	}
 }
 
 // exportOne exports one file, remembers it, and forgets its transfer.

@@ -290,8 +290,13 @@ func TestHeadroom(t *testing.T) {
 	if err := y.send("$file/f/0", "x"); !errors.As(err, &f) || f.Word != "enospc" || f.Code != 0x97 {
 		t.Errorf("without room: %v", err)
 	}
-	if !y.warned(warningFull) {
-		t.Error("nobody is warned")
+	var more int64
+	_, text, _ := strings.Cut(y.warns(warningFull), "which are refused: ")
+	if _, err := fmt.Sscanf(text, "free %d MiB more", &more); err != nil || more >= 1<<40 || more < 1<<40-1<<30 { // but for what is free
+		t.Errorf("it warns: %s, %v", y.warns(warningFull), err)
+	}
+	if a, b := wholeMiB(1), wholeMiB(1<<20+1); a != 1 || b != 2 {
+		t.Errorf("%d and %d MiB", a, b)
 	}
 	y.opts.Headroom = 0
 	y.ok("$file/f/0", "x")

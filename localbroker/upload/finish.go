@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"hash/crc32"
 	"io"
 	"os"
-	"slices"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -70,8 +68,9 @@ func (s *Service) fin(p pair, cmd command, answer func(error)) {
 type prior struct {
 	size   int64
 	sum    checksum
+	name   string
 	queued *transfer // that waits for its export; nil: it has been exported
-	open   func(from int64) (io.ReadCloser, error)
+	open   func(from, length int64) (io.ReadCloser, error)
 }
 
 // same answers a fin that has no segments of its own: success only if it is
@@ -89,7 +88,7 @@ func (p *prior) same(size int64, sum *checksum) error {
 // priorLocked finds it, nil when there is none.
 func (s *Service) priorLocked(p pair) (*prior, error) {
 	if t := s.leaving[p]; t != nil {
-		return &prior{t.verified.Size, checksum(t.verified.Sum), t, func(from int64) (io.ReadCloser, error) {
+		return &prior{t.verified.Size, checksum(t.verified.Sum), t.meta.Name, t, func(from, length int64) (io.ReadCloser, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if t.gone {
@@ -99,15 +98,15 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 			if err != nil {
 				return nil, err
 			}
-			return leaver{io.NewSectionReader(f.Content, from, max(f.Size-from, 0)), func() { s.leave(t) }}, nil
+			return leaver{io.NewSectionReader(f.Content, from, min(length, max(f.Size-from, 0))), func() { s.leave(t) }}, nil
 		}}, nil
 	}
 	e, err := s.exportedOf(p)
 	if err != nil || e == nil {
 		return nil, err
 	}
-	return &prior{e.Size, checksum(e.Sum), nil, func(from int64) (io.ReadCloser, error) {
-		return s.openFrom(context.Background(), e.Place, from)
+	return &prior{e.Size, checksum(e.Sum), e.Meta.Name, nil, func(from, length int64) (io.ReadCloser, error) {
+		return s.openFrom(context.Background(), e.Place, from, length)
 	}}, nil
 }
 
@@ -186,6 +185,9 @@ func (s *Service) assemble(t *transfer) error {
 	if want == nil && s.opts.Checksum == checksumRequired {
 		return errNoChecksum
 	}
+	if want != nil && t.judged.differs(plan, want) {
+		return errMismatch
+	}
 	sum, err := s.hash(t, plan)
 	if err != nil {
 		return err
@@ -197,8 +199,10 @@ func (s *Service) assemble(t *transfer) error {
 }
 
 // again is a fin about a file that was finished before, whose id some commands use
-// anew: a device that has lost an answer, or another file. The checksum that the device
-// gives, with fin or with its new init, says which; without one its segments do.
+// anew: a device that has lost an answer, or another file. Its name and the checksum that
+// the device gives, with fin or with its new init, say which; without a checksum its
+// segments do. After a new init that is all of them: what is missing may be the part
+// that is another.
 func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piece, whole bool) error {
 	want := j.sum
 	if want == nil && m != nil {
@@ -208,7 +212,11 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 		return err
 	}
 	switch {
+	case m != nil && m.Name != before.name: // nothing of that name would be there
+		return errConflict
 	case want != nil: // what came of another file, in vain, is no reason to send this one again
+	case whole && t.judged.differs(plan, &before.sum):
+		return errConflict
 	case whole:
 		sum, err := s.hash(t, plan)
 		if err != nil {
@@ -217,8 +225,12 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 		if *sum != before.sum {
 			return errConflict
 		}
-	case !s.partOf(t, before):
+	case m != nil:
 		return errIncomplete
+	default:
+		if err := s.partOf(t, before); err != nil {
+			return err
+		}
 	}
 	if before.queued != nil && s.opts.Export.Mode == modeDirect {
 		if err := s.awaitExport(before.queued); err != nil {
@@ -231,53 +243,6 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 	}
 	s.mu.Unlock()
 	return s.durable(t.client, t.forgotten())
-}
-
-// readOver is how much is read between two pieces: more costs more than to open the file
-// anew.
-const readOver = 64 << 10
-
-// partOf reports whether all segments are pieces of the file before.
-func (s *Service) partOf(t *transfer, before *prior) bool {
-	s.mu.Lock()
-	var pieces []piece
-	for at, where := range t.segments {
-		pieces = append(pieces, piece{at, where})
-	}
-	s.mu.Unlock()
-	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.offset, b.offset) })
-	if len(pieces) == 0 {
-		return true
-	}
-	at := pieces[0].offset // a device that has lost an answer sends the end again, over a link that costs it would be the whole
-	in, err := before.open(at)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = in.Close() }() // only read
-	h := crc32.New(castagnoli)
-	for _, p := range pieces {
-		if p.offset-at > readOver { // two commands of a few bytes are not to fetch all that is between them
-			next, err := before.open(p.offset)
-			if err != nil {
-				return false
-			}
-			_ = in.Close()
-			in, at = next, p.offset
-		}
-		if p.offset < at {
-			return false // they overlap: nothing is as simple as sending again
-		}
-		h.Reset()
-		if _, err := io.CopyN(io.Discard, in, p.offset-at); err != nil {
-			return false
-		}
-		if _, err := io.CopyN(h, in, p.length); err != nil || h.Sum32() != p.crc {
-			return false
-		}
-		at = p.end()
-	}
-	return true
 }
 
 // verified makes a transfer wait for its export, durably; with mode direct it is
@@ -299,6 +264,7 @@ func (s *Service) verified(t *transfer, size int64, sum *checksum) error {
 	err := s.durable(t.client, record)
 	if err == nil && s.opts.Export.Mode == modeDirect {
 		err = s.exportNow(t)
+		s.noteExport(t, err)
 	}
 	if err != nil {
 		return errors.Join(err, s.reopen(t))

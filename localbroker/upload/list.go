@@ -139,7 +139,9 @@ func (s *Service) viewLocked(t *transfer, held string) Transfer {
 	case t.job != nil:
 		v.State, v.Size = StateAssembling, &t.job.size
 	default:
-		v.Error = j.toldToWait()
+		if v.Error = j.toldToWait(); v.Error == "" && t.failure != nil { // with mode direct
+			v.Error = t.failure.Error()
+		}
 		v.Rate = j.speed(now, t.begun)
 		if v.Size != nil && v.Rate >= 1 && *v.Size > v.Received {
 			v.Left = float64(*v.Size-v.Received) / v.Rate

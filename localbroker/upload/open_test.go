@@ -49,9 +49,7 @@ func TestDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y, c, stop := runCounted(t)
 		y.opts.Enabled, y.opts.Transfers, y.opts.ClientTransfers = true, 100, 100
-		for range rehashAtOnce { // others are being read
-			y.rehashes <- struct{}{}
-		}
+		y.occupy() // others are being read
 		var answers []chan error
 		for i := range y.opts.Transfers {
 			file := fmt.Sprintf("$file/f%d", i)
@@ -66,7 +64,7 @@ func TestDescriptors(t *testing.T) {
 			t.Errorf("%d descriptors, said to be %d at most", n, said)
 		}
 		for range rehashAtOnce {
-			<-y.rehashes
+			y.reads.leave()
 		}
 		for range answers {
 			<-c.asked

@@ -232,7 +232,7 @@ func (s *Service) known(clientID, fileID string) (*exported, error) {
 
 // read opens an exported file at a byte.
 func (s *Service) read(ctx context.Context, e *exported, from int64) (io.ReadCloser, error) {
-	in, err := s.openFrom(ctx, e.Place, from)
+	in, err := s.openFrom(ctx, e.Place, from, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w", e.Place, ErrTaken)

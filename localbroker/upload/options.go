@@ -17,8 +17,9 @@ type Options struct {
 	MaxSize         bridge.Size   `koanf:"max_size" doc:"Most bytes of all unfinished and not yet exported files together; 0 means the disk less headroom. Above it segments are refused with 0x97, enospc."`
 	MaxClientSize   bridge.Size   `koanf:"max_client_size" doc:"Most bytes of those of one client; above it segments are refused with 0x97, edquot."`
 	Headroom        bridge.Size   `koanf:"headroom" doc:"Free space on the disk below which segments are refused with 0x97, enospc; more than spool.headroom, so that messages still find room."`
-	Transfers       int           `koanf:"transfers" doc:"Most unfinished and not yet exported files, 1 to 10000."`
-	ClientTransfers int           `koanf:"client_transfers" doc:"Most of them of one client, 1 to 10000."`
+	Transfers       int           `koanf:"transfers" doc:"Most unfinished files, 1 to 10000; above it init and segments of others are refused with 0x97, enospc."`
+	ClientTransfers int           `koanf:"client_transfers" doc:"Most of them of one client, 1 to 10000; above it, edquot."`
+	Waiting         int           `koanf:"waiting" doc:"Most finished files that wait for their export, 1 to 1000000; each costs 2 kB of memory, and one with much user_data counts once more for each KiB of it. Above it no more files are begun (0x97, enospc); one client has at most half (edquot)."`
 	Segments        int           `koanf:"segments" doc:"Most segments of one file, 1 to 1000000."`
 	AllSegments     int           `koanf:"all_segments" doc:"Most segments of all unfinished files together, 1 to 10000000; each costs 100 bytes of memory."`
 	MinTTL          time.Duration `koanf:"min_segments_ttl" doc:"Least time that a segment is kept, whatever init asks for."`
@@ -46,12 +47,13 @@ const (
 )
 
 // DefaultOptions are those of a configuration that says nothing: EMQX's times,
-// and room for a thousand transfers.
+// room for a thousand transfers, and for the logs that fifty devices send every hour of
+// an outage of two weeks.
 func DefaultOptions() Options {
 	return Options{
 		Export:     ExportOptions{Mode: modeSpooled, ExpireAt: expireKeep},
 		MaxSegment: 1 << 20, MaxFile: 16 << 30, MaxClientSize: 32 << 30, Headroom: 256 << 20,
-		Transfers: 1000, ClientTransfers: 32, Segments: 100_000, AllSegments: 400_000,
+		Transfers: 1000, ClientTransfers: 32, Waiting: 20_000, Segments: 100_000, AllSegments: 400_000,
 		MinTTL: 5 * time.Minute, MaxTTL: 24 * time.Hour, Lifetime: 7 * 24 * time.Hour, AssembleTimeout: 5 * time.Minute,
 		Checksum: checksumOptional,
 	}
@@ -103,6 +105,7 @@ func (o Options) Validate() []bridge.Problem {
 	size("headroom", o.Headroom, 32<<20, 1<<44)
 	between("transfers", o.Transfers, 1, 10_000)
 	between("client_transfers", o.ClientTransfers, 1, 10_000)
+	between("waiting", o.Waiting, 1, 1_000_000)
 	between("segments", o.Segments, 1, 1_000_000)
 	between("all_segments", o.AllSegments, 1, 10_000_000)
 	last("min_segments_ttl", o.MinTTL, time.Second, 30*24*time.Hour)

@@ -12,9 +12,10 @@ import (
 
 // The namespaces of the shelf.
 const (
-	shelfTransfer = bridge.ShelfPrefix + "transfer" // 8 bytes, its number: a transferRecord
-	shelfSegment  = bridge.ShelfPrefix + "segment"  // number, offset, length, 8 bytes each: a segment
-	shelfFile     = bridge.ShelfPrefix + "file"     // pair.key: an exported file
+	shelfTransfer = bridge.ShelfPrefix + "transfer"  // 8 bytes, its number: a transferRecord
+	shelfSegment  = bridge.ShelfPrefix + "segment"   // number, offset, length, 8 bytes each: a segment
+	shelfFile     = bridge.ShelfPrefix + "file"      // pair.key: an exported file
+	shelfStore    = bridge.ShelfPrefix + "filestore" // tagKey: see path
 )
 
 // recordVersion begins every value.

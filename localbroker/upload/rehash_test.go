@@ -2,13 +2,16 @@ package upload
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -18,9 +21,7 @@ import (
 // gateway ends, who waits is told to come again.
 func TestRehashTurns(t *testing.T) {
 	y := openYard(t, nil)
-	for range rehashAtOnce {
-		y.rehashes <- struct{}{}
-	}
+	y.occupy()
 	for _, file := range []string{"f", "g"} {
 		y.ok("$file/"+file+"/init", `{"name":"a.bin"}`)
 		y.ok("$file/"+file+"/6", "second")
@@ -32,13 +33,94 @@ func TestRehashTurns(t *testing.T) {
 	y.ok("$file/straight/fin/5", "")
 	y.unanswered(first, "others are being read")
 	y.unanswered(second, "others are being read")
-	<-y.rehashes
+	y.reads.leave()
 	for _, answer := range []chan error{first, second} {
 		if err := <-answer; err != nil {
 			t.Error(err)
 		}
 	}
 	y.exported("first second")
+}
+
+// occupy takes all places of those who read files for their checksums.
+func (y *yard) occupy() {
+	y.t.Helper()
+	for range rehashAtOnce {
+		if err := y.reads.take(y.ending, "others"); err != nil {
+			y.t.Fatal(err)
+		}
+	}
+}
+
+// TestRehashOthers: a client that has large files read keeps nobody waiting: after some
+// megabytes it is another's turn. Its own are read in the order of their fins.
+func TestRehashOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := openYard(t, nil)
+		y.occupy()
+		part := strings.Repeat("x", rehashTurn/4)
+		command := func(client, topic, payload string) chan error {
+			answer := make(chan error, 1)
+			y.Take(Request{ClientID: client, Message: &bridge.Message{Topic: topic, Payload: []byte(payload), QoS: 1}, PacketID: 1, After: func(fn func()) { fn() }},
+				func(err error) { answer <- err })
+			return answer
+		}
+		var mu sync.Mutex
+		var ended []string
+		finish := func(client, file, part string, parts int) {
+			t.Helper()
+			for i := parts - 1; i >= 0; i-- { // so that nothing is hashed as it comes
+				if err := <-command(client, fmt.Sprintf("$file/%s/%d", file, i*len(part)), part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-command(client, "$file/"+file+"/init", `{"name":"a.bin"}`); err != nil {
+				t.Fatal(err)
+			}
+			fin := command(client, fmt.Sprintf("$file/%s/fin/%d", file, parts*len(part)), "")
+			go func() {
+				if err := <-fin; err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				ended = append(ended, client+file)
+			}()
+			synctest.Wait()
+		}
+		finish("a", "1", part, 12)
+		finish("a", "2", part, 5)
+		finish("b", "1", part, 8)
+		finish("c", "1", "hello", 2)
+		y.reads.leave()
+		synctest.Wait()
+		time.Sleep(time.Hour) // what reads rests for messages
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if got, want := fmt.Sprint(ended), "[c1 b1 a1 a2]"; got != want {
+			t.Errorf("ended %s, want %s", got, want)
+		}
+		y.reads.leave()
+	})
+}
+
+// TestWrongAgain: a checksum that is known to be wrong is not looked for again, until
+// there are other segments.
+func TestWrongAgain(t *testing.T) {
+	y := openYard(t, nil)
+	wrong, right := fmt.Sprintf("$file/f/fin/12/%064d", 0), fmt.Sprintf("$file/f/fin/12/%x", sha256.Sum256([]byte("FIRST second")))
+	y.ok("$file/f/init", `{"name":"a.bin"}`)
+	y.ok("$file/f/6", "second")
+	y.ok("$file/f/0", "first ")
+	y.refused(y.send(wrong, ""), "checksum_mismatch", 0x80)
+	y.occupy()
+	y.refused(y.send(wrong, ""), "checksum_mismatch", 0x80)
+	y.refused(y.send(right, ""), "checksum_mismatch", 0x80)
+	y.reads.leave()
+	y.ok("$file/f/0", "FIRST ")
+	y.ok(right, "")
+	y.exported("FIRST second")
 }
 
 // TestRehashEnds: the end of the gateway does not wait for files that are being read.
@@ -48,9 +130,7 @@ func TestRehashEnds(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- y.Run(ctx) }()
-		for range rehashAtOnce {
-			y.rehashes <- struct{}{}
-		}
+		y.occupy()
 		y.ok("$file/f/init", `{"name":"a.bin"}`)
 		y.ok("$file/f/6", "second")
 		y.ok("$file/f/0", "first ")
@@ -74,7 +154,7 @@ type tailFolder struct {
 	from chan int64
 }
 
-func (f tailFolder) OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
+func (f tailFolder) OpenFrom(ctx context.Context, place string, from, _ int64) (io.ReadCloser, error) {
 	f.from <- from
 	in, err := f.Open(ctx, place)
 	if err == nil {
@@ -100,15 +180,14 @@ func TestEndSentAgain(t *testing.T) {
 	y.ok("$file/f/5000", "behind")
 	y.refused(y.send("$file/f/fin/1007", ""), "incomplete", 0x80)
 	y.ok("$file/f/abort", "")
-	y.ok("$file/f/init", `{"name":"a.bin"}`) // nothing of it need be read
-	y.ok("$file/f/fin/1007", "")
+	y.ok(fmt.Sprintf("$file/f/fin/1007/%x", sha256.Sum256([]byte(strings.Repeat("x", 1000)+"the end"))), "") // nothing of it need be read
 	from := y.tail.(tailFolder).from
 	close(from)
 	var asked []int64
 	for at := range from {
 		asked = append(asked, at)
 	}
-	if got := fmt.Sprint(asked); got != "[1000 1000 5000]" {
+	if got := fmt.Sprint(asked); got != "[1000 1000]" {
 		t.Errorf("read from %s", got)
 	}
 }
@@ -135,9 +214,56 @@ func TestEndsSentAgain(t *testing.T) {
 	for at := range from {
 		asked = append(asked, at)
 	}
-	if got, want := fmt.Sprint(asked), fmt.Sprint([]int64{16 + 2*readOver, 16 + 2*readOver}); got != want {
+	if got, want := fmt.Sprint(asked), fmt.Sprint([]int64{0, 16 + 2*readOver, 0, 16 + 2*readOver}); got != want {
 		t.Errorf("read from %s, want %s", got, want)
 	}
+}
+
+// TestLooks: fins of a few bytes about a file that is elsewhere do not have it read again
+// and again: what was found is remembered, other pieces wait for their turn, and for too
+// many of them, or too much, it is not looked at all.
+func TestLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := openYard(t, func(y *yard) { y.tail = tailFolder{plainFolder(y.exports), make(chan int64, 1000)} })
+		looked := func() int { return len(y.tail.(tailFolder).from) }
+		const size, part = 20 * readOver, 10 * readOver
+		y.ok("$file/f/init", `{"name":"a.bin"}`)
+		y.ok("$file/f/0", strings.Repeat("x", part))
+		y.ok(fmt.Sprintf("$file/f/%d", part), strings.Repeat("x", part))
+		fin := fmt.Sprintf("$file/f/fin/%d", size)
+		y.ok(fin, "")
+		y.ok("$file/f/0", "xxxx")
+		y.ok(fmt.Sprintf("$file/f/%d", part), "yyyy")
+		for range 10 {
+			y.refused(y.send(fin, ""), "incomplete", 0x80)
+		}
+		if n := looked(); n != 2 {
+			t.Errorf("looked %d times for the same, want 2", n)
+		}
+		waits := 0
+		for i := range looksBurst {
+			y.ok(fmt.Sprintf("$file/f/%d", part), fmt.Sprintf("y%03d", i))
+			if err := y.send(fin, ""); err == errBusy {
+				waits++
+			}
+		}
+		if n := looked(); n > looksBurst || waits == 0 {
+			t.Errorf("looked %d times, and had to wait %d times", n, waits)
+		}
+		before := looked()
+		time.Sleep(10 * time.Minute)
+		y.ok("$file/f/abort", "")
+		for i := range mostLooks + 1 {
+			y.ok(fmt.Sprintf("$file/f/%d", 2*i*readOver), "x")
+		}
+		y.refused(y.send(fin, ""), "incomplete", 0x80)
+		if n := looked(); n != before {
+			t.Errorf("looked into %d places", n-before)
+		}
+		y.ok("$file/f/abort", "")
+		y.ok(fmt.Sprintf("$file/f/%d", size-4), "xxxx")
+		y.ok(fin, "")
+	})
 }
 
 // TestHeadReadsNothing: who asks for the headers of a file gets them alone.
@@ -163,9 +289,7 @@ func TestFinStorm(t *testing.T) {
 	y := openYard(t, nil)
 	answers := make(chan *bridge.Message, 2*storm)
 	y.deps.Tell = func(m *bridge.Message) { answers <- m }
-	for range rehashAtOnce {
-		y.rehashes <- struct{}{}
-	}
+	y.occupy()
 	y.ok("$file/f/init", `{"name":"a.bin"}`)
 	y.ok("$file/f/6", "second")
 	y.ok("$file/f/0", "first ")
@@ -185,7 +309,7 @@ func TestFinStorm(t *testing.T) {
 		t.Errorf("%d wait, want %d", n, mostWaiting)
 	}
 	y.mu.Unlock()
-	<-y.rehashes
+	y.reads.leave()
 	for range mostWaiting {
 		if m := <-answers; !strings.Contains(string(m.Payload), "success") {
 			t.Errorf("answered with %s", m.Payload)

@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // restore takes over what an earlier start has left: the transfers and their
@@ -84,7 +81,10 @@ func (s *Service) restoreSegments(byNumber map[uint64]*transfer) error {
 // adoptLocked counts a transfer of an earlier start in. Of two of one pair that
 // take segments, which only damage makes, the older goes.
 func (s *Service) adoptLocked(t *transfer) {
-	s.countLocked(t, 1)
+	if t.verified != nil {
+		t.waits = t.weight()
+	}
+	s.countLocked(t.client, t.waits, 1)
 	s.chargeLocked(t, len(t.segments), t.end)
 	if t.verified != nil {
 		if other := s.leaving[t.pair]; other == nil || other.verified.Since < t.verified.Since {
@@ -102,42 +102,4 @@ func (s *Service) adoptLocked(t *transfer) {
 		s.deps.Shelf.Forget(shelfTransfer, transferKey(other.number))
 	}
 	s.open[t.pair] = t
-}
-
-// restoreFiles cuts off what was not acknowledged, and removes what is nobody's.
-func (s *Service) restoreFiles() error {
-	entries, err := os.ReadDir(s.opts.Dir)
-	if err != nil {
-		return err
-	}
-	known := map[string]*transfer{}
-	for t := range s.allLocked() {
-		known[filepath.Base(s.path(t))] = t
-	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() || !strings.HasSuffix(e.Name(), segmentsSuffix) {
-			continue
-		}
-		name := filepath.Join(s.opts.Dir, e.Name())
-		t := known[e.Name()]
-		if t == nil {
-			if err := os.Remove(name); err != nil {
-				return err
-			}
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok { // less where expired segments have left holes
-			s.chargeLocked(t, 0, min(st.Blocks*512-t.end, 0))
-		}
-		if info.Size() > t.end {
-			if err := os.Truncate(name, t.end); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,14 +62,17 @@ type Service struct {
 	now  func() time.Duration
 	at   addressed // the target, if it is one; else nil
 	tail tailed    // the same
+	tag  string    // of our files, see path
 
 	loads   loads
 	hashing atomic.Int64 // bytes that wait for it
-	allowed allowance
+	allowed allowance    // commands
+	looks   allowance    // into files at the target, see partOf
 	berths  berths
 
-	rehashes chan struct{} // a place for each file that is read for its checksum
-	ending   chan struct{} // closed with ended: what takes long is given up
+	reads  berths             // of files for their checksums
+	ending context.Context    // ends with ended: what takes long is given up
+	end    context.CancelFunc // ends it
 
 	mu       sync.Mutex
 	open     map[pair]*transfer // that take segments, or whose fin is being worked on
@@ -87,14 +89,17 @@ type Service struct {
 
 // usage is what transfers hold, of a client or of all.
 type usage struct {
-	transfers, segments int
-	bytes               int64
+	transfers int // that are not whole yet
+	waiting   int // whole ones that wait for their export, see weight
+	segments  int
+	bytes     int64
 }
 
 // transfer is one file on its way in. Service.mu guards it.
 type transfer struct {
 	pair
 	number  uint64
+	name    string // of its file, that an earlier start has left; else see path
 	begun   time.Duration
 	meta    *meta
 	metaAge uint32
@@ -104,9 +109,12 @@ type transfer struct {
 	charged  int64        // bytes that count
 	segments map[span]stored
 	prefix   prefix
-	users    int  // of data
-	writers  int  // those of them that append to it
-	saved    bool // its record is on the shelf
+	judged   judged   // by the job
+	foreign  checksum // of pieces that are not all of the file before; by the job, see partOf
+	users    int      // of data
+	writers  int      // those of them that append to it
+	saved    bool     // its record is on the shelf
+	waits    int      // what it counts among those that wait for their export; 0: it is not one
 
 	job       *job // the fin that is being worked on
 	verified  *verdict
@@ -124,13 +132,15 @@ func Open(o Options, deps Deps) (*Service, error) {
 	s := &Service{
 		opts: o, deps: deps, now: deps.Shelf.Age,
 		open: map[pair]*transfer{}, leaving: map[pair]*transfer{}, usage: map[string]*usage{}, exporter: make(chan struct{}, 1),
-		rehashes: make(chan struct{}, rehashAtOnce), ending: make(chan struct{}),
+		allowed: allowance{rate: allowedBytes, burst: allowedBytes}, looks: allowance{rate: looksRate, burst: looksBurst},
+		berths: berths{places: exportsAtOnce}, reads: berths{places: rehashAtOnce},
 	}
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.at, _ = deps.Target.(addressed)
 	s.tail, _ = deps.Target.(tailed)
 	s.deps.Target = &observed{FileTarget: deps.Target, of: s}
 	s.sync = newSyncer(deps.Shelf.Commit, deps.Messages, s.synced)
-	if err := s.restore(); err != nil {
+	if err := errors.Join(s.restoreTag(), s.restore()); err != nil {
 		return nil, fmt.Errorf("unfinished files: %w", err)
 	}
 	s.mu.Lock()
@@ -157,7 +167,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	close(s.ending)
+	s.end()
 	err := rest.Wait()
 	s.tellQueued(errBusy, nil)
 	s.jobs.Wait()
@@ -232,8 +242,11 @@ func Owns(profile, topic string) bool {
 }
 
 // MaySubscribe reports whether a client may subscribe to a filter of file
-// transfer: nobody sees commands, and only a client its own responses.
-func MaySubscribe(clientID, filter string) bool { return filter == rootResponse+clientID }
+// transfer: nobody sees commands, and only a client its own responses. One whose id has
+// a wildcard gets none, and its filter would bring it those of others.
+func MaySubscribe(clientID, filter string) bool {
+	return filter == rootResponse+clientID && !strings.ContainsAny(clientID, "+#")
+}
 
 // LargestPacket is the largest PUBLISH that devices may send.
 func (s *Service) LargestPacket() int { return int(s.opts.MaxSegment) + packetHead }
@@ -282,34 +295,37 @@ func (s *Service) beginLocked(p pair) (*transfer, error) {
 		return t, nil
 	}
 	switch u := s.usage[p.client]; {
-	case s.all.transfers >= s.opts.Transfers:
+	case s.all.transfers >= s.opts.Transfers, s.all.waiting >= s.opts.Waiting:
 		return nil, errNoSpace
-	case u != nil && u.transfers >= s.opts.ClientTransfers:
+	case u != nil && (u.transfers >= s.opts.ClientTransfers || u.waiting >= max(s.opts.Waiting/2, 1)):
 		return nil, errQuota
 	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	t := &transfer{pair: p, number: binary.BigEndian.Uint64(b[:]), begun: s.now(), segments: map[span]stored{}}
 	s.open[p] = t
-	s.countLocked(t, 1)
+	s.countLocked(t.client, t.waits, 1)
 	return t, nil
 }
 
-// countLocked counts a transfer in or out.
-func (s *Service) countLocked(t *transfer, n int) {
-	s.all.transfers += n
-	u := s.usageLocked(t.client)
-	if u.transfers += n; u.transfers == 0 {
-		delete(s.usage, t.client)
+// countLocked counts a transfer in or out, as one that waits where waits is not 0.
+func (s *Service) countLocked(client string, waits, n int) {
+	mine := s.usageLocked(client)
+	for _, u := range []*usage{&s.all, mine} {
+		if waits > 0 {
+			u.waiting += n * waits
+		} else {
+			u.transfers += n
+		}
+	}
+	if mine.transfers == 0 && mine.waiting == 0 {
+		delete(s.usage, client)
 	}
 }
 
-func (s *Service) path(t *transfer) string {
-	return filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", t.number, segmentsSuffix))
-}
-
-// segmentsSuffix ends the name of a transfer's file.
-const segmentsSuffix = ".segments"
+// weight is what a whole transfer counts while it waits for its export, however long an
+// outage lasts: it is small on the disk, and what its init said is in memory.
+func (t *transfer) weight() int { return 1 + len(t.meta.UserData)>>10 }
 
 // record is the durable state.
 func (t *transfer) record() bridge.Put {
@@ -336,12 +352,15 @@ func (s *Service) room(n int64) error {
 	}
 	if free := int64(st.Bavail) * st.Bsize; free < int64(s.opts.Headroom)+n { //nolint:gosec // counts of blocks
 		s.deps.Health.Raise(bridge.Warning{Code: warningFull, Severity: bridge.Degraded, Text: fmt.Sprintf(
-			"the disk of %s has %v left: segments of files are refused until there is %v (file_transfer.headroom)", s.opts.Dir, bridge.Size(free), s.opts.Headroom)})
+			"the disk of %s has no room for segments of files, which are refused: free %d MiB more there (file_transfer.headroom, %v, stays free for messages)", s.opts.Dir, wholeMiB(int64(s.opts.Headroom)+n-free), s.opts.Headroom)})
 		return errNoSpace
 	}
 	s.deps.Health.Clear(warningFull)
 	return nil
 }
+
+// wholeMiB rounds up.
+func wholeMiB(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
 // synced is told by each group whether its files are on the disk.
 func (s *Service) synced(err error) {

@@ -49,6 +49,7 @@ func (s *Service) sweep(ctx context.Context) {
 		s.sync.add(st)
 	}
 	s.allowed.forget()
+	s.looks.forget()
 	if err := s.sweepExported(ctx, now); err != nil {
 		s.deps.Log.Warn("exported files could not be looked through", "error", err)
 	}

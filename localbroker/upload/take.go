@@ -359,7 +359,7 @@ func (s *Service) removeLocked(t *transfer) {
 		s.deps.Shelf.Forget(shelfSegment, keys...)
 	}
 	t.segments = nil
-	s.countLocked(t, -1)
+	s.countLocked(t.client, t.waits, -1)
 	t.users++
 	s.leaveLocked(t)
 }

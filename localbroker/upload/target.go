@@ -30,14 +30,15 @@ type addressed interface {
 // tailed is a target whose files can be read from a byte on without those before it
 // being fetched.
 type tailed interface {
-	// OpenFrom is Open from a byte of the file on. It may be called concurrently.
-	OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error)
+	// OpenFrom is Open from a byte of the file on, and of so many, which are there; 0 is
+	// to the end. It may be called concurrently.
+	OpenFrom(ctx context.Context, place string, from, length int64) (io.ReadCloser, error)
 }
 
-// openFrom opens an exported file at a byte.
-func (s *Service) openFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
-	if from > 0 && s.tail != nil {
-		return s.tail.OpenFrom(ctx, place, from)
+// openFrom opens an exported file at a byte, to read so many, 0 for the rest.
+func (s *Service) openFrom(ctx context.Context, place string, from, length int64) (io.ReadCloser, error) {
+	if s.tail != nil && (from > 0 || length > 0) {
+		return s.tail.OpenFrom(ctx, place, from, length)
 	}
 	in, err := s.deps.Target.Open(ctx, place)
 	if err == nil {

@@ -169,7 +169,7 @@ func TestFloodWaits(t *testing.T) {
 // many clients there have been; who has keeps what it has used.
 func TestAllowancesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a allowance
+		a := allowance{rate: allowedBytes, burst: allowedBytes}
 		for i := range 3 * mostAllowances {
 			a.reserve(fmt.Sprint("c", i), 100)
 			time.Sleep(time.Millisecond)

@@ -70,7 +70,7 @@ func Open(o Options) (*Store, error) {
 		}
 		s.lookAtFilter(r)
 		if r.lo > end+1 {
-			o.Damage(fmt.Sprintf("a file of the shelf is missing (%d to %d): what it held of sessions, their messages and retained messages is lost", end+1, r.lo-1))
+			o.Damage(fmt.Sprintf("a file of the shelf is missing (%d to %d): what it held of sessions, their messages, retained messages and files on their way is lost", end+1, r.lo-1))
 			if fill := s.fill(end+1, r.lo-1, found); fill != nil {
 				found = append(found, fill)
 			}
@@ -296,7 +296,7 @@ func (v *View) cursor(r *run) *cursor { return &cursor{r: r, report: v.s.report}
 
 func (s *Store) report(r *run, off int64, text string) {
 	if r.firstReport(off) {
-		s.o.Damage(fmt.Sprintf("in %s of the shelf, %s cannot be read: what it held of sessions, their messages and retained messages is lost", filepath.Base(r.path), text))
+		s.o.Damage(fmt.Sprintf("in %s of the shelf, %s cannot be read: what it held of sessions, their messages, retained messages and files on their way is lost", filepath.Base(r.path), text))
 	}
 }
 

@@ -71,7 +71,19 @@ func (d *Folder) Put(ctx context.Context, f *bridge.File) (string, error) {
 		}
 		place, err = d.put(ctx, f)
 	}
+	if errors.Is(err, syscall.ENAMETOOLONG) { // by a layout with text beside an id, or where the system has shorter ones
+		return "", bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "%s in %s has a name that is longer than this file system takes; shorten file_transfer.export.layout, or have the device use shorter ids: %w", cut(d.layout(f)), d.dir, syscall.ENAMETOOLONG)
+	}
 	return place, err
+}
+
+// cut shortens a path for a person.
+func cut(path string) string {
+	const most = 100
+	if len(path) <= most {
+		return path
+	}
+	return strings.ToValidUTF8(path[:most], "") + "…"
 }
 
 func (d *Folder) put(ctx context.Context, f *bridge.File) (string, error) {

@@ -71,6 +71,8 @@ func (t *Target) asked(ctx context.Context, u *upload) (ids []string, err error)
 			return ids, nil // nobody lets us look
 		case err != nil:
 			return nil, err
+		case aws.ToString(page.Bucket) == "":
+			return nil, errNoBucket
 		}
 		for _, x := range page.Uploads {
 			if aws.ToString(x.Key) == u.Key && u.mayBe(aws.ToTime(x.Initiated)) {

@@ -102,7 +102,10 @@ func (t *Target) create(ctx context.Context, o *object) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return aws.ToString(out.UploadId), nil
+	if aws.ToString(out.UploadId) == "" {
+		return "", errNoUpload
+	}
+	return *out.UploadId, nil
 }
 
 // resume takes up what an earlier attempt has begun, nil when there is nothing. An
@@ -122,7 +125,7 @@ func (t *Target) resume(ctx context.Context, f *bridge.File, o *object) (*sendin
 	err = t.compare(ctx, s)
 	if errors.Is(err, errGone) {
 		// It may be because the object was made of it, and the answer was lost.
-		if s.finished = u.Whole && t.same(ctx, u.Key, f); s.finished {
+		if s.finished = u.Whole && t.made(ctx, u.Key, f); s.finished {
 			return s, t.forget(ctx, u)
 		}
 		return nil, errors.Join(err, t.forget(ctx, u))
@@ -207,8 +210,12 @@ func (t *Target) sendPart(ctx context.Context, f *bridge.File, s *sendingUpload,
 		Bucket: &s.Bucket, Key: &s.Key, UploadId: &s.ID, PartNumber: &number, ContentLength: &length, ChecksumSHA256: hash(sum), Body: content,
 	}, signed(sum))
 	switch {
-	case err == nil:
-		return aws.ToString(out.ETag), nil
+	case err == nil && aws.ToString(out.ETag) == "":
+		err = errNoETag
+	case err == nil && out.ChecksumSHA256 != nil && *out.ChecksumSHA256 != *hash(sum):
+		err = errOther
+	case err == nil: // what is made of the parts is confirmed in the end
+		return *out.ETag, nil
 	case content.err != nil:
 		return "", unreadable(f, content.err)
 	case is(err, "NoSuchUpload"):
@@ -228,11 +235,13 @@ func (t *Target) complete(ctx context.Context, f *bridge.File, s *sendingUpload)
 		p := &s.parts[i]
 		list[i] = types.CompletedPart{PartNumber: &p.Number, ETag: &p.ETag, ChecksumSHA256: hash([sha256.Size]byte(p.Sum))}
 	}
-	_, err := t.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	out, err := t.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &s.Bucket, Key: &s.Key, UploadId: &s.ID, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
 	})
 	switch {
-	case err == nil, is(err, "NoSuchUpload") && t.same(ctx, s.Key, f):
+	case err == nil && aws.ToString(out.ETag) == "" && !t.made(ctx, s.Key, f):
+		err = errNoETag
+	case err == nil, is(err, "NoSuchUpload") && t.made(ctx, s.Key, f):
 		return t.forget(ctx, s.upload)
 	case is(err, "NoSuchUpload"):
 		return errors.Join(errGone, t.forget(ctx, s.upload))
@@ -240,6 +249,12 @@ func (t *Target) complete(ctx context.Context, f *bridge.File, s *sendingUpload)
 		return errors.Join(errGone, t.abandon(ctx, s.upload))
 	}
 	return t.explain("no object can be made of the parts of "+f.Name, err)
+}
+
+// made reports whether the object of a file is there.
+func (t *Target) made(ctx context.Context, key string, f *bridge.File) bool {
+	there, err := t.same(ctx, key, f.SHA256, f.Size)
+	return err == nil && there
 }
 
 // signed has the SDK sign a body by its hash, which we know, instead of reading it

@@ -206,7 +206,7 @@ func TestOpenFrom(t *testing.T) {
 		r.mu.Lock()
 		before := r.bytes
 		r.mu.Unlock()
-		in, err := r.OpenFrom(t.Context(), place, int64(from))
+		in, err := r.OpenFrom(t.Context(), place, int64(from), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,18 @@ func TestOpenFrom(t *testing.T) {
 		}
 		r.mu.Unlock()
 	}
-	if _, err := r.OpenFrom(t.Context(), place, 4<<20); err == nil {
+	for _, from := range []int64{0, 1 << 20} {
+		in, err := r.OpenFrom(t.Context(), place, from, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(in)
+		_ = in.Close()
+		if err != nil || !bytes.Equal(got, want[from:from+1000]) {
+			t.Errorf("1000 from %d: %d bytes, %v", from, len(got), err)
+		}
+	}
+	if _, err := r.OpenFrom(t.Context(), place, 4<<20, 0); err == nil {
 		t.Error("there is nothing behind its end")
 	}
 }

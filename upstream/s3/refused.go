@@ -26,6 +26,7 @@ const (
 	remedyKey     = "correct access_key_id and secret_access_key of file_transfer.export.s3, or AWS's own credentials on this machine"
 	remedyRight   = "allow this identity s3:PutObject and s3:AbortMultipartUpload on the bucket's objects, and with sse: aws:kms kms:GenerateDataKey and kms:Decrypt"
 	remedyRegion  = "correct file_transfer.export.s3.region, or endpoint"
+	remedyStrange = "look what answers there: correct file_transfer.export.s3.endpoint, and its port, or the proxy; and take a login page out of the way"
 	remedyStorage = "correct storage_class, acl or sse of file_transfer.export.s3"
 )
 
@@ -77,11 +78,14 @@ func (t *Target) explain(what string, err error) error {
 	_, unsigned := errors.AsType[*noCredentials](err)
 	refused, needsPerson := errors.AsType[*upstream.RefusedError](upstream.Explain(err))
 	api, isAPI := errors.AsType[smithy.APIError](err)
+	_, strange := errors.AsType[*strangeAnswer](err)
 	sent := unsent(err)
 	answer, isAnswer := errors.AsType[*smithyhttp.ResponseError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", what, err)
+	case strange:
+		kind, remedy = bridge.Unavailable, remedyStrange
 	case unsigned:
 		kind, remedy = bridge.NotAuthorized, "give the gateway a profile, a role, or access_key_id and secret_access_key in file_transfer.export.s3"
 	case isAPI && refusals[api.ErrorCode()].kind != bridge.Internal:

@@ -151,9 +151,11 @@ func TestRequest(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	var path, host string
-	target := scripted(t, func(_ http.ResponseWriter, r *http.Request) {
+	target := scripted(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		got, path, host = r.Header.Clone(), r.URL.Path, r.Host
+		w.Header().Set("ETag", `"a"`)
+		w.Header().Set("X-Amz-Checksum-Sha256", r.Header.Get("X-Amz-Checksum-Sha256"))
 	}, func(o *Options) {
 		o.StorageClass, o.ACL, o.SSE, o.SSEKey, o.Key = "STANDARD_IA", "bucket-owner-full-control", "aws:kms", "key-7", "site-7/dev-${clientid}/${fileid}/${name}"
 	})

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -86,10 +87,13 @@ func (t *Target) putManifest(ctx context.Context, f *bridge.File, o *object) err
 	sum := sha256.Sum256(text)
 	beside := *o
 	beside.key, beside.kind = o.key+bridge.ManifestSuffix, "application/json"
-	beside.meta = map[string]string{metaClient: o.meta[metaClient], metaFile: o.meta[metaFile], metaVersion: "1"}
+	beside.meta = map[string]string{metaClient: o.meta[metaClient], metaFile: o.meta[metaFile], metaVersion: "1", metaSum: hex.EncodeToString(sum[:])}
 	in := t.putInput(&beside, sum, int64(len(text)))
 	in.Body = strings.NewReader(string(text))
-	_, err := t.client.PutObject(ctx, in, signed(sum))
+	out, err := t.client.PutObject(ctx, in, signed(sum))
+	if err == nil {
+		err = t.confirm(ctx, beside.key, sum, int64(len(text)), out)
+	}
 	return t.explain("the manifest of "+f.Name+" cannot be put", err)
 }
 
@@ -106,8 +110,11 @@ func (t *Target) putWhole(ctx context.Context, f *bridge.File, o *object) error 
 	in := t.putInput(o, f.SHA256, f.Size)
 	content := t.body(ctx, f, 0, f.Size)
 	in.Body = content
-	_, err := t.client.PutObject(ctx, in, signed(f.SHA256))
-	if err != nil && content.err != nil {
+	out, err := t.client.PutObject(ctx, in, signed(f.SHA256))
+	switch {
+	case err == nil:
+		err = t.confirm(ctx, o.key, f.SHA256, f.Size, out)
+	case content.err != nil:
 		return unreadable(f, content.err)
 	}
 	return t.explain(f.Name+" cannot be put", err)
@@ -194,18 +201,21 @@ func (t *Target) Remove(ctx context.Context, place string) error {
 
 // Open implements bridge.FileTarget.
 func (t *Target) Open(ctx context.Context, place string) (io.ReadCloser, error) {
-	return t.OpenFrom(ctx, place, 0)
+	return t.OpenFrom(ctx, place, 0, 0)
 }
 
-// OpenFrom reads a file that was put there from a byte on: what is before it does not
-// cross the link.
-func (t *Target) OpenFrom(ctx context.Context, place string, from int64) (io.ReadCloser, error) {
+// OpenFrom reads a file that was put there from a byte on, and so many bytes of it, which
+// are there, 0 for all that follow: the others do not cross the link.
+func (t *Target) OpenFrom(ctx context.Context, place string, from, length int64) (io.ReadCloser, error) {
 	key, err := t.keyAt(place)
 	if err != nil {
 		return nil, err
 	}
 	in := &s3.GetObjectInput{Bucket: &t.o.Bucket, Key: &key}
-	if from > 0 {
+	switch {
+	case length > 0:
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-%d", from, from+length-1))
+	case from > 0:
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-", from))
 	}
 	out, err := t.client.GetObject(ctx, in)
@@ -214,6 +224,9 @@ func (t *Target) OpenFrom(ctx context.Context, place string, from int64) (io.Rea
 	}
 	if err != nil {
 		return nil, t.explain(key+" cannot be read", err)
+	}
+	if aws.ToString(out.ETag) == "" {
+		return nil, errors.Join(t.explain(key+" cannot be read", errNoETag), out.Body.Close())
 	}
 	if from > 0 && out.ContentRange == nil { // a store that knows no ranges sends the whole
 		if _, err := io.CopyN(io.Discard, out.Body, from); err != nil {
@@ -248,12 +261,6 @@ func (t *Target) Check(ctx context.Context) error {
 	}
 	_, err = t.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &t.o.Bucket, Key: &key, UploadId: &id})
 	return t.explain("an upload cannot be aborted", err)
-}
-
-// same reports whether an object with the content is at a key.
-func (t *Target) same(ctx context.Context, key string, f *bridge.File) bool {
-	out, err := t.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &t.o.Bucket, Key: &key})
-	return err == nil && aws.ToInt64(out.ContentLength) == f.Size && out.Metadata[metaSum] == fmt.Sprintf("%x", f.SHA256)
 }
 
 // errGone is that the store does not know an upload any more.
