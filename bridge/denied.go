@@ -11,8 +11,13 @@ import (
 // queues, go on. When they have come as far as they may, some of it makes way. What has
 // been denied for the whole grace is a dead letter. After mostDenied devices in a row
 // of which nothing was taken it is the route, see pause. Where each denial ends the
-// connection that is so after ofOne.
+// connection that is so after ofOne. Who is barred stays so, and a route that is paused is
+// tried with others.
 const mostDenied = 20
+
+// hurry is how long a bar waits at most for its next try while others wait for it to
+// make way.
+const hurry = wayGrace / wayTries
 
 // denied settles what the receiver's policy denies; most is after how many devices in
 // a row that is the route.
@@ -23,20 +28,23 @@ func (f *Forwarder) denied(fl *flight, o Outcome, most int) {
 		f.acquit(fl.Seq)
 		f.deny(fl, o)
 		return
-	case !s.paused.IsZero():
-		f.pause(fl, o)
-		return
+	case !s.paused.IsZero() && !fl.probe:
+		return // it was on its way when the queue was paused
 	}
 	key := holdKey{f.cfg.HoldBy(fl.Stored), s.queue}
 	h := f.holds[key]
-	switch {
-	case h != nil && h.why != "" && fl.trial != h: // it was on its way
+	if h != nil && h.why != "" && fl.trial != h && !fl.probe { // it was on its way
 		h.note(s, fl.Place)
 		return
-	case h == nil && (s.barred >= most || len(f.holds) >= maxSuspects):
-		f.pause(fl, o)
-		return
-	case h == nil:
+	}
+	full := h == nil && len(f.holds) >= maxSuspects
+	if fl.probe || full || h == nil && s.barred >= most {
+		f.pause(fl, o, h == nil && most > ofOne)
+		if full || f.spool.Released(s.queue, fl.Place) || s.done[fl.Place] {
+			return
+		}
+	}
+	if h == nil {
 		s.barred++
 		h = f.holdOf(key, fl.line)
 	}
@@ -45,7 +53,7 @@ func (f *Forwarder) denied(fl *flight, o Outcome, most int) {
 	t.times = fl.attempt
 	s.tries[fl.Place] = t
 	h.bar(o, f.spool.Age(), t.way)
-	if !f.rejected(fl, o, false) {
+	if s.paused.IsZero() && !f.rejected(fl, o, false) {
 		f.tellBar(fl, o)
 	}
 }
@@ -105,7 +113,7 @@ func (f *Forwarder) tryNext(h *hold) {
 // is tried.
 func (f *Forwarder) nothingOf(h *hold) bool {
 	for s := range h.from {
-		if s.front.head != nil || f.closed(s.lane) {
+		if s.front.head != nil || !s.paused.IsZero() || f.closed(s.lane) {
 			return false
 		}
 		for _, l := range f.lines {
@@ -117,15 +125,11 @@ func (f *Forwarder) nothingOf(h *hold) bool {
 	return true
 }
 
-// unbar ends what is barred from a queue.
-func (f *Forwarder) unbar(t *track) {
-	for key := range f.holds {
-		if key.queue == t.queue {
-			delete(f.holds, key)
-		}
-	}
-	t.barred = 0
-	f.clearBars(t.queue)
+// mayProbe reports whether a paused queue may be tried with a message: with one of a
+// device that is not barred, or, when there is none, with one that is to be tried anyway.
+func (f *Forwarder) mayProbe(r *Stored, s *source) bool {
+	h := f.holdsOf(r, s)[1]
+	return h == nil || h.trying && s.allBarred
 }
 
 // clearBars takes the warning of a queue back when nobody is barred from it.

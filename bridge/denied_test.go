@@ -67,8 +67,8 @@ func testADeniedDeviceIsBarred(t *testing.T) {
 }
 
 // When one device after the other is denied, and nothing is taken, it is the route:
-// it is tried with its oldest message only. With few devices each is tried for itself,
-// which is as much.
+// it is tried with one device after the other, slowly. With few devices each is tried for
+// itself.
 func TestAllAreDenied(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestAllAreDenied(t *testing.T) {
 		warning               string
 	}{
 		{3, 20, 3 * 4, "denied-"},
-		{1000, 21 + 10, 4, "route-paused-"},
+		{1000, 21 + 10, 8 * 60 / 5, "route-paused-"},
 	} {
 		t.Run(fmt.Sprint(c.devices, " devices"), inNoTime(func(t *testing.T) {
 			s, h := openUnsynced(t), new(bridge.Health)
@@ -104,6 +104,49 @@ func TestAllAreDenied(t *testing.T) {
 			if l := s.Ledger(normal); l.Delivered != 2000 {
 				t.Errorf("%+v", l)
 			}
+		}))
+	}
+}
+
+// However fast the others come, a device that is denied makes way within the time that
+// any refusal takes.
+func TestADeniedDeviceMakesWaySoon(t *testing.T) { inNoTime(testADeniedDeviceMakesWaySoon)(t) }
+
+func testADeniedDeviceMakesWaySoon(t *testing.T) {
+	s, h := openUnsynced(t), new(bridge.Health)
+	const good = 40_000
+	put(t, s, normal, "denied", "first")
+	put(t, s, normal, "denied", "second")
+	for range good / 1000 {
+		putMany(t, s, normal, 1000, func(i int) string { return fmt.Sprint("d", i%7) })
+	}
+	c := denying(ofDenied, new(atomic.Bool))
+	c.window = 100
+	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c}, h)
+	<-time.After(45 * time.Second)
+	if l := s.Ledger(normal); l.Delivered != good || l.Moved != 2 {
+		t.Errorf("%+v, %+v, %v", f.Stats(), l, h.Warnings())
+	}
+	end()
+}
+
+// Many devices of one kind that are denied at once do not stop the others: whatever is
+// taken shows that it is not the route.
+func TestManyDevicesAreDenied(t *testing.T) {
+	t.Parallel()
+	for name, window := range map[string]int{"beside others": 100, "before others": 10} {
+		t.Run(name, inNoTime(func(t *testing.T) {
+			s, h := openUnsynced(t), new(bridge.Health)
+			putMany(t, s, normal, 60, func(i int) string { return fmt.Sprint("denied", i) })
+			putMany(t, s, normal, 1000, func(int) string { return "good" })
+			c := denying(ofDenied, new(atomic.Bool))
+			c.window = window
+			f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c}, h)
+			<-time.After(10 * time.Minute)
+			if l := s.Ledger(normal); l.Delivered != 1000 || l.Moved > 0 || warned(h, "route-paused-"+normal) {
+				t.Errorf("%+v, %+v, %v", f.Stats(), l, h.Warnings())
+			}
+			end()
 		}))
 	}
 }

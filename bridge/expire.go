@@ -2,9 +2,9 @@ package bridge
 
 import "time"
 
-// What expires is given up when it is come to. While no line is up, or the gate is shut,
-// nothing is come to for as long as that lasts, and all the room would go to what nobody
-// will get. So each queue is looked through then, from its head: as far as expireAhead
+// What expires is given up when it is come to. While no line is up, the gate is shut, or
+// a queue is paused or a device held, it is not come to for as long as that lasts, and all
+// the room would go to what nobody will get. So each queue is looked through then, from its head: as far as expireAhead
 // past what still lives, and from time to time all of it, for where times to live differ
 // what is behind may expire before. It is looked through again when the first of what
 // was seen has expired, or after expireEvery for what has come since.
@@ -32,11 +32,11 @@ type expiry struct {
 func (f *Forwarder) expire() error {
 	age := f.spool.Age()
 	for _, l := range f.lanes {
-		if l.live || f.up > 0 && !f.closed(l) { // the live part is of the other's queue
+		if l.live { // the live part is of the other's queue
 			continue
 		}
 		for _, s := range l.sources {
-			if age < s.expiry.next {
+			if age < s.expiry.next || f.up > 0 && !f.closed(l) && s.paused.IsZero() && !f.holdsSome(s) {
 				continue
 			}
 			if err := f.expireOf(s, age); err != nil {
@@ -45,6 +45,38 @@ func (f *Forwarder) expire() error {
 		}
 	}
 	return nil
+}
+
+// holdsSome reports whether something of a queue is kept back, in either of its parts.
+func (f *Forwarder) holdsSome(s *source) bool {
+	for _, h := range f.holds {
+		for from := range h.from {
+			if from.track == s.track {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// readOver makes whoever has read a message, and not given it to a line, read on.
+func (f *Forwarder) readOver(t *track, p Place) {
+	over := func(r *reader) {
+		if r == nil {
+			return
+		}
+		for _, x := range r.tips {
+			if x.track == t && x.head != nil && x.head.Place == p {
+				x.head = nil
+			}
+		}
+	}
+	for _, ln := range f.lanes {
+		over(ln.front)
+		for _, l := range f.lines {
+			over(l.passed[ln.n])
+		}
+	}
 }
 
 // expireOf is expire of one queue.
@@ -73,6 +105,7 @@ func (f *Forwarder) expireOf(s *source, age time.Duration) error {
 		case r.Expired(age):
 			s.furthest = max(s.furthest, r.Place)
 			delete(s.tries, r.Place)
+			f.readOver(s.track, r.Place)
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 			f.keepReleasesFew()

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,6 +115,75 @@ func testExpiresWhileTheWindowIsShut(t *testing.T) {
 	end()
 	if l := s.Ledger(normal); l.Delivered != 200 {
 		t.Errorf("in the end: %+v", l)
+	}
+}
+
+// So does what expires while its route is paused, or its device held, and what had been
+// read of it already is not sent after all.
+func TestExpiresWhileItIsDenied(t *testing.T) {
+	t.Parallel()
+	for name, devices := range map[string]int{"a device": 1, "a route": 200} {
+		t.Run(name, inNoTime(func(t *testing.T) {
+			s, h := openUnsynced(t), new(bridge.Health)
+			b := new(bridge.Batch)
+			for i := range 1000 {
+				d := fmt.Sprint("denied", i%devices)
+				b.Append(&bridge.Record{
+					Message:   bridge.Message{Topic: "dt/d", Payload: []byte(fmt.Sprint(i)), QoS: 1},
+					Origin:    bridge.Origin{Device: d, Instant: bridge.Instant{Age: s.Age()}},
+					Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt/d", QoS: 1, TTL: 8 * time.Second}},
+				})
+			}
+			commit(t, s, b)
+			c := denying(ofDenied, new(atomic.Bool))
+			f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c}, h)
+			<-time.After(21 * time.Second) // less than a device that is denied waits for its next try
+			if l := s.Ledger(normal); l.Dropped != 1000 || l.Held != 0 {
+				t.Errorf("%+v, %v", l, h.Warnings())
+			}
+			sent := f.Stats().Sent
+			put(t, s, normal, "good", "later")
+			await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+			end()
+			if n := f.Stats().Sent - sent; n != 1 {
+				t.Errorf("%d were sent in the end", n)
+			}
+		}))
+	}
+}
+
+// A message that was read while the window was open, and had to wait for room, is not
+// sent when it has been given up since.
+func TestWhatWasReadExpires(t *testing.T) { inNoTime(testWhatWasReadExpires)(t) }
+
+func testWhatWasReadExpires(t *testing.T) {
+	s, h := openUnsynced(t), new(bridge.Health)
+	b := new(bridge.Batch)
+	for i := range 5000 {
+		b.Append(&bridge.Record{
+			Message:   bridge.Message{Topic: "dt/d", Payload: []byte(fmt.Sprint(i)), QoS: 1},
+			Origin:    bridge.Origin{Device: "d", Instant: bridge.Instant{Age: s.Age()}},
+			Receivers: []bridge.Receiver{{Queue: normal, Topic: "dt/d", QoS: 1, TTL: 8 * time.Second}},
+		})
+	}
+	commit(t, s, b)
+	gate := new(randomGate)
+	c := &cloud{window: 1, after: 6 * time.Second}
+	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal, Priority: 4}}, Gate: gate}, s, []bridge.Sender{c}, h)
+	<-time.After(time.Second)
+	gate.closed[4].Store(true)
+	<-time.After(20 * time.Second)
+	given := s.Ledger(normal).Dropped
+	gate.closed[4].Store(false)
+	await(t, func() string { return fmt.Sprintf("%+v %+v", f.Stats(), s.Ledger(normal)) }, empty(s, normal))
+	end()
+	if l := s.Ledger(normal); given < 4000 || l.Dropped+l.Delivered != 5000 || l.Delivered != f.Stats().Sent {
+		t.Errorf("%d were given up, %+v", given, l)
+	}
+	for _, p := range c.payloads() {
+		if n, _ := strconv.Atoi(p); n >= 5000-int(given) {
+			t.Errorf("%d was sent after it was given up", n)
+		}
 	}
 }
 

@@ -238,6 +238,9 @@ func (f *Forwarder) oldest(r *reader, limit func(*tip) Place) (t *tip, err error
 	return t, nil
 }
 
+// probeAgain is how long a paused queue of which nothing is to be tried is let alone.
+const probeAgain = time.Second
+
 // advance reads the tip's next record that may be sent into head. One beyond limit
 // is not looked for. It is not known whether there is one when others have to be
 // given up first, or are just being so: then the forwarder comes back to it.
@@ -255,6 +258,11 @@ func (f *Forwarder) advance(t *tip, limit Place) (known bool, err error) {
 			t.cursor.Seek(s.first()) // the probe is the oldest
 			t.next = s.first()
 		}
+		defer func() {
+			if s.allBarred = known && err == nil && t.head == nil; s.allBarred {
+				s.paused = time.Now().Add(probeAgain)
+			}
+		}()
 	}
 	for t.head == nil {
 		if len(f.waiting) >= releaseGroup || f.batch.heavy() { // a backlog may be all expired
@@ -294,6 +302,7 @@ func (f *Forwarder) advance(t *tip, limit Place) (known bool, err error) {
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
+		case !s.paused.IsZero() && !f.mayProbe(r, s):
 		default:
 			t.head = r
 		}

@@ -74,9 +74,9 @@ func TestForwarderExpiresInBatches(t *testing.T) {
 	}
 }
 
-// What is acknowledged beside a denied message does not unpause its route: only
-// the probe does.
-func TestForwarderUnpausesByProbeOnly(t *testing.T) {
+// What is acknowledged beside a denied message does not let its device go on: only
+// the trial does.
+func TestForwarderUnbarsByTrialOnly(t *testing.T) {
 	s := openSpool(t)
 	for i := range 500 {
 		put(t, s, normal, fmt.Sprint("d", i%5), fmt.Sprint(i))

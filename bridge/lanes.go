@@ -69,6 +69,8 @@ type track struct {
 	denials int
 	barred  int // devices that were denied in it since it had one taken
 
+	allBarred bool // it is paused, and there is nothing of others
+
 	expiry expiry // see expire
 
 	reject *reject // what is refused again and again; nil: nothing, or not read yet

@@ -62,7 +62,13 @@ func (f *Forwarder) makeWay(ln *lane) error {
 				oldest, first = from, h
 			}
 		}
-		if s.front.at()-oldest < maxAhead || !f.mayMakeWay(first) || time.Now().Before(s.wayAfter) {
+		if s.front.at()-oldest < maxAhead || time.Now().Before(s.wayAfter) {
+			continue
+		}
+		if !f.mayMakeWay(first) {
+			if soon := time.Now().Add(hurry); first != nil && first.denials > 0 && first.until.After(soon) {
+				first.until = soon
+			}
 			continue
 		}
 		s.wayAfter = time.Now().Add(wayEvery)
@@ -76,6 +82,9 @@ func (f *Forwarder) makeWay(ln *lane) error {
 // mayMakeWay reports whether a hold is of refusals that have lasted for long enough,
 // and nothing of it is on its way.
 func (f *Forwarder) mayMakeWay(h *hold) bool {
+	if h == nil {
+		return false
+	}
 	tries, grace := wayTries, wayGrace
 	if h.tried.patient {
 		tries, grace = patientTries, patientGrace

@@ -8,16 +8,21 @@ import (
 
 // pause stops a queue whose message the receiver's policy denies: one mistake
 // in a cloud policy must not empty a week's backlog into the dead letters. The
-// oldest message is tried from time to time; when it has been denied for the
-// whole grace it becomes a dead letter itself.
-func (f *Forwarder) pause(fl *flight, o Outcome) {
+// oldest message of a device that is not barred is tried from time to time; what is
+// denied when that has gone on for the whole grace becomes a dead letter itself.
+// Whatever is taken ends it. When it is fresh, of a device that was not denied before,
+// and cost no connection, the next is tried soon: that of another may be taken.
+func (f *Forwarder) pause(fl *flight, o Outcome, fresh bool) {
 	s := fl.source
 	if !s.paused.IsZero() && !fl.probe {
 		return // it was on its way when the queue was paused
 	}
-	f.unbar(s.track)
-	s.denials++
-	s.paused = time.Now().Add(min(pauseBase<<min(s.denials-1, 10), pauseMax))
+	wait := probeNext
+	if !fresh {
+		s.denials++
+		wait = min(pauseBase<<min(s.denials-1, 10), pauseMax)
+	}
+	s.paused = time.Now().Add(wait)
 	t := s.tries[fl.Place]
 	t.times = fl.attempt
 	s.tries[fl.Place] = t
@@ -43,7 +48,10 @@ func (f *Forwarder) pause(fl *flight, o Outcome) {
 	}
 }
 
-// unpause lets a queue go on after its probe was taken.
+// probeNext is how soon.
+const probeNext = 5 * time.Second
+
+// unpause lets a queue go on after something of it was taken.
 func (f *Forwarder) unpause(s *source) {
 	if s.paused.IsZero() {
 		return

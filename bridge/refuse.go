@@ -29,7 +29,7 @@ func (f *Forwarder) refuse(fl *flight, o Outcome) {
 		f.refused++
 	}
 	if f.refused > mostRefused {
-		f.pause(fl, o)
+		f.pause(fl, o, false)
 		return
 	}
 	f.deadLetter(fl, why)

@@ -85,9 +85,7 @@ func (f *Forwarder) answered(fl *flight) {
 	f.bears(fl.line)
 	f.refused = 0
 	delete(f.refusals, f.cfg.HoldBy(fl.Stored))
-	if fl.probe {
-		f.unpause(fl.source)
-	}
+	f.unpause(fl.source)
 	if fl.trial != nil {
 		fl.trial.took()
 	}

@@ -180,7 +180,7 @@ func (f *Forwarder) namedByEnd(l *line) bool {
 	}
 	f.acquit(fl.Seq)
 	o := Outcome{Result: ResultDenied, Code: 0x87, Reason: "not authorized, with the end of the connection"}
-	if !fl.source.requests && fl.source.paused.IsZero() {
+	if !fl.source.requests {
 		f.suspectFor(fl).doubted = true // it is alone the next time, too
 	}
 	f.denied(fl, o, ofOne)
