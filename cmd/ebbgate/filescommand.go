@@ -184,7 +184,7 @@ func (f *filesFlags) show() *cobra.Command {
 }
 
 // printTransfer prints all about one transfer.
-func printTransfer(w io.Writer, d *upload.Detail) error {
+func printTransfer(w io.Writer, d *transferDetail) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { _, _ = fmt.Fprintf(t, name+"\t"+format+"\n", args...) } // Flush has the error
 	line("client", "%s", printable(d.ClientID))
@@ -201,7 +201,7 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 		line("segments", "%d, of %s to %s", d.Segments, humanSize(d.Smallest), humanSize(d.Largest))
 	}
 	if len(d.Gaps) > 0 && d.State == upload.StateOpen {
-		line("missing", "%s", gapsOf(d))
+		line("missing", "%s", gapsOf(&d.Detail))
 	}
 	if d.Error != "" && d.State == upload.StateOpen {
 		line("waits for", "%s", printable(d.Error))
@@ -224,7 +224,8 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 		}
 		line("metadata", "%s", printable(flat.String()))
 	}
-	line("cost", "%s", costOf(d))
+	line("cost", "%s", costOf(&d.Detail))
+	d.Bill.printBill(line)
 	for _, a := range d.Answers {
 		what := a.Command
 		if a.Command != "init" && a.Command != "abort" {
