@@ -30,7 +30,7 @@ type, and name the cause of each difference. Give the report of one month.`,
 			if err != nil {
 				return &exitError{exitInvalid, fmt.Errorf("%s: %w", args[0], err)}
 			}
-			cfg, err := configs.Load(o.config, os.Environ(), o.sets)
+			cfg, err := configs.LoadToAsk(o.config, os.Environ(), o.sets)
 			if err != nil {
 				return err
 			}
