@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
@@ -108,6 +110,36 @@ func TestTransferBill(t *testing.T) {
 	if d.Size = nil; bill() != nil {
 		t.Error("of unknown size there is a bill")
 	}
+}
+
+// TestShort: an id that a device chose does not widen the table for all.
+func TestShort(t *testing.T) {
+	for in, want := range map[string]string{
+		"pump-7": "pump-7", strings.Repeat("é", 40): strings.Repeat("é", 40),
+		"h" + strings.Repeat("a", 240) + "0123456789.t": "h" + strings.Repeat("a", 26) + "…0123456789.t",
+	} {
+		if got := short(in); got != want {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+// TestSayOnce: a line that comes again and again is written once a minute, another one
+// at once.
+func TestSayOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		l := &transferLine{w: &out}
+		for range 41 { // 2 minutes
+			l.say("refused")
+			time.Sleep(3 * time.Second)
+		}
+		l.say("reset")
+		l.say("refused")
+		if got, want := out.String(), "refused\nrefused (19 times more since)\nrefused (19 times more since)\nreset\nrefused\n"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
 }
 
 func decodeInto(t *testing.T, text string, into any) {
