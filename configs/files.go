@@ -93,6 +93,9 @@ func (c *check) transfer() {
 	if f.Export.Metered.Override != metered.DefaultOptions().Override {
 		c.complain("file_transfer.export.metered.override", "file-transfer", "does nothing: files have no priority", "take it out")
 	}
+	if f.Export.Upload.KeepFor != 0 && f.Export.Leaves() {
+		c.complain("file_transfer.export.keep_for", "file-transfer", "is "+f.Export.Upload.KeepFor.String()+", and export.to is no folder", "write 0s; a bucket has lifecycle rules for this")
+	}
 	switch f.Export.To {
 	case ExportUpstream:
 		c.exportUpstream(f.Export)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -18,8 +19,16 @@ func Load(path string, env, sets []string) (*Config, error) {
 	return load(source{path: path, env: env, sets: sets, hostname: os.Hostname})
 }
 
+// LoadToAsk reads a configuration for who asks a running gateway: without a file the
+// defaults need not hold where the question comes from, such as paths of files that
+// only the gateway has.
+func LoadToAsk(path string, env, sets []string) (*Config, error) {
+	return load(source{path: path, env: env, sets: sets, hostname: os.Hostname, asks: path == ""})
+}
+
 // source is where a configuration comes from.
 type source struct {
+	asks     bool // what is wrong with defaults is no matter
 	path     string
 	data     []byte // the file's content when it has been read already
 	env      []string
@@ -49,6 +58,9 @@ func load(s source) (*Config, error) {
 		c.files(dir)
 		c.packages()
 		c.contradictions()
+	}
+	if s.asks {
+		d.problems = slices.DeleteFunc(d.problems, func(p Problem) bool { return p.Source == sourceDefaults })
 	}
 	if len(d.problems) > 0 {
 		return nil, &Invalid{sorted(d.problems, sources(s))}
@@ -99,9 +111,12 @@ func variables(env []string) map[string]string {
 	return out
 }
 
+// sourceDefaults is the source of what nobody has set.
+const sourceDefaults = "defaults"
+
 // sources is the order of problems: the file, the variables, the settings.
 func sources(s source) []string {
-	out := []string{"defaults", s.path}
+	out := []string{sourceDefaults, s.path}
 	for _, o := range environment(s.env) {
 		out = append(out, o.source)
 	}

@@ -22,7 +22,7 @@ func (ps places) at(path string) place {
 			return p
 		}
 		if path == "" {
-			return place{source: "defaults"}
+			return place{source: sourceDefaults}
 		}
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}

@@ -71,7 +71,7 @@ gateway is asked; else its spool is read.`,
 			if err != nil {
 				return &exitError{exitInvalid, err}
 			}
-			cfg, err := configs.Load(o.config, os.Environ(), o.sets)
+			cfg, err := configs.LoadToAsk(o.config, os.Environ(), o.sets)
 			if err != nil {
 				return err
 			}

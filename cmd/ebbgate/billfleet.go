@@ -42,7 +42,7 @@ func (o *fleetOptions) each(cmd *cobra.Command, fn func(cfg *configs.Config, f *
 	if err != nil {
 		return &exitError{exitInvalid, err}
 	}
-	cfg, err := configs.Load(o.config, os.Environ(), o.sets)
+	cfg, err := configs.LoadToAsk(o.config, os.Environ(), o.sets)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ upstream that names its account (billing.account) is compared with that one only
 			if err != nil {
 				return &exitError{exitInvalid, fmt.Errorf("%s: %w", args[0], err)}
 			}
-			cfg, err := configs.Load(o.config, os.Environ(), o.sets)
+			cfg, err := configs.LoadToAsk(o.config, os.Environ(), o.sets)
 			if err != nil {
 				return err
 			}

@@ -61,6 +61,7 @@ func (f *filesFlags) ls() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List transfers, how far they are and when they will be done, and exported files", Args: noArguments,
 		Long: `List transfers, how far they are and when they will be done, and exported files.
+Long ids and names are shown by head and tail; --json has them whole.
 
 With --watch what changes is shown until it is interrupted: at a terminal as bars,
 elsewhere as lines, a line for each change of state, with --json as JSON objects.`,
@@ -106,7 +107,7 @@ func (f *filesFlags) list(cmd *cobra.Command, c *transfersClient, state string, 
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(out, "STATE\tCLIENT\tFILE\tNAME\tBYTES\tRATE\tLEFT\tAGE\tWAITS FOR")
 	more, err := c.each(cmd.Context(), state, limit, func(t *upload.Transfer) error {
-		_, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.State, printable(t.ClientID), printable(t.FileID), cmp.Or(printable(t.Name), "-"),
+		_, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.State, short(t.ClientID), short(t.FileID), cmp.Or(short(t.Name), "-"),
 			bytesOf(t), rateOf(t), leftOf(t), humanAge(seconds(t.Age)), cmp.Or(printable(t.Error), "-"))
 		return err
 	})
@@ -117,6 +118,21 @@ func (f *filesFlags) list(cmd *cobra.Command, c *transfersClient, state string, 
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "there are more: --limit 0 lists all\n")
 	}
 	return out.Flush()
+}
+
+// widest is how many characters of an id or a name a column shows: devices choose
+// them, and one of 255 would make the table unreadable for all.
+const widest = 40
+
+// short shows an id or a name in a column, a long one by its head and tail. With --json
+// and in show it is whole.
+func short(s string) string {
+	r := []rune(printable(s))
+	if len(r) <= widest {
+		return string(r)
+	}
+	const tail = 12
+	return string(r[:widest-tail-1]) + "…" + string(r[len(r)-tail:])
 }
 
 // bytesOf says how far a transfer is.
@@ -184,7 +200,7 @@ func (f *filesFlags) show() *cobra.Command {
 }
 
 // printTransfer prints all about one transfer.
-func printTransfer(w io.Writer, d *upload.Detail) error {
+func printTransfer(w io.Writer, d *transferDetail) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { _, _ = fmt.Fprintf(t, name+"\t"+format+"\n", args...) } // Flush has the error
 	line("client", "%s", printable(d.ClientID))
@@ -201,7 +217,7 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 		line("segments", "%d, of %s to %s", d.Segments, humanSize(d.Smallest), humanSize(d.Largest))
 	}
 	if len(d.Gaps) > 0 && d.State == upload.StateOpen {
-		line("missing", "%s", gapsOf(d))
+		line("missing", "%s", gapsOf(&d.Detail))
 	}
 	if d.Error != "" && d.State == upload.StateOpen {
 		line("waits for", "%s", printable(d.Error))
@@ -224,7 +240,8 @@ func printTransfer(w io.Writer, d *upload.Detail) error {
 		}
 		line("metadata", "%s", printable(flat.String()))
 	}
-	line("cost", "%s", costOf(d))
+	line("cost", "%s", costOf(&d.Detail))
+	d.Bill.printBill(line)
 	for _, a := range d.Answers {
 		what := a.Command
 		if a.Command != "init" && a.Command != "abort" {

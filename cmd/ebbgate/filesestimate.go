@@ -16,7 +16,7 @@ type wayCost struct {
 	Requests int64    `json:"requests"`                   // MQTT messages, or HTTP requests
 	Units    int64    `json:"metered_messages,omitempty"` // of MQTT
 	Bytes    int64    `json:"wire_bytes"`                 // without TLS and TCP
-	USD      string   `json:"usd"`                        // of the requests
+	USD      string   `json:"usd,omitempty"`              // of the requests; empty: no price is known
 	Range    string   `json:"usd_range,omitempty"`        // where the price is not known for certain
 	LinkUSD  string   `json:"link_usd,omitempty"`
 	KeptUSD  string   `json:"usd_a_month_kept,omitempty"` // for as long as the file is there
@@ -40,25 +40,31 @@ const (
 	awsPayload = 128 << 10 // AWS's largest payload (Q12)
 )
 
+// The ways.
+const (
+	wayMQTT = "MQTT messages to AWS IoT Core"
+	wayS3   = "upload to S3"
+)
+
 // estimate says what a file of that size would cost, by two ways.
-func (o *filesPut) estimate(size int64, w io.Writer) error {
+func (o *filesPut) estimate(size int64) (*transferEstimate, error) {
 	prices := billing.BuiltIn()
 	if _, ok := prices.Regions[o.region]; !ok {
-		return invalidf("--region %s: the list has no prices for it", o.region)
+		return nil, invalidf("--region %s: the list has no prices for it", o.region)
 	}
 	link, err := dollarsOf("--link-price", o.linkPrice)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	put, err := dollarsOf("--put-price", o.putCost)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kept, err := dollarsOf("--storage-price", o.keepCost)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	e := transferEstimate{Size: size, Region: o.region, AsOf: prices.AsOf}
+	e := &transferEstimate{Size: size, Region: o.region, AsOf: prices.AsOf}
 	e.Ways = []wayCost{o.byMQTT(size, prices), o.byS3(size, put, kept)}
 	for i := range e.Ways {
 		if way := &e.Ways[i]; link != nil {
@@ -74,10 +80,7 @@ func (o *filesPut) estimate(size int64, w io.Writer) error {
 	if link == nil {
 		e.NotPriced = append(e.NotPriced, "the link: --link-price says what a GB costs")
 	}
-	if o.json {
-		return printIndented(w, e)
-	}
-	return e.print(w, o.name)
+	return e, nil
 }
 
 // dollarsOf reads a price; empty: none.
@@ -100,7 +103,7 @@ func (o *filesPut) byMQTT(size int64, prices *billing.PriceList) wayCost {
 	meter := func(payload int64) int64 {
 		return billing.Publish(&bridge.Message{Topic: topic, Payload: make([]byte, payload)}, billing.DefaultUnit)
 	}
-	way := wayCost{Way: "MQTT messages to AWS IoT Core", Requests: n + 2}
+	way := wayCost{Way: wayMQTT, Requests: n + 2}
 	const head = 9 // of a PUBLISH: type, length, topic's length, packet id, no properties
 	way.Bytes = size + (n+2)*int64(len(topic)+head)
 	way.Units = 2 * meter(0)
@@ -118,12 +121,10 @@ func (o *filesPut) byMQTT(size int64, prices *billing.PriceList) wayCost {
 
 // byS3 is the file as an upload to S3, as the gateway exports it.
 func (o *filesPut) byS3(size int64, per1000, perGB *big.Rat) wayCost {
-	way := wayCost{Way: "upload to S3", Requests: 1, Reasons: []string{"one PutObject: the file is not larger than a part of 5 MiB"}}
+	way := wayCost{Way: wayS3}
+	way.Requests, way.Reasons = s3Requests(size, s3Part)
 	if size > s3Part {
-		part := max(s3Part, (size+s3Parts-1)/s3Parts)
-		parts := (size + part - 1) / part
-		way.Requests = parts + 2
-		way.Reasons = []string{fmt.Sprintf("%s of %s by UploadPart, and two requests to begin and to end; with another min_part_size they are others", count(int(parts), "part"), humanSize(part))}
+		way.Reasons[0] += "; with another min_part_size they are others"
 	}
 	way.Bytes = size + way.Requests*s3Overhead
 	if per1000 != nil {
@@ -136,6 +137,18 @@ func (o *filesPut) byS3(size int64, per1000, perGB *big.Rat) wayCost {
 	}
 	return way
 }
+
+// s3Requests is how many requests an upload takes, and why.
+func s3Requests(size, part int64) (n int64, reasons []string) {
+	if size <= part {
+		return 1, []string{"one PutObject: the file is not larger than a part of " + inMiB(part)}
+	}
+	part = max(part, (size+s3Parts-1)/s3Parts)
+	parts := (size + part - 1) / part
+	return parts + 2, []string{fmt.Sprintf("%s of %s by UploadPart, and two requests to begin and to end", count(int(parts), "part"), humanSize(part))}
+}
+
+func inMiB(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }
 
 // S3's prices when nobody says others: those of S3 Standard in us-east-1, first tier, as
 // Amazon had them on its page of prices in 2025. The gateway's own list, which is of

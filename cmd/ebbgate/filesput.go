@@ -33,7 +33,7 @@ type filesPut struct {
 	checksum, async    bool
 	expireIn, ttl      time.Duration
 	userData           string
-	wait               time.Duration
+	wait, timeout      time.Duration
 	json, dryRun       bool
 	region             string
 	linkPrice, putCost string
@@ -52,8 +52,8 @@ FILE.put.json until the file has arrived. The SHA-256 is printed in the end.
 The file id is made of the name and the content, unless one is given: a file that has
 changed is another one. Ids are for one file each.
 
-With --dry-run nothing is sent; it says what the same bytes would cost as MQTT messages
-to AWS IoT Core, and as an upload to S3.
+What the same bytes would have cost as MQTT messages to AWS IoT Core, and as an upload
+to S3, is said when all is there; with --dry-run before, at length, and nothing is sent.
 
 Exit codes: 0 the far side has the file and has compared it; 1 failed or interrupted,
 the same command goes on; 2 wrong usage; 4 the login is refused, or the policy forbids
@@ -83,11 +83,12 @@ it; 5 the far side does not take this file.`,
 	fl.DurationVar(&o.ttl, "segments-ttl", 0, "how long segments are kept there without the rest; 0 is the far side's own time")
 	fl.StringVar(&o.userData, "user-data", "", "JSON that stays with the file")
 	fl.DurationVar(&o.wait, "wait", time.Minute, "how long an answer is awaited before it is asked for again")
+	fl.DurationVar(&o.timeout, "timeout", 0, "when to give up, with exit code 1; the same command goes on then; 0 never does")
 	fl.BoolVar(&o.dryRun, "dry-run", false, "send nothing, and say what it would cost")
-	fl.StringVar(&o.region, "region", "us-east-1", "with --dry-run: AWS region of the price of messages")
-	fl.StringVar(&o.linkPrice, "link-price", "", "with --dry-run: dollars for a GB (1,000,000,000 bytes) of the link")
-	fl.StringVar(&o.putCost, "put-price", putPrice, "with --dry-run: dollars for 1000 PUT requests to S3")
-	fl.StringVar(&o.keepCost, "storage-price", keepPrice, "with --dry-run: dollars for a GB (1,073,741,824 bytes) a month in S3")
+	fl.StringVar(&o.region, "region", "us-east-1", "for what it would cost: AWS region of the price of messages")
+	fl.StringVar(&o.linkPrice, "link-price", "", "for what it would cost: dollars for a GB (1,000,000,000 bytes) of the link")
+	fl.StringVar(&o.putCost, "put-price", putPrice, "for what it would cost: dollars for 1000 PUT requests to S3")
+	fl.StringVar(&o.keepCost, "storage-price", keepPrice, "for what it would cost: dollars for a GB (1,073,741,824 bytes) a month in S3")
 	return cmd
 }
 
@@ -104,6 +105,8 @@ func (o *filesPut) check() error {
 		return invalidf("--expire-in and --segments-ttl: write 0 or more")
 	case o.wait < time.Second:
 		return invalidf("--wait %v: write 1s or more", o.wait)
+	case o.timeout < 0:
+		return invalidf("--timeout %v: write 0 or more", o.timeout)
 	case o.userData != "" && !json.Valid([]byte(o.userData)):
 		return invalidf("--user-data is no JSON: quote it for the shell")
 	case !utf8.ValidString(o.fileID), !topicLevel(o.fileID):
@@ -141,8 +144,15 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 		return invalidf("%s is no regular file: write what is in it to one, and send that", path)
 	}
 	o.name = cmp.Or(o.name, filepath.Base(path))
+	e, err := o.estimate(info.Size())
+	if err != nil {
+		return err
+	}
 	if o.dryRun {
-		return o.estimate(info.Size(), stdout)
+		if o.json {
+			return printIndented(stdout, e)
+		}
+		return e.print(stdout, o.name)
 	}
 	host, _ := os.Hostname() // "ebbgate-" then
 	m, err := o.options("ebbgate-" + host)
@@ -165,12 +175,20 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 	s.Still = (&watched{file, info, s.SHA256}).still
 	s.ClientID, s.StatePath = m.ClientID, path+".put.json"
 	s.Progress, s.Say = line.progress, line.say
+	if o.timeout > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errGivenUp)
+		defer cancel()
+	}
 	var r *filesend.Result
 	err = conversing(ctx, link.Talk, refused, func(ctx context.Context) (err error) {
 		r, err = s.Run(ctx)
 		return err
 	})
 	line.end()
+	if errors.Is(err, errGivenUp) {
+		return fmt.Errorf("%w after %v; the same command goes on where it was", errGivenUp, o.timeout)
+	}
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted; the same command goes on where it was")
 	}
@@ -181,11 +199,19 @@ func (o *filesPut) run(ctx context.Context, path string, stdout, stderr io.Write
 		return o.explain(err)
 	}
 	if o.json {
-		return printIndented(stdout, r)
+		return printIndented(stdout, struct {
+			*filesend.Result
+			Instead *transferEstimate `json:"instead"` // what the same bytes would have cost
+		}{r, e})
 	}
-	_, err = fmt.Fprintf(stdout, "%s  %s as %s of %s\n", r.SHA256, printable(r.Name), printable(r.FileID), printable(r.ClientID))
-	return err
+	if _, err = fmt.Fprintf(stdout, "%s  %s as %s of %s\n", r.SHA256, printable(r.Name), printable(r.FileID), printable(r.ClientID)); err != nil {
+		return err
+	}
+	return e.after(stderr) // the output is for scripts
 }
+
+// errGivenUp is that --timeout has passed.
+var errGivenUp = errors.New("not done: --timeout has passed")
 
 // describe fills in what is sent.
 func (o *filesPut) describe(ctx context.Context, s *filesend.Sender, file *os.File, size int64) error {

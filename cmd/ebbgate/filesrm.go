@@ -36,7 +36,7 @@ At a terminal it asks before; elsewhere it needs --yes.`,
 			if err != nil {
 				return err
 			}
-			var runs, left *upload.Detail
+			var runs, left *transferDetail
 			for i := range all {
 				switch d := &all[i]; {
 				case d.State == upload.StateExported && !running:
@@ -72,7 +72,7 @@ At a terminal it asks before; elsewhere it needs --yes.`,
 }
 
 // agree asks a person at a terminal whether something may be lost.
-func agree(in io.Reader, prompts io.Writer, runs, left *upload.Detail) error {
+func agree(in io.Reader, prompts io.Writer, runs, left *transferDetail) error {
 	var losses []string
 	if runs != nil {
 		losses = append(losses, fmt.Sprintf("give up the transfer of %s (%s, %s)", nameOf(&runs.Transfer), runs.State, bytesOf(&runs.Transfer)))

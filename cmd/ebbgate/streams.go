@@ -132,9 +132,16 @@ func (f *streamsFlags) show(w io.Writer, s *delivery.Stream) error {
 }
 
 func (f *streamsFlags) list() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the streams that are defined here", Args: noArguments,
+	var cloud bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the streams that are defined here, or with --cloud those of the cloud that are cached", Args: noArguments,
+		Long: `List the streams that are defined here. With --cloud the running gateway says which
+streams of the cloud it knows, how much of each is in its cache, and which it is
+fetching ahead.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cloud {
+				return f.cached(cmd)
+			}
 			l, err := f.library()
 			if err != nil {
 				return err
@@ -154,6 +161,8 @@ func (f *streamsFlags) list() *cobra.Command {
 			return t.Flush()
 		},
 	}
+	cmd.Flags().BoolVar(&cloud, "cloud", false, "those of the cloud, and how much of them is in the gateway's cache")
+	return cmd
 }
 
 func (f *streamsFlags) describe() *cobra.Command {
@@ -190,7 +199,8 @@ func (f *streamsFlags) prefetch() *cobra.Command {
 	return &cobra.Command{
 		Use: "prefetch STREAM", Short: "Let the running gateway fetch a stream of the cloud before devices ask for it", Args: cobra.ExactArgs(1),
 		Long: `Let the running gateway fetch a stream of the cloud into its cache before devices
-ask for it. It goes on through outages; the gateway's log says when all is there.`,
+ask for it. It goes on through outages; ebbgate streams list --cloud says how far it
+is, and the gateway's log when all is there.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			address, err := adminAddress(f.config, f.sets)
 			if err != nil {
@@ -199,20 +209,44 @@ ask for it. It goes on through outages; the gateway's log says when all is there
 			if !delivery.ValidID(args[0]) {
 				return invalidf("%q is no name of a stream: write 1 to 128 letters, digits, '_' and '-'", args[0])
 			}
-			r, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, "http://"+address+"/api/v1/streams/"+args[0]+"/prefetch", nil)
-			if err != nil {
-				return err
-			}
-			resp, err := http.DefaultClient.Do(r)
-			if err != nil {
-				return noAnswer(err)
-			}
-			defer func() { _ = resp.Body.Close() }()
-			if resp.StatusCode == http.StatusAccepted {
-				return nil
-			}
-			text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // the status says enough without it
-			return fmt.Errorf("the gateway answers %s: %s", resp.Status, text)
+			c := &transfersClient{address}
+			return c.ask(cmd.Context(), http.MethodPost, "/api/v1/streams/"+args[0]+"/prefetch", nil)
 		},
 	}
+}
+
+// cached prints what of the cloud's streams is in the gateway's cache.
+func (f *streamsFlags) cached(cmd *cobra.Command) error {
+	address, err := adminAddress(f.config, f.sets)
+	if err != nil {
+		return err
+	}
+	var all cachedStreams
+	if err := (&transfersClient{address}).ask(cmd.Context(), http.MethodGet, "/api/v1/streams/cached", &all); err != nil {
+		return err
+	}
+	if f.json {
+		return printIndented(cmd.OutOrStdout(), all)
+	}
+	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "STREAM\tVERSION\tFILES\tSIZE\tCACHED\tSTATE") // Flush has the error
+	for _, s := range all.Streams {
+		state := "partly here"
+		switch {
+		case s.Unknown:
+			_, _ = fmt.Fprintf(t, "%s\t-\t-\t-\t-\tasking the cloud what it is\n", s.ID)
+			continue
+		case s.Fetching:
+			state = "fetching"
+		case s.Bytes >= s.Size:
+			state = "here"
+		case s.Bytes == 0:
+			state = "described only"
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s, %d %%\t%s\n", s.ID, s.Version, s.Files, humanSize(s.Size), humanSize(s.Bytes), percent(s.Bytes, s.Size), state)
+	}
+	if all.More {
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "there are more")
+	}
+	return t.Flush()
 }

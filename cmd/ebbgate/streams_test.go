@@ -51,7 +51,7 @@ func TestPipe(t *testing.T) {
 // say it when nobody is there.
 func TestAnyFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, args := range [][]string{{"files", "ls"}, {"files", "show", "c", "f"}, {"streams", "prefetch", "s"}} {
+	for _, args := range [][]string{{"files", "ls"}, {"files", "show", "c", "f"}, {"streams", "prefetch", "s"}, {"streams", "list", "--cloud"}} {
 		var stderr bytes.Buffer
 		code := execute(append(args, "--set", "admin.address=127.0.0.1:1"), io.Discard, &stderr)
 		if got := stderr.String(); code != exitFailed || !strings.Contains(got, "--config") || strings.Contains(got, "policy.things") {

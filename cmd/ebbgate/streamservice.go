@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/localbroker/delivery"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -167,7 +168,7 @@ func (h prefetchHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, id := h.g.streams, r.PathValue("id")
 	switch {
 	case s == nil || s.cloud == nil:
-		http.Error(w, "this gateway has no streams of a cloud: set streams.enabled and streams.cloud.upstream", http.StatusConflict)
+		http.Error(w, noCloudStreams, http.StatusConflict)
 	case !delivery.ValidID(id):
 		http.Error(w, "that is no name of a stream: 1 to 128 letters, digits, '_' and '-'", http.StatusBadRequest)
 	case !s.cloud.Prefetch(id):
@@ -176,3 +177,26 @@ func (h prefetchHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 	}
 }
+
+// cachedStreams is what of the cloud's streams is in the cache.
+type cachedStreams struct {
+	Streams []delivery.Held `json:"streams"`
+	More    bool            `json:"more,omitempty"`
+}
+
+// cachedHandler answers GET /api/v1/streams/cached: what of the cloud's streams is
+// here, and what is being fetched.
+type cachedHandler struct{ g *gateway }
+
+// ServeHTTP implements [http.Handler].
+func (h cachedHandler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	s := h.g.streams
+	if s == nil || s.cloud == nil {
+		http.Error(w, noCloudStreams, http.StatusConflict)
+		return
+	}
+	list, more := s.cloud.Held()
+	telemetry.WriteJSON(w, cachedStreams{append([]delivery.Held{}, list...), more})
+}
+
+const noCloudStreams = "this gateway has no streams of a cloud: set streams.enabled and streams.cloud.upstream"

@@ -153,7 +153,13 @@ type transferLine struct {
 	first   int64
 	drawn   time.Time
 	written bool
+	said    string    // the last line
+	at      time.Time // when
+	times   int       // how often it has come since, and was not written
 }
+
+// sayAgain is how often the same line is written while nothing else happens.
+const sayAgain = time.Minute
 
 func (p *transferLine) terminal() bool {
 	f, ok := p.w.(*os.File)
@@ -179,12 +185,22 @@ func (p *transferLine) progress(done, total int64) {
 	_, _ = fmt.Fprintf(p.w, "\r\x1b[K%s", text)
 }
 
-// say writes a line of its own.
+// say writes a line of its own: the same one again only once a minute.
 func (p *transferLine) say(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := time.Now()
+	if text == p.said && now.Sub(p.at) < sayAgain {
+		p.times++
+		return
+	}
+	line := text
+	if text == p.said && p.times > 0 {
+		line = fmt.Sprintf("%s (%d times more since)", text, p.times)
+	}
+	p.said, p.at, p.times = text, now, 0
 	p.endLocked()
-	_, _ = fmt.Fprintln(p.w, text)
+	_, _ = fmt.Fprintln(p.w, line)
 }
 
 func (p *transferLine) end() {

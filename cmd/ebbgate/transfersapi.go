@@ -23,6 +23,7 @@ const transfersPath = "/api/v1/transfers"
 type transfersAPI struct {
 	service *upload.Service // nil: file transfer is not enabled
 	watches chan struct{}   // a place for each stream of changes
+	prices  *transferPrices // nil: bills are not told
 }
 
 // watchesAtOnce bounds the streams of changes.
@@ -32,7 +33,7 @@ func (g *gateway) transferRoutes() telemetry.Routes {
 	api := &transfersAPI{watches: make(chan struct{}, watchesAtOnce)}
 	o := g.cfg.FileTransfer
 	if g.files != nil {
-		api.service = g.files.service
+		api.service, api.prices = g.files.service, pricesOf(g.cfg)
 	}
 	exporter := map[string]any{o.Export.To: map[string]any{"enable": true}}
 	if o.Export.To == "folder" { // EMQX calls it local
@@ -195,7 +196,14 @@ func (a *transfersAPI) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	telemetry.WriteJSON(w, all)
+	out := make([]transferDetail, len(all))
+	for i := range all {
+		out[i].Detail = all[i]
+		if a.prices != nil {
+			out[i].Bill = a.prices.bill(&all[i])
+		}
+	}
+	telemetry.WriteJSON(w, out)
 	return nil
 }
 

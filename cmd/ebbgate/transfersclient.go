@@ -57,7 +57,7 @@ func (c *transfersClient) request(ctx context.Context, method, path string, head
 	case resp.StatusCode == http.StatusNotFound && strings.TrimSpace(string(text)) == upload.ErrUnknown.Error():
 		return nil, errNoTransfer
 	case resp.StatusCode == http.StatusNotFound:
-		return nil, fmt.Errorf("the gateway at %s knows nothing of files: it is of an earlier version", c.address)
+		return nil, fmt.Errorf("the gateway at %s does not know this: it is of an earlier version", c.address)
 	}
 	return nil, &answerError{resp.StatusCode, strings.TrimSpace(string(text))}
 }
@@ -128,7 +128,7 @@ func (c *transfersClient) each(ctx context.Context, state string, limit int, fn 
 
 // show asks for all that is known of a client's file: what runs, and what has been
 // exported.
-func (c *transfersClient) show(ctx context.Context, client, file string) (all []upload.Detail, err error) {
+func (c *transfersClient) show(ctx context.Context, client, file string) (all []transferDetail, err error) {
 	err = c.ask(ctx, http.MethodGet, transferPath(client, file), &all)
 	return all, err
 }

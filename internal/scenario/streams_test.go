@@ -3,9 +3,11 @@ package scenario
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +156,26 @@ func TestPrefetch(t *testing.T) {
 		return len(here) == len(files)
 	}) {
 		t.Fatal("the log does not say so")
+	}
+	code, out, errs := cli(t, g.dir, "streams", "list", "--cloud", "--json", "--config", g.configFile(), "--set", "streams.cloud.upstream=cloud")
+	var cached struct {
+		Streams []struct {
+			ID             string `json:"stream"`
+			Version, Files int
+			Size           int64
+			Bytes          int64 `json:"cached"`
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &cached); code != 0 || err != nil || len(cached.Streams) != len(files) {
+		t.Fatalf("%d, %v, %s%s", code, err, out, errs)
+	}
+	for _, h := range cached.Streams {
+		if size := int64(len(files[h.ID])); h.Size != size || h.Bytes != size || h.Version != 1 || h.Files != 1 {
+			t.Errorf("of %d bytes it says %+v", size, h)
+		}
+	}
+	if _, out, _ := cli(t, g.dir, "streams", "list", "--cloud", "--config", g.configFile(), "--set", "streams.cloud.upstream=cloud"); !regexp.MustCompile(`(?m)^asked +1 +1 .*100 % +here$`).MatchString(out) {
+		t.Errorf("in words: %s", out)
 	}
 	cloud.Gate().Set(sandbox.Fault{Refuse: true})
 	cloud.Gate().Cut()

@@ -1,15 +1,13 @@
 package conformance
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // fileCase is one line of a file of cases.
@@ -29,6 +27,11 @@ type fileCase struct {
 	} `json:"lenient_alternative"` // what comes of the last step when the range is lenient
 	Bitmap string `json:"bitmap_bytes"` // of a request, for the reader
 	Why    string `json:"why"`
+
+	Export string `json:"export"`            // spooled (as it is without) or direct
+	Strict bool   `json:"strict_emqx_codes"` // as the option
+	Write  string `json:"json_bitmap"`       // as the option
+	Range  string `json:"range"`             // as the option
 
 	wrong   error // what of it is not understood
 	lenient bool  // it is run that way
@@ -76,10 +79,46 @@ func (c *fileCase) run(t *testing.T) {
 	b := forms[c.Protocol].bed(t, c)
 	for n, s := range c.Steps {
 		b.step(n, s)
+		for _, e := range c.Expect {
+			if soon(e) && number(e["step"]) == n {
+				b.expect(e)
+			}
+		}
 	}
 	for _, e := range c.Expect {
-		b.expect(e)
+		if !soon(e) {
+			b.expect(e)
+		}
 	}
+}
+
+// soon reports whether an expectation is looked at right after its step: what files
+// there are then. Else it is in the end, when all has come.
+func soon(e map[string]json.RawMessage) bool {
+	return e["step"] != nil && (hasKey(e, "file") || hasKey(e, "no_file"))
+}
+
+// parts divides an expectation that says several things: each code, each file, and
+// what it says of messages or of an answer over HTTP.
+func parts(e map[string]json.RawMessage) (all []map[string]json.RawMessage) {
+	rest := map[string]json.RawMessage{}
+	for _, key := range slices.Sorted(maps.Keys(e)) {
+		if !slices.Contains(ofCodes, key) && key != "file" && key != "no_file" {
+			rest[key] = e[key]
+			continue
+		}
+		part := map[string]json.RawMessage{key: e[key]}
+		for _, about := range []string{"step", "client"} {
+			if e[about] != nil {
+				part[about] = e[about]
+			}
+		}
+		all = append(all, part)
+	}
+	if count(rest, ofMessages) > 0 || rest["status"] != nil {
+		all = append(all, rest)
+	}
+	return all
 }
 
 // leniently is the case with range: lenient (F71): blocks come where the last step
@@ -99,34 +138,68 @@ func (c *fileCase) leniently() *fileCase {
 // what EMQX or AWS does.
 func (c *fileCase) preferred() *fileCase {
 	other := *c
-	other.Expect = slices.Clone(c.Expect)
-	for key := range c.Ours {
-		if key == "no_file" {
-			other.Expect = slices.DeleteFunc(other.Expect, func(e map[string]json.RawMessage) bool { return e["file"] != nil })
-			other.Expect = append(other.Expect, map[string]json.RawMessage{"no_file": json.RawMessage("{}")})
-			continue
-		}
-		n, fields, _ := c.oursOf(key) // checked
-		for field, value := range fields {
-			other.override(n, field, value)
+	other.Expect = nil
+	for _, e := range c.Expect {
+		other.Expect = append(other.Expect, parts(e)...)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Ours)) {
+		switch key {
+		case "expect":
+			var instead []map[string]json.RawMessage
+			_ = json.Unmarshal(c.Ours[key], &instead) // checked
+			other.Expect = nil
+			for _, e := range instead {
+				other.Expect = append(other.Expect, parts(e)...)
+			}
+		case "file", "no_file":
+			other.Expect = slices.DeleteFunc(other.Expect, func(e map[string]json.RawMessage) bool { return e["file"] != nil || hasKey(e, "no_file") })
+			other.Expect = append(other.Expect, map[string]json.RawMessage{key: c.Ours[key]})
+		default:
+			n, fields, _ := c.oursOf(key) // checked
+			other.override(n, fields)
 		}
 	}
 	return &other
 }
 
-// override changes what is expected of one step.
-func (c *fileCase) override(n int, field string, value json.RawMessage) {
-	c.Expect = slices.DeleteFunc(c.Expect, func(e map[string]json.RawMessage) bool {
-		return string(e["step"]) == strconv.Itoa(n) && (field == "puback_rc" && e["puback_rc"] != nil || field == "reason_description" && (e["fields"] != nil || e["no_message"] != nil))
-	})
-	if field == "puback_rc" {
-		c.Expect = append(c.Expect, map[string]json.RawMessage{"step": json.RawMessage(strconv.Itoa(n)), field: value})
+// ofMessages are what an expectation says of messages.
+var ofMessages = []string{
+	"topic", "fields", "cbor_fields", "absent_fields", "no_message", "payload_json", "payload_b64", "payload", "retain", "correlation_data",
+	"after_puback", "count", "block_numbers", "messages", "p_encoding", "content",
+}
+
+// override changes what is expected of one step: codes each for itself, and what is
+// said of its messages as a whole.
+func (c *fileCase) override(n int, fields map[string]json.RawMessage) {
+	step := json.RawMessage(strconv.Itoa(n))
+	of := func(e map[string]json.RawMessage, keys []string) bool {
+		return string(e["step"]) == string(step) && count(e, keys) > 0
+	}
+	message := map[string]json.RawMessage{}
+	for field, value := range fields {
+		if slices.Contains(ofCodes, field) {
+			c.Expect = slices.DeleteFunc(c.Expect, func(e map[string]json.RawMessage) bool { return of(e, []string{field}) })
+			c.Expect = append(c.Expect, map[string]json.RawMessage{"step": step, field: value})
+			continue
+		}
+		message[field] = value
+	}
+	if len(message) == 0 {
 		return
 	}
-	c.Expect = append(c.Expect, map[string]json.RawMessage{
-		"step": json.RawMessage(strconv.Itoa(n)), "topic": quoted(responses + c.text(n, "client")),
-		"fields": json.RawMessage(fmt.Sprintf(`{"vsn":"0.1","topic":"@step","packet_id":"@step","reason_code":128,"reason_description":%s}`, value)),
-	})
+	c.Expect = slices.DeleteFunc(c.Expect, func(e map[string]json.RawMessage) bool { return of(e, ofMessages) })
+	if word := message["reason_description"]; word != nil {
+		code := message["reason_code"]
+		if code == nil {
+			code = json.RawMessage("128")
+		}
+		delete(message, "reason_description")
+		delete(message, "reason_code")
+		message["topic"] = quoted(responses + c.clientOf(n))
+		message["fields"] = json.RawMessage(fmt.Sprintf(`{"vsn":"0.1","topic":"@step","packet_id":"@step","reason_code":%s,"reason_description":%s}`, code, word))
+	}
+	message["step"] = step
+	c.Expect = append(c.Expect, message)
 }
 
 func quoted(s string) json.RawMessage {
@@ -154,30 +227,4 @@ func must[T any](t testing.TB, raw json.RawMessage) (v T) {
 		t.Fatalf("%s: %v", raw, err)
 	}
 	return v
-}
-
-// payload is what a step publishes.
-func payload(t *testing.T, s map[string]json.RawMessage) []byte {
-	t.Helper()
-	if raw, ok := s["payload_json"]; ok {
-		return raw
-	}
-	b, err := base64.StdEncoding.DecodeString(unquoted(s["payload_b64"]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// packet is the PUBLISH of a step.
-func packet(t *testing.T, n int, s map[string]json.RawMessage) packets.Packet {
-	t.Helper()
-	pk := publish(packetOf(n), unquoted(s["publish"]), string(payload(t, s)), func(pk *packets.Packet) {
-		pk.FixedHeader.Qos, pk.FixedHeader.Retain, pk.FixedHeader.Dup = byte(number(s["qos"])), string(s["retain"]) == "true", string(s["dup"]) == "true"
-		pk.Properties.ResponseTopic, pk.Properties.CorrelationData = unquoted(s["response_topic"]), []byte(unquoted(s["correlation_data"]))
-	})
-	if pk.FixedHeader.Qos == 0 {
-		pk.PacketID = 0
-	}
-	return pk
 }

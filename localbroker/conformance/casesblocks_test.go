@@ -65,6 +65,9 @@ func (b *streamBed) expectBlocks(got []heard, e map[string]json.RawMessage) {
 	if !slices.Equal(came, numbers) {
 		b.t.Fatalf("the blocks %v came, want %v", came, numbers)
 	}
+	if len(messages) != len(numbers) {
+		b.t.Fatalf("messages: there are %d of the blocks %v", len(messages), numbers)
+	}
 	for i, want := range messages {
 		sum := sha256.Sum256(got[i].block)
 		got[i].fields["p_sha256"] = hex.EncodeToString(sum[:])
@@ -73,7 +76,11 @@ func (b *streamBed) expectBlocks(got []heard, e map[string]json.RawMessage) {
 				b.t.Errorf("block %d: %s is %v, want %v", numbers[i], key, v, value)
 			}
 		}
-		if text := strings.Contains(unquoted(e["p_encoding"]), "base64"); text != got[i].isText {
+		text := strings.Contains(unquoted(e["p_encoding"]), "base64")
+		if e["p_encoding"] == nil {
+			text = strings.HasSuffix(got[i].topic, "/json")
+		}
+		if text != got[i].isText {
 			b.t.Errorf("block %d: a text %v, want %v", numbers[i], got[i].isText, text)
 		}
 	}
@@ -88,8 +95,12 @@ func (b *streamBed) blocksOf(e map[string]json.RawMessage) (messages []map[strin
 	}
 	q := must[map[string]any](b.t, b.c.Steps[number(e["step"])]["payload_json"])
 	file, length := int(q["f"].(float64)), int(q["l"].(float64))
-	at := slices.IndexFunc(b.fixture.Files, func(f streamFile) bool { return f.File == file })
-	content := streamContent(file, b.fixture.Files[at].Size)
+	then := b.then[number(e["step"])]
+	at := slices.IndexFunc(then.files, func(f streamFile) bool { return f.File == file })
+	if at < 0 {
+		b.t.Fatalf("block_numbers: the fixture has no file %d", file)
+	}
+	content := then.content(file, then.files[at].Size)
 	for _, i := range must[[]int](b.t, e["block_numbers"]) {
 		block := content[i*length : min((i+1)*length, len(content))]
 		sum := sha256.Sum256(block)

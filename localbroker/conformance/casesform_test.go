@@ -24,53 +24,76 @@ var remarks = []string{"why", "note", "comment", "ref", "source", "spec", "title
 // case that is not understood must not pass.
 type form struct {
 	steps  map[string][]string // the kinds, with what else they may say
-	expect map[string][]string
+	expect []string            // besides what both may say
 	bed    func(*testing.T, *fileCase) caseBed
+}
+
+// ofCodes are the parts of an expectation about how a packet was acknowledged, and
+// how a connection ended.
+var ofCodes = []string{"puback_rc", "puback_rc_any", "pubrec_rc", "suback_rc", "connack_rc", "session_present", "disconnected", "disconnect_rc"}
+
+// ofAll may stand in each expectation.
+var ofAll = slices.Concat([]string{"step", "client", "qos"}, ofCodes, []string{
+	"topic", "fields", "absent_fields", "no_message", "payload_json", "payload_b64", "payload", "retain", "correlation_data", "count",
+})
+
+// steps are the steps of both protocols, and those of one.
+func steps(more map[string][]string) map[string][]string {
+	all := map[string][]string{
+		"publish":         {"client", "qos", "payload_json", "payload_b64", "payload", "retain", "dup", "packet_id", "response_topic", "correlation_data", "cbor_diag"},
+		"subscribe":       {"client", "qos"},
+		"unsubscribe":     {"client"},
+		"connect":         {"client"},
+		"disconnect":      {"client"},
+		"advance_seconds": {"client", "run_gc"},
+		"restart_server":  {"client"},
+		"cloud":           {"client"},
+	}
+	maps.Copy(all, more)
+	return all
 }
 
 var forms = map[string]form{
 	"emqx": {
-		steps: map[string][]string{
-			"publish":         {"client", "qos", "payload_json", "payload_b64", "retain", "dup", "response_topic", "correlation_data"},
-			"subscribe":       {"client"},
-			"connect":         {"client"},
-			"disconnect":      {"client"},
-			"http_get":        nil,
-			"advance_seconds": {"run_gc"},
-			"restart_server":  nil,
-		},
-		expect: map[string][]string{
-			"puback_rc": {"step"}, "puback_rc_any": {"step"}, "pubrec_rc": {"step"}, "suback_rc": {"step"},
-			"fields":     {"step", "topic", "qos", "after_puback", "no_message", "absent_fields", "correlation_data"},
-			"no_message": {"step"},
-			"file":       nil, "no_file": nil,
-			"status": {"step", "code", "fields"},
-		},
-		bed: func(t *testing.T, c *fileCase) caseBed { return newUploadBed(t, c) },
+		steps: steps(map[string][]string{
+			"http_get": {"client"},
+			"run_gc":   nil,
+		}),
+		expect: []string{"after_puback", "file", "no_file", "status", "code", "content_type"},
+		bed:    func(t *testing.T, c *fileCase) caseBed { return newUploadBed(t, c) },
 	},
 	"aws": {
-		steps: map[string][]string{
-			"publish":             {"client", "qos", "payload_json", "payload_b64", "retain", "dup", "response_topic", "correlation_data", "cbor_diag"},
-			"subscribe":           {"client"},
-			"connect":             {"client"},
-			"disconnect":          {"client"},
+		steps: steps(map[string][]string{
 			"repeat_as_clients":   nil,
 			"update_stream":       nil,
 			"cloud_stream":        nil,
 			"cloud_update_stream": nil,
-			"cloud":               nil,
-		},
-		expect: map[string][]string{
-			"fields":                   {"step", "topic", "qos", "no_message", "absent_fields"},
-			"cbor_fields":              {"step", "topic", "qos", "no_message", "absent_fields"},
-			"block_numbers":            {"step", "topic", "qos", "no_message", "messages", "p_encoding"},
-			"no_message":               {"step", "topic"},
-			"content":                  {"step"},
-			"cloud_requests_for_bytes": nil,
-			"each_client_gets_blocks":  nil,
-		},
-		bed: func(t *testing.T, c *fileCase) caseBed { return newStreamBed(t, c) },
+		}),
+		expect: []string{"cbor_fields", "block_numbers", "messages", "p_encoding", "content", "cloud_requests_for_bytes", "each_client_gets_blocks"},
+		bed:    func(t *testing.T, c *fileCase) caseBed { return newStreamBed(t, c) },
 	},
+}
+
+// kinds are the kinds of steps.
+var kinds = []string{
+	"publish", "subscribe", "unsubscribe", "connect", "disconnect", "advance_seconds", "restart_server", "cloud", "http_get",
+	"repeat_as_clients", "update_stream", "cloud_stream", "cloud_update_stream", "run_gc",
+}
+
+// kindOf is the kind of a step.
+func kindOf(s map[string]json.RawMessage) string {
+	at := slices.IndexFunc(kinds, func(kind string) bool { return hasKey(s, kind) })
+	if at < 0 {
+		return ""
+	}
+	return kinds[at]
+}
+
+// compares reports whether an expectation expects anything, and does not only say of
+// what.
+func compares(e map[string]json.RawMessage) bool {
+	return count(e, ofCodes) > 0 || count(e, ofMessages) > 0 || e["status"] != nil || hasKey(e, "file") || hasKey(e, "no_file") ||
+		e["cloud_requests_for_bytes"] != nil || e["each_client_gets_blocks"] != nil
 }
 
 // caseFiles are the files of cases to run.
@@ -155,6 +178,12 @@ func (c *fileCase) check() error {
 		return fmt.Errorf("profile %q is not known", c.Profile)
 	case !slices.Contains([]string{"", "local", "s3"}, c.Exporter):
 		return fmt.Errorf("exporter %q is not known", c.Exporter)
+	case !slices.Contains([]string{"", "spooled", "direct"}, c.Export):
+		return fmt.Errorf("export %q is not known", c.Export)
+	case !slices.Contains([]string{"", "auto", "base64", "hex"}, c.Write):
+		return fmt.Errorf("json_bitmap %q is not known", c.Write)
+	case !slices.Contains([]string{"", "strict", "lenient"}, c.Range):
+		return fmt.Errorf("range %q is not known", c.Range)
 	case !slices.Contains([]byte{0, 4, 5}, c.Proto):
 		return fmt.Errorf("client_proto %d is not spoken", c.Proto)
 	case len(c.Steps) == 0 || len(c.Expect) == 0:
@@ -164,15 +193,14 @@ func (c *fileCase) check() error {
 		if err := understood(s, f.steps); err != nil {
 			return fmt.Errorf("step %d: %w", n, err)
 		}
+		for _, kind := range []string{"publish", "subscribe", "unsubscribe", "connect", "disconnect"} {
+			if s[kind] != nil && c.clientOf(n) == "" {
+				return fmt.Errorf("step %d: it does not say which client", n)
+			}
+		}
 	}
-	for i, e := range c.Expect {
-		if err := understood(e, f.expect); err != nil {
-			return fmt.Errorf("expectation %d: %w", i, err)
-		}
-		n, err := strconv.Atoi(string(e["step"]))
-		if _, free := e["step"]; free && (err != nil || n < 0 || n >= len(c.Steps)) {
-			return fmt.Errorf("expectation %d: there is no step %s", i, e["step"])
-		}
+	if err := c.expects(f, c.Expect); err != nil {
+		return err
 	}
 	for key := range c.Ours {
 		if err := c.checkOurs(key); err != nil {
@@ -185,20 +213,42 @@ func (c *fileCase) check() error {
 	return nil
 }
 
-// understood reports what of a step or an expectation is not in the form.
-func understood(s map[string]json.RawMessage, kinds map[string][]string) error {
+// expects reports what of the expectations is not in the form.
+func (c *fileCase) expects(f form, all []map[string]json.RawMessage) error {
+	for i, e := range all {
+		known := slices.Concat(ofAll, f.expect, remarks)
+		for _, key := range slices.Sorted(maps.Keys(e)) {
+			if !slices.Contains(known, key) {
+				return fmt.Errorf("expectation %d: %q is not understood", i, key)
+			}
+		}
+		n, err := strconv.Atoi(string(e["step"]))
+		_, about := e["step"]
+		switch {
+		case about && (err != nil || n < 0 || n >= len(c.Steps)):
+			return fmt.Errorf("expectation %d: there is no step %s", i, e["step"])
+		case !compares(e):
+			return fmt.Errorf("expectation %d: it expects nothing: %q", i, slices.Sorted(maps.Keys(e)))
+		case !about && (e["status"] != nil || count(e, ofCodes) > 0 && e["client"] == nil):
+			return fmt.Errorf("expectation %d: it does not say of which step", i)
+		}
+	}
+	return nil
+}
+
+// understood reports what of a step is not in the form.
+func understood(s map[string]json.RawMessage, known map[string][]string) error {
 	if len(s) == 0 {
 		return fmt.Errorf("it is empty")
 	}
-	for kind, more := range kinds {
-		if _, there := s[kind]; !there {
-			continue
-		}
-		if len(s) == 1+count(s, more)+count(s, remarks) {
-			return nil
+	kind := kindOf(s)
+	more, ours := known[kind]
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		if !ours || key != kind && !slices.Contains(more, key) && !slices.Contains(remarks, key) {
+			return fmt.Errorf("%q is not understood, of %q", key, slices.Sorted(maps.Keys(s)))
 		}
 	}
-	return fmt.Errorf("%q is not understood", slices.Sorted(maps.Keys(s)))
+	return nil
 }
 
 // count is how many of these keys are there.
@@ -213,12 +263,23 @@ func count(s map[string]json.RawMessage, keys []string) (n int) {
 
 // checkOurs looks at what the gateway does otherwise.
 func (c *fileCase) checkOurs(key string) error {
+	f := forms[c.Protocol]
+	switch key {
+	case "expect":
+		var instead []map[string]json.RawMessage
+		if err := json.Unmarshal(c.Ours[key], &instead); err != nil {
+			return fmt.Errorf("ours, expect: %w", err)
+		}
+		return c.expects(f, instead)
+	case "file", "no_file":
+		return nil
+	}
 	n, fields, err := c.oursOf(key)
 	if err == nil && n >= len(c.Steps) {
 		err = fmt.Errorf("there is no such step")
 	}
 	for field := range fields {
-		if field != "puback_rc" && field != "reason_description" && err == nil {
+		if !slices.Contains(slices.Concat(ofAll, f.expect, []string{"reason_description", "reason_code"}), field) && err == nil {
 			err = fmt.Errorf("%q is not understood", field)
 		}
 	}
@@ -229,12 +290,9 @@ func (c *fileCase) checkOurs(key string) error {
 }
 
 // oursOf reads one entry of ours: the step it is about, and what is otherwise
-// there; of no_file nothing.
+// there.
 func (c *fileCase) oursOf(key string) (n int, fields map[string]json.RawMessage, err error) {
 	value := c.Ours[key]
-	if key == "no_file" {
-		return 0, nil, nil
-	}
 	rest, ok := strings.CutPrefix(key, "step")
 	if !ok {
 		return 0, map[string]json.RawMessage{key: value}, nil

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,9 +48,12 @@ func TestCasesAreLoud(t *testing.T) {
 		"an empty step":         {of("", `{}`, expect), "empty"},
 		"two steps in one":      {of("", `{"client":"c1","publish":"x","subscribe":"y"}`, expect), "subscribe"},
 		"a field of a step":     {of("", `{"client":"c1","publish":"x","speed":9}`, expect), "speed"},
-		"a step of the other":   {of("", `{"cloud":"down"}`, expect), "cloud"},
+		"a step of the other":   {of("", `{"update_stream":{}}`, expect), "update_stream"},
 		"an expectation":        {of("", step, `{"step":0,"joy":1}`), "joy"},
 		"a part of one":         {of("", step, `{"step":0,"puback_rc":0,"within":5}`), "within"},
+		"a part of nothing":     {of("", step, `{"step":0,"qos":1}`), "expects nothing"},
+		"a code of no step":     {of("", step, `{"puback_rc":0}`), "which step"},
+		"nobody's step":         {of("", `{"publish":"x"}`, expect), "which client"},
 		"a step that is not":    {of("", step, `{"step":1,"puback_rc":0}`), "no step 1"},
 		"a step that is a word": {of("", step, `{"step":"0","puback_rc":0}`), "no step"},
 		"ours":                  {of(`,"ours":{"mood":1}`, step, expect), "mood"},
@@ -66,5 +70,30 @@ func TestCasesAreLoud(t *testing.T) {
 	}
 	if _, err := readCases(filepath.Join(dir, "none.jsonl")); err == nil {
 		t.Error("a file that is not there holds cases")
+	}
+}
+
+// TestFalseCasesFail: each case of testdata/files/false.txt expects what is not so,
+// and fails. An expectation that is read and not compared would show nothing.
+func TestFalseCasesFail(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join("testdata", "files", "false.txt")
+	cases, err := readCases(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFileCases$")
+	run.Env = append(os.Environ(), "EBBGATE_FILE_CASES="+path)
+	said, err := run.CombinedOutput()
+	if err == nil {
+		t.Fatal("all have passed")
+	}
+	for _, c := range cases {
+		if !strings.Contains(string(said), "--- FAIL: TestFileCases/"+c.ID+" ") {
+			t.Errorf("%s has passed: %s", c.ID, c.Why)
+		}
+	}
+	if strings.Contains(string(said), "panic:") {
+		t.Errorf("a case ends the tests:\n%s", said)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -25,7 +26,13 @@ type streamFixture struct {
 	Version     int          `json:"version"`
 	Description string       `json:"description"`
 	Files       []streamFile `json:"files"`
+	Thing       string       `json:"thing"`     // each device is a thing
+	FileByte    string       `json:"file_byte"` // see streamContent
+	Changed     bool         `json:"change_bytes"`
 }
+
+// fileByte is how the bytes of files are made; a case may say so.
+const fileByte = "(i*31 + (i>>8)*7 + f) & 0xff"
 
 // streamFile is one file of it.
 type streamFile struct {
@@ -33,10 +40,16 @@ type streamFile struct {
 	Size int `json:"z"`
 }
 
+// streamState is what a stream is made of.
+type streamState struct {
+	files   []streamFile
+	changed bool
+}
+
 // heard is a message of a stream that came for a step.
 type heard struct {
 	topic  string
-	qos    byte
+	packet packets.Packet
 	fields map[string]any
 	block  []byte
 	isText bool // the block was a text
@@ -46,31 +59,52 @@ type heard struct {
 // each step all that came for the one before has come.
 type streamBed struct {
 	*yard
+	*caseDesk
 	t       *testing.T
 	c       *fileCase
 	fixture streamFixture
-	devices map[string]*recorder
 	last    int                        // the step of the last request
 	heard   map[int]map[string][]heard // by step and client
-	took    map[string]int             // messages of a client that belong to earlier steps
-	changed bool                       // the cloud's bytes are others now
+	took    map[*recorder]int          // messages of a connection that belong to earlier steps
+	changed bool                       // the bytes of the stream are others now
+	then    map[int]streamState        // as the stream was when a step asked
 }
 
 func newStreamBed(t *testing.T, c *fileCase) *streamBed {
-	b := &streamBed{t: t, c: c, devices: map[string]*recorder{}, heard: map[int]map[string][]heard{}, took: map[string]int{}}
-	if err := json.Unmarshal(c.Fixture, &b.fixture); err != nil {
-		t.Fatalf("the fixture: %v", err)
+	b := &streamBed{t: t, c: c, heard: map[int]map[string][]heard{}, took: map[*recorder]int{}, then: map[int]streamState{}}
+	b.fixture = must[streamFixture](t, c.Fixture)
+	if how := b.fixture.FileByte; how != "" && how != fileByte {
+		t.Fatalf("the fixture: file_byte is %q, want %q", how, fileByte)
 	}
-	cloudy := slices.ContainsFunc(c.Steps, func(s map[string]json.RawMessage) bool { return s["cloud_stream"] != nil })
-	b.yard = openYard(t, c.Profile, cloudy, func(o *delivery.Options) {
+	has := func(kinds ...string) bool {
+		return slices.ContainsFunc(c.Steps, func(s map[string]json.RawMessage) bool { return slices.Contains(kinds, kindOf(s)) })
+	}
+	b.yard = openYard(t, c.Profile, has("cloud_stream", "cloud_update_stream", "cloud"), func(o *delivery.Options) {
 		if c.lenient {
 			o.Range = "lenient"
 		}
+		o.Range, o.JSONBitmap = cmp.Or(c.Range, o.Range), cmp.Or(c.Write, o.JSONBitmap)
 	})
-	if !cloudy {
+	b.caseDesk = newCaseDesk(t, c, func() *gate { return b.gate }, b.unasked)
+	if !has("cloud_stream", "cloud_update_stream") {
 		b.define(b.fixture)
 	}
+	b.attend()
 	return b
+}
+
+// unasked is what a device subscribes to by itself: all that is answered to it. One
+// whose first word is a subscription says itself what it wants to hear.
+func (b *streamBed) unasked(id string) []string {
+	for n, s := range b.c.Steps {
+		if kind := kindOf(s); b.c.clientOf(n) == id && kind != "connect" {
+			if kind == "subscribe" {
+				return nil
+			}
+			break
+		}
+	}
+	return []string{"$aws/things/" + id + "/streams/#", "$aws/things/+/streams/#"}
 }
 
 // streamContent is the file of a fixture: file_byte says how.
@@ -85,51 +119,62 @@ func streamContent(file, size int) []byte {
 // define creates or updates the fixture's stream on the gateway.
 func (b *streamBed) define(f streamFixture) {
 	b.t.Helper()
-	var c delivery.Change
+	c := delivery.Change{Description: &f.Description}
+	if len(f.Files) == 0 {
+		f.Files = b.fixture.Files
+	}
+	b.fixture.Files, b.changed = f.Files, b.changed != f.Changed
 	dir := b.t.TempDir()
 	for _, file := range f.Files {
 		path := filepath.Join(dir, strconv.Itoa(file.File))
-		if err := os.WriteFile(path, streamContent(file.File, file.Size), 0o600); err != nil {
+		if err := os.WriteFile(path, streamState{changed: b.changed}.content(file.File, file.Size), 0o600); err != nil {
 			b.t.Fatal(err)
 		}
 		c.Paths = append(c.Paths, fmt.Sprintf("%d=%s", file.File, path))
 	}
-	if f.Description != "" {
-		c.Description = &f.Description
+	if f.Description == "" {
+		c.Description = nil // stays
 	}
 	write := b.library.Create
 	if _, err := b.library.Describe(f.Stream); err == nil {
 		write = b.library.Update
 	}
-	if _, err := write(b.t.Context(), f.Stream, c); err != nil {
-		b.t.Fatal(err)
+	s, err := write(b.t.Context(), f.Stream, c)
+	for err == nil && s.Version < f.Version {
+		s, err = b.library.Update(b.t.Context(), f.Stream, c)
+	}
+	if err != nil || f.Version != 0 && s.Version != f.Version {
+		b.t.Fatalf("the stream %+v is %+v, %v", f, s, err)
 	}
 }
 
-func (b *streamBed) client(id string) *recorder {
-	b.t.Helper()
-	if r := b.devices[id]; r != nil {
-		select {
-		case <-r.ended: // a refusal has ended it
-		default:
-			return r
+// content is a file of the stream.
+func (s streamState) content(file, size int) []byte {
+	content := streamContent(file, size)
+	for i := range content {
+		if s.changed {
+			content[i]++
 		}
 	}
-	d := b.join(cmp.Or(b.c.Proto, 5), id)
-	d.wantCodes(d.subscribe(1, "$aws/things/"+id+"/streams/#", "$aws/things/+/streams/#"), 1, 1)
-	b.devices[id], b.took[id] = record(d), 0
-	return b.devices[id]
+	return content
 }
 
 func (b *streamBed) step(n int, s map[string]json.RawMessage) {
 	b.t.Helper()
 	switch {
 	case s["publish"] != nil:
-		b.ask(n, unquoted(s["client"]), s)
-	case s["subscribe"] != nil:
-		r := b.client(unquoted(s["client"]))
-		r.send(subscribing(1, must[string](b.t, s["subscribe"])))
-		r.settled()
+		b.ask(n, b.c.clientOf(n), s)
+	case s["restart_server"] != nil:
+		for _, id := range b.ids() {
+			_ = b.devices[id].Close()
+			<-b.devices[id].ended
+		}
+		b.restart(b.t)
+		for _, id := range b.ids() {
+			b.client(id) // who listened, listens
+		}
+	case s["advance_seconds"] != nil:
+		b.clock.advance(time.Duration(must[float64](b.t, s["advance_seconds"]) * float64(time.Second)))
 	case s["repeat_as_clients"] != nil:
 		for _, id := range must[[]string](b.t, s["repeat_as_clients"]) {
 			again := maps.Clone(b.c.Steps[b.last])
@@ -137,30 +182,32 @@ func (b *streamBed) step(n int, s map[string]json.RawMessage) {
 			b.ask(b.last, id, again)
 		}
 	case s["update_stream"] != nil:
-		b.define(must[streamFixture](b.t, s["update_stream"]))
+		b.define(b.streamOf(s["update_stream"]))
 	case s["cloud_stream"] != nil:
-		b.isFixture(must[string](b.t, s["cloud_stream"]))
-		b.upload(0)
+		b.isFixture(b.streamOf(s["cloud_stream"]).Stream)
+		b.upload()
 	case s["cloud_update_stream"] != nil:
-		update := must[struct {
-			Stream string `json:"stream"`
-			Bytes  bool   `json:"change_bytes"`
-		}](b.t, s["cloud_update_stream"])
+		update := b.streamOf(s["cloud_update_stream"])
 		b.isFixture(update.Stream)
-		b.changed = b.changed != update.Bytes
-		b.upload(map[bool]byte{true: 1}[b.changed])
-	case s["cloud"] != nil:
-		switch state := unquoted(s["cloud"]); state {
-		case "up", "down":
-			b.link(state == "up")
-		default:
-			b.t.Fatalf("step %d: the cloud cannot be %q", n, state)
+		b.changed = b.changed != update.Changed
+		if update.Files != nil {
+			b.fixture.Files = update.Files
 		}
-	case s["disconnect"] != nil:
-		b.cut(b.client(unquoted(s["client"])).device, unquoted(s["client"]))
+		b.upload()
+	case s["cloud"] != nil:
+		b.link(isUp(b.t, s["cloud"]))
 	default:
-		b.client(unquoted(s["client"]))
+		b.caseDesk.step(n, s)
 	}
+}
+
+// streamOf reads a stream of a step, or its name.
+func (b *streamBed) streamOf(raw json.RawMessage) streamFixture {
+	b.t.Helper()
+	if name := unquoted(raw); name != "" {
+		return streamFixture{Stream: name}
+	}
+	return must[streamFixture](b.t, raw)
 }
 
 // isFixture looks at what stream a step is about: the cloud has but one.
@@ -171,37 +218,36 @@ func (b *streamBed) isFixture(id string) {
 	}
 }
 
-// upload defines the fixture's stream in the cloud, with so much added to each
-// byte.
-func (b *streamBed) upload(more byte) {
+// upload defines the fixture's stream in the cloud, with the bytes of now.
+func (b *streamBed) upload() {
 	files := map[int][]byte{}
 	for _, f := range b.fixture.Files {
-		content := streamContent(f.File, f.Size)
-		for i := range content {
-			content[i] += more
-		}
-		files[f.File] = content
+		files[f.File] = streamState{changed: b.changed}.content(f.File, f.Size)
 	}
 	b.sandbox.Streams().Put(b.fixture.Stream, b.fixture.Description, files)
 }
 
-// ask publishes a request and waits until the service is done with it.
+// ask publishes a request, and waits until the service is done with it and all have
+// heard what came of it.
 func (b *streamBed) ask(n int, id string, s map[string]json.RawMessage) {
 	b.t.Helper()
-	b.last = n
+	b.last, b.then[n] = n, streamState{b.fixture.Files, b.changed}
 	r := b.client(id)
-	r.send(packet(b.t, n, s))
+	b.publish(n, r, s)
 	r.settled()
 	eventually(b.t, "the request is answered", b.service.Idle)
-	r.settled()
-	all := r.messages()
 	if b.heard[n] == nil {
 		b.heard[n] = map[string][]heard{}
 	}
-	for _, m := range all[b.took[id]:] {
-		b.heard[n][id] = append(b.heard[n][id], b.read(m))
+	for _, who := range b.ids() {
+		r := b.devices[who]
+		r.settled()
+		all := r.messages()
+		for _, m := range all[b.took[r]:] {
+			b.heard[n][who] = append(b.heard[n][who], b.read(m))
+		}
+		b.took[r] = len(all)
 	}
-	b.took[id] = len(all)
 }
 
 // settled waits until what was sent has been taken, and what was answered has
@@ -226,7 +272,10 @@ func (r *recorder) settled() {
 
 func (b *streamBed) read(pk packets.Packet) (m heard) {
 	b.t.Helper()
-	m.topic, m.qos = pk.TopicName, pk.FixedHeader.Qos
+	m.topic, m.packet = pk.TopicName, pk
+	if !strings.Contains(m.topic, "/streams/") {
+		return m
+	}
 	var err error
 	if strings.HasSuffix(m.topic, "/cbor") {
 		err = cbor.Unmarshal(pk.Payload, &m.fields)
@@ -243,11 +292,17 @@ func (b *streamBed) read(pk packets.Packet) (m heard) {
 	return m
 }
 
-// of lists what a step's client heard on a topic; empty: on any.
-func (b *streamBed) of(n int, topic string) (out []heard) {
-	for _, m := range b.heard[n][b.c.text(n, "client")] {
-		if topic == "" || m.topic == topic {
-			out = append(out, m)
+// of lists what the client of an expectation heard on a topic; without one: on any,
+// and without a step: of all.
+func (b *streamBed) of(e map[string]json.RawMessage, id, topic string) (out []heard) {
+	for n := range b.c.Steps {
+		if e["step"] != nil && number(e["step"]) != n {
+			continue
+		}
+		for _, m := range b.heard[n][id] {
+			if topic == "" || covers(topic, m.topic) {
+				out = append(out, m)
+			}
 		}
 	}
 	return out
@@ -255,43 +310,87 @@ func (b *streamBed) of(n int, topic string) (out []heard) {
 
 func (b *streamBed) expect(e map[string]json.RawMessage) {
 	b.t.Helper()
-	n := number(e["step"])
+	if count(e, ofCodes) > 0 {
+		b.expectCodes(e)
+		return
+	}
+	if e["no_message"] != nil {
+		b.expectNoMessage(e)
+	}
 	for key, value := range e {
 		switch key {
-		case "no_message":
-			topic := must[string](b.t, value)
-			if got := b.of(n, topic); len(got) > 0 {
-				b.t.Errorf("step %d: %v came on %s", n, got[0].fields, topic)
-			}
 		case "cloud_requests_for_bytes":
 			b.expectFetched(value)
 		case "each_client_gets_blocks":
 			b.expectEach(value)
 		case "content":
-			b.expectContent(n)
+			b.expectContent(e)
 		}
 	}
-	got := b.of(n, unquoted(e["topic"]))
-	if e["topic"] == nil {
+	if count(e, ofMessages) == count(e, []string{"no_message", "content"}) {
 		return
 	}
-	if len(got) == 0 || e["block_numbers"] == nil && len(got) > 1 {
-		b.t.Fatalf("step %d: %d messages came on %s, of %v", n, len(got), unquoted(e["topic"]), b.heard[n])
+	topic := unquoted(e["topic"])
+	if topic == "" && e["block_numbers"] != nil {
+		topic = "$aws/things/+/streams/+/data/+"
 	}
-	if e["qos"] != nil && int(got[0].qos) != number(e["qos"]) {
-		b.t.Errorf("step %d: the answer has QoS %d", n, got[0].qos)
+	got := b.of(e, b.hears(e), topic)
+	switch {
+	case e["count"] != nil && len(got) != must[int](b.t, e["count"]):
+		b.t.Fatalf("%d messages came, want %s: %v", len(got), e["count"], got)
+	case string(e["count"]) == "0":
+		return
+	case len(got) == 0, e["block_numbers"] == nil && e["count"] == nil && len(got) > 1:
+		b.t.Fatalf("%s: %d messages came, of %v", e, len(got), b.heard[number(e["step"])])
+	}
+	for _, m := range got {
+		if wrong := b.says(m.packet, partOf(e, "qos", "retain", "payload_json", "payload_b64", "payload", "correlation_data")); wrong != "" {
+			b.t.Errorf("%s: %s: QoS %d, %v", e, wrong, m.packet.FixedHeader.Qos, m.fields)
+		}
+		for _, key := range texts(e["absent_fields"]) {
+			if v, there := m.fields[key]; there {
+				b.t.Errorf("%s: %s is %v", e, key, v)
+			}
+		}
 	}
 	for _, key := range []string{"fields", "cbor_fields"} {
 		b.expectFields(got[0], e[key])
 	}
-	if e["absent_fields"] != nil {
-		for _, key := range must[[]string](b.t, e["absent_fields"]) {
-			if v, there := got[0].fields[key]; there {
-				b.t.Errorf("step %d: %s is %v", n, key, v)
-			}
-		}
-	}
 	if e["block_numbers"] != nil {
 		b.expectBlocks(got, e)
+	}
+}
+
+// partOf is an expectation with some of its keys.
+func partOf(e map[string]json.RawMessage, keys ...string) map[string]json.RawMessage {
+	part := map[string]json.RawMessage{}
+	for _, key := range keys {
+		if value, there := e[key]; there {
+			part[key] = value
+		}
+	}
+	return part
+}
+
+// expectNoMessage looks at what a client heard of a step, and without a step at all
+// that it ever heard.
+func (b *streamBed) expectNoMessage(e map[string]json.RawMessage) {
+	b.t.Helper()
+	filters, id := forbidden(b.caseDesk, e)
+	for _, filter := range filters {
+		if e["step"] != nil {
+			for _, m := range b.of(e, id, filter) {
+				b.t.Errorf("step %s: %v came on %s to %s", e["step"], m.fields, m.topic, id)
+			}
+			continue
+		}
+		b.settle(id)
+		for _, r := range b.connections(id) {
+			for _, pk := range r.messages() {
+				if covers(filter, pk.TopicName) {
+					b.t.Errorf("%q came on %s to %s", pk.Payload, pk.TopicName, id)
+				}
+			}
+		}
 	}
 }

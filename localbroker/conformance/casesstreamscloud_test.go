@@ -51,24 +51,19 @@ func (b *streamBed) expectEach(raw json.RawMessage) {
 	}
 }
 
-// expectContent compares a block with what the cloud has now.
-func (b *streamBed) expectContent(n int) {
+// expectContent compares a block with what the stream had then.
+func (b *streamBed) expectContent(e map[string]json.RawMessage) {
 	b.t.Helper()
 	var q struct {
 		File   int `json:"f"`
 		Length int `json:"l"`
 		Offset int `json:"o"`
 	}
-	if err := json.Unmarshal(b.c.Steps[n]["payload_json"], &q); err != nil {
+	if err := json.Unmarshal(b.c.Steps[number(e["step"])]["payload_json"], &q); err != nil {
 		b.t.Fatal(err)
 	}
-	want := streamContent(q.File, q.Length*(q.Offset+1))[q.Length*q.Offset:]
-	for i := range want {
-		if b.changed {
-			want[i]++
-		}
-	}
-	got := b.of(n, "")
+	want := b.then[number(e["step"])].content(q.File, q.Length*(q.Offset+1))[q.Length*q.Offset:]
+	got := b.of(e, b.hears(e), "$aws/things/+/streams/+/data/+")
 	if len(got) != 1 || string(got[0].block) != string(want) {
 		b.t.Errorf("%d messages came, or another content", len(got))
 	}

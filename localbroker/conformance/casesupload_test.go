@@ -1,15 +1,15 @@
 package conformance
 
 import (
-	"cmp"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/mochi-mqtt/server/v2/packets"
-
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -19,100 +19,150 @@ const responses = "$file-response/"
 // uploadBed is a depot with the devices of a case.
 type uploadBed struct {
 	*depot
-	t       *testing.T
-	c       *fileCase
-	devices map[string]*recorder
-	gone    map[string][]*recorder // earlier connections of them
-	acks    map[int]uint16         // reason codes by step, 0 for MQTT 3.1.1
-	web     map[int]asked          // answers over HTTP, by step
+	*caseDesk
+	t   *testing.T
+	c   *fileCase
+	web map[int]asked // answers over HTTP, by step
+	far *farTarget
 }
 
 func newUploadBed(t *testing.T, c *fileCase) *uploadBed {
-	b := &uploadBed{t: t, c: c, devices: map[string]*recorder{}, gone: map[string][]*recorder{}, acks: map[int]uint16{}, web: map[int]asked{}}
+	b := &uploadBed{t: t, c: c, web: map[int]asked{}, far: &farTarget{direct: c.Export == "direct", back: make(chan struct{})}}
 	b.depot = openDepot(t, func(s *depotSetup) {
 		if c.Profile != "" {
 			s.profile = c.Profile
 		}
+		if c.Export != "" {
+			s.Export.Mode = c.Export
+		}
+		s.StrictCodes = c.Strict
+		s.target = b.far.before
 	})
+	b.caseDesk = newCaseDesk(t, c, func() *gate { return b.gate }, func(id string) []string { return []string{responses + id} })
+	b.attend()
 	return b
 }
 
-// client finds the device of a step, which has subscribed to its responses.
-func (b *uploadBed) client(id string) *recorder {
-	b.t.Helper()
-	r := b.devices[id]
-	if r == nil {
-		return b.join(id, true)
-	}
-	select {
-	case <-r.ended: // a jump of the clock, or a restart, has ended it
-		return b.join(id, true)
-	default:
-		return r
-	}
+// farTarget is a target that a case makes go away (cloud: down) and come back. While
+// it is away a file that was taken already waits; one whose fin waits is refused.
+type farTarget struct {
+	bridge.FileTarget
+	direct bool
+
+	mu   sync.Mutex
+	away bool
+	back chan struct{} // closed when it is there again
 }
 
-// join connects a device; an earlier connection of it is taken over.
-func (b *uploadBed) join(id string, clean bool) *recorder {
-	b.t.Helper()
-	r := record(b.depot.join(cmp.Or(b.c.Proto, 5), id, func(pk *packets.Packet) { pk.Connect.Clean = clean }))
-	r.send(subscribing(1, responses+id))
-	if r.all(); r.granted() != 1 {
-		b.t.Fatalf("%s may not hear its responses: %#x", id, r.granted())
+func (f *farTarget) before(to bridge.FileTarget) bridge.FileTarget {
+	f.FileTarget = to
+	return f
+}
+
+func (f *farTarget) link(up bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case up && f.away:
+		close(f.back)
+	case !up && !f.away:
+		f.back = make(chan struct{})
 	}
-	if old := b.devices[id]; old != nil {
-		<-old.ended
-		b.gone[id] = append(b.gone[id], old)
+	f.away = !up
+}
+
+// Put implements bridge.FileTarget.
+func (f *farTarget) Put(ctx context.Context, file *bridge.File) (string, error) {
+	f.mu.Lock()
+	away, back := f.away, f.back
+	f.mu.Unlock()
+	if away && f.direct {
+		return "", bridge.Errorf(bridge.OpExport, bridge.Unavailable, "the case has taken the target away")
 	}
-	b.devices[id] = r
-	return r
+	if away {
+		select {
+		case <-back:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	return f.FileTarget.Put(ctx, file)
 }
 
 func (b *uploadBed) step(n int, s map[string]json.RawMessage) {
 	b.t.Helper()
-	id := unquoted(s["client"])
-	switch {
-	case s["publish"] != nil:
-		b.publish(n, b.client(id), s)
-	case s["subscribe"] != nil:
-		r := b.client(id)
-		r.send(subscribing(1, must[string](b.t, s["subscribe"])))
-		r.all()
-		b.acks[n] = r.granted()
-	case s["connect"] != nil:
-		b.caughtUp(n, id)
-		b.join(id, must[struct {
-			Clean bool `json:"clean_start"`
-		}](b.t, s["connect"]).Clean)
-	case s["disconnect"] != nil:
-		b.caughtUp(n, id)
-		r := b.client(id)
-		switch how := unquoted(s["disconnect"]); how {
-		case "clean":
-			r.goodbye()
-		case "drop":
-		default:
-			b.t.Fatalf("step %d: to disconnect %q is not known", n, how)
-		}
-		_ = r.Close()
-		<-r.ended
-		b.absent(id)
-	case s["restart_server"] != nil:
-		for id, r := range b.devices {
+	switch kindOf(s) {
+	case "publish":
+		b.publish(n, b.client(b.c.clientOf(n)), s)
+		return
+	case "connect", "disconnect":
+		b.caughtUp(n, b.c.clientOf(n))
+	case "restart_server":
+		for _, id := range b.ids() {
 			b.caughtUp(n, id)
-			_ = r.Close()
-			<-r.ended
+			_ = b.devices[id].Close()
+			<-b.devices[id].ended
 		}
 		b.restart()
-	case s["http_get"] != nil:
+		return
+	case "http_get":
 		b.exportsAll()
-		b.web[n] = b.get(strings.ReplaceAll(must[string](b.t, s["http_get"]), "@node", depotNode))
+		b.web[n] = b.get(b.address(s["http_get"]))
+		return
+	case "cloud":
+		b.far.link(isUp(b.t, s["cloud"]))
+		return
+	case "advance_seconds":
+		b.clock.advance(time.Duration(must[float64](b.t, s["advance_seconds"]) * float64(time.Second)))
+	}
+	if string(s["run_gc"]) == "true" {
+		b.service.Sweep()
+	}
+	b.caseDesk.step(n, s)
+}
+
+// isUp reads the state of a link.
+func isUp(t *testing.T, raw json.RawMessage) bool {
+	t.Helper()
+	switch state := strings.Trim(string(raw), `"`); state {
+	case "up", "online", "true":
+		return true
+	case "down", "offline", "away", "false":
+		return false
 	default:
-		b.clock.advance(time.Duration(must[int](b.t, s["advance_seconds"])) * time.Second)
-		if string(s["run_gc"]) == "true" {
-			b.service.Sweep()
+		t.Fatalf("the cloud cannot be %s", raw)
+		return false
+	}
+}
+
+// address is what is asked over HTTP: a path, or an object with one. @node is the
+// depot's name, @cursor and @uri what the last answer said.
+func (b *uploadBed) address(raw json.RawMessage) string {
+	b.t.Helper()
+	path := unquoted(raw)
+	if path == "" {
+		path = must[struct {
+			Path string `json:"path"`
+		}](b.t, raw).Path
+	}
+	path = strings.ReplaceAll(path, "@node", depotNode)
+	last := asked{}
+	for n := range b.c.Steps {
+		if got, there := b.web[n]; there {
+			last = got
 		}
 	}
+	if strings.Contains(path, "@cursor") {
+		path = strings.ReplaceAll(path, "@cursor", escapedQuery(last.text("cursor")))
+	}
+	if path == "@uri" {
+		files := last.list(b.t).Files
+		if len(files) != 1 {
+			b.t.Fatalf("@uri: %d files were listed last", len(files))
+		}
+		path = files[0].URI
+	}
+	return path
 }
 
 // caughtUp waits for what a client is to hear of the steps before this one, which
@@ -120,35 +170,21 @@ func (b *uploadBed) step(n int, s map[string]json.RawMessage) {
 func (b *uploadBed) caughtUp(n int, id string) {
 	b.t.Helper()
 	for _, e := range b.c.Expect {
-		if before := number(e["step"]); e["topic"] != nil && before < n && b.c.text(before, "client") == id {
-			b.expectMessage(before, e)
+		if before := number(e["step"]); e["step"] != nil && e["topic"] != nil && before < n && b.hears(e) == id {
+			b.expectMessage(e)
 		}
 	}
 }
 
-// exportsAll waits until what fin has taken is exported: only then it is listed.
+// exportsAll waits until what fin has taken is exported, unless the target is away:
+// only then it is listed.
 func (b *uploadBed) exportsAll() {
 	b.t.Helper()
 	eventually(b.t, "all is exported", func() bool {
+		b.far.mu.Lock()
+		away := b.far.away
+		b.far.mu.Unlock()
 		all, _ := b.service.Running("", upload.MostListed)
-		return !slices.ContainsFunc(all, func(f upload.Transfer) bool { return f.State != upload.StateOpen })
+		return away || !slices.ContainsFunc(all, func(f upload.Transfer) bool { return f.State != upload.StateOpen })
 	})
-}
-
-// packetOf is the packet id of a step.
-func packetOf(n int) uint16 { return uint16(n + 1) }
-
-func (b *uploadBed) publish(n int, r *recorder, s map[string]json.RawMessage) {
-	b.t.Helper()
-	pk := packet(b.t, n, s)
-	r.send(pk)
-	switch pk.FixedHeader.Qos {
-	case 0:
-		r.all()
-	case 2:
-		b.acks[n] = uint16(r.acked(pk.PacketID).ReasonCode)
-		r.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: pk.PacketID})
-	default:
-		b.acks[n] = uint16(r.acked(pk.PacketID).ReasonCode)
-	}
 }

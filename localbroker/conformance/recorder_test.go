@@ -18,6 +18,9 @@ type recorder struct {
 	after map[uint16]int // how many messages had come when an acknowledgement came
 	codes []byte         // of the last SUBACK
 	pongs int
+	bye   []uint16 // the code of the broker's DISCONNECT, when one came
+
+	present bool // its session was there when it came
 }
 
 // record lets a device listen; nothing else may read from it.
@@ -59,6 +62,8 @@ func (r *recorder) note(pk packets.Packet) {
 		r.codes = pk.ReasonCodes
 	case packets.Pingresp:
 		r.pongs++
+	case packets.Disconnect:
+		r.bye = []uint16{uint16(pk.ReasonCode)}
 	}
 }
 
@@ -103,4 +108,44 @@ func (r *recorder) messages() []packets.Packet {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.heard)
+}
+
+// forget forgets the acknowledgement of a packet id, which is used again, and the
+// last SUBACK.
+func (r *recorder) forget(id uint16) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.acks, id)
+	r.codes = nil
+}
+
+// ackedOrOver waits for the acknowledgement of a packet id, or the end of the
+// connection: then there may be none.
+func (r *recorder) ackedOrOver(id uint16) (pk packets.Packet, there bool) {
+	r.tb.Helper()
+	eventually(r.tb, "an acknowledgement, or the end", func() bool {
+		over := r.over()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		pk, there = r.acks[id]
+		return there || over
+	})
+	return pk, there
+}
+
+// subacked are the codes of the last SUBACK.
+func (r *recorder) subacked() (codes []uint16) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.codes {
+		codes = append(codes, uint16(c))
+	}
+	return codes
+}
+
+// goodbyes is the code of the broker's DISCONNECT, if it said one.
+func (r *recorder) goodbyes() []uint16 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bye
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,46 +24,76 @@ type yard struct {
 	library *delivery.Library
 	sandbox *sandbox.Cloud // nil without
 	uplink  *streamUplink
+	profile string
+	dir     string
+	changes []func(*delivery.Options)
+	end     func()
 }
 
 // openYard starts one; the test's end stops it.
 func openYard(t *testing.T, profile string, cloudy bool, changes ...func(*delivery.Options)) *yard {
 	t.Helper()
-	dir := t.TempDir()
+	y := &yard{profile: profile, dir: t.TempDir(), changes: changes}
+	if cloudy {
+		y.sandbox = openSandbox(t)
+		y.uplink = &streamUplink{t: t, addr: y.sandbox.Addr()}
+	}
+	y.start(t, nil)
+	return y
+}
+
+// start opens a yard on its folder.
+func (y *yard) start(t *testing.T, at *clock) {
+	t.Helper()
 	o := delivery.DefaultOptions()
-	o.Enabled, o.Dir = true, filepath.Join(dir, "streams")
-	for _, change := range changes {
+	o.Enabled, o.Dir = true, filepath.Join(y.dir, "streams")
+	for _, change := range y.changes {
 		change(&o)
 	}
 	log := slog.New(slog.DiscardHandler)
-	y := &yard{library: delivery.OpenLibrary(o.Dir)}
+	y.library = delivery.OpenLibrary(o.Dir)
 	deps := delivery.Deps{Library: y.library, Drops: &bridge.DropLog{}, Health: &bridge.Health{}, Log: log}
-	if cloudy {
+	if y.sandbox != nil {
 		o.Cloud.Recheck, o.Cloud.Timeout = 0, 5*time.Second
-		y.sandbox = openSandbox(t)
-		y.uplink = &streamUplink{t: t, addr: y.sandbox.Addr()}
 		cache, err := delivery.OpenCache(o.Dir, y.uplink.addr, 1<<30)
 		if err != nil {
 			t.Fatal(err)
 		}
+		up := at == nil || y.uplink.Up()
+		y.link(false)
 		y.uplink.client = delivery.NewClient("gateway", delivery.CBOR, y.uplink)
-		y.link(true)
+		y.link(up)
 		deps.Cloud = delivery.NewCloud(o.Cloud, y.uplink.client, cache, deps.Health, log)
-		t.Cleanup(deps.Cloud.Close)
 	}
 	y.service = delivery.New(o, deps)
 	y.gate = open(t, func(s *setup) {
 		lan := localbroker.DefaultListenerOf("aws-edge")
-		if profile != "" {
-			lan = localbroker.DefaultListenerOf(profile)
+		if y.profile != "" {
+			lan = localbroker.DefaultListenerOf(y.profile)
 		}
 		lan.Address, lan.Policies = "127.0.0.1:0", []string{"device"}
 		s.broker.Listeners[0] = lan
+		s.spool.Dir, s.clock = filepath.Join(y.dir, "spool"), at
 		s.families = func(*gate, localbroker.Shelf) []localbroker.Family { return []localbroker.Family{y.service} }
 	})
 	y.service.Reach(y.gate)
-	t.Cleanup(y.service.Close)
-	return y
+	y.end = sync.OnceFunc(func() {
+		y.service.Close()
+		y.stop()
+		if deps.Cloud != nil {
+			deps.Cloud.Close()
+		}
+		closes(t, y.store)
+	})
+	t.Cleanup(y.end)
+}
+
+// restart stops the yard and starts it again on the same folder; the cloud goes on.
+func (y *yard) restart(t *testing.T) {
+	t.Helper()
+	at := y.clock
+	y.end()
+	y.start(t, at)
 }
 
 func openSandbox(t *testing.T) *sandbox.Cloud {

@@ -34,6 +34,8 @@ type Options struct {
 type ExportOptions struct {
 	Mode     string `koanf:"mode" enum:"spooled,direct" doc:"What success of fin means: spooled (the file is whole, its checksum right, and it is durably queued for export, which is tried until it succeeds) or direct (it has been exported)."`
 	ExpireAt string `koanf:"expire_at" enum:"keep,remove" doc:"What becomes of an exported file when the expire_at of its init has passed: keep leaves it, as EMQX does, remove deletes it and its manifest."`
+
+	KeepFor time.Duration `koanf:"keep_for" doc:"With to: folder, how long an exported file stays there before it and its manifest are deleted, from 1h; 0s is for ever. It counts while the gateway runs. With expire_at: remove a file that has an expire_at goes by that alone."`
 }
 
 // The values of the options.
@@ -117,6 +119,9 @@ func (o Options) Validate() []bridge.Problem {
 	last("assemble_timeout", o.AssembleTimeout, time.Second, 24*time.Hour)
 	one("checksum", o.Checksum, checksumOptional, checksumRequired)
 	one("export.mode", o.Export.Mode, modeSpooled, modeDirect)
+	if k := o.Export.KeepFor; k != 0 {
+		last("export.keep_for", k, time.Hour, 100*365*24*time.Hour)
+	}
 	one("export.expire_at", o.Export.ExpireAt, expireKeep, expireRemove)
 	return ps
 }

@@ -15,12 +15,16 @@ import (
 const (
 	rememberFor  = 30 * 24 * time.Hour
 	rememberMost = 100_000
+
+	// With a time to keep them, so many are remembered: of one that is forgotten nobody
+	// knows any more that it is to go.
+	rememberKept = 1_000_000
 )
 
 // Sweep gives up what is too old: segments and metadata by their own ages, as
 // EMQX does, and transfers that have lasted too long. What is being
 // assembled or exported stays (F43). Of the exported files it forgets the oldest,
-// and with expire_at: remove it removes those that have expired.
+// and with expire_at: remove or keep_for it removes those that have expired.
 func (s *Service) Sweep() { s.sweep(context.Background()) }
 
 func (s *Service) sweep(ctx context.Context) {
@@ -145,19 +149,26 @@ func (s *Service) sweepExported(ctx context.Context, now time.Duration) error {
 	err := s.deps.Shelf.Scan(shelfFile, "", func(key string, value []byte) bool {
 		var e exported
 		switch err := decodeJSON(value, &e); {
-		case err != nil || e.Meta == nil || e.At+rememberFor <= now && (s.opts.Export.ExpireAt == expireKeep || e.Meta.ExpireAt == nil):
+		case err != nil || e.Meta == nil || e.At+rememberFor <= now && !s.removes(&e):
 			forget = append(forget, strings.Clone(key))
-		case s.opts.Export.ExpireAt == expireRemove && synced && e.Meta.ExpireAt != nil && *e.Meta.ExpireAt <= wall.Unix():
+		case s.dated(&e) && synced && *e.Meta.ExpireAt <= wall.Unix(), !s.dated(&e) && s.opts.Export.KeepFor > 0 && e.At+s.opts.Export.KeepFor <= now:
 			expired = append(expired, e)
 		default:
 			left = append(left, entry{strings.Clone(key), e.At})
 		}
 		return true
 	})
-	if len(left) > rememberMost {
+	most := rememberMost
+	if s.opts.Export.KeepFor > 0 {
+		most = rememberKept
+	}
+	if n := len(left) - most; n > 0 {
 		slices.SortFunc(left, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
-		for _, e := range left[:len(left)-rememberMost] {
+		for _, e := range left[:n] {
 			forget = append(forget, e.key)
+		}
+		if s.opts.Export.KeepFor > 0 {
+			s.deps.Log.Warn("so many files are exported that the oldest are forgotten, and stay for good: remove them, or shorten file_transfer.export.keep_for", "forgotten", n, "remembered", most)
 		}
 	}
 	for _, e := range expired { // F55
@@ -177,3 +188,12 @@ func (s *Service) sweepExported(ctx context.Context, now time.Duration) error {
 	}
 	return err
 }
+
+// dated reports whether an exported file goes by the time that its device gave.
+func (s *Service) dated(e *exported) bool {
+	return s.opts.Export.ExpireAt == expireRemove && e.Meta.ExpireAt != nil
+}
+
+// removes reports whether an exported file is removed some day: so long it is
+// remembered.
+func (s *Service) removes(e *exported) bool { return s.dated(e) || s.opts.Export.KeepFor > 0 }

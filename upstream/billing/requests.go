@@ -77,3 +77,10 @@ func (l *Ledger) priceRequests(t *Total) {
 	}
 	t.RequestsNote = "no price: " + store.Why
 }
+
+// Puts is what so many requests that write to S3 cost in a region, in storage class
+// Standard; ok is false when the list has no price for them.
+func (p *PriceList) Puts(region string, n int64) (a Amount, ok bool) {
+	r := p.Regions[region]
+	return r.Puts.of(n), r.Puts.PerMillion != nil
+}

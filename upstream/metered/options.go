@@ -10,11 +10,11 @@ import (
 
 // Options say when, and how much, a link may carry.
 type Options struct {
-	Windows  []string    `koanf:"windows" doc:"When messages may go up, such as \"daily 01:00-05:00\", \"mon-fri 22:00-06:00\" or \"sat,sun 00:00-24:00\"; none: always."`
+	Windows  []string    `koanf:"windows" doc:"When messages, or files, may go up, such as \"daily 01:00-05:00\", \"mon-fri 22:00-06:00\" or \"sat,sun 00:00-24:00\"; none: always."`
 	TimeZone string      `koanf:"time_zone" doc:"Time zone of windows and of the budget's days and months, such as Europe/Berlin; empty: the system's."`
-	Budget   bridge.Size `koanf:"budget" doc:"Bytes of a day or month on the wire, both directions, TLS included, TCP and IP not; when they are used up, messages wait for the next. 0 is no budget, else at least 1MB."`
+	Budget   bridge.Size `koanf:"budget" doc:"Bytes of a day or month on the wire, both directions, TLS included, TCP and IP not; when they are used up, messages, or files, wait for the next. 0 is no budget, else at least 1MB."`
 	Per      string      `koanf:"per" enum:"day,month" doc:"What the budget is for: a day or a calendar month."`
-	Override int         `koanf:"override" min:"0" max:"10" doc:"Messages of this priority and above go at any time, and whatever the budget says; 10: none."`
+	Override int         `koanf:"override" min:"0" max:"10" doc:"Messages of this priority and above go at any time, and whatever the budget says; 10: none. Of files it means nothing, since they have no priority."`
 }
 
 // The values of Options.Per.
