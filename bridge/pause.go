@@ -49,7 +49,7 @@ func (f *Forwarder) pause(fl *flight, o Outcome, fresh bool) {
 }
 
 // probeNext is how soon.
-const probeNext = 5 * time.Second
+const probeNext = time.Second
 
 // unpause lets a queue go on after something of it was taken.
 func (f *Forwarder) unpause(s *source) {
