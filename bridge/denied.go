@@ -39,7 +39,7 @@ func (f *Forwarder) denied(fl *flight, o Outcome, most int) {
 	}
 	full := h == nil && len(f.holds) >= maxSuspects
 	if fl.probe || full || h == nil && s.barred >= most {
-		f.pause(fl, o, h == nil && most > ofOne)
+		f.pause(fl, o, h == nil && !full && most > ofOne)
 		if full || f.spool.Released(s.queue, fl.Place) || s.done[fl.Place] {
 			return
 		}
