@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // strangeAnswer is a success that no store has said. A web server with a page for
@@ -44,6 +47,37 @@ func (t *Target) confirm(ctx context.Context, key string, sum [sha256.Size]byte,
 	default:
 		return errOther
 	}
+	return t.look(ctx, key, sum, size)
+}
+
+// confirmParts is confirm for an object that was made of parts. The checksum of one is
+// that of its parts' checksums, and how many they are, which some stores leave out; a
+// store that has read it all may say that of the whole. Without an ETag nobody is
+// believed whom we cannot ask.
+func (t *Target) confirmParts(ctx context.Context, f *bridge.File, s *sendingUpload, said *s3.CompleteMultipartUploadOutput) error {
+	if aws.ToString(said.ETag) == "" {
+		if t.made(ctx, s.Key, f) {
+			return nil
+		}
+		return errNoETag
+	}
+	checksum := aws.ToString(said.ChecksumSHA256)
+	if checksum == "" {
+		return t.look(ctx, s.Key, f.SHA256, f.Size)
+	}
+	sums := sha256.New()
+	for _, p := range s.parts {
+		_, _ = sums.Write(p.Sum) // never fails
+	}
+	composite := *hash([sha256.Size]byte(sums.Sum(nil)))
+	if checksum == composite || checksum == fmt.Sprintf("%s-%d", composite, len(s.parts)) || checksum == *hash(f.SHA256) {
+		return nil
+	}
+	return errOther
+}
+
+// look makes sure of an object by looking at it, where the store lets us.
+func (t *Target) look(ctx context.Context, key string, sum [sha256.Size]byte, size int64) error {
 	there, err := t.same(ctx, key, sum, size)
 	switch {
 	case answered(err, http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented):

@@ -238,17 +238,26 @@ func (t *Target) complete(ctx context.Context, f *bridge.File, s *sendingUpload)
 	out, err := t.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &s.Bucket, Key: &s.Key, UploadId: &s.ID, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
 	})
+	if err == nil {
+		if err = t.confirmParts(ctx, f, s, out); err == nil {
+			return t.forget(ctx, s.upload)
+		}
+	}
+	failed := t.explain("no object can be made of the parts of "+f.Name, err)
 	switch {
-	case err == nil && aws.ToString(out.ETag) == "" && !t.made(ctx, s.Key, f):
-		err = errNoETag
-	case err == nil, is(err, "NoSuchUpload") && t.made(ctx, s.Key, f):
+	case errors.Is(err, errOther):
+		// An object is there, and by a look at it the next attempt would take it for
+		// this file's.
+		s.Whole = false
+		return errors.Join(failed, t.keep(ctx, shelfUpload, s.shelfKey(), s.upload), t.abandon(ctx, s.upload))
+	case is(err, "NoSuchUpload") && t.made(ctx, s.Key, f):
 		return t.forget(ctx, s.upload)
 	case is(err, "NoSuchUpload"):
 		return errors.Join(errGone, t.forget(ctx, s.upload))
 	case is(err, "InvalidPart", "InvalidPartOrder"):
 		return errors.Join(errGone, t.abandon(ctx, s.upload))
 	}
-	return t.explain("no object can be made of the parts of "+f.Name, err)
+	return failed
 }
 
 // made reports whether the object of a file is there.
