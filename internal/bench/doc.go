@@ -9,7 +9,8 @@
 // was encoded once (publisher.go); its ceiling is measured too, against a
 // server that does nothing but acknowledge (sink.go). Every message carries its
 // publisher and number, and what arrives is checked against them: a run that
-// loses or reorders a message is an error, not a figure.
+// loses or reorders a message is an error, not a figure. Where a mosquitto as the cloud
+// would be the limit, receiver.go is one of several threads.
 //
 // Each figure is the median of its runs, which are interleaved: gateway,
 // mosquitto, gateway, and so on, so that both meet the same neighbours. How long

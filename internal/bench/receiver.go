@@ -24,7 +24,7 @@ type receiver struct {
 	next     []atomic.Uint64 // by publisher: the number that is due
 	first    atomic.Int64    // Unix time, ns
 	last     atomic.Int64
-	done     chan struct{} // closed when all has arrived
+	done     chan error // closed when all has arrived
 	open     sync.WaitGroup
 	stop     context.CancelFunc
 }
@@ -37,7 +37,7 @@ func receive(ctx context.Context, addr string, want int) (*receiver, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	r := &receiver{listener: l, want: int64(want), next: make([]atomic.Uint64, manyDevices+starters), done: make(chan struct{}), stop: stop}
+	r := &receiver{listener: l, want: int64(want), next: make([]atomic.Uint64, manyDevices+starters), done: make(chan error), stop: stop}
 	r.open.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -62,25 +62,13 @@ func (*receiver) pid() int { return os.Getpid() }
 
 // wait waits until all has arrived, and says when the first and the last did.
 func (r *receiver) wait(ctx context.Context) (first, last time.Time, err error) {
-	watch := time.NewTicker(stalled)
-	defer watch.Stop()
-	for before := int64(-1); ; {
-		select {
-		case <-r.done:
-			if n := r.bad.Load(); n > 0 {
-				err = fmt.Errorf("%d of %d messages arrived twice, late or not at all", n, r.want)
-			}
-			return time.Unix(0, r.first.Load()), time.Unix(0, r.last.Load()), err
-		case <-watch.C:
-			n := r.arrived.Load()
-			if n == before {
-				return first, last, fmt.Errorf("%d of %d messages arrived, and none for %v", n, r.want, stalled)
-			}
-			before = n
-		case <-ctx.Done():
-			return first, last, ctx.Err()
-		}
+	if err := awaitAll(ctx, r.done, &r.arrived, r.want); err != nil {
+		return first, last, err
 	}
+	if n := r.bad.Load(); n > 0 {
+		err = fmt.Errorf("%d of %d messages arrived twice, late or not at all", n, r.want)
+	}
+	return time.Unix(0, r.first.Load()), time.Unix(0, r.last.Load()), err
 }
 
 // serve answers one connection until it ends.

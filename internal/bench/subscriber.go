@@ -54,23 +54,31 @@ const stalled = 30 * time.Second
 
 // wait waits until all has arrived, and says when the first and the last did.
 func (s *subscriber) wait(ctx context.Context) (first, last time.Time, err error) {
+	if err := awaitAll(ctx, s.finished, &s.arrived, s.want); err != nil {
+		return first, last, err
+	}
+	if s.bad > 0 {
+		err = fmt.Errorf("%d of %d messages arrived twice, late or not at all", s.bad, s.want)
+	}
+	return s.first, s.last, err
+}
+
+// awaitAll waits for the end of what counts arrivals, as long as some come.
+func awaitAll(ctx context.Context, finished <-chan error, arrived *atomic.Int64, want int64) error {
 	watch := time.NewTicker(stalled)
 	defer watch.Stop()
 	for before := int64(-1); ; {
 		select {
-		case err := <-s.finished:
-			if err == nil && s.bad > 0 {
-				err = fmt.Errorf("%d of %d messages arrived twice, late or not at all", s.bad, s.want)
-			}
-			return s.first, s.last, err
+		case err := <-finished:
+			return err
 		case <-watch.C:
-			n := s.arrived.Load()
+			n := arrived.Load()
 			if n == before {
-				return first, last, fmt.Errorf("%d of %d messages arrived, and none for %v", n, s.want, stalled)
+				return fmt.Errorf("%d of %d messages arrived, and none for %v", n, want, stalled)
 			}
 			before = n
 		case <-ctx.Done():
-			return first, last, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
