@@ -143,3 +143,17 @@ func TestTheWorstOfADeviceSaysHowLongItStandsAside(t *testing.T) {
 		}
 	})
 }
+
+// Whatever is taken of a paused queue ends its pause, also what was on its way before:
+// it is not the route that is denied.
+func TestWhatIsTakenEndsAPause(t *testing.T) {
+	f, of := accused()
+	fl := of("good", 9)
+	s := fl.source
+	s.front, s.paused, s.denials, s.barred = &tip{source: s}, time.Now().Add(time.Hour), 3, mostDenied
+	f.health.Raise(Warning{Code: "route-paused-q"})
+	f.answered(fl)
+	if !s.paused.IsZero() || s.denials+s.barred > 0 || len(f.health.Warnings()) > 0 {
+		t.Errorf("paused until %v after %d denials, %d barred, %v", s.paused, s.denials, s.barred, f.health.Warnings())
+	}
+}
