@@ -76,6 +76,7 @@ func TestAllAreDenied(t *testing.T) {
 		warning               string
 	}{
 		{3, 20, 3 * 4, "denied-"},
+		{30, 21 + 10, 30, "route-paused-"}, // each is barred in the end
 		{1000, 21 + 10, 8 * 60, "route-paused-"},
 	} {
 		t.Run(fmt.Sprint(c.devices, " devices"), inNoTime(func(t *testing.T) {
@@ -217,4 +218,34 @@ func testABarEndsWithWhatIsBarred(t *testing.T) {
 	commit(t, s, &b)
 	await(t, state, func() bool { return !warned(h, "denied-"+normal) })
 	end()
+}
+
+// What has ended a connection because it is denied is tried alone the next time: that
+// costs one connection each, however much others send.
+func TestADenialThatEndsTheConnectionIsTriedAlone(t *testing.T) {
+	inNoTime(testADenialThatEndsTheConnectionIsTriedAlone)(t)
+}
+
+func testADenialThatEndsTheConnectionIsTriedAlone(t *testing.T) {
+	s, h := openUnsynced(t), new(bridge.Health)
+	put(t, s, normal, "denied", "denied")
+	for range 40 {
+		putMany(t, s, normal, 1000, func(i int) string { return fmt.Sprint("d", i%7) })
+	}
+	var hangs atomic.Int64
+	c := &cloud{window: 10, after: 50 * time.Millisecond, how: bridge.ErrDenied, hangUp: func(d *bridge.Delivery) bool {
+		if ofDenied(d) {
+			hangs.Add(1)
+			return true
+		}
+		return false
+	}}
+	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c}, h)
+	await(t, func() string { return fmt.Sprintf("%+v, %v", f.Stats(), h.Warnings()) }, func() bool { return warned(h, "denied-"+normal) })
+	found := hangs.Load()
+	<-time.After(170 * time.Second) // tries after 30 and 60 s
+	end()
+	if n := hangs.Load() - found; n != 2 {
+		t.Errorf("hung up on %d times until it was found, then %d", found, n)
+	}
 }
