@@ -3,6 +3,7 @@ package bridge
 import (
 	"container/heap"
 	"strconv"
+	"strings"
 )
 
 // accountForCrash meters what a crash has left on the way: of each queue as many of the
@@ -12,20 +13,23 @@ import (
 // there, nobody knows which of them it was: the oldest may have been held, and what was
 // read past them be on its way. So it is the largest, which makes the sum an upper
 // bound, though not that of one device. What counts is the configuration that the run
-// before had: a start may have another.
+// before had, and where that was billed: a start may have another.
 func (f *Forwarder) accountForCrash() {
-	most := f.mostOnTheWay()
+	now := onTheWay{most: f.mostOnTheWay()}
+	if m, ok := f.meter.(PlaceMeter); ok {
+		now.place = m.Place(f.cfg.Upstream)
+	}
 	f.sources(func(s *source) {
 		if s.live {
 			return
 		}
-		left := most
+		left := now
 		before, err := f.spool.Get(nsMost, s.queue)
-		if n, bad := strconv.Atoi(string(before)); err == nil && bad == nil {
-			left = n
+		if was, ok := parseOnTheWay(before); err == nil && ok {
+			left = was
 		}
-		if before == nil || left != most { // in the log before the first mark of this run
-			f.batch.Put(nsMost, s.queue, strconv.AppendInt(nil, int64(most), 10))
+		if before == nil || left != now { // in the log before the first mark of this run
+			f.batch.Put(nsMost, s.queue, now.bytes())
 		}
 		var sent []reach
 		for _, space := range [...]string{nsSent, nsLive} {
@@ -39,6 +43,33 @@ func (f *Forwarder) accountForCrash() {
 	f.flush()
 }
 
+// onTheWay is what a run writes of a queue before it sends of it: how many can be sent
+// and not be released, and where that is billed.
+type onTheWay struct{ most, place int }
+
+// bytes is how the spool has it: a place of 0 is left out, as earlier versions have none.
+func (o onTheWay) bytes() []byte {
+	b := strconv.AppendInt(nil, int64(o.most), 10)
+	if o.place != 0 {
+		b = strconv.AppendInt(append(b, ' '), int64(o.place), 10)
+	}
+	return b
+}
+
+func parseOnTheWay(text []byte) (o onTheWay, ok bool) {
+	most, place, placed := strings.Cut(string(text), " ")
+	o.most, ok = number(most)
+	if ok && placed {
+		o.place, ok = number(place)
+	}
+	return o, ok
+}
+
+func number(text string) (n int, ok bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil
+}
+
 // mostOnTheWay is how many can have been sent and not be released: earlyRoom is
 // within releaseBatch, but for many lines, which have leastEarly each.
 func (f *Forwarder) mostOnTheWay() int {
@@ -46,15 +77,15 @@ func (f *Forwarder) mostOnTheWay() int {
 	return lines*f.cfg.Window + releaseBatch + max(lines*leastEarly-earlyRoom, 0)
 }
 
-// accountLargest meters up to most records of a queue below its marks.
-func (f *Forwarder) accountLargest(queue string, sent []reach, most int) {
+// accountLargest meters the largest records of a queue below its marks, as many as may be on the way.
+func (f *Forwarder) accountLargest(queue string, sent []reach, left onTheWay) {
 	var largest sizes
 	for _, r := range sent {
 		f.below(queue, r, func(r *Stored) {
 			switch s := (sized{r.Size(), r.Place}); {
-			case len(largest) < most:
+			case len(largest) < left.most:
 				heap.Push(&largest, s)
-			case most > 0 && s.size > largest[0].size:
+			case left.most > 0 && s.size > largest[0].size:
 				largest[0] = s
 				heap.Fix(&largest, 0)
 			}
@@ -67,7 +98,7 @@ func (f *Forwarder) accountLargest(queue string, sent []reach, most int) {
 	for _, r := range sent {
 		f.below(queue, r, func(r *Stored) {
 			if on[r.Place] {
-				f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost})
+				f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost, Before: true, Place: left.place})
 			}
 		})
 	}

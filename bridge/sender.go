@@ -77,6 +77,8 @@ type Outcome struct {
 	HTTP   bool   // it went over HTTP, which is metered in its own way
 	Body   int    // bytes of the HTTP answer's body
 	Via    string // the upstream that took it in place of the one that it was for; empty: that one
+	Before bool   // a run before this one has sent it, and nothing else is known of it
+	Place  int    // where the upstream was billed when that run began, see [PlaceMeter]
 	Proof  Proof  // of what was only written, at QoS 0: whether it arrived shows later; nil: the receiver has answered
 	More   bool   // the next outcome follows without a wait: it need not be acted on before
 }
@@ -106,6 +108,14 @@ type Meter interface {
 	Uncertain(b *Batch, upstream string, s *Stored, o Outcome)
 	// Received meters a message that came down, with its acknowledgement.
 	Received(b *Batch, upstream string, m *Message, wire int)
+}
+
+// PlaceMeter is a [Meter] that tells where an upstream is billed: it may be in another
+// region or account than when a run that was killed has sent something.
+type PlaceMeter interface {
+	// Place is a number for where an upstream is billed in this run; 0 stands as well
+	// for what nothing was written of.
+	Place(upstream string) int
 }
 
 // RefusalMeter is a [Meter] that wants to know as well what the receiver

@@ -56,6 +56,9 @@ func project(out *telemetry.BillState, totals map[string]billing.Totals) {
 	usd, low, high := new(big.Rat), new(big.Rat), new(big.Rat)
 	window := time.Duration(-1)
 	for _, name := range slices.Sorted(maps.Keys(totals)) {
+		if totals[name].Gone { // nothing more is to come
+			continue
+		}
 		p := totals[name].Projected
 		if p.Why != "" {
 			out.ProjectedFrom = p.Why

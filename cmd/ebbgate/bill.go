@@ -176,9 +176,10 @@ type groupedBill struct {
 	Groups []billGroup `json:"groups,omitempty"`
 }
 
-// billGroup is one row of a table: the lines of one upstream that have one name.
+// billGroup is one row of a table: the lines of one total that have one name.
 type billGroup struct {
 	Upstream string `json:"upstream"`
+	Of       string `json:"of,omitempty"`
 	Region   string `json:"region,omitempty"`
 	Account  string `json:"account,omitempty"`
 	billing.Sum
@@ -204,7 +205,7 @@ func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.L
 		withPriorities(cfg, b)
 		all = append(all, b)
 	}
-	name := naming(cfg)
+	name := naming(l)
 	switch {
 	case o.explain != "":
 		return printExplained(out, l, all[len(all)-1], o.explain, name(o.by))
@@ -228,7 +229,7 @@ func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.L
 		}
 		return json.NewEncoder(out).Encode(b)
 	}
-	t := &billTable{out: out, levels: func(upstream string) int { return cfg.Upstreams[upstream].Billing.PrefixLevels }, name: name, by: o.by}
+	t := &billTable{out: out, name: name, by: o.by}
 	for i, b := range all {
 		t.print(spans[i].title, b)
 	}
@@ -236,18 +237,18 @@ func (o *billOptions) show(cmd *cobra.Command, cfg *configs.Config, l *billing.L
 	return t.err
 }
 
-// groupsOf sums the lines of each upstream by their names, all of them.
+// groupsOf sums the lines of each total by their names, all of them.
 func groupsOf(b *billing.Bill, by string, name func(billing.Line) string) []billGroup {
 	var out []billGroup
 	for _, total := range b.Totals {
 		for _, s := range tableRows(linesOf(b, total.Upstream), len(b.Lines), by, name) {
-			out = append(out, billGroup{total.Upstream, total.Region, total.Account, s})
+			out = append(out, billGroup{total.Upstream, total.Of, total.Region, total.Account, s})
 		}
 	}
 	return out
 }
 
-// linesOf are those of one upstream.
+// linesOf are those of one total.
 func linesOf(b *billing.Bill, upstream string) []billing.Line {
 	return slices.DeleteFunc(slices.Clone(b.Lines), func(n billing.Line) bool { return n.Upstream != upstream })
 }
@@ -266,8 +267,7 @@ func withPriorities(cfg *configs.Config, b *billing.Bill) {
 }
 
 // naming is how a line is called in each grouping.
-func naming(cfg *configs.Config) func(by string) func(billing.Line) string {
-	options := billingOf(cfg)
+func naming(l *billing.Ledger) func(by string) func(billing.Line) string {
 	special := func(n billing.Line) string {
 		switch {
 		case n.Direction == billing.Down:
@@ -299,9 +299,9 @@ func naming(cfg *configs.Config) func(by string) func(billing.Line) string {
 			byPriority: func(n billing.Line) string { return or(special(n), n.Priority, "(route has gone)") },
 
 			byDirection: func(n billing.Line) string { return n.Direction },
-			byUpstream:  func(n billing.Line) string { return n.Upstream },
-			byRegion:    func(n billing.Line) string { return or(options[n.Upstream].Region) },
-			byAccount:   func(n billing.Line) string { return or(options[n.Upstream].Account) },
+			byUpstream:  func(n billing.Line) string { return n.Name() },
+			byRegion:    func(n billing.Line) string { region, _ := l.Where(n.Upstream); return or(region) },
+			byAccount:   func(n billing.Line) string { _, account := l.Where(n.Upstream); return or(account) },
 
 			byHour: func(n billing.Line) string { return n.Start.Format("2006-01-02 15h") },
 			byDay:  func(n billing.Line) string { return n.Start.Format(time.DateOnly) },

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -131,6 +132,9 @@ func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 func (t *billTable) covered(f *billing.Fleet) {
 	if f.Span < shortPast {
 		t.paragraph("  ", fmt.Sprintf("%s are a short past: a day's rhythm is not in them, and the first minutes of a start are", humanAge(f.Span)))
+	}
+	if len(f.Elsewhere) > 0 {
+		t.paragraph("  ", fmt.Sprintf("what the bill has as %s is in it as if it had gone where %s is now: %s", strings.Join(f.Elsewhere, ", "), f.Upstream, cmp.Or(f.Region, "no region")))
 	}
 	c := f.Covered
 	if c.Whole() {

@@ -145,12 +145,15 @@ func TestRegionsAndAccountsOfAllUpstreams(t *testing.T) {
 			{Upstream: "c", Direction: billing.Up, Counts: counters(300), USD: "0.0003"},
 		},
 	}
-	in := func(region, account string) configs.Upstream {
-		u := configs.Upstream{}
-		u.Billing.Region, u.Billing.Account = region, account
-		return u
+	in := func(region, account string) billing.Options {
+		o := billing.DefaultOptions()
+		o.Region, o.Account = region, account
+		return o
 	}
-	cfg := &configs.Config{Upstreams: map[string]configs.Upstream{"a": in("us-east-1", "1"), "b": in("us-east-1", "2"), "c": in("eu-west-1", "1")}}
+	l, err := billing.NewLedger(nothing{}, map[string]billing.Options{"a": in("us-east-1", "1"), "b": in("us-east-1", "2"), "c": in("eu-west-1", "1")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for by, want := range map[string][]string{
 		byRegion:   {"eu-west-1 300 0.000300 -", "us-east-1 21 0.000021 -"},
 		byAccount:  {"1 301 0.000301 -", "2 20 0.000020 -"},
@@ -158,7 +161,7 @@ func TestRegionsAndAccountsOfAllUpstreams(t *testing.T) {
 		byRoute:    nil,
 	} {
 		var out strings.Builder
-		table := &billTable{out: &out, name: naming(cfg), by: by}
+		table := &billTable{out: &out, name: naming(l), by: by}
 		table.print("all", b)
 		_, together, found := strings.Cut(out.String(), "all upstreams\n")
 		var rows []string
@@ -172,3 +175,8 @@ func TestRegionsAndAccountsOfAllUpstreams(t *testing.T) {
 		}
 	}
 }
+
+// nothing is a ledger without counters.
+type nothing struct{}
+
+func (nothing) Scan(string, string, func(string, []byte) bool) error { return nil }

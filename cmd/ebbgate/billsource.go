@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"syscall"
 	"time"
@@ -86,6 +87,9 @@ func billingOf(cfg *configs.Config) map[string]billing.Options {
 		o.MQTT3 = u.MQTT.Protocol == "3.1.1"
 		_, o.HTTP = u.HTTPS()
 		o.Region = cmp.Or(o.Region, billing.RegionOf(u.MQTT.Endpoint))
+		if at, err := url.Parse(u.MQTT.Endpoint); err == nil {
+			o.Endpoint = at.Host
+		}
 		out[name] = o
 	}
 	return out

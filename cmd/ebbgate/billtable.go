@@ -22,11 +22,10 @@ const (
 
 // billTable prints bills for a terminal of 80 columns.
 type billTable struct {
-	out    io.Writer
-	levels func(upstream string) int
-	name   func(by string) func(billing.Line) string
-	by     string
-	err    error // the first of writing
+	out  io.Writer
+	name func(by string) func(billing.Line) string
+	by   string
+	err  error // the first of writing
 }
 
 func (t *billTable) printf(format string, args ...any) {
@@ -236,13 +235,21 @@ func priced(t billing.Total) string {
 	if t.Account != "" {
 		s += " (account " + t.Account + ")"
 	}
-	if t.Gone && t.Units > 0 { // else it is a store of files
+	if t.Gone && t.Region == "" && t.Units > 0 { // else it is a store of files
 		return s + ": not priced, since the configuration has no such upstream any more; put it back, without routes, until its last month is over"
+	}
+	switch {
+	case t.Gone && t.Units > 0:
+		s += ", which the configuration does not have any more"
+	case t.Of != "":
+		s += ", where " + t.Of + " is not any more"
 	}
 	if t.USD == "" {
 		s += fmt.Sprintf(": metered in units of %d bytes, no prices", t.Unit)
 		if t.Region != "" {
 			s += " for " + t.Region + " are known, and none are guessed: what it costs is not told; give a list that has it (billing.price_list)"
+		} else if t.Of != "" && !t.Gone {
+			s += " where no region was said; should it have been billed where " + t.Of + " is now, set its billing.past to as_now"
 		}
 		return s
 	}

@@ -89,6 +89,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.meter, err = billing.NewMeter(g.spool, bills, g.clock.Now); err != nil {
 		return nil, err
 	}
+	g.warnCrowded()
 	if g.ledger, err = billing.NewLedger(g.spool, bills); err != nil {
 		return nil, &exitError{exitInvalid, err}
 	}
@@ -313,6 +314,14 @@ func (g *gateway) warnOrphans() {
 		text := fmt.Sprintf("%d messages wait in %s, which no route sends any more: bring the route back, or move them with ebbgate spool requeue %s --to QUEUE", d.Records, q, q)
 		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
 		g.log.Warn(text)
+	}
+}
+
+// warnCrowded tells of upstreams whose places the ledger does not tell apart any more.
+func (g *gateway) warnCrowded() {
+	for _, name := range g.meter.Crowded() {
+		g.health.Raise(bridge.Warning{Code: "places-" + name, Severity: bridge.Degraded,
+			Text: fmt.Sprintf("upstream %s has been in more regions and accounts than the ledger tells apart: what it sends is billed by the region and account that are set, also when they change again; give it a new name", name)})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
 // reloads reads everything again at each signal, and puts policies into force
@@ -185,6 +186,17 @@ func changedKeys(section string, old, new any) string {
 	return cmp.Or(strings.Join(keys, ", "), section)
 }
 
+// howBilled is what of the upstreams the bill goes by. One may be reached elsewhere, in
+// the same region and account, without a restart.
+func howBilled(cfg *configs.Config) map[string]billing.Options {
+	all := billingOf(cfg)
+	for name, o := range all {
+		o.Endpoint = ""
+		all[name] = o
+	}
+	return all
+}
+
 // needsRestart names the first setting that differs and cannot be changed while
 // running.
 func needsRestart(old, new *configs.Config) string {
@@ -201,7 +213,7 @@ func needsRestart(old, new *configs.Config) string {
 		return changedKeys("streams", old.Streams, new.Streams)
 	case !reflect.DeepEqual(old.Gateway, new.Gateway):
 		return "gateway"
-	case !reflect.DeepEqual(billingOf(old), billingOf(new)):
+	case !reflect.DeepEqual(howBilled(old), howBilled(new)):
 		return "which upstreams there are, or how one bills,"
 	case old.Policy != new.Policy:
 		return "policy (its folders and switches; what is in the folders may change)"

@@ -173,6 +173,7 @@ type named interface{ Endpoint() string }
 type meter interface {
 	bridge.Meter
 	bridge.RefusalMeter
+	bridge.PlaceMeter
 }
 
 // byTaker meters what another upstream took, refused, or has perhaps taken, as

@@ -15,15 +15,9 @@ import (
 // account is what shares tiers.
 type account struct{ id, region, alone string }
 
-// accountOf is the account of an upstream: two that name none are taken for one's.
-// What has no region is not priced, and shares nothing.
-func (l *Ledger) accountOf(upstream string) account {
-	o := l.options(upstream)
-	if o.Region == "" {
-		return account{alone: upstream}
-	}
-	return account{id: o.Account, region: o.Region}
-}
+// accountOf is the account of a part of an upstream: two that name none are taken for
+// one's.
+func (l *Ledger) accountOf(upstream string) account { return l.part(upstream).account() }
 
 // hasFree reports whether the free tier counts what an account uses here.
 func (a account) hasFree() bool { return a.alone == "" && !strings.HasPrefix(a.region, "us-gov-") }
@@ -49,20 +43,15 @@ func (l *Ledger) otherUsageOf(a account) Usage {
 // freeTier is what of an upstream's usage in its region the free tier covers: all
 // that the account's usage in other regions, so far, has left of it.
 func (l *Ledger) freeTier(upstream string, used ...shared) Usage {
-	mine, list := l.accountOf(upstream), l.prices[upstream]
-	if !mine.hasFree() || list == nil {
+	mine, list := l.accountOf(upstream), l.part(upstream).prices
+	if !mine.hasFree() || list == nil || !l.granted(mine.id) {
 		return Usage{}
 	}
-	granted := l.options(upstream).FreeTier
 	elsewhere := map[account]bool{}
-	for name, o := range l.upstreams {
-		if a := l.accountOf(name); a.hasFree() && a.id == mine.id {
-			granted = granted || o.FreeTier
+	for _, p := range l.parts.shown {
+		if a := p.account(); a.hasFree() && a.id == mine.id {
 			elsewhere[a] = a != mine
 		}
-	}
-	if !granted {
-		return Usage{}
 	}
 	left := list.Free
 	for a, other := range elsewhere {
@@ -75,6 +64,25 @@ func (l *Ledger) freeTier(upstream string, used ...shared) Usage {
 		}
 	}
 	return left
+}
+
+// granted reports whether an account has the free tier: one of its upstreams says so, or,
+// where it has none any more, the configuration did when it had one.
+func (l *Ledger) granted(id string) bool {
+	said, now, then := false, false, false
+	for _, p := range l.parts.shown {
+		if a := p.account(); !a.hasFree() || a.id != id {
+			continue
+		}
+		if said = said || p.now; p.now {
+			now = now || p.options.FreeTier
+		}
+		then = then || p.options.FreeTier
+	}
+	if said {
+		return now
+	}
+	return then
 }
 
 // shared is what the upstreams of each account have used.

@@ -11,8 +11,9 @@ import (
 
 // Line is one row of the ledger, summed over a span.
 type Line struct {
-	Start     time.Time `json:"start,omitzero"` // of the line's hour or day, where the bill was asked for them
-	Upstream  string    `json:"upstream"`
+	Start     time.Time `json:"start,omitzero"`     // of the line's hour or day, where the bill was asked for them
+	Upstream  string    `json:"upstream"`           // or what it was metered in another place: "aws (us-east-1)"
+	Of        string    `json:"of,omitempty"`       // the upstream's name then
 	Direction string    `json:"direction"`          // up | down | link
 	Device    string    `json:"device"`             // client id; empty for down
 	Thing     string    `json:"thing,omitempty"`    // of the device
@@ -28,9 +29,10 @@ type Line struct {
 	weight         *big.Rat // of its estimate among those of the total
 }
 
-// Total is one upstream's sum.
+// Total is one upstream's sum, in one region and account.
 type Total struct {
-	Upstream string `json:"upstream"`
+	Upstream string `json:"upstream"`         // or what it was metered in another place: "aws (us-east-1)"
+	Of       string `json:"of,omitempty"`     // the upstream's name then
 	Region   string `json:"region,omitempty"` // empty: not priced
 	Account  string `json:"account,omitempty"`
 	Unit     int64  `json:"unit_bytes"`
@@ -72,6 +74,12 @@ type Bill struct {
 	Unknown    Counts    `json:"unknown"` // of all time: the clock was wrong; in no span and no total
 	NotVisible []string  `json:"not_visible"`
 }
+
+// Name is the upstream's own, whichever place the line is of.
+func (n *Line) Name() string { return cmp.Or(n.Of, n.Upstream) }
+
+// Name is the upstream's own, whichever place the total is of.
+func (t *Total) Name() string { return cmp.Or(t.Of, t.Upstream) }
 
 // NotVisible names what a cloud bills and no gateway can see.
 func NotVisible() []string {
@@ -115,7 +123,7 @@ func (l *Ledger) detail(from, to time.Time, step time.Duration, devices bool) (*
 		if !start.Before(to) {
 			return
 		}
-		id := Line{Upstream: s.upstream, Direction: s.direction, Device: s.device, Thing: s.thing, Topic: s.prefix, Route: s.route}
+		id := Line{Upstream: s.upstream, Of: l.part(s.upstream).away(), Direction: s.direction, Device: s.device, Thing: s.thing, Topic: s.prefix, Route: s.route}
 		if start.Before(from) {
 			if earlier[id] == nil {
 				earlier[id] = &Counts{}
@@ -125,8 +133,7 @@ func (l *Ledger) detail(from, to time.Time, step time.Duration, devices bool) (*
 		}
 		t := totals[s.upstream]
 		if t == nil {
-			_, store := l.stores[s.upstream]
-			t = &Total{Upstream: s.upstream, Unit: DefaultUnit, Gone: !store}
+			t = l.total(l.part(s.upstream))
 			totals[s.upstream] = t
 		}
 		t.add(c)
@@ -175,10 +182,15 @@ func (l *Ledger) detail(from, to time.Time, step time.Duration, devices bool) (*
 
 func (l *Ledger) empty() map[string]*Total {
 	out := map[string]*Total{}
-	for name, o := range l.upstreams {
-		out[name] = &Total{Upstream: name, Region: o.Region, Account: o.Account, Unit: int64(o.Unit)}
+	for name := range l.upstreams {
+		out[name] = l.total(l.part(name))
 	}
 	return out
+}
+
+func (l *Ledger) total(p *part) *Total {
+	_, store := l.stores[p.of]
+	return &Total{Upstream: p.name, Of: p.away(), Region: p.options.Region, Account: p.options.Account, Unit: int64(p.options.Unit), Gone: p.gone && !store}
 }
 
 // usedBy sums up what each account was metered for lines, and what was declared
@@ -197,7 +209,7 @@ func (l *Ledger) usedBy(lines map[Line]*Counts) (metered, declared shared) {
 // price sets the total's costs, after what its account was metered before in the
 // same month, and what was declared of that.
 func (l *Ledger) price(t *Total, metered, declared shared) {
-	list, o := l.prices[t.Upstream], l.options(t.Upstream)
+	list, o := l.part(t.Upstream).prices, l.options(t.Upstream)
 	if p, _ := linkPrice(o.LinkPrice); p != nil {
 		t.LinkUSD = Dollars(p.Mul(p, big.NewRat(t.LinkBytes(), 1_000_000)))
 	}

@@ -73,7 +73,7 @@ func (l *Ledger) estimate(lines []Line, totals map[string]*Total) {
 		t := totals[n.Upstream]
 		t.EstimatedUsage = t.EstimatedUsage.Plus(most)
 		t.leastUsage = t.leastUsage.Plus(least)
-		if a, ok := l.prices[n.Upstream].cost(t.Region, most); ok {
+		if a, ok := l.part(n.Upstream).prices.cost(t.Region, most); ok {
 			n.weight = a
 			t.weight = sum(t.weight, a)
 		}

@@ -15,9 +15,9 @@ type Step struct {
 }
 
 // Explain takes lines of a bill apart, down to their metered messages: sizes,
-// copies, answers, and the tiers of the price. The lines belong to one upstream.
+// copies, answers, and the tiers of the price. The lines belong to one total.
 func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error) {
-	traffic, err := l.Traffic(upstream, b.From, b.To)
+	traffic, err := l.Traffic(l.part(upstream).of, b.From, b.To)
 	if err != nil {
 		return nil, err
 	}
@@ -54,20 +54,26 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 
 // unsized says by how much the sizes of a line's route and topic are not those of
 // the bill: the last minute before a kill has none, and they are of whole days.
-func (b *Bill) unsized(n Line, recorded int64) []Step {
-	billed := int64(0)
+func (b *Bill) unsized(n Line, recorded int64) (steps []Step) {
+	billed, elsewhere := int64(0), int64(0)
 	for _, o := range b.Lines {
-		if o.Upstream == n.Upstream && o.Direction == Up && o.Topic == n.Topic && o.Route == n.Route {
+		if o.Name() == n.Name() && o.Direction == Up && o.Topic == n.Topic && o.Route == n.Route {
 			billed += o.Messages
+			if o.Upstream != n.Upstream {
+				elsewhere += o.Messages
+			}
 		}
+	}
+	if elsewhere > 0 {
+		steps = append(steps, Step{Text: fmt.Sprintf("  sizes are recorded of all places of %s together: %d of these are not of %s", n.Name(), elsewhere, n.Upstream)})
 	}
 	switch {
 	case recorded < billed:
-		return []Step{{Text: fmt.Sprintf("  all devices: %d more, whose sizes are not recorded", billed-recorded)}}
+		steps = append(steps, Step{Text: fmt.Sprintf("  all devices: %d more, whose sizes are not recorded", billed-recorded)})
 	case recorded > billed:
-		return []Step{{Text: fmt.Sprintf("  sizes are recorded by the day: %d of these are of other hours", recorded-billed)}}
+		steps = append(steps, Step{Text: fmt.Sprintf("  sizes are recorded by the day: %d of these are of other hours", recorded-billed)})
 	}
-	return nil
+	return steps
 }
 
 // step says what a line is made of.
@@ -132,7 +138,7 @@ func sizesOf(t Traffic, unit int64) []Step {
 // tiers says what the metered messages and minutes of a month are charged.
 func (l *Ledger) tiers(b *Bill, upstream string, c Counts) []Step {
 	i := slices.IndexFunc(b.Totals, func(t Total) bool { return t.Upstream == upstream })
-	list := l.prices[upstream]
+	list := l.part(upstream).prices
 	if i < 0 || list == nil || b.Totals[i].USD == "" {
 		return []Step{{Text: "no price: the upstream has no region of the price list"}}
 	}

@@ -3,6 +3,7 @@ package billing
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -21,11 +22,14 @@ type Fleet struct {
 	Covered  Coverage         // of what went up, by the sizes
 	Span     time.Duration    // in which all that happened
 	Least    time.Duration    // Span, less what of the first hour may have been before the first message
-	Region   string
+	Region   string           // where the upstream is now: all is priced as if it had gone there
 	Prices   *PriceList
 	Options  Options
-	Before   Usage // what the rest of the account uses in a month of the region
-	Free     Usage // what of it all is free
+
+	Elsewhere []string // what of it went to other places, as the bill calls them
+
+	Before Usage // what the rest of the account uses in a month of the region
+	Free   Usage // what of it all is free
 
 	sized, resized Usage // what the recorded sizes make of all as it was sent, by the unit and by its other reading
 
@@ -86,7 +90,7 @@ func (l *Ledger) Fleet(upstream string, from, to, now time.Time) (*Fleet, error)
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{Upstream: upstream, Region: o.Region, Prices: l.prices[upstream], Options: o}
+	f := &Fleet{Upstream: upstream, Region: o.Region, Prices: l.part(upstream).prices, Options: o}
 	if f.Traffic, err = l.Traffic(upstream, from, to); err != nil {
 		return nil, err
 	}
@@ -97,8 +101,11 @@ func (l *Ledger) Fleet(upstream string, from, to, now time.Time) (*Fleet, error)
 	var up Counts
 	var billed, reread Usage
 	for _, n := range bill.Lines {
-		if n.Upstream != upstream {
+		if n.Name() != upstream {
 			continue
+		}
+		if n.Of != "" && !slices.Contains(f.Elsewhere, n.Upstream) {
+			f.Elsewhere = append(f.Elsewhere, n.Upstream)
 		}
 		if n.Direction != Up {
 			f.Fixed.Messages += n.Units
@@ -156,10 +163,13 @@ func (f *Fleet) account(up Counts, billed, reread Usage) {
 func (l *Ledger) beside(upstream string, bill *Bill, span time.Duration) (before, free Usage) {
 	used := shared{}
 	for _, t := range bill.Totals {
-		if t.Upstream == upstream { // those behind it are priced after it
+		if t.Name() == upstream { // those behind it are priced after it
 			break
 		}
-		used.add(l.accountOf(t.Upstream), Usage{Messages: t.Units, Minutes: t.Minutes}.scaled(monthOf, span))
+		if t.Gone {
+			continue
+		}
+		used.add(l.accountOf(t.Name()), Usage{Messages: t.Units, Minutes: t.Minutes}.scaled(monthOf, span))
 	}
 	return l.otherUsage(upstream).Plus(used[l.accountOf(upstream)]), l.freeTier(upstream, used)
 }
@@ -167,7 +177,7 @@ func (l *Ledger) beside(upstream string, bill *Bill, span time.Duration) (before
 // first is the first hour in which an upstream was billed anything.
 func (l *Ledger) first(upstream string, from, to time.Time) (first time.Time, ok bool, err error) {
 	err = l.scan(from.Format(monthLayout), func(start time.Time, _ bool, s series, _ Counts) {
-		if s.upstream == upstream && !start.Before(from) && start.Before(to) && (!ok || start.Before(first)) {
+		if l.part(s.upstream).of == upstream && !start.Before(from) && start.Before(to) && (!ok || start.Before(first)) {
 			first, ok = start, true
 		}
 	})

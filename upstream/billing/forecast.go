@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -28,7 +29,8 @@ const forecastLeast = 3 * time.Hour
 // is, and for the rest of the month the average of the last full days; between
 // the least and the most of them. A UTC day that has just begun says nothing yet
 // and is filled up at the average; nor does the day on which the gateway began, or
-// came back after it was off for a day and more, unless it is all there is.
+// came back after it was off for a day and more, unless it is all there is. What is
+// still to come goes to where the upstream is now, and nothing comes of one that has gone.
 func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	now = now.UTC()
 	monthStart, monthEnd := Month(now)
@@ -48,10 +50,11 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 			if start.Before(first) || start.After(now) {
 				return
 			}
-			if recent[s.upstream] == nil {
-				recent[s.upstream] = map[time.Time]Usage{}
+			of := l.part(s.upstream).of
+			if recent[of] == nil {
+				recent[of] = map[time.Time]Usage{}
 			}
-			recent[s.upstream][start] = recent[s.upstream][start].Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
+			recent[of][start] = recent[of][start].Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
 		})
 		if err != nil {
 			return nil, err
@@ -59,8 +62,13 @@ func (l *Ledger) Forecast(now time.Time) ([]Forecast, error) {
 	}
 	var out []Forecast
 	before := shared{}
-	for _, t := range bill.Totals {
-		out = append(out, l.forecast(t, lately(recent[t.Upstream], now), before, now, monthEnd))
+	for all := bill.Totals; len(all) > 0; { // those of an upstream stand together, where it is now first
+		n := slices.IndexFunc(all, func(t Total) bool { return t.Name() != all[0].Name() })
+		if n < 0 {
+			n = len(all)
+		}
+		out = append(out, l.forecast(all[:n], lately(recent[all[0].Name()], now), before, now, monthEnd))
+		all = all[n:]
 	}
 	return out, nil
 }
@@ -113,8 +121,13 @@ func lately(hours map[time.Time]Usage, now time.Time) (p past) {
 	return p
 }
 
-func (l *Ledger) forecast(t Total, p past, before shared, now, monthEnd time.Time) Forecast {
-	f := Forecast{Upstream: t.Upstream, Now: t.Units}
+// forecast is that of an upstream with its totals by place: all goes on in the first.
+func (l *Ledger) forecast(all []Total, p past, before shared, now, monthEnd time.Time) Forecast {
+	t, sofar := all[0], Counts{}
+	for i := range all {
+		sofar.add(all[i].Counts)
+	}
+	f := Forecast{Upstream: t.Name(), Now: sofar.Units}
 	var units, minutes []int64
 	for _, u := range p.full {
 		units, minutes = append(units, u.Messages), append(minutes, u.Minutes)
@@ -123,17 +136,20 @@ func (l *Ledger) forecast(t Total, p past, before shared, now, monthEnd time.Tim
 	rest := func(perDay int64) int64 { return int64(float64(perDay) * float64(left) / float64(24*time.Hour)) }
 	low, likely, top := bounds(units)
 	_, connected, _ := bounds(minutes)
-	f.Reasons = append(f.Reasons, fmt.Sprintf("so far this month: %d metered messages, %d minutes of connectivity", t.Units, t.Minutes))
+	f.Reasons = append(f.Reasons, fmt.Sprintf("so far this month: %d metered messages, %d minutes of connectivity", sofar.Units, sofar.Minutes))
 	switch {
+	case t.Gone:
+		low, likely, top, connected = 0, 0, 0, 0
+		f.Reasons = append(f.Reasons, "the configuration has no such upstream any more: nothing more is to come")
 	case len(units) > 0:
 		f.Reasons = append(f.Reasons, fmt.Sprintf("the last %d full days: %d a day on average, %d on the least, %d on the most", len(units), likely, low, top))
-	case p.since == 0 && t.Units > 0:
+	case p.since == 0 && sofar.Units > 0:
 		monthStart, _ := Month(now)
-		top = Usage{Messages: t.Units}.scaled(24*time.Hour, max(now.Sub(monthStart), forecastLeast)).Messages
+		top = Usage{Messages: sofar.Units}.scaled(24*time.Hour, max(now.Sub(monthStart), forecastLeast)).Messages
 		f.Reasons = append(f.Reasons, fmt.Sprintf("nothing in the last %d days, nor today: from nothing more to the average of the month so far, %d a day", forecastDays, top))
 	default:
 		if p.since < forecastLeast {
-			f.Low, f.Likely, f.Top = t.Units, t.Units, t.Units
+			f.Low, f.Likely, f.Top = sofar.Units, sofar.Units, sofar.Units
 			f.Unknown = true
 			f.Reasons = append(f.Reasons, fmt.Sprintf("too early to tell more: no full day has traffic yet, and it takes %d hours of this one", forecastLeast/time.Hour))
 			return f
@@ -144,25 +160,39 @@ func (l *Ledger) forecast(t Total, p past, before shared, now, monthEnd time.Tim
 		f.Reasons = append(f.Reasons, fmt.Sprintf("no full day has traffic: the pace of the last %.0f hours, since there is some, from nothing to twice of it", p.since.Hours()))
 	}
 	f.Reasons = append(f.Reasons, fmt.Sprintf("%.1f days are left", float64(left)/float64(24*time.Hour)))
-	f.Low, f.Likely, f.Top = t.Units+rest(low), t.Units+rest(likely), t.Units+rest(top)
-	list, mine := l.prices[t.Upstream], l.accountOf(t.Upstream)
-	used := Usage{Messages: f.Likely, Minutes: t.Minutes + rest(connected)}
-	defer before.add(mine, used)
-	if list == nil || t.USD == "" {
-		return f
-	}
-	cost := func(messages int64) Amount {
-		a, _ := list.Added(t.Region, l.otherUsage(t.Upstream).Plus(before[mine]), Usage{Messages: messages, Minutes: used.Minutes}, l.freeTier(t.Upstream, before))
+	f.Low, f.Likely, f.Top = sofar.Units+rest(low), sofar.Units+rest(likely), sofar.Units+rest(top)
+	cost := func(t *Total, messages, minutes int64) Amount {
+		list, mine := l.part(t.Upstream).prices, l.accountOf(t.Upstream)
+		a, _ := list.Added(t.Region, l.otherUsage(t.Upstream).Plus(before[mine]), Usage{Messages: messages, Minutes: minutes}, l.freeTier(t.Upstream, before))
 		return a
 	}
-	// By the other reading of "5 KB" there are more, or less, as there were so far.
-	reread := func(messages int64) Amount {
-		return cost(messages + portion(t.Other, messages, t.Units))
+	var likelyUSD, least, most Amount
+	if t.USD != "" {
+		end := t.Minutes + rest(connected)
+		// By the other reading of "5 KB" there are more, or less, as there were so far.
+		both := func(messages int64) Amount {
+			return cost(&t, messages, end).Spanning(cost(&t, messages+portion(sofar.Other, messages, sofar.Units), end))
+		}
+		likelyUSD, least, most = cost(&t, t.Units+rest(likely), end), both(t.Units+rest(low)), both(t.Units+rest(top))
 	}
-	f.USD = cost(f.Likely).String()
-	f.From = Dollars(least(known(cost(f.Low).Low), known(reread(f.Low).Low)))
-	f.To = Dollars(most(known(cost(f.Top).High), known(reread(f.Top).High)))
-	f.Reasons = append(f.Reasons, fmt.Sprintf("priced by %s's list of %s, tiers over the whole month; what was estimated from declared rules is not in it", t.Region, list.AsOf))
+	before.add(l.accountOf(t.Upstream), Usage{Messages: t.Units + rest(likely), Minutes: t.Minutes + rest(connected)})
+	for i := range all[1:] {
+		was := &all[1+i]
+		if was.USD == "" {
+			f.Reasons = append(f.Reasons, fmt.Sprintf("%d of the messages are those of %s, which has no prices", was.Units, was.Upstream))
+			continue
+		}
+		a := cost(was, was.Units, was.Minutes)
+		f.Reasons = append(f.Reasons, fmt.Sprintf("%d of the messages are those of %s, at its prices: $%s; what is to come has those of %s", was.Units, was.Upstream, a, cmp.Or(t.Region, "nowhere")))
+		a = a.Spanning(cost(was, was.Units+was.Other, was.Minutes))
+		likelyUSD, least, most = likelyUSD.Plus(a), least.Plus(a), most.Plus(a)
+		before.add(l.accountOf(was.Upstream), Usage{Messages: was.Units, Minutes: was.Minutes})
+	}
+	if t.USD == "" {
+		return f
+	}
+	f.USD, f.From, f.To = likelyUSD.String(), Dollars(known(least.Low)), Dollars(known(most.High))
+	f.Reasons = append(f.Reasons, fmt.Sprintf("priced by %s's list of %s, tiers over the whole month; what was estimated from declared rules is not in it", t.Region, l.part(t.Upstream).prices.AsOf))
 	return f
 }
 

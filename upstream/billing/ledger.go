@@ -14,9 +14,9 @@ import (
 type Ledger struct {
 	spool     Counters
 	upstreams map[string]Options
-	prices    map[string]*PriceList // by upstream
-	builtIn   *PriceList            // of what is no upstream
-	stores    map[string]Store      // by upstream
+	parts     *parts
+	builtIn   *PriceList       // of what is no upstream
+	stores    map[string]Store // by upstream
 
 	closed closedHours
 }
@@ -32,18 +32,21 @@ var _ Counters = bridge.Spool(nil)
 // whose Region must be filled in ([RegionOf]). It reads the price lists that
 // the options name.
 func NewLedger(spool Counters, upstreams map[string]Options) (*Ledger, error) {
-	shared := BuiltIn()
-	l := &Ledger{spool: spool, upstreams: upstreams, prices: map[string]*PriceList{}, builtIn: shared, stores: map[string]Store{}}
+	shared, lists := BuiltIn(), map[string]*PriceList{}
 	for name, o := range upstreams {
-		if l.prices[name] = shared; o.PriceList == "" {
+		if lists[name] = shared; o.PriceList == "" {
 			continue
 		}
 		var err error
-		if l.prices[name], err = o.Prices(); err != nil {
+		if lists[name], err = o.Prices(); err != nil {
 			return nil, err
 		}
 	}
-	return l, nil
+	places, err := readPlaces(spool)
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{spool: spool, upstreams: upstreams, parts: newParts(places, upstreams, lists, shared), builtIn: shared, stores: map[string]Store{}}, nil
 }
 
 // Prices is the price list of an upstream: the built-in one, or that of its file.
@@ -100,16 +103,17 @@ func Hour(now time.Time) (from, to time.Time) {
 	return from, from.Add(time.Hour)
 }
 
-// options are those of an upstream, by default for one that has gone.
-func (l *Ledger) options(upstream string) Options {
-	if o, ok := l.upstreams[upstream]; ok {
-		return o
-	}
-	return DefaultOptions()
+// options are those of a part, by default for one of which nothing is known.
+func (l *Ledger) options(upstream string) Options { return l.part(upstream).options }
+
+// Where is the region and the account of what a line or total of a bill is of.
+func (l *Ledger) Where(upstream string) (region, account string) {
+	o := l.options(upstream)
+	return o.Region, o.Account
 }
 
-// scan reads the hours that begin with prefix, synchronised or not. A series
-// comes once per hour.
+// scan reads the hours that begin with prefix, synchronised or not. A series comes
+// once per hour and place, its upstream called as the part is.
 func (l *Ledger) scan(prefix string, fn func(start time.Time, synced bool, s series, c Counts)) error {
 	if err := l.scanHour(prefix, fn); err != nil {
 		return err
@@ -147,6 +151,7 @@ func (l *Ledger) scanHour(prefix string, fn func(start time.Time, synced bool, s
 				return true
 			}
 			give()
+			s.upstream = l.parts.resolve(s.upstream)
 			at.key, at.start, at.synced, at.series, at.counts = base, start, synced, s, Counts{}
 		}
 		at.counts.set(key[len(key)-1], int64(binary.BigEndian.Uint64(value)))

@@ -190,6 +190,7 @@ func (m *Meter) Run(ctx context.Context) error {
 		case <-write.C:
 			m.writeSizes(nil)
 		case <-correct.C:
+			m.writePlaces()
 			m.correct(ctx)
 		case <-ctx.Done():
 			m.write(m.takeCarried(1))

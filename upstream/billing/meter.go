@@ -13,7 +13,7 @@ import (
 type Meter struct {
 	now       func() bridge.Instant
 	spool     bridge.Spool
-	upstreams map[string]*Options
+	upstreams map[string]*billed
 
 	mu    sync.Mutex
 	book  *hourBook
@@ -28,6 +28,9 @@ type Meter struct {
 
 	doubts []doubt // hours of this process that nobody vouches for, oldest first
 
+	unplaced []bridge.Put // of the tables of places, what is still to be committed
+	crowded  []string     // see Crowded
+
 	carried sync.Map // upstream → *atomic.Int64: bytes of its sockets that no batch has
 }
 
@@ -36,18 +39,28 @@ type Meter struct {
 func NewMeter(spool bridge.Spool, upstreams map[string]Options, now func() bridge.Instant) (*Meter, error) {
 	at := now()
 	m := &Meter{
-		now: now, spool: spool, upstreams: map[string]*Options{}, book: newHourBook(hourOf(at.Wall, at.Synced)), sizes: newSizeBook(spool),
+		now: now, spool: spool, upstreams: map[string]*billed{}, book: newHourBook(hourOf(at.Wall, at.Synced)), sizes: newSizeBook(spool),
 		pace: map[string]*pace{}, links: map[*Connected]bool{}, hello: map[linkName]change{}, late: map[string]int64{},
 		unproved: map[bridge.Proof]map[string]int64{},
 	}
 	for name, o := range upstreams {
-		m.upstreams[name] = &o
+		m.upstreams[name] = &billed{Options: o}
 		m.pace[name] = &pace{started: at.Mono}
+	}
+	if err := m.settle(); err != nil {
+		return nil, err
 	}
 	if err := m.book.load(spool); err != nil {
 		return nil, fmt.Errorf("billing: reading this hour's ledger: %w", err)
 	}
 	return m, nil
+}
+
+// billed is how and where an upstream bills.
+type billed struct {
+	Options
+	series string // what stands for the upstream in keys
+	place  int    // its number
 }
 
 // hourMark tells hours apart without naming them.
@@ -59,6 +72,7 @@ type hourMark struct {
 var _ interface {
 	bridge.Meter
 	bridge.RefusalMeter
+	bridge.PlaceMeter
 } = (*Meter)(nil)
 
 // Delivered meters an acknowledged delivery (M06, M10, M11, M16, M18). The
@@ -138,7 +152,8 @@ func answered(how bridge.Outcome, unit int64) int64 {
 
 // Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
 // throttled one costs nothing, a re-send is billed; which it was, nobody says). Of
-// a request over HTTP the answer may have had a body, of less than a unit (M18).
+// a request over HTTP the answer may have had a body, of less than a unit (M18). What
+// an earlier run has sent went to where the upstream was then.
 func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	if o.HTTP && o.Wire == 0 {
@@ -150,6 +165,9 @@ func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 	}
 	units := op.publish(out, op.size(out, o), o, int64(op.Unit)) + answered(o, int64(op.Unit))
 	if units > 0 {
+		if o.Before {
+			op = op.at(upstream, o.Place)
+		}
 		add(b, m.count(upSeries(upstream, s, out), op, 0, nil).key(kindUncertain), units)
 	}
 }
@@ -298,7 +316,7 @@ func (m *Meter) paceOf(upstream string, at bridge.Instant) *pace {
 
 // count finds the counters of s, whose prefix is still the whole topic, and notes
 // the size of what was sent.
-func (m *Meter) count(s series, o *Options, units int64, sent *message) *counters {
+func (m *Meter) count(s series, o *billed, units int64, sent *message) *counters {
 	at := m.now()
 	if s.direction != Link {
 		s.prefix = prefixOf(s.prefix, o.PrefixLevels)
@@ -317,13 +335,18 @@ func (m *Meter) count(s series, o *Options, units int64, sent *message) *counter
 	if sent != nil {
 		m.sizes.note(m.book.hour, s, *sent)
 	}
-	return m.book.find(s, o)
+	s.upstream = o.series
+	return m.book.find(s, &o.Options)
 }
 
-func (m *Meter) options(upstream string) *Options {
+func (m *Meter) options(upstream string) *billed {
 	if o := m.upstreams[upstream]; o != nil {
 		return o
 	}
-	o := DefaultOptions()
-	return &o
+	return &billed{Options: DefaultOptions(), series: upstream}
+}
+
+// at is how an upstream bills in another place.
+func (o *billed) at(upstream string, number int) *billed {
+	return &billed{Options: o.Options, series: placed(upstream, min(max(number, 0), maxPlaces)), place: number}
 }

@@ -14,6 +14,12 @@ const (
 	DefenderFree     = "free"
 )
 
+// The values of Options.Past.
+const (
+	PastKept  = "kept"
+	PastAsNow = "as_now"
+)
+
 // Options say how one upstream bills.
 type Options struct {
 	Region       string      `koanf:"region" doc:"Region of the price list, such as eu-central-1; empty: read it from an AWS endpoint, and count without prices elsewhere."`
@@ -27,6 +33,8 @@ type Options struct {
 	PriceList    string      `koanf:"price_list" doc:"File with prices in the form of the built-in list, to replace it; empty: the built-in one."`
 	LinkPrice    string      `koanf:"link_price_per_mb" doc:"What a megabyte (1,000,000 bytes) of the link costs in dollars, such as 0.05, for a plan that is paid by volume; empty: nothing. Bytes are counted at the socket, TLS included, TCP and IP not."`
 
+	Past string `koanf:"past" enum:"kept,as_now" doc:"Whose what was metered in another region or account is: kept says theirs, as_now that it goes by the region and account that are set now, such as when the others were a mistake."`
+
 	OtherUsage    OtherUsage     `koanf:"other_usage" doc:"What the rest of the cloud account uses in a month in this region: it uses up the free tier and the cheaper tiers are reached sooner. One gateway cannot know it."`
 	DeclaredRules []DeclaredRule `koanf:"declared_rules" doc:"What happens in the cloud to messages of a topic, for the bill's estimated column: the gateway cannot see it."`
 	Budgets       []Budget       `koanf:"budgets" doc:"What this upstream may cost: budgets that warn, and then act."`
@@ -34,6 +42,10 @@ type Options struct {
 	// MQTT3 says that the upstream speaks MQTT 3.1.1, in which no property
 	// travels and none is metered. It comes from the upstream's protocol.
 	MQTT3 bool
+
+	// Endpoint is where it is reached: one that stays the same has not moved because
+	// its region is said only now. It comes from the upstream's endpoint.
+	Endpoint string
 
 	// HTTP says that the upstream is reached over HTTPS, so that what a crash left
 	// on the way went so. It comes from the upstream's way.
@@ -64,7 +76,7 @@ func DefaultDeclaredRule() DeclaredRule { return DeclaredRule{QoS: "0"} }
 // DefaultOptions are AWS's unit, and a ledger of some 25 MB a month for 100
 // devices with two prefixes: 100 × 2 series × 4 counters × 720 hours × 45 B.
 func DefaultOptions() Options {
-	return Options{Unit: DefaultUnit, Defender: DefenderMessages, PrefixLevels: 2, MaxDevices: 1000, MaxPrefixes: 20}
+	return Options{Unit: DefaultUnit, Defender: DefenderMessages, Past: PastKept, PrefixLevels: 2, MaxDevices: 1000, MaxPrefixes: 20}
 }
 
 // Validate lists everything that is wrong with the options.

@@ -54,8 +54,8 @@ func (l *Ledger) priceRequests(t *Total) {
 	if t.Requests == nil {
 		return
 	}
-	store, known := l.stores[t.Upstream]
-	list := l.prices[t.Upstream]
+	store, known := l.stores[t.Name()]
+	list := l.part(t.Upstream).prices
 	if list == nil {
 		list = l.builtIn
 	}

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
-	"slices"
 	"sync"
 	"time"
 )
 
-// Totals is the short bill of one upstream, cheap enough for a status page.
+// Totals is the short bill of one upstream, wherever it was, cheap enough for a status page.
 type Totals struct {
 	UnitsToday     int64
 	UncertainToday int64
@@ -17,6 +16,7 @@ type Totals struct {
 	USDToday       *big.Rat
 	USDMonth       *big.Rat
 	Projected      Projection
+	Gone           bool // the configuration has no such upstream any more
 }
 
 // Projection is what a month of 30 days costs at the pace of the last hour.
@@ -46,35 +46,42 @@ func (l *Ledger) Totals(now time.Time, pace func(upstream string) Pace) (map[str
 	}
 	out := map[string]Totals{}
 	before, earlier, ahead := shared{}, shared{}, shared{} // in the month by those of the account before it; before today by all of them; projected
-	for name := range l.upstreams {
+	for _, name := range l.parts.names {
 		c, live := closed[name], open[name]
 		earlier.add(l.accountOf(name), Usage{Messages: c.month + live.month - c.day - live.day, Minutes: c.minutes + live.minutes - c.dayMinutes - live.dayMinutes})
 	}
 	today := maps.Clone(earlier)
-	for _, name := range slices.Sorted(maps.Keys(l.upstreams)) {
-		o, mine, c := l.upstreams[name], l.accountOf(name), closed[name]
-		live := open[name]
-		t := Totals{UnitsToday: c.day + live.day, UncertainToday: c.dayUncertain + live.dayUncertain, UnitsMonth: c.month + live.month}
+	for _, name := range l.parts.names {
+		part, mine, c, live := l.part(name), l.accountOf(name), closed[name], open[name]
+		t, seen := out[part.of]
+		day := Usage{Messages: c.day + live.day, Minutes: c.dayMinutes + live.dayMinutes}
+		month := Usage{Messages: c.month + live.month, Minutes: c.minutes + live.minutes}
+		if part.gone && !seen && month == (Usage{}) && c.dayUncertain+live.dayUncertain == 0 {
+			continue
+		}
+		t.Gone = part.gone
+		t.UnitsToday, t.UnitsMonth = t.UnitsToday+day.Messages, t.UnitsMonth+month.Messages
+		t.UncertainToday += c.dayUncertain + live.dayUncertain
 		cost := func(after shared, u Usage) Amount {
-			a, _ := l.prices[name].Added(o.Region, l.otherUsage(name).Plus(after[mine]), u, l.freeTier(name, after))
+			a, _ := part.prices.Added(part.options.Region, l.otherUsage(name).Plus(after[mine]), u, l.freeTier(name, after))
 			return a
 		}
-		month := Usage{Messages: t.UnitsMonth, Minutes: c.minutes + live.minutes}
-		t.USDMonth = cost(before, month).Rat()
+		t.USDMonth = sum(t.USDMonth, cost(before, month).Rat())
 		before.add(mine, month)
-		day := Usage{Messages: t.UnitsToday, Minutes: c.dayMinutes + live.dayMinutes}
-		t.USDToday = cost(today, day).Rat()
+		t.USDToday = sum(t.USDToday, cost(today, day).Rat())
 		today.add(mine, day)
-		p := pace(name)
-		likely := func(units int64) Usage {
-			return Usage{Messages: p.in(units, monthOf), Minutes: p.in(p.Minutes, monthOf)}
+		if part.now {
+			p := pace(name)
+			likely := func(units int64) Usage {
+				return Usage{Messages: p.in(units, monthOf), Minutes: p.in(p.Minutes, monthOf)}
+			}
+			t.Projected.Window = p.Window
+			t.Projected.Why, _ = p.Enough()
+			t.Projected.USD = cost(ahead, likely(p.Units)).Rat()
+			t.Projected.Low, t.Projected.High = known(cost(ahead, likely(p.Low)).Low), known(cost(ahead, likely(p.High)).High)
+			ahead.add(mine, likely(p.Units))
 		}
-		t.Projected.Window = p.Window
-		t.Projected.Why, _ = p.Enough()
-		t.Projected.USD = cost(ahead, likely(p.Units)).Rat()
-		t.Projected.Low, t.Projected.High = known(cost(ahead, likely(p.Low)).Low), known(cost(ahead, likely(p.High)).High)
-		ahead.add(mine, likely(p.Units))
-		out[name] = t
+		out[part.of] = t
 	}
 	return out, nil
 }

@@ -97,7 +97,7 @@ func (l *Ledger) hours(upstream string, from, to time.Time) (map[shelf]*paced, e
 	out := map[shelf]*paced{}
 	for month, _ := Month(from); month.Before(to); month = month.AddDate(0, 1, 0) {
 		err := l.scan(month.Format(monthLayout), func(start time.Time, _ bool, s series, c Counts) {
-			if s.upstream != upstream || s.direction != Up || start.Before(from) || !start.Before(to) {
+			if l.part(s.upstream).of != upstream || s.direction != Up || start.Before(from) || !start.Before(to) {
 				return
 			}
 			at := shelf{s.prefix, s.route}

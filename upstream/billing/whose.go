@@ -28,8 +28,8 @@ func (l *Ledger) sides(b *Bill, r *cur.Report) map[account]*beside {
 	for a, o := range l.byAccount(b) {
 		at(a).here = o
 	}
-	whose, in := l.whose(), map[string]bool{} // accounts that the report has
-	unnamed := map[string]map[string]bool{}   // accounts of the report by region, when no upstream names one
+	whose, in := l.whose(b), map[string]bool{} // accounts that the report has
+	unnamed := map[string]map[string]bool{}    // accounts of the report by region, when no upstream names one
 	for _, c := range r.Charges {
 		a, why := whose.takes(c)
 		s := at(a)
@@ -56,12 +56,17 @@ func (l *Ledger) sides(b *Bill, r *cur.Report) map[account]*beside {
 	}
 	for _, t := range b.Totals {
 		for _, s := range out {
-			if t.Gone && t.Units > 0 {
+			if t.Gone && t.Region == "" && t.Units > 0 {
 				s.here.gone, s.here.lost = append(s.here.gone, t.Upstream), s.here.lost+t.Units
 			}
 		}
 	}
 	for a, s := range out {
+		for _, t := range b.Totals {
+			if t.Gone && t.Region != "" && l.accountOf(t.Upstream) == a && t.Units > 0 {
+				s.notes = append(s.notes, fmt.Sprintf("%d metered messages here are those of %s, which the configuration does not have any more", t.Units, t.Upstream))
+			}
+		}
 		switch n := len(unnamed[a.region]); {
 		case len(whose) == 0 && n > 1:
 			s.notes = append(s.notes, fmt.Sprintf("the report is of %d accounts, all of which are compared together: say in billing.account which is this gateway's", n))
@@ -84,15 +89,16 @@ func (o *ours) absent(a account) string {
 // accounts are the regions of each account that an upstream names.
 type accounts map[string]map[string]bool
 
-// whose is empty when no upstream names an account: all that a report has is ours then.
-func (l *Ledger) whose() accounts {
+// whose are the accounts of the upstreams, where they are, and where they were in the
+// bill's span. It is empty when none is named: all that a report has is ours then.
+func (l *Ledger) whose(b *Bill) accounts {
 	out := accounts{}
-	for _, o := range l.upstreams {
-		if o.Account != "" {
-			if out[o.Account] == nil {
-				out[o.Account] = map[string]bool{}
+	for _, t := range b.Totals {
+		if t.Account != "" {
+			if out[t.Account] == nil {
+				out[t.Account] = map[string]bool{}
 			}
-			out[o.Account][o.Region] = true
+			out[t.Account][t.Region] = true
 		}
 	}
 	return out
@@ -134,7 +140,7 @@ func (l *Ledger) byAccount(b *Bill) map[account]*ours {
 		a := l.accountOf(t.Upstream)
 		o := out[a]
 		if o == nil {
-			o = &ours{prices: l.prices[t.Upstream], other: l.otherUsageOf(a), free: l.freeTier(t.Upstream) != Usage{}}
+			o = &ours{prices: l.part(t.Upstream).prices, other: l.otherUsageOf(a), free: l.freeTier(t.Upstream) != Usage{}}
 			out[a] = o
 		}
 		o.add(t.Counts)

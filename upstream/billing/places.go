@@ -1,0 +1,145 @@
+package billing
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/bridge"
+)
+
+// An upstream may move to another region or account, and go from the configuration.
+// What it was metered before stays where it was: the spool has a table of the places of
+// each upstream, and series of all places but the first carry the number of theirs, so
+// that no two of them ever come together, in an hour or in what hours are folded into.
+// The first is where the first start with such a table finds the upstream: ledgers of
+// earlier versions are read as they were.
+
+// place is where an upstream is billed, and what is known of how, for the time when the
+// configuration says it no more.
+type place struct {
+	Region   string `json:"region,omitempty"`
+	Account  string `json:"account,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Unit     int64  `json:"unit,omitempty"`
+	FreeTier bool   `json:"free_tier,omitempty"`
+}
+
+const (
+	// keyPlaces begins the keys of the tables, which are JSON: no hour is called so.
+	keyPlaces = "places" + sep
+
+	// placeMark stands before the number of a place in a series' upstream. No upstream
+	// has it in its name.
+	placeMark = "\x01"
+
+	// maxPlaces bounds a table. All places beyond are taken for one.
+	maxPlaces = 64
+)
+
+// readPlaces reads the tables: the places of each upstream by their numbers. What is
+// damaged is as good as none.
+func readPlaces(c Counters) (map[string][]place, error) {
+	out := map[string][]place{}
+	err := c.Scan(Namespace, keyPlaces, func(key string, value []byte) bool {
+		var all []place
+		if json.Unmarshal(value, &all) == nil {
+			out[strings.TrimPrefix(key, keyPlaces)] = all[:min(len(all), maxPlaces)]
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("billing: reading where the upstreams were: %w", err)
+	}
+	return out, nil
+}
+
+// numberOf is the number of the place that the options of an upstream say: that of one
+// it has been at, or the next. An account that was not said, and is now, or the other
+// way round, is no other account; nor is a region, as long as the endpoint is the same.
+func numberOf(all []place, o Options) int {
+	if i := slices.IndexFunc(all, func(p place) bool { return p.Region == o.Region && p.Account == o.Account }); i >= 0 {
+		return i
+	}
+	for i, p := range slices.Backward(all) {
+		region := p.Region == o.Region || p.Region == "" && p.Endpoint != "" && p.Endpoint == o.Endpoint
+		if region && (p.Account == o.Account || p.Account == "" || o.Account == "") {
+			return i
+		}
+	}
+	return min(len(all), maxPlaces)
+}
+
+// told is a place of which the options tell more, or newer things.
+func (p place) told(o Options) place {
+	return place{cmp.Or(o.Region, p.Region), cmp.Or(o.Account, p.Account), o.Endpoint, int64(o.Unit), o.FreeTier}
+}
+
+// placed is an upstream's name in keys.
+func placed(upstream string, number int) string {
+	if number == 0 {
+		return upstream
+	}
+	return upstream + placeMark + strconv.Itoa(number)
+}
+
+// settle finds the place of each upstream, and writes down those that are new. What the
+// disk does not take now is tried again by Run: until then the numbers are the same,
+// for they are in the order of the moves.
+func (m *Meter) settle() error {
+	all, err := readPlaces(m.spool)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.upstreams)) {
+		o, was := m.upstreams[name], all[name]
+		n := numberOf(was, o.Options)
+		o.series, o.place = placed(name, n), n
+		if n >= maxPlaces {
+			m.crowded = append(m.crowded, name)
+			continue
+		}
+		now := slices.Clone(was)
+		if n == len(now) {
+			now = append(now, place{})
+		}
+		if now[n] = now[n].told(o.Options); !slices.Equal(now, was) {
+			text, _ := json.Marshal(now) // texts, numbers and truths
+			m.unplaced = append(m.unplaced, bridge.Put{Namespace: Namespace, Key: keyPlaces + name, Value: text})
+		}
+	}
+	m.writePlaces()
+	return nil
+}
+
+// writePlaces commits what the spool does not have yet of the tables.
+func (m *Meter) writePlaces() {
+	m.mu.Lock()
+	left := m.unplaced
+	m.unplaced = nil
+	m.mu.Unlock()
+	if len(left) == 0 {
+		return
+	}
+	done := make(chan struct{})
+	m.spool.Commit(&bridge.Batch{Puts: slices.Clone(left)}, func(_ bridge.Seq, err error) {
+		if err != nil {
+			m.mu.Lock()
+			m.unplaced = left
+			m.mu.Unlock()
+		}
+		close(done)
+	})
+	<-done
+}
+
+// Crowded are the upstreams that have been in more places than are told apart: what
+// they are metered from then on goes by what the configuration says last.
+func (m *Meter) Crowded() []string { return m.crowded }
+
+// Place implements [bridge.PlaceMeter].
+func (m *Meter) Place(upstream string) int { return m.options(upstream).place }
