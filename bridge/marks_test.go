@@ -181,3 +181,73 @@ func TestACrashGoesByTheWindowBefore(t *testing.T) {
 		})
 	}
 }
+
+// placed is a meter that counts by place what is uncertain.
+type placed struct {
+	noMeter
+	now     int
+	perhaps map[int]int
+}
+
+func (m *placed) Place(string) int { return m.now }
+
+func (m *placed) Uncertain(_ *bridge.Batch, _ string, _ *bridge.Stored, o bridge.Outcome) {
+	if !o.Before {
+		panic("nothing is lost in this run")
+	}
+	m.perhaps[o.Place]++
+}
+
+// What a crash has left on the way went to where the upstream was in the run that had sent
+// it, wherever it is in the start that counts it, or was in starts between that did not.
+func TestACrashGoesByThePlaceBefore(t *testing.T) {
+	t.Parallel()
+	const n = 30
+	for _, c := range []struct {
+		name  string
+		had   string // what the run before has written; empty: nothing
+		place int    // of the run before, where it is asked
+		now   int
+		want  int // where it went
+	}{
+		{"it stays", "", 0, 0, 0},
+		{"it has moved", "", 0, 1, 0},
+		{"it has moved back", "", 1, 0, 1},
+		{"an earlier version", "1124", 0, 2, 0},
+		{"the run between was killed before it counted", "1124 3", 3, 4, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, m := openUnsynced(t), &placed{now: c.place, perhaps: map[int]int{}}
+				run := func() {
+					f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{&cloud{window: 10}}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+					defer peers.Run(t, f.Run)()
+					await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+				}
+				var b bridge.Batch
+				if c.had != "" {
+					b.Put("sent-most", normal, []byte(c.had))
+				} else {
+					put(t, s, normal, "d", "before")
+					run()
+				}
+				putMany(t, s, normal, n, func(i int) string { return fmt.Sprint("d", i%9) })
+				b.Put("sent", normal, []byte("2000")) // it crashes with its mark there
+				commit(t, s, &b)
+				m.now = c.now
+				run()
+				if len(m.perhaps) != 1 || m.perhaps[c.want] != n {
+					t.Errorf("%v uncertain by place, want %d in %d", m.perhaps, n, c.want)
+				}
+				text, err := s.Get("sent-most", normal)
+				want := "1124"
+				if c.now > 0 {
+					want = fmt.Sprint("1124 ", c.now)
+				}
+				if err != nil || string(text) != want {
+					t.Errorf("it has written %q, want %q, %v", text, want, err)
+				}
+			})
+		})
+	}
+}

@@ -144,7 +144,7 @@ func TestBillOfARegionWithoutPrices(t *testing.T) {
 			if err := os.WriteFile(prices, fmt.Appendf(nil, ownPrices, region), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			change("username: pump", "username: pump, billing: {price_list: "+prices+"}")
+			change("username: pump", "username: pump, billing: {past: as_now, price_list: "+prices+"}")
 			says("prices of " + region + " as of 2026-11-22 (unverified)")
 			says("metered here between $0.000002 and $0.000003: prices that no source says")
 		})

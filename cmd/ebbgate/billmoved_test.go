@@ -32,7 +32,7 @@ func TestTheBillOfAnUpstreamThatHasMoved(t *testing.T) {
 	}{
 		{"the table", []string{"--month"}, []string{
 			"aws: prices of us-east-1", "aws (eu-central-1), where aws is not any more: prices of eu-central-1", "total 2 0.000002"}, nil},
-		{"by region", []string{"--month", "--by", "region"}, []string{"eu-central-1 2 0.000002", "all upstreams"}, nil},
+		{"by region", []string{"--month", "--by", "region"}, []string{"eu-central-1 2 0.000002"}, nil},
 		{"by upstream", []string{"--month", "--by", "upstream"}, []string{"aws 2 0.000002"}, nil},
 		{"explained", []string{"--month", "--by", "upstream", "--explain", "aws"}, []string{
 			"aws of aws (eu-central-1)", "$1.20 per million from 0", "as its part of aws (eu-central-1)'s $0.000002"}, nil},

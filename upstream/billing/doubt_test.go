@@ -26,7 +26,7 @@ func newDoubted(t *testing.T, wall string, synced bool) *doubted {
 	d := &doubted{t: t, clock: new(wallClock), spool: newMemory()}
 	d.turn(wall, synced)
 	var err error
-	if d.Meter, err = NewMeter(d.spool, map[string]Options{"aws": DefaultOptions()}, d.clock.now); err != nil {
+	if d.Meter, err = NewMeter(d.spool, map[string]Options{"aws": in("us-east-1", "")}, d.clock.now); err != nil {
 		t.Fatal(err)
 	}
 	return d

@@ -20,10 +20,13 @@ type memory struct {
 	bridge.Spool
 	counters map[string]int64
 	sizes    map[string][]byte
+	tables   map[string][]byte
 	fails    error // of the next commits
 }
 
-func newMemory() *memory { return &memory{counters: map[string]int64{}, sizes: map[string][]byte{}} }
+func newMemory() *memory {
+	return &memory{counters: map[string]int64{}, sizes: map[string][]byte{}, tables: map[string][]byte{}}
+}
 
 func (m *memory) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	if m.fails != nil {
@@ -41,6 +44,8 @@ func (m *memory) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 			m.sizes[p.Key] = p.Value
 		case p.Namespace == SizesNamespace:
 			delete(m.sizes, p.Key)
+		case p.Value != nil:
+			m.tables[p.Key] = p.Value
 		default:
 			delete(m.counters, p.Key)
 		}
@@ -51,12 +56,14 @@ func (m *memory) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 }
 
 func (m *memory) Scan(namespace, prefix string, fn func(string, []byte) bool) error {
-	if namespace == SizesNamespace {
-		for _, k := range slices.Sorted(maps.Keys(m.sizes)) {
-			if strings.HasPrefix(k, prefix) && !fn(k, m.sizes[k]) {
+	for namespace, values := range map[bool]map[string][]byte{namespace == SizesNamespace: m.sizes, strings.HasPrefix(prefix, keyPlaces): m.tables} {
+		for _, k := range slices.Sorted(maps.Keys(values)) {
+			if namespace && strings.HasPrefix(k, prefix) && !fn(k, values[k]) {
 				break
 			}
 		}
+	}
+	if namespace == SizesNamespace {
 		return nil
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.counters)) {

@@ -60,7 +60,7 @@ func newParts(places map[string][]place, upstreams map[string]Options, lists map
 			case stays && o.Past == PastAsNow:
 				all.series[at] = all.shown[name]
 			default:
-				p := &part{of: name, options: where.options(o, stays), prices: lists[name], gone: !stays}
+				p := &part{of: name, options: where.options(o, stays), gone: !stays}
 				p.name = all.call(p, places[name])
 				all.series[at], all.shown[p.name] = p, p
 			}
@@ -68,8 +68,8 @@ func newParts(places map[string][]place, upstreams map[string]Options, lists map
 	}
 	all.names = slices.Sorted(maps.Keys(all.shown))
 	for _, p := range all.shown {
-		if p.gone {
-			p.prices = all.listFor(p, builtIn)
+		if !p.now {
+			p.prices = all.listFor(p, lists[p.of], builtIn)
 		}
 	}
 	return all
@@ -112,20 +112,26 @@ func (all *parts) call(p *part, places []place) string {
 	return name
 }
 
-// listFor is the price list for a part whose upstream has gone: that of the others in
-// its account and region, of those in its region, or the built-in one.
-func (all *parts) listFor(p *part, builtIn *PriceList) *PriceList {
-	var there *PriceList
+// listFor is the price list for a part of a place where its upstream is no more: the
+// first that has the region among the upstream's own, that of the others in its account
+// and region, those in its region, and the built-in one.
+func (all *parts) listFor(p *part, own, builtIn *PriceList) *PriceList {
+	var kin, near *PriceList
 	for _, name := range all.names {
 		switch o := all.shown[name]; {
-		case o.gone || o.options.Region != p.options.Region:
+		case !o.now || o.options.Region != p.options.Region:
 		case o.account() == p.account():
-			return o.prices
-		case there == nil:
-			there = o.prices
+			kin = cmp.Or(kin, o.prices)
+		default:
+			near = cmp.Or(near, o.prices)
 		}
 	}
-	return cmp.Or(there, builtIn)
+	for _, list := range []*PriceList{own, kin, near} {
+		if list != nil && list.has(p.options.Region) {
+			return list
+		}
+	}
+	return builtIn
 }
 
 // resolve is how the upstream of a series is shown: as the part that it is of.

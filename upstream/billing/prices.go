@@ -178,9 +178,14 @@ var statuses = []string{Sourced, Inferred, Unverified}
 // awsRegion is what the names of AWS's regions look like.
 var awsRegion = regexp.MustCompile(`^(us|eu|ap|ca|sa|me|af|il|mx|cn|eusc)(-[a-z]{2,4})?-[a-z]+-[1-9]$`)
 
+func (p *PriceList) has(region string) bool {
+	_, ok := p.Regions[region]
+	return ok
+}
+
 // Unpriced says why a region has no prices, and what to do; false when it has.
 func (p *PriceList) Unpriced(region string) (why string, unpriced bool) {
-	if _, ok := p.Regions[region]; ok {
+	if p.has(region) {
 		return "", false
 	}
 	known := strings.Join(p.names(), ", ")
