@@ -12,7 +12,7 @@ import (
 
 // A site that moves to another region: what went to the old one stays on its bill, with
 // what was on the way there when the gateway was killed; the rest is billed in the new
-// one, and when the upstream has another name after that too.
+// one.
 func TestTheBillOfASiteThatMoves(t *testing.T) {
 	t.Parallel()
 	const before, onTheWay, after = 50, 20, 7

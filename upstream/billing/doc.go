@@ -5,12 +5,12 @@
 //
 //   - Metering (units.go): pure functions from a packet to metered messages, by
 //     AWS's rules (M01–M28 of the specification).
-//   - The ledger (meter.go, key.go, series.go): [Meter] puts counters into the
+//   - The ledger (meter.go, key.go, series.go, places.go): [Meter] puts counters into the
 //     very batch that releases a record, so that a crash can neither bill a
-//     message twice nor forget one. One counter per hour, upstream, direction,
+//     message twice nor forget one. One counter per hour, upstream and its place, direction,
 //     device, thing, topic prefix, route and kind; devices and prefixes are bounded per hour,
 //     what is above goes to "(other)", so the sum is exact whatever happens.
-//   - The bill (ledger.go, prices.go): the counters of a span, priced by a
+//   - The bill (ledger.go, parts.go, prices.go): the counters of a span, priced by a
 //     [PriceList] with tiers. Money is rational arithmetic, rounded only when
 //     shown, with bounds where a price or the unit is not known for certain.
 //   - What could be otherwise (traffic.go, whatif.go, fleet.go, advise.go): the

@@ -22,8 +22,8 @@ const (
 
 // Options say how one upstream bills.
 type Options struct {
-	Region       string      `koanf:"region" doc:"Region of the price list, such as eu-central-1; empty: read it from an AWS endpoint, and count without prices elsewhere."`
-	Account      string      `koanf:"account" doc:"Cloud account of this upstream, as the bill is to name it; empty: none."`
+	Region       string      `koanf:"region" doc:"Region of the price list, such as eu-central-1; empty: read it from an AWS endpoint, and count without prices elsewhere. What was metered in another stays there (past)."`
+	Account      string      `koanf:"account" doc:"Cloud account of this upstream, as the bill is to name it; empty: none. What was metered in another stays there (past)."`
 	Unit         bridge.Size `koanf:"unit" doc:"Size of one metered message, 1B to 1MiB; AWS's 5 KB are 5120B or, by the other reading, 5000B: the bill shows the range, and what was metered before goes by what is set now. Another size holds from when it is set."`
 	FreeTier     bool        `koanf:"free_tier" doc:"Take AWS's monthly free tier off the bill; only the first 12 months of an account have it, once for all of its regions."`
 	Defender     string      `koanf:"defender" enum:"messages,free" doc:"Whether Device Defender's reports are metered as messages; AWS does not say."`
@@ -33,7 +33,7 @@ type Options struct {
 	PriceList    string      `koanf:"price_list" doc:"File with prices in the form of the built-in list, to replace it; empty: the built-in one."`
 	LinkPrice    string      `koanf:"link_price_per_mb" doc:"What a megabyte (1,000,000 bytes) of the link costs in dollars, such as 0.05, for a plan that is paid by volume; empty: nothing. Bytes are counted at the socket, TLS included, TCP and IP not."`
 
-	Past string `koanf:"past" enum:"kept,as_now" doc:"Whose what was metered in another region or account is: kept says theirs, as_now that it goes by the region and account that are set now, such as when the others were a mistake."`
+	Past string `koanf:"past" enum:"kept,as_now" doc:"How what was metered while region or account were others is billed: kept, by those, or as_now, by those that are set now, because the others were a mistake."`
 
 	OtherUsage    OtherUsage     `koanf:"other_usage" doc:"What the rest of the cloud account uses in a month in this region: it uses up the free tier and the cheaper tiers are reached sooner. One gateway cannot know it."`
 	DeclaredRules []DeclaredRule `koanf:"declared_rules" doc:"What happens in the cloud to messages of a topic, for the bill's estimated column: the gateway cannot see it."`

@@ -1,0 +1,259 @@
+package billing
+
+import (
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/upstream/billing/cur"
+)
+
+// anew there, and the way back goes on. To the cent, at AWS's prices.
+func TestTheMonthOfAMove(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	of := func(region, account string) map[string]Options {
+		o := in(region, account)
+		o.Budgets = []Budget{{Name: "m", Period: PerMonth, USD: "4000", WarnAt: 80, BatchAt: 90}, {Name: "d", Period: PerDay, Messages: 700_000_000, WarnAt: 80, BatchAt: 90}}
+		return map[string]Options{"aws": o}
+	}
+	for _, s := range []struct {
+		at, region, account string
+		millions            int64
+	}{
+		{"2026-11-02 10:00", "us-east-1", "1", 900},
+		{"2026-11-15 10:20", "us-east-1", "1", 300},
+		{"2026-11-15 10:40", "eu-central-1", "1", 1200}, // in the same hour
+		{"2026-11-20 10:00", "eu-central-1", "2", 500},
+		{"2026-11-25 10:00", "us-east-1", "1", 200},
+	} {
+		clock.set(s.at)
+		m := started(t, spool, clock, of(s.region, s.account))
+		var b bridge.Batch
+		c := m.count(series{upstream: "aws", direction: Up, device: "pump", prefix: "dt/a"}, m.options("aws"), 0, nil)
+		b.Add(Namespace, c.units, s.millions*1_000_000)
+		spool.Commit(&b, nil)
+	}
+	now := of("us-east-1", "1")
+	l := newLedger(t, spool, now)
+	bill, err := l.Bill(Month(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"aws 1400000000+0 $1320.000000",                           // 1,000 M × $1.00 + 400 M × $0.80
+		"aws (eu-central-1, account 1) 1200000000+0 $1392.000000", // 1,000 M × $1.20 + 200 M × $0.96
+		"aws (eu-central-1, account 2) 500000000+0 $600.000000",   // 500 M × $1.20
+	}
+	if got := shown(bill); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	days, _ := Month(clock.Wall)
+	sum := new(big.Rat)
+	for day := days; day.Month() == time.November; day = day.AddDate(0, 0, 1) {
+		b, err := l.Bill(Today(day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, total := range b.Totals {
+			sum.Add(sum, rat(t, total.USD))
+		}
+	}
+	if got := Dollars(sum); got != "3312.000000" {
+		t.Errorf("the days cost $%s, want $3312", got)
+	}
+	short, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := short["aws"]; got.UnitsMonth != 3_100_000_000 || Dollars(got.USDMonth) != "3312.000000" || got.UnitsToday != 200_000_000 || Dollars(got.USDToday) != "160.000000" || len(short) != 1 {
+		t.Errorf("in short %+v", short)
+	}
+	month := now["aws"].Judge(short["aws"])
+	if !month[0].Warn || month[0].Over || month[0].Text != "$3312.00 of $4000.00 of this month" || month[1].Warn {
+		t.Errorf("budgets %+v", month)
+	}
+	forecasts, err := l.Forecast(time.Date(2026, 11, 30, 23, 59, 59, 999_999_999, time.UTC))
+	if err != nil || len(forecasts) != 1 || forecasts[0].Now != 3_100_000_000 || forecasts[0].USD != "3312.000000" {
+		t.Errorf("forecast %+v, %v", forecasts, err)
+	}
+	charged := []string{"USE1-Messages,1400000000,1320", "EUC1-Messages,1200000000,1392"}
+	for i := range charged {
+		charged[i] = "Usage,2026-11-01T00:00:00Z,2026-12-01T00:00:00Z,AWSIoT,1," + charged[i]
+	}
+	charged = append(charged, "Usage,2026-11-01T00:00:00Z,2026-12-01T00:00:00Z,AWSIoT,2,EUC1-Messages,500000000,600")
+	all, err := l.Reconcile(report(t, charged...))
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for _, c := range all {
+		if c.AWS != c.Here || len(c.Causes) > 0 {
+			t.Errorf("reconciled: %+v", c)
+		}
+	}
+}
+
+// The rest of a month goes on where the upstream is now.
+func TestTheForecastGoesByTodaysPlace(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	where := func(day int) map[string]Options {
+		if day <= 10 {
+			return map[string]Options{"aws": in("us-east-1", "")}
+		}
+		return map[string]Options{"aws": in("eu-central-1", "")}
+	}
+	for day := 1; day <= 20; day++ {
+		clock.set(fmt.Sprintf("2026-11-%02d 00:00", day))
+		m := started(t, spool, clock, where(day))
+		var b bridge.Batch
+		b.Add(Namespace, m.count(series{upstream: "aws", direction: Up, device: "pump", prefix: "dt/a"}, m.options("aws"), 0, nil).units, 1_000_000)
+		spool.Commit(&b, nil)
+	}
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	f, err := newLedger(t, spool, where(20)).Forecast(now)
+	if err != nil || len(f) != 1 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	// 10 M × $1.00 in us-east-1, 20 M × $1.20 in eu-central-1
+	if f[0].Upstream != "aws" || f[0].Now != 20_000_000 || f[0].Likely != 30_000_000 || f[0].USD != "34.000000" {
+		t.Errorf("%+v", f[0])
+	}
+	if all := strings.Join(f[0].Reasons, "\n"); !strings.Contains(all, "10000000 of the messages are those of aws (us-east-1), at its prices: $10.000000; what is to come has those of eu-central-1") {
+		t.Error(all)
+	}
+	f, err = newLedger(t, spool, map[string]Options{"cloud": in("eu-central-1", "")}).Forecast(now)
+	if err != nil || len(f) != 2 || f[0].Upstream != "aws" || f[0].Likely != 20_000_000 || f[0].USD != "22.000000" {
+		t.Errorf("of one that has gone: %+v, %v", f, err)
+	}
+}
+
+// the configuration has no more keeps what was said of it.
+func TestTheFreeTierAfterAMove(t *testing.T) {
+	free := func(region, account string, free bool) map[string]Options {
+		o := in(region, account)
+		o.FreeTier = free
+		return map[string]Options{"aws": o}
+	}
+	for _, c := range []struct {
+		name string
+		was  map[string]Options
+		now  map[string]Options
+		want []string // 300,000 messages each
+	}{
+		{"another region", free("us-east-1", "1", true), free("us-west-2", "1", true), []string{"aws 300000+0 $0.000000", "aws (us-east-1) 300000+0 $0.100000"}},
+		{"another account", free("us-east-1", "1", true), free("us-east-1", "2", false), []string{"aws 300000+0 $0.300000", "aws (us-east-1, account 1) 300000+0 $0.000000"}},
+		{"another account, which has it", free("us-east-1", "1", false), free("us-east-1", "2", true), []string{"aws 300000+0 $0.000000", "aws (us-east-1, account 1) 300000+0 $0.300000"}},
+		{"it is over", free("us-east-1", "1", true), free("us-west-2", "1", false), []string{"aws 300000+0 $0.300000", "aws (us-east-1) 300000+0 $0.300000"}},
+	} {
+		spool, clock := newMemory(), &wallClock{}
+		clock.set("2026-11-20 13:10")
+		for _, of := range []map[string]Options{c.was, c.now} {
+			send(started(t, spool, clock, of), spool, "aws", 300_000)
+		}
+		l := newLedger(t, spool, c.now)
+		bill, err := l.Bill(Month(clock.Wall))
+		if err != nil || !slices.Equal(shown(bill), c.want) {
+			t.Errorf("%s: %q, want %q, %v", c.name, shown(bill), c.want, err)
+		}
+		usd := new(big.Rat)
+		for _, total := range bill.Totals {
+			usd.Add(usd, rat(t, total.USD))
+		}
+		if short, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} }); err != nil || short["aws"].USDMonth.Cmp(usd) != 0 {
+			t.Errorf("%s: in short $%s, want $%s, %v", c.name, Dollars(short["aws"].USDMonth), Dollars(usd), err)
+		}
+	}
+}
+
+// list of before, and is a part of what the month has cost.
+func TestOneThatHasGoneIsComparedAsItWas(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:10")
+	was := in("eu-central-1", "111122223333")
+	was.Unit = decimalUnit
+	m := started(t, spool, clock, map[string]Options{"aws": was})
+	var b bridge.Batch
+	for range 1000 {
+		m.Delivered(&b, "aws", stored("pump", "dt/line/a", 5_000), bridge.Outcome{Wire: 5_100})
+	}
+	spool.Commit(&b, nil)
+	now := map[string]Options{"cloud": in("eu-central-1", "111122223333")}
+	send(started(t, spool, clock, now), spool, "cloud", 7)
+	l := newLedger(t, spool, now)
+	bill, err := l.Bill(Month(clock.Wall))
+	if err != nil || !slices.Equal(shown(bill), []string{"aws 2000+0 $0.002400", "cloud 7+0 $0.000008"}) || !bill.Totals[0].Gone {
+		t.Errorf("%q, %v", shown(bill), err)
+	}
+	all, err := l.Reconcile(report(t, "EUC1-Messages,2007,0.0024084"))
+	if err != nil || len(all) != 2 || all[0].Item != cur.Messages || all[0].Here != 2007 || len(all[0].Causes) > 0 ||
+		!slices.Equal(all[1].Causes, []string{"2000 metered messages here are those of aws, which the configuration does not have any more"}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	short, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} })
+	if err != nil || short["aws"].UnitsMonth != 2000 || !short["aws"].Gone || short["cloud"].Gone || Dollars(short["aws"].USDMonth) != "0.002400" {
+		t.Errorf("%+v, %v", short, err)
+	}
+}
+
+// each place has what it was given, and a part is the sum of its lines.
+func TestThePartsAddUpToWhatWasMetered(t *testing.T) {
+	for seed := range uint64(40) {
+		rnd := rand.New(rand.NewPCG(seed, 15))
+		spool, clock := newMemory(), &wallClock{}
+		clock.set("2026-11-03 00:10")
+		regions, accounts := []string{"us-east-1", "eu-central-1", "eu-west-1"}, []string{"1", "2"}
+		given := map[[3]string]int64{}
+		var of map[string]Options
+		for range 30 {
+			clock.Wall = clock.Wall.Add(time.Duration(rnd.IntN(20*60)) * time.Minute)
+			clock.Synced = rnd.IntN(3) > 0
+			of = map[string]Options{}
+			for _, name := range []string{"a", "b"} {
+				if rnd.IntN(4) > 0 {
+					of[name] = in(regions[rnd.IntN(3)], accounts[rnd.IntN(2)])
+				}
+			}
+			m := started(t, spool, clock, of)
+			for name, o := range of {
+				n := rnd.IntN(50)
+				send(m, spool, name, n)
+				given[[3]string{name, o.Region, o.Account}] += int64(n)
+			}
+			if rnd.IntN(10) == 0 {
+				if err := foldOnce(t.Context(), spool, clock.Wall.AddDate(0, 0, rnd.IntN(500))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		bill, err := newLedger(t, spool, of).Bill(Month(clock.Wall))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		for _, total := range bill.Totals {
+			if names[total.Upstream] {
+				t.Errorf("seed %d: two totals %s", seed, total.Upstream)
+			}
+			names[total.Upstream] = true
+			id, lines := [3]string{total.Name(), total.Region, total.Account}, int64(0)
+			for _, n := range bill.Lines {
+				if n.Upstream == total.Upstream {
+					lines += n.Units
+				}
+			}
+			if total.Units != given[id] || lines != total.Units {
+				t.Errorf("seed %d: %s has %d, its lines %d, want %d", seed, total.Upstream, total.Units, lines, given[id])
+			}
+			delete(given, id)
+		}
+		for id, n := range given {
+			if n > 0 {
+				t.Errorf("seed %d: %d of %v are not on the bill", seed, n, id)
+			}
+		}
+	}
+}
