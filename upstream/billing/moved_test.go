@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -32,11 +34,7 @@ func TestTheMonthOfAMove(t *testing.T) {
 		{"2026-11-25 10:00", "us-east-1", "1", 200},
 	} {
 		clock.set(s.at)
-		m := started(t, spool, clock, of(s.region, s.account))
-		var b bridge.Batch
-		c := m.count(series{upstream: "aws", direction: Up, device: "pump", prefix: "dt/a"}, m.options("aws"), 0, nil)
-		b.Add(Namespace, c.units, s.millions*1_000_000)
-		spool.Commit(&b, nil)
+		give(started(t, spool, clock, of(s.region, s.account)), spool, "aws", s.millions*1_000_000)
 	}
 	now := of("us-east-1", "1")
 	l := newLedger(t, spool, now)
@@ -108,10 +106,7 @@ func TestTheForecastGoesByTodaysPlace(t *testing.T) {
 	}
 	for day := 1; day <= 20; day++ {
 		clock.set(fmt.Sprintf("2026-11-%02d 00:00", day))
-		m := started(t, spool, clock, where(day))
-		var b bridge.Batch
-		b.Add(Namespace, m.count(series{upstream: "aws", direction: Up, device: "pump", prefix: "dt/a"}, m.options("aws"), 0, nil).units, 1_000_000)
-		spool.Commit(&b, nil)
+		give(started(t, spool, clock, where(day)), spool, "aws", 1_000_000)
 	}
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	f, err := newLedger(t, spool, where(20)).Forecast(now)
@@ -152,7 +147,7 @@ func TestTheFreeTierAfterAMove(t *testing.T) {
 		spool, clock := newMemory(), &wallClock{}
 		clock.set("2026-11-20 13:10")
 		for _, of := range []map[string]Options{c.was, c.now} {
-			send(started(t, spool, clock, of), spool, "aws", 300_000)
+			give(started(t, spool, clock, of), spool, "aws", 300_000)
 		}
 		l := newLedger(t, spool, c.now)
 		bill, err := l.Bill(Month(clock.Wall))
@@ -254,6 +249,99 @@ func TestThePartsAddUpToWhatWasMetered(t *testing.T) {
 			if n > 0 {
 				t.Errorf("seed %d: %d of %v are not on the bill", seed, n, id)
 			}
+		}
+	}
+}
+
+// A place that was left has the upstream's own price list, where that has the region, or
+// that of another there, the same account's first; else the built-in one.
+func TestThePricesOfAPlaceThatWasLeft(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "prices.json")
+	text := `{"schema": "aws-iot-core-prices/1", "currency": "USD", "as_of": "2026-11-22", "regions": {"eu-central-1": {
+  "connectivity_per_million_minutes": {"usd": 0.1, "status": "sourced"},
+  "messages_per_million_tiers": [{"usd": 5, "status": "sourced"}],
+  "shadow_registry_per_million_ops": {"usd": 1.57, "status": "sourced"},
+  "rules_triggered_per_million": {"usd": 0.19, "status": "sourced"},
+  "rule_actions_per_million": {"usd": 0.19, "status": "sourced"}}}}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	own := func(region, account string) Options {
+		o := in(region, account)
+		o.PriceList = file
+		return o
+	}
+	us, eu := in("us-east-1", "1"), in("eu-central-1", "1")
+	for _, c := range []struct {
+		name string
+		was  Options
+		now  map[string]Options
+		want string // of 1,000,000 messages
+	}{
+		{"its own has the region", eu, map[string]Options{"aws": own("eu-central-1", "2")}, "5.000000"},
+		{"its own does not have it", us, map[string]Options{"aws": own("eu-central-1", "1")}, "1.000000"},
+		{"another of the account has one", eu, map[string]Options{"a": in("eu-central-1", "2"), "cloud": own("eu-central-1", "1")}, "5.000000"},
+		{"another of the account goes first", eu, map[string]Options{"a": own("eu-central-1", "2"), "cloud": eu}, "1.200000"},
+		{"another of the region has one", eu, map[string]Options{"cloud": own("eu-central-1", "2")}, "5.000000"},
+		{"nobody is there", eu, map[string]Options{"cloud": own("us-east-1", "1")}, "1.200000"},
+	} {
+		spool, clock := newMemory(), &wallClock{}
+		clock.set("2026-11-20 13:10")
+		give(started(t, spool, clock, map[string]Options{"aws": c.was}), spool, "aws", 1_000_000)
+		bill, err := newLedger(t, spool, c.now).Bill(Month(clock.Wall))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, total := range bill.Totals {
+			if total.Name() == "aws" && total.Units > 0 && total.USD != c.want {
+				t.Errorf("%s: %s costs $%s, want $%s", c.name, total.Upstream, total.USD, c.want)
+			}
+		}
+	}
+}
+
+// What looks at an upstream as a whole takes all its places together: what would be
+// otherwise, and how its lines are explained.
+func TestAFleetIsAllPlacesOfAnUpstream(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:10")
+	us, eu := map[string]Options{"aws": in("us-east-1", "")}, map[string]Options{"aws": in("eu-central-1", "")}
+	last := started(t, spool, clock, map[string]Options{"a": in("us-east-1", ""), "aws": in("us-east-1", "")})
+	send(last, spool, "a", 500) // gone since
+	send(last, spool, "aws", 1000)
+	last.writeSizes(nil)
+	clock.set("2026-11-20 14:10")
+	last = started(t, spool, clock, map[string]Options{"aws": eu["aws"], "aa": us["aws"]})
+	send(last, spool, "aa", 40)
+	clock.set("2026-11-20 15:10")
+	now := map[string]Options{"aws": eu["aws"], "aa": eu["aws"]} // it moved, too
+	last = started(t, spool, clock, now)
+	send(last, spool, "aws", 200)
+	last.writeSizes(nil)
+	l := newLedger(t, spool, now)
+	from, to := Today(clock.Wall)
+	f, err := l.Fleet("aws", from, to, clock.Wall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !f.Covered.Whole() || f.Covered.Messages != 1200 || f.Region != "eu-central-1" || !slices.Equal(f.Elsewhere, []string{"aws (us-east-1)"}) {
+		t.Errorf("%+v of %s, %q", f.Covered, f.Region, f.Elsewhere)
+	}
+	if f.Span != 2*time.Hour+10*time.Minute || f.Traffic[0].Hours != 2 {
+		t.Errorf("in %v, %d hours", f.Span, f.Traffic[0].Hours)
+	}
+	if want := (Usage{Messages: 40}).scaled(monthOf, f.Span); f.Before != want { // where it is now; what has gone uses no more
+		t.Errorf("beside it %+v, want %+v", f.Before, want)
+	}
+	bill, err := l.Bill(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ part, want string }{{"aws", "1000 of these are not of aws"}, {"aws (us-east-1)", "200 of these are not of aws (us-east-1)"}} {
+		lines := slices.DeleteFunc(slices.Clone(bill.Lines), func(n Line) bool { return n.Upstream != c.part })
+		steps, err := l.Explain(bill, c.part, lines)
+		if all := fmt.Sprint(steps); err != nil || !strings.Contains(all, "1200 of about") || !strings.Contains(all, c.want) || strings.Contains(all, "not recorded") || strings.Contains(all, "other hours") {
+			t.Errorf("%s: %s, %v", c.part, all, err)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func numberOf(all []place, o Options) int {
 			return i
 		}
 	}
-	return min(len(all), maxPlaces)
+	return len(all) // at most maxPlaces
 }
 
 // told is a place of which the options tell more, or newer things.

@@ -38,6 +38,13 @@ func send(m *Meter, spool bridge.Spool, upstream string, messages int) {
 	spool.Commit(&b, nil)
 }
 
+// give meters so many units at once.
+func give(m *Meter, spool bridge.Spool, upstream string, units int64) {
+	var b bridge.Batch
+	b.Add(Namespace, m.count(series{upstream: upstream, direction: Up, device: "pump", prefix: "dt/a"}, m.options(upstream), 0, nil).units, units)
+	spool.Commit(&b, nil)
+}
+
 // shown is what a bill has of each total that it prices or has units of: "name units $usd".
 func shown(b *Bill) (out []string) {
 	for _, t := range b.Totals {
@@ -81,6 +88,9 @@ func TestWhatWasMeteredStaysWhereItWas(t *testing.T) {
 		{"then it is another", []step{{aws(us), "aws", 10}, {aws(in("us-east-1", "1")), "aws", 20}, {aws(in("us-east-1", "2")), "aws", 1}},
 			[]string{"aws 1+0 $0.000001", "aws (us-east-1, account 1) 30+0 $0.000030"}},
 		{"it is not named any more", []step{{aws(in("us-east-1", "1")), "aws", 10}, {aws(us), "aws", 20}}, []string{"aws 30+0 $0.000030"}},
+		{"it is not named for a while", []step{{aws(in("us-east-1", "1")), "aws", 10}, {aws(us), "aws", 20}, {aws(in("us-east-1", "2")), "aws", 1}},
+			[]string{"aws 1+0 $0.000001", "aws (us-east-1, account 1) 30+0 $0.000030"}},
+		{"where it was no AWS is where it was before", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}, {aws(said), "aws", 5}}, []string{"aws 15+0 $0.000015", "aws (no region) 20+0 $"}},
 		{"the region is said later", []step{{aws(local), "aws", 10}, {aws(said), "aws", 20}}, []string{"aws 30+0 $0.000030"}},
 		{"from what is no AWS", []step{{aws(local), "aws", 10}, {aws(other), "aws", 20}}, []string{"aws 20+0 $0.000020", "aws (no region) 10+0 $"}},
 		{"to what is no AWS", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}}, []string{"aws 20+0 $", "aws (us-east-1) 10+0 $0.000010"}},
