@@ -187,6 +187,9 @@ func TestALedgerOfBeforeThereWerePlaces(t *testing.T) {
 	us := map[string]Options{"aws": in("us-east-1", "")}
 	started(t, spool, clock, us)
 	check("moved", us, "aws (eu-central-1) 1000000+0 $1.200000", "lost 7+0 $")
+	named := map[string]Options{"aws": in("eu-central-1", "1")}
+	started(t, spool, clock, named)
+	check("another account, before a start", map[string]Options{"aws": in("eu-central-1", "2")}, "aws (eu-central-1, account 1) 1000000+0 $1.200000", "lost 7+0 $")
 	check("gone", nil, "aws (eu-central-1) 1000000+0 $1.200000", "lost 7+0 $")
 }
 
