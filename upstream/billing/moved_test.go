@@ -99,7 +99,7 @@ func TestTheMonthOfAMove(t *testing.T) {
 func TestTheForecastGoesByTodaysPlace(t *testing.T) {
 	spool, clock := newMemory(), &wallClock{}
 	where := func(day int) map[string]Options {
-		if day <= 10 {
+		if day <= 17 {
 			return map[string]Options{"aws": in("us-east-1", "")}
 		}
 		return map[string]Options{"aws": in("eu-central-1", "")}
@@ -113,15 +113,20 @@ func TestTheForecastGoesByTodaysPlace(t *testing.T) {
 	if err != nil || len(f) != 1 {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	// 10 M × $1.00 in us-east-1, 20 M × $1.20 in eu-central-1
-	if f[0].Upstream != "aws" || f[0].Now != 20_000_000 || f[0].Likely != 30_000_000 || f[0].USD != "34.000000" {
+	// 17 M × $1.00 in us-east-1, 13 M × $1.20 in eu-central-1
+	if f[0].Upstream != "aws" || f[0].Now != 20_000_000 || f[0].Likely != 30_000_000 || f[0].USD != "32.600000" {
 		t.Errorf("%+v", f[0])
 	}
-	if all := strings.Join(f[0].Reasons, "\n"); !strings.Contains(all, "10000000 of the messages are those of aws (us-east-1), at its prices: $10.000000; what is to come has those of eu-central-1") {
+	if all := strings.Join(f[0].Reasons, "\n"); !strings.Contains(all, "17000000 of the messages are those of aws (us-east-1), at its prices: $17.000000; what is to come has those of eu-central-1") {
 		t.Error(all)
 	}
+	at := clock.Wall
+	short, err := newLedger(t, spool, where(20)).Totals(at, func(string) Pace { return Pace{Window: time.Hour, Units: 1000} })
+	if err != nil || Dollars(short["aws"].Projected.USD) != "0.864000" { // 720,000 a month × $1.20
+		t.Errorf("in short %+v, %v", short["aws"].Projected, err)
+	}
 	f, err = newLedger(t, spool, map[string]Options{"cloud": in("eu-central-1", "")}).Forecast(now)
-	if err != nil || len(f) != 2 || f[0].Upstream != "aws" || f[0].Likely != 20_000_000 || f[0].USD != "22.000000" {
+	if err != nil || len(f) != 2 || f[0].Upstream != "aws" || f[0].Likely != 20_000_000 || f[0].USD != "20.600000" {
 		t.Errorf("of one that has gone: %+v, %v", f, err)
 	}
 }
@@ -186,6 +191,10 @@ func TestOneThatHasGoneIsComparedAsItWas(t *testing.T) {
 	all, err := l.Reconcile(report(t, "EUC1-Messages,2007,0.0024084"))
 	if err != nil || len(all) != 2 || all[0].Item != cur.Messages || all[0].Here != 2007 || len(all[0].Causes) > 0 ||
 		!slices.Equal(all[1].Causes, []string{"2000 metered messages here are those of aws, which the configuration does not have any more"}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	all, err = l.Reconcile(report(t, "EUC1-Messages,3007,0.0036084"))
+	if err != nil || len(all) != 2 || len(all[0].Causes) != 1 || !strings.HasPrefix(all[0].Causes[0], "1000 at least: what this gateway did not send") {
 		t.Errorf("%+v, %v", all, err)
 	}
 	short, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} })
@@ -306,7 +315,7 @@ func TestAFleetIsAllPlacesOfAnUpstream(t *testing.T) {
 	spool, clock := newMemory(), &wallClock{}
 	clock.set("2026-11-20 13:10")
 	us, eu := map[string]Options{"aws": in("us-east-1", "")}, map[string]Options{"aws": in("eu-central-1", "")}
-	last := started(t, spool, clock, map[string]Options{"a": in("us-east-1", ""), "aws": in("us-east-1", "")})
+	last := started(t, spool, clock, map[string]Options{"a": eu["aws"], "aws": us["aws"]})
 	send(last, spool, "a", 500) // gone since
 	send(last, spool, "aws", 1000)
 	last.writeSizes(nil)

@@ -235,6 +235,25 @@ func TestAllThatIsMeteredIsOfThePlace(t *testing.T) {
 	}
 }
 
+// Requests to a store of files are of their line's upstream, wherever that is.
+func TestRequestsAreOfAllPlaces(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:10")
+	eu := map[string]Options{"aws": in("eu-central-1", "")}
+	for _, of := range []map[string]Options{{"aws": in("us-east-1", "")}, eu} {
+		m := started(t, spool, clock, of)
+		for range 1000 {
+			m.Requested("aws", "PutObject")
+		}
+	}
+	l := newLedger(t, spool, eu)
+	l.PriceStore("aws", Store{Region: "us-east-1"})
+	bill, err := l.Bill(Month(clock.Wall))
+	if err != nil || len(bill.Totals) != 2 || bill.Totals[0].USDRequests != "0.005000" || bill.Totals[1].USDRequests != "0.005000" {
+		t.Errorf("%+v, %v", bill.Totals, err)
+	}
+}
+
 // laterProof is a proof that a test gives.
 type laterProof struct{ then func(bool) }
 
