@@ -106,18 +106,22 @@ func TestTheForecastGoesByTodaysPlace(t *testing.T) {
 	}
 	for day := 1; day <= 20; day++ {
 		clock.set(fmt.Sprintf("2026-11-%02d 00:00", day))
-		give(started(t, spool, clock, where(day)), spool, "aws", 1_000_000)
+		units := int64(1_000_000)
+		if day <= 17 {
+			units *= 2
+		}
+		give(started(t, spool, clock, where(day)), spool, "aws", units)
 	}
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	f, err := newLedger(t, spool, where(20)).Forecast(now)
 	if err != nil || len(f) != 1 {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	// 17 M × $1.00 in us-east-1, 13 M × $1.20 in eu-central-1
-	if f[0].Upstream != "aws" || f[0].Now != 20_000_000 || f[0].Likely != 30_000_000 || f[0].USD != "32.600000" {
+	// 34 M × $1.00 in us-east-1, 3 M and 10 days of 11/7 M × $1.20 in eu-central-1
+	if f[0].Upstream != "aws" || f[0].Now != 37_000_000 || f[0].Likely != 52_714_280 || f[0].USD != "56.457136" {
 		t.Errorf("%+v", f[0])
 	}
-	if all := strings.Join(f[0].Reasons, "\n"); !strings.Contains(all, "17000000 of the messages are those of aws (us-east-1), at its prices: $17.000000; what is to come has those of eu-central-1") {
+	if all := strings.Join(f[0].Reasons, "\n"); !strings.Contains(all, "34000000 of the messages are those of aws (us-east-1), at its prices: $34.000000; what is to come has those of eu-central-1") {
 		t.Error(all)
 	}
 	at := clock.Wall
@@ -126,7 +130,7 @@ func TestTheForecastGoesByTodaysPlace(t *testing.T) {
 		t.Errorf("in short %+v, %v", short["aws"].Projected, err)
 	}
 	f, err = newLedger(t, spool, map[string]Options{"cloud": in("eu-central-1", "")}).Forecast(now)
-	if err != nil || len(f) != 2 || f[0].Upstream != "aws" || f[0].Likely != 20_000_000 || f[0].USD != "20.600000" {
+	if err != nil || len(f) != 2 || f[0].Upstream != "aws" || f[0].Likely != 37_000_000 || f[0].USD != "37.600000" {
 		t.Errorf("of one that has gone: %+v, %v", f, err)
 	}
 }

@@ -1,12 +1,14 @@
 package billing
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -278,7 +280,15 @@ func TestATableThatTheDiskRefusesIsWrittenLater(t *testing.T) {
 				t.Errorf("%s it is written: %q, %v", when, shown(bill), err)
 			}
 		}
-		m.writePlaces()
+		if when == "before" {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, end := context.WithTimeout(t.Context(), correctEvery+time.Second)
+				defer end()
+				if err := m.Run(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 	if all, err := readPlaces(spool); err != nil || len(all["aws"]) != 2 {
 		t.Errorf("%+v, %v", all, err)
