@@ -42,7 +42,7 @@ func (b *Broker) Enforce() Change {
 	sessions := b.sessions.all()
 	var next, ended, removed atomic.Int64
 	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range min(runtime.GOMAXPROCS(0), runtime.NumCPU()) {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(sessions)); i = next.Add(1) - 1 {
 				b.guard(func() { // one that panics must not spare the others

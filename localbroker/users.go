@@ -38,7 +38,7 @@ func loadUsers(path string) (*users, error) {
 	if err := yaml.Unmarshal(text, &raw); err != nil {
 		return nil, bridge.Errorf("users", bridge.PayloadInvalid, "%s: %s: write one \"name: bcrypt-hash\" a line", path, strings.ReplaceAll(err.Error(), "\n  ", " "))
 	}
-	u := &users{hashes: make(map[string][]byte, len(raw)), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	u := &users{hashes: make(map[string][]byte, len(raw)), slots: make(chan struct{}, max(1, min(runtime.GOMAXPROCS(0), runtime.NumCPU())/2))}
 	cost := 0
 	for name, hash := range raw {
 		c, err := bcrypt.Cost([]byte(hash))

@@ -184,7 +184,7 @@ func (r *rebinding) ask(ctx context.Context, h *holdings, joints []*joint) {
 func parallel(n, piece int, do func(from, to int)) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n/piece+1) {
+	for range min(runtime.GOMAXPROCS(0), runtime.NumCPU(), n/piece+1) {
 		workers.Go(func() {
 			for from := int(next.Add(int64(piece))) - piece; from < n; from = int(next.Add(int64(piece))) - piece {
 				do(from, min(from+piece, n))

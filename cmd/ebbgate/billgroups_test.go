@@ -124,6 +124,8 @@ func TestProjectionOfTheStatus(t *testing.T) {
 		{"no upstream", nil, telemetry.BillState{}},
 		{"an hour", map[string]billing.Totals{"a": some(60, 10), "b": some(42, 20)},
 			telemetry.BillState{USDProjected: "30.000000", USDProjectedLow: "15.000000", USDProjectedHigh: "60.000000", ProjectedFrom: "the last 42 minutes"}},
+		{"one that has gone", map[string]billing.Totals{"a": some(60, 10), "b": {Gone: true}},
+			telemetry.BillState{USDProjected: "10.000000", USDProjectedLow: "5.000000", USDProjectedHigh: "20.000000", ProjectedFrom: "the last 60 minutes"}},
 		{"one that has just come", map[string]billing.Totals{"a": some(60, 10), "b": some(3, 20)},
 			telemetry.BillState{ProjectedFrom: "too early: a month is told from 10 minutes or more, and there are 3"}},
 	} {

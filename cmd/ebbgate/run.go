@@ -52,6 +52,7 @@ const ballast = 24 << 20
 
 // runGateway opens, runs and closes a gateway.
 func runGateway(ctx context.Context, cfg *configs.Config, load func() (*configs.Config, error), stderr io.Writer) error {
+	makeRoomForWaiting()
 	weight := make([]byte, ballast)
 	defer runtime.KeepAlive(weight)
 	log := newLogger(cfg.Log, stderr)

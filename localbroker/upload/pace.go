@@ -24,10 +24,12 @@ const (
 	yieldPiece   = 128 << 10
 	yieldFor     = time.Second // after the last message
 
-	// yieldRest is how long the disk rests after a piece, as a multiple of what
-	// writing it took; yieldMost bounds it on a disk that is busy with others.
-	yieldRest = 2
-	yieldMost = 50 * time.Millisecond
+	// yieldRest is how long the disk rests after a piece, as a multiple of what writing
+	// it took; yieldMost bounds it on a disk that is busy with others. The least is for the
+	// processors, which what comes next keeps busy however fast the disk is.
+	yieldRest  = 2
+	yieldLeast = 2 * time.Millisecond
+	yieldMost  = 50 * time.Millisecond
 
 	// yieldRead is the least rest after yieldPiece has been read of a file to be hashed or
 	// exported: what takes the processor rather than the disk yields too.
@@ -58,7 +60,7 @@ func (p *pacer) piece(ctx context.Context, do func() error) error {
 	began := time.Now()
 	err := do()
 	now := time.Now()
-	p.resume = now.Add(min(yieldRest*now.Sub(began), yieldMost))
+	p.resume = now.Add(min(max(yieldRest*now.Sub(began), yieldLeast), yieldMost))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,4 +42,46 @@ func TestEaseRests(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPiecesRest: between two pieces that are written there is a rest of twice what the
+// first took, within its bounds.
+func TestPiecesRest(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		takes, want time.Duration
+	}{
+		{"a fast disk", 100 * time.Microsecond, yieldLeast},
+		{"a slow one", 8 * time.Millisecond, 16 * time.Millisecond},
+		{"one that is busy with others", time.Second, yieldMost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p pacer
+				var begun, ended []time.Time
+				for range 3 {
+					err := p.piece(t.Context(), func() error {
+						begun = append(begun, time.Now())
+						time.Sleep(c.takes)
+						ended = append(ended, time.Now())
+						return nil
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range 2 {
+					if got := begun[i+1].Sub(ended[i]); got != c.want {
+						t.Errorf("rest %d is %v, want %v", i, got, c.want)
+					}
+				}
+				stopped, stop := context.WithCancel(t.Context())
+				stop()
+				began := time.Now()
+				if _ = p.piece(stopped, func() error { return nil }); time.Since(began) != 0 {
+					t.Error("the end waits")
+				}
+			})
+		})
+	}
 }

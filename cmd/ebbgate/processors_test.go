@@ -1,0 +1,27 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"testing"
+)
+
+// TestRoomForWaiting: there is more room than there are processors, unless somebody has
+// said how much there is to be.
+func TestRoomForWaiting(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	t.Setenv("GOMAXPROCS", "7") // which the runtime has read at the start
+	makeRoomForWaiting()
+	if n := runtime.GOMAXPROCS(0); n != before {
+		t.Errorf("%d with it set, %d before", n, before)
+	}
+	if err := os.Unsetenv("GOMAXPROCS"); err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.SetDefaultGOMAXPROCS()
+	makeRoomForWaiting()
+	makeRoomForWaiting()
+	if n := runtime.GOMAXPROCS(0); n != before+waitingThreads {
+		t.Errorf("%d, %d before", n, before)
+	}
+}
