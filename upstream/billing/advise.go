@@ -239,11 +239,10 @@ func (f *Fleet) Advise(leastPerYear *big.Rat) (advice []Advice, bother []Advice,
 			bother = slices.DeleteFunc(all, func(a Advice) bool { return a.PerYear.Rat().Sign() <= 0 })
 			break
 		}
-		before, _ := f.Range(f.Plan(taken))
+		before := f.Plan(taken)
 		now = now.Minus(best.PerYear.Times(1, 12))
 		taken = append(taken, best.Measure)
-		after, _ := f.Range(f.Plan(taken))
-		best.PerYear = before.Minus(after).Times(12, 1)
+		best.PerYear = f.Saved(before, f.Plan(taken)).Times(12, 1)
 		advice = append(advice, best)
 		left = slices.DeleteFunc(left, func(m Measure) bool { return m.Name == best.Name })
 	}

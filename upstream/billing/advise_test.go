@@ -2,6 +2,7 @@ package billing
 
 import (
 	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,36 @@ func TestAdviceIsNearlyTheBest(t *testing.T) {
 		}
 	}
 }
+
+// What a measure saves lies between what it saves by the one reading of "5 KB" and by the
+// other, whichever of its plans is dearer by which.
+func TestSavingsLieWithinTheirBounds(t *testing.T) {
+	dice, ranged := rand.New(rand.NewPCG(7, 11)), 0
+	for range 200 {
+		f := oneRoute(traffic("all", "dt/a", 20_000+dice.IntN(100_000), 9, dice.IntN(4) == 0, 60+dice.IntN(900), 4_900+dice.IntN(250), 60+dice.IntN(12_000)))
+		// What has no sizes, or less than was billed: as [Ledger.Fleet] finds it.
+		f.sized, f.resized = f.counted(f.Plan(nil), DefaultUnit), f.counted(f.Plan(nil), decimalUnit)
+		f.Rest, f.Reread = Usage{Messages: dice.Int64N(20_000) - 10_000}, Usage{Messages: dice.Int64N(20_000) - 10_000}
+		advice, _, ok := f.Advise(new(big.Rat))
+		if !ok {
+			t.Fatal("no prices")
+		}
+		for _, a := range advice {
+			low, high := least(a.PerYear.Low, a.PerYear.High), most(a.PerYear.Low, a.PerYear.High)
+			if usd := a.PerYear.Rat(); usd.Cmp(low) < 0 || usd.Cmp(high) > 0 {
+				t.Fatalf("%s saves $%s, between $%s and $%s; %+v", a.Name, cents(usd), cents(low), cents(high), f.Traffic[0].Sizes)
+			}
+			if a.PerYear.Ranged() {
+				ranged++
+			}
+		}
+	}
+	if ranged == 0 {
+		t.Error("no saving differs between the readings")
+	}
+}
+
+func cents(r *big.Rat) string { return r.FloatString(2) }
 
 func TestAdviceBelowTheThresholdIsNoBother(t *testing.T) {
 	f := fleets()["building"]

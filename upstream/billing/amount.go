@@ -1,6 +1,9 @@
 package billing
 
-import "math/big"
+import (
+	"math/big"
+	"slices"
+)
 
 // Amount is money in dollars, and the bounds between which it lies when not
 // everything about it is known: a price that no source says, or the unit that
@@ -30,9 +33,11 @@ func (a Amount) Times(n, of int64) Amount {
 	return Amount{mul(a.USD), mul(a.Low), mul(a.High)}
 }
 
-// Spanning widens the bounds of a to those of b.
+// Spanning widens the bounds of a to those of b, which of a difference may stand the
+// other way round.
 func (a Amount) Spanning(b Amount) Amount {
-	return Amount{known(a.USD), least(known(a.Low), known(b.Low)), most(known(a.High), known(b.High))}
+	bounds := []*big.Rat{known(a.Low), known(a.High), known(b.Low), known(b.High)}
+	return Amount{known(a.USD), slices.MinFunc(bounds, (*big.Rat).Cmp), slices.MaxFunc(bounds, (*big.Rat).Cmp)}
 }
 
 // Rat is the amount itself; it may be written to.

@@ -280,12 +280,33 @@ func (f *Fleet) Cost(p Plan) (Amount, bool) { return f.cost(p, f.Usage(p)) }
 // the plan does not say which.
 func (f *Fleet) Range(p Plan) (Amount, bool) {
 	a, ok := f.Cost(p)
+	if b, differs := f.reread(p); differs {
+		a = a.Spanning(b)
+	}
+	return a, ok
+}
+
+// Saved is what one plan costs less in a month than another, between both readings: each
+// is by the same for both plans, whichever makes which of them dearer.
+func (f *Fleet) Saved(from, to Plan) Amount {
+	was, _ := f.Cost(from)
+	is, _ := f.Cost(to)
+	saved := was.Minus(is)
+	if reread, differs := f.reread(from); differs {
+		is, _ := f.reread(to)
+		saved = saved.Spanning(reread.Minus(is))
+	}
+	return saved
+}
+
+// reread is the cost of a plan by the other reading, where there is one.
+func (f *Fleet) reread(p Plan) (a Amount, differs bool) {
 	unit := int64(f.Options.Unit)
 	if p.Unit != 0 || otherReading(unit) == unit {
-		return a, ok
+		return Amount{}, false
 	}
-	b, _ := f.cost(p, f.counted(p, otherReading(unit)).scaled(monthOf, f.Span))
-	return a.Spanning(b), ok
+	a, _ = f.cost(p, f.counted(p, otherReading(unit)).scaled(monthOf, f.Span))
+	return a, true
 }
 
 func (f *Fleet) cost(p Plan, u Usage) (Amount, bool) {
