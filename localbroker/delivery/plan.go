@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -23,6 +24,12 @@ type Plan struct {
 	Wire     int64  `json:"wire_bytes"`       // of both, without TLS and TCP
 	Cached   int64  `json:"cached,omitempty"` // bytes that are here already
 }
+
+// ChunkSize is the block in which a gateway fetches from the cloud.
+const ChunkSize = chunkSize
+
+// ErrNoStream is that the cloud has no such stream.
+var ErrNoStream = errNoStream
 
 // Meter says how many units of the bill messages are.
 type Meter struct {
@@ -114,6 +121,17 @@ func (d *Download) Plan(ctx context.Context, meter Meter) (*Plan, error) {
 	if f == nil {
 		return nil, fmt.Errorf("stream %s has no file %d", d.Stream, d.File)
 	}
+	return d.planOf(s, f, meter), nil
+}
+
+// PlanOf says what the file of a plan takes by this download, of which nothing is asked:
+// in other blocks, or another format.
+func (d *Download) PlanOf(p *Plan, meter Meter) *Plan {
+	f := File{ID: d.File, Size: p.Size}
+	return d.planOf(&Stream{ID: p.Stream, Version: p.Version, Files: []File{f}}, &f, meter)
+}
+
+func (d *Download) planOf(s *Stream, f *File, meter Meter) *Plan {
 	state := downloadState{Size: f.Size, Block: d.Block}
 	p, all := d.Client.plan(s, d.Block, meter), state.blocks()
 	var numbers []int
@@ -123,13 +141,17 @@ func (d *Download) Plan(ctx context.Context, meter Meter) (*Plan, error) {
 			numbers = numbers[:0]
 		}
 	}
-	return &p.Plan, nil
+	return &p.Plan
 }
 
 // Plan says what it would take to fetch what is missing of a stream, as far as it fits
-// into the cache. It asks the cloud what the stream is, if that is not known or old.
+// into the cache. It asks the cloud what the stream is, if that is not known or old, and
+// waits for a connection then.
 func (c *Cloud) Plan(ctx context.Context, id string, meter Meter) (*Plan, error) {
 	s, err := c.stream(ctx, prefetcher, id)
+	if errors.Is(err, errAway) && c.client.await(ctx) == nil {
+		s, err = c.stream(ctx, prefetcher, id)
+	}
 	if err != nil {
 		return nil, err
 	}
