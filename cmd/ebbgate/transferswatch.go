@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -42,34 +41,28 @@ func (p *watchPlaces) watch(w http.ResponseWriter, r *http.Request, source trans
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Connection", "close") // its deadlines are no other request's
-	look, alive := time.NewTicker(watchEvery), time.NewTicker(watchAlive)
+	look := time.NewTicker(watchEvery)
 	defer look.Stop()
-	defer alive.Stop()
 	s := &changes{source: source, emit: func(name string, v any) error { return writeEvent(w, name, v) }}
-	for place.stays() {
+	for n := 1; place.stays(); n++ {
 		err := s.look()
+		if err == nil && n%int(watchAlive/watchEvery) == 0 {
+			_, err = w.Write([]byte(": alive\n\n"))
+		}
 		if err == nil {
 			err = out.Flush()
 		}
-		if err != nil || !waitToLook(r.Context(), w, look.C, alive.C) {
+		if err != nil {
 			return nil // the reader is gone
+		}
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-look.C:
 		}
 	}
 	_ = out.SetWriteDeadline(time.Now().Add(watchFarewell)) // fails when the reader is gone
 	return nil
-}
-
-// waitToLook waits for the next look, and says that the stream lives.
-func waitToLook(ctx context.Context, w http.ResponseWriter, look, alive <-chan time.Time) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-alive:
-		_, err := w.Write([]byte(": alive\n\n"))
-		return err == nil
-	case <-look:
-		return true
-	}
 }
 
 // transferSource is what changes are looked for in.
