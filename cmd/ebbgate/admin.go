@@ -20,6 +20,7 @@ func (g *gateway) adminRoutes() telemetry.Routes {
 		"POST /api/v1/spool": spoolHandler{g},
 
 		"POST /api/v1/streams/{id}/prefetch": prefetchHandler{g},
+		"GET /api/v1/streams/{id}/prefetch":  planHandler{g},
 		"GET /api/v1/streams/cached":         cachedHandler{g},
 
 		"GET /api/v1/policy/log":      g.asked,

@@ -36,12 +36,14 @@ func newConfigCheckCommand() *cobra.Command {
 		Long: `Read the configuration as "ebbgate run" does, with EBBGATE_ variables and --set
 on top of it, and with the files that it names: certificates, keys, users,
 things and policies. Nothing is opened to the network, unless --connect asks to
-log in to each upstream, and to try the bucket that files go to; a gateway that
-runs with the same client id then loses its link for a moment.
+log in to each upstream, and to try where files go, the bucket, the upstream or
+the folder, which is left as it was; a gateway that runs with the same client id
+then loses its link for a moment. A folder is tried as the user who runs this:
+run it as the one who runs the gateway.
 
 Exit code 0: valid, and a summary is printed. 2: not valid, and every problem is
 printed as "file:line: key: what is wrong; remedy". With --connect, 4: an upstream
-or the bucket refuses the login.`,
+or the bucket refuses the login, or the upstream or the folder takes no files.`,
 		Example: `  ebbgate config check /etc/ebbgate/ebbgate.yaml
   ebbgate config check --connect /etc/ebbgate/ebbgate.yaml`,
 		Args: cobra.ExactArgs(1),
@@ -60,7 +62,7 @@ or the bucket refuses the login.`,
 			return connectUpstreams(cmd.Context(), cmd.OutOrStdout(), cfg)
 		},
 	}
-	cmd.Flags().BoolVar(&connect, "connect", false, "also log in to each upstream, and to the bucket of files, once")
+	cmd.Flags().BoolVar(&connect, "connect", false, "also log in to each upstream, and try where files go, once")
 	cmd.Flags().StringArrayVar(&sets, "set", nil, "override a setting, such as --set spool.durability=os; may be repeated")
 	return cmd
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -14,9 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
-	"github.com/ebbgate/ebbgate/upstream/s3"
 )
 
 // connectUpstreams logs in to every upstream, once, as the gateway would, and
@@ -35,31 +32,7 @@ func connectUpstreams(ctx context.Context, w io.Writer, cfg *configs.Config) err
 			return fmt.Errorf("upstream %s at %s: %w", name, u.MQTT.Endpoint, err)
 		}
 	}
-	return checkStore(ctx, w, cfg.FileTransfer)
-}
-
-// checkStore asks the store that files go to whether it would take any.
-func checkStore(ctx context.Context, w io.Writer, f configs.FileTransfer) error {
-	o := f.Export.S3
-	if !f.Enabled || f.Export.To != configs.ExportS3 {
-		return nil
-	}
-	store, err := s3.Open(o, nil, slog.New(slog.DiscardHandler), s3.Hooks{}) // nothing is kept of a check
-	if err != nil {
-		return err
-	}
-	defer func() { _ = store.Close() }() // never fails
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
-	if err := store.Check(ctx); err != nil {
-		err = fmt.Errorf("files to S3: %w", err)
-		if bridge.KindOf(err) == bridge.NotAuthorized {
-			return &exitError{exitRefused, err}
-		}
-		return err
-	}
-	_, _ = fmt.Fprintf(w, "bucket %s takes files\n", o.Bucket)
-	return nil
+	return checkFiles(ctx, w, cfg)
 }
 
 // checkWays logs in by every way that there is, and fails when none of them leads

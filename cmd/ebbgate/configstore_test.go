@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os/user"
 	"strings"
 	"testing"
 
@@ -14,15 +15,24 @@ import (
 // is wrong there with an exit code of its own.
 func TestConnectTriesTheBucket(t *testing.T) {
 	store := peers.NewStore(t, "site-files")
+	dir := t.TempDir()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		change func(*configs.FileTransfer)
 		out    string
 		err    string
 		code   int
 	}{
-		"takes":  {func(*configs.FileTransfer) {}, "bucket site-files takes files\n", "", 0},
-		"off":    {func(f *configs.FileTransfer) { f.Enabled, f.Export.S3.Bucket = false, "nobodys" }, "", "", 0},
-		"folder": {func(f *configs.FileTransfer) { f.Export.To, f.Export.S3.Bucket = configs.ExportFolder, "nobodys" }, "", "", 0},
+		"takes": {func(f *configs.FileTransfer) { f.Export.S3.Key = "site-7/" + f.Export.S3.Key }, "bucket site-files takes files\n", "", 0},
+		"shared": {func(*configs.FileTransfer) {}, "bucket site-files takes files\nnote: they are called ${clientid}/${fileid}/${name} there; when another gateway has this bucket too, and devices with equal ids, " +
+			"one's files take the place of the other's: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/\n", "", 0},
+		"off": {func(f *configs.FileTransfer) { f.Enabled, f.Export.S3.Bucket = false, "nobodys" }, "", "", 0},
+		"folder": {func(f *configs.FileTransfer) {
+			f.Export.To, f.Export.Folder.Dir, f.Export.S3.Bucket = configs.ExportFolder, dir, "nobodys"
+		}, "folder " + dir + " takes files from " + me.Username + "\n", "", 0},
 		"bucket": {func(f *configs.FileTransfer) { f.Export.S3.Bucket = "nobodys" }, "", "create the bucket", 0},
 		"login":  {func(f *configs.FileTransfer) { f.Export.S3.SecretAccessKey = "wrong" }, "", "correct access_key_id and secret_access_key", exitRefused},
 	} {

@@ -53,7 +53,7 @@ func (g *gateway) openFiles() (*files, error) {
 		},
 	}
 	if f.pace != nil {
-		deps.Open, deps.Held = f.pace.Open, f.pace.Held
+		deps.Open, deps.Held, deps.Pace = f.pace.Open, f.pace.Held, f.pace
 	}
 	if f.service, err = upload.Open(o.Upload(), deps); err != nil {
 		_ = f.target.Close() // nothing has been written

@@ -66,21 +66,27 @@ func (o *filesPut) estimate(size int64) (*transferEstimate, error) {
 	}
 	e := &transferEstimate{Size: size, Region: o.region, AsOf: prices.AsOf}
 	e.Ways = []wayCost{o.byMQTT(size, prices), o.byS3(size, put, kept)}
-	for i := range e.Ways {
-		if way := &e.Ways[i]; link != nil {
-			way.LinkUSD = billing.Dollars(new(big.Rat).Mul(link, big.NewRat(way.Bytes, 1_000_000_000)))
-		}
-	}
 	e.NotPriced = []string{
 		"from the device to this gateway: the site's own network, nothing is metered there",
 		"rules, Lambda or whatever puts MQTT blocks together in the cloud: as much again, or more",
 		"reading the object from S3, its replication, and S3's transfer acceleration or VPC endpoints",
 		"repetitions after lost connections, TLS and TCP (some 3 % of the bytes), free tiers, taxes",
 	}
-	if link == nil {
-		e.NotPriced = append(e.NotPriced, "the link: --link-price says what a GB costs")
-	}
+	e.onLink(link)
 	return e, nil
+}
+
+// onLink prices the bytes of each way on the link, by dollars for a GB; nil: nobody has
+// said.
+func (e *transferEstimate) onLink(perGB *big.Rat) {
+	if perGB == nil {
+		e.NotPriced = append(e.NotPriced, "the link: --link-price says what a GB costs")
+		return
+	}
+	for i := range e.Ways {
+		way := &e.Ways[i]
+		way.LinkUSD = billing.Dollars(new(big.Rat).Mul(perGB, big.NewRat(way.Bytes, 1_000_000_000)))
+	}
 }
 
 // dollarsOf reads a price; empty: none.

@@ -3,16 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
-	"slices"
-	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -29,15 +28,89 @@ type transferEvent struct {
 // JSON's escapes.
 const longestEvent = 1 << 20
 
+// watchAgain is how long a client waits before it asks for a stream anew that has
+// made way for another.
+const watchAgain = time.Second
+
 // events calls fn with what changes, until ctx ends. nil is the end of what came
-// together.
+// together. A stream that the gateway ends, because others want its place, is asked
+// for anew: what ended in between is told as gone.
 func (c *transfersClient) events(ctx context.Context, fn func(*transferEvent) error) error {
-	resp, err := c.request(ctx, http.MethodGet, transfersPath, http.Header{"Accept": {"text/event-stream"}})
+	running := map[transferID]struct{}{}
+	follow := func(e *transferEvent) error {
+		if e != nil && e.Event == "gone" {
+			maps.DeleteFunc(running, func(id transferID, _ struct{}) bool { return id.of(&e.Transfer) })
+		} else if e != nil {
+			running[idOf(&e.Transfer)] = struct{}{}
+		}
+		return fn(e)
+	}
+	for again := false; ; again = true {
+		resp, err := c.request(ctx, http.MethodGet, transfersPath, http.Header{"Accept": {"text/event-stream"}})
+		if err == nil && again {
+			err = c.endedBetween(ctx, running, follow)
+		}
+		if err == nil {
+			err = c.stream(ctx, resp.Body, follow)
+		}
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !errors.Is(err, errStreamEnds) {
+			return err
+		}
+		wait := time.NewTimer(watchAgain)
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		}
+		wait.Stop()
+	}
+}
+
+// errStreamEnds is that the gateway has ended a stream.
+var errStreamEnds = errors.New("the gateway ends the stream")
+
+// endedBetween tells of those that ran at the end of a stream and do not run at the
+// beginning of the next.
+func (c *transfersClient) endedBetween(ctx context.Context, running map[transferID]struct{}, fn func(*transferEvent) error) error {
+	gone := map[transferID]bool{} // those of one client's file are one
+	for id := range running {
+		gone[transferID{id.client, id.file, true}] = true
+	}
+	_, err := c.each(ctx, stateRunning, 0, func(t *upload.Transfer) error {
+		if _, known := running[idOf(t)]; known || t.SHA256 != "" {
+			delete(gone, transferID{t.ClientID, t.FileID, true})
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	in := bufio.NewReaderSize(resp.Body, longestEvent)
+	for id := range gone {
+		all, err := c.show(ctx, id.client, id.file)
+		if err != nil && !errors.Is(err, errNoTransfer) {
+			return err
+		}
+		e := &transferEvent{Event: "gone", Transfer: upload.Transfer{ClientID: id.client, FileID: id.file}}
+		for i := range all {
+			if all[i].State == upload.StateExported {
+				e.Transfer = all[i].Transfer
+			}
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stream reads one stream to its end.
+func (c *transfersClient) stream(ctx context.Context, body io.Reader, fn func(*transferEvent) error) error {
+	in := bufio.NewReaderSize(body, longestEvent)
 	e := &transferEvent{}
 	for {
 		line, err := in.ReadSlice('\n')
@@ -45,7 +118,7 @@ func (c *transfersClient) events(ctx context.Context, fn func(*transferEvent) er
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("the gateway at %s ends the stream: %w", c.address, err)
+			return fmt.Errorf("%w at %s: %w", errStreamEnds, c.address, err)
 		}
 		line = bytes.TrimRight(line, "\r\n")
 		name, value, _ := bytes.Cut(line, []byte(": "))
@@ -95,130 +168,4 @@ func (f *filesFlags) watch(ctx context.Context, c *transfersClient, w io.Writer)
 		}
 	}
 	return c.events(ctx, v.take)
-}
-
-// transferView shows transfers that run: as bars that are drawn anew in place at
-// a terminal, and as a line for each change of state elsewhere.
-type transferView struct {
-	w       io.Writer
-	size    func() (columns, rows int) // of the terminal; nil: it is none
-	running map[string]*upload.Transfer
-	states  map[string]upload.State
-	drawn   int // lines of bars on the screen
-	ended   []string
-}
-
-func viewKey(t *upload.Transfer) string { return t.ClientID + "\x00" + t.FileID }
-
-// take takes one event, or the end of those that came together.
-func (v *transferView) take(e *transferEvent) error {
-	if e == nil {
-		return v.draw()
-	}
-	t, key := &e.Transfer, viewKey(&e.Transfer)
-	if e.Event == "gone" {
-		was := v.running[key]
-		delete(v.running, key)
-		delete(v.states, key)
-		if t.State == "" && was != nil {
-			last := *was
-			last.State = "given up"
-			t = &last
-		}
-		return v.say(t)
-	}
-	v.running[key] = t
-	if v.size != nil || v.states[key] == t.State {
-		return nil
-	}
-	v.states[key] = t.State
-	return v.say(t)
-}
-
-// say puts a line for good.
-func (v *transferView) say(t *upload.Transfer) error {
-	text := fmt.Sprintf("%s  %s (%s), %s", cmp.Or(t.State, "ended"), nameOf(t), printable(t.FileID), bytesOf(t))
-	if t.Place != "" {
-		text += ", " + printable(t.Place)
-	}
-	if v.size != nil {
-		v.ended = append(v.ended, text)
-		return nil
-	}
-	_, err := fmt.Fprintln(v.w, text)
-	return err
-}
-
-// draw draws the bars in place of those before.
-func (v *transferView) draw() error {
-	if v.size == nil {
-		return nil
-	}
-	columns, rows := v.size()
-	var b strings.Builder
-	if v.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
-	}
-	b.WriteString("\r\x1b[J")
-	for _, text := range v.ended {
-		b.WriteString(cutText(text, columns) + "\r\n")
-	}
-	v.ended, v.drawn = nil, 0
-	keys := slices.Sorted(maps.Keys(v.running))
-	for i, key := range keys {
-		if v.drawn >= max(rows-2, 1) {
-			fmt.Fprintf(&b, "and %d more\r\n", len(keys)-i)
-			v.drawn++
-			break
-		}
-		b.WriteString(cutText(barOf(v.running[key]), columns) + "\r\n")
-		v.drawn++
-	}
-	if len(keys) == 0 {
-		b.WriteString("no transfer is running\r\n")
-		v.drawn++
-	}
-	_, err := io.WriteString(v.w, b.String())
-	return err
-}
-
-// barWidth is that of a bar.
-const barWidth = 20
-
-// bar shows a part of a whole.
-func bar(done, of int64) string {
-	full := int(percent(done, of)) * barWidth / 100
-	return strings.Repeat("#", full) + strings.Repeat("-", barWidth-full)
-}
-
-// barOf is a transfer as a bar.
-func barOf(t *upload.Transfer) string {
-	done := t.Received
-	if t.State == upload.StateExporting {
-		done = t.Sent
-	}
-	shown := strings.Repeat("?", barWidth)
-	if t.Size != nil {
-		shown = bar(done, *t.Size)
-	}
-	text := fmt.Sprintf("[%s] %-10s %s: %s", shown, t.State, nameOf(t), bytesOf(t))
-	if t.Rate >= 1 {
-		text += ", " + rateOf(t)
-	}
-	if t.Left > 0 {
-		text += ", " + leftOf(t) + " left"
-	}
-	if t.Error != "" {
-		text += ", " + printable(t.Error)
-	}
-	return text
-}
-
-// cutText keeps a line within a terminal's width: one that wraps could not be drawn
-// over.
-func cutText(s string, columns int) string {
-	if r := []rune(s); columns > 1 && len(r) >= columns {
-		return string(r[:columns-1])
-	}
-	return s
 }

@@ -25,7 +25,7 @@ const (
 	exitFailed  = 1 // it went wrong while running
 	exitInvalid = 2 // wrong usage, or a configuration, policy or registry that is not valid
 	exitTaken   = 3 // something is in use: a port, or the spool by another gateway
-	exitRefused = 4 // the upstream refuses the login
+	exitRefused = 4 // the upstream refuses the login, or where files go takes none
 
 	exitNotTaken = 5 // files put: the far side does not take this file
 	exitFull     = 6 // the disk has no room for what opening the spool writes
@@ -107,8 +107,9 @@ a meter that says what it costs.
 
 Exit codes: 0 done; 1 failed while running; 2 wrong usage, or a configuration,
 policy or registry that is not valid; 3 a port or the spool is in use by another
-process; 4 the upstream refuses the login; 5 the far side does not take this file
-(files put); 6 the disk has no room for a start: the message says how much to free.`,
+process; 4 the upstream refuses the login, or where files go takes none; 5 the far
+side does not take this file (files put); 6 the disk has no room for a start: the
+message says how much to free.`,
 		Example: `  ebbgate demo                             see the main job in this terminal
   ebbgate config check /etc/ebbgate.yaml   look for mistakes
   ebbgate run --config /etc/ebbgate.yaml   run the gateway

@@ -196,11 +196,14 @@ func (f *streamsFlags) remove() *cobra.Command {
 }
 
 func (f *streamsFlags) prefetch() *cobra.Command {
-	return &cobra.Command{
+	var prices streamPrices
+	cmd := &cobra.Command{
 		Use: "prefetch STREAM", Short: "Let the running gateway fetch a stream of the cloud before devices ask for it", Args: cobra.ExactArgs(1),
 		Long: `Let the running gateway fetch a stream of the cloud into its cache before devices
 ask for it. It goes on through outages; ebbgate streams list --cloud says how far it
-is, and the gateway's log when all is there.`,
+is, and the gateway's log when all is there. --dry-run fetches nothing: the gateway
+asks the cloud what the stream is, if it does not know, and what is not in its cache
+yet is priced.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			address, err := adminAddress(f.config, f.sets)
 			if err != nil {
@@ -210,9 +213,14 @@ is, and the gateway's log when all is there.`,
 				return invalidf("%q is no name of a stream: write 1 to 128 letters, digits, '_' and '-'", args[0])
 			}
 			c := &transfersClient{address}
+			if prices.dryRun {
+				return prices.dryPrefetch(cmd, c, args[0], f.json)
+			}
 			return c.ask(cmd.Context(), http.MethodPost, "/api/v1/streams/"+args[0]+"/prefetch", nil)
 		},
 	}
+	prices.add(cmd)
+	return cmd
 }
 
 // cached prints what of the cloud's streams is in the gateway's cache.

@@ -22,6 +22,7 @@ import (
 // streamsGet are the flags of ebbgate streams get.
 type streamsGet struct {
 	deviceFlags
+	streamPrices
 	thing       string
 	file        int
 	out, format string
@@ -40,11 +41,16 @@ It waits out a connection that is lost. What was interrupted goes on where it wa
 when the same command is given again: what is there is in OUT.part and
 OUT.part.json until the file is whole. The SHA-256 is printed in the end.
 
+--dry-run downloads nothing: it asks what the stream is, one request with its answer,
+and says what the download would cost, a device by itself and once for all of them
+through a gateway, against S3. What OUT.part has already is not taken off.
+
 Exit codes: 0 the file is there; 1 failed or interrupted, the same command goes on; 2
 wrong usage, or something is in the way of OUT; 4 the login is refused, or the policy
 forbids it.`,
 		Example: `  ebbgate streams get pump-2_4 --broker mqtts://gateway:8883 --thing pump-7 \
-    --ca ca.pem --cert pump-7.pem --key pump-7.key --out firmware.bin`,
+    --ca ca.pem --cert pump-7.pem --key pump-7.key --out firmware.bin
+  ebbgate streams get pump-2_4 --thing pump-7 --dry-run --devices 50`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -54,7 +60,8 @@ forbids it.`,
 		},
 	}
 	fl := cmd.Flags()
-	o.add(cmd, "MQTT client id; the thing's name without it")
+	o.deviceFlags.add(cmd, "MQTT client id; the thing's name without it")
+	o.streamPrices.add(cmd)
 	fl.StringVar(&o.thing, "thing", "", "thing to ask as (required)")
 	fl.IntVar(&o.file, "file", 0, "which file of the stream, by its number")
 	fl.StringVarP(&o.out, "out", "o", "", "where the file goes (default STREAM.FILE)")
@@ -116,13 +123,21 @@ func (o *streamsGet) run(ctx context.Context, stream string, stdout, stderr io.W
 		Block: int(o.block), Blocks: o.blocks, Wait: o.wait, Progress: line.progress, Say: line.say,
 	}
 	var r *delivery.Result
+	var e *streamEstimate
 	err = conversing(ctx, talk, refused, func(ctx context.Context) (err error) {
-		r, err = d.Run(ctx)
+		if o.dryRun {
+			e, err = o.plan(ctx, d)
+		} else {
+			r, err = d.Run(ctx)
+		}
 		return err
 	})
 	line.end()
 	if err != nil {
 		return inTheWay(err)
+	}
+	if o.dryRun {
+		return e.told(stdout, o.json, fmt.Sprintf("%s, version %d, file %d", stream, e.Plan.Version, o.file))
 	}
 	if o.json {
 		return printIndented(stdout, r)

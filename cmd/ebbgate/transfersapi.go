@@ -22,15 +22,12 @@ const transfersPath = "/api/v1/transfers"
 // neither has one.
 type transfersAPI struct {
 	service *upload.Service // nil: file transfer is not enabled
-	watches chan struct{}   // a place for each stream of changes
+	watches watchPlaces
 	prices  *transferPrices // nil: bills are not told
 }
 
-// watchesAtOnce bounds the streams of changes.
-const watchesAtOnce = 16
-
 func (g *gateway) transferRoutes() telemetry.Routes {
-	api := &transfersAPI{watches: make(chan struct{}, watchesAtOnce)}
+	api := &transfersAPI{}
 	o := g.cfg.FileTransfer
 	if g.files != nil {
 		api.service, api.prices = g.files.service, pricesOf(g.cfg)
@@ -109,7 +106,7 @@ const (
 // list answers with a page, or with a stream of changes for who accepts that.
 func (a *transfersAPI) list(w http.ResponseWriter, r *http.Request) error {
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
-		return a.watch(w, r)
+		return a.watches.watch(w, r, a.service)
 	}
 	q := r.URL.Query()
 	limit, state := listedPage, q.Get("state")

@@ -2,9 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,12 +12,13 @@ import (
 )
 
 // The pace of a stream of changes: how often it looks, how often it says something
-// when there is nothing to say, so that a reader who is gone is noticed, and how
-// long one may take to read.
+// when there is nothing to say, so that a reader who is gone is noticed, how long
+// one may take to read, and the end of a stream to be written.
 const (
 	watchEvery    = 500 * time.Millisecond
 	watchAlive    = 15 * time.Second
 	watchPatience = 30 * time.Second
+	watchFarewell = time.Second
 )
 
 // watch streams the transfers that run and what becomes of them, as server-sent
@@ -25,49 +26,43 @@ const (
 // ended if that is known. Nothing waits in memory for a slow reader: what is there
 // is looked at when the reader has read what was there before, so he sees fewer
 // states of it, and always the last.
-func (a *transfersAPI) watch(w http.ResponseWriter, r *http.Request) error {
-	select {
-	case a.watches <- struct{}{}:
-		defer func() { <-a.watches }()
-	default:
-		http.Error(w, "too many watch already: close one", http.StatusServiceUnavailable)
+func (p *watchPlaces) watch(w http.ResponseWriter, r *http.Request, source transferSource) error {
+	out := http.NewResponseController(w)
+	place, again := p.take(r.Context(), out.SetWriteDeadline)
+	if place == nil {
+		w.Header().Set("Retry-After", strconv.Itoa(int(again.Seconds())+1))
+		http.Error(w, "too many watch already: close one, or ask again in a minute", http.StatusServiceUnavailable)
 		return nil
 	}
-	out := http.NewResponseController(w)
+	defer p.free(place)
 	if err := out.SetReadDeadline(time.Time{}); err != nil { // nothing more is read of this request
 		return err
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	look, alive := time.NewTicker(watchEvery), time.NewTicker(watchAlive)
+	w.Header().Set("Connection", "close") // its deadlines are no other request's
+	look := time.NewTicker(watchEvery)
 	defer look.Stop()
-	defer alive.Stop()
-	s := &changes{source: a.service, emit: func(name string, v any) error { return writeEvent(w, name, v) }}
-	for ctx := r.Context(); ; {
-		err := out.SetWriteDeadline(time.Now().Add(watchPatience))
-		if err == nil {
-			err = s.look()
+	s := &changes{source: source, emit: func(name string, v any) error { return writeEvent(w, name, v) }}
+	for n := 1; place.stays(); n++ {
+		err := s.look()
+		if err == nil && n%int(watchAlive/watchEvery) == 0 {
+			_, err = w.Write([]byte(": alive\n\n"))
 		}
 		if err == nil {
 			err = out.Flush()
 		}
-		if err != nil || !a.wait(ctx, w, look.C, alive.C) {
+		if err != nil {
 			return nil // the reader is gone
 		}
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-look.C:
+		}
 	}
-}
-
-// wait waits for the next look, and says that the stream lives.
-func (a *transfersAPI) wait(ctx context.Context, w http.ResponseWriter, look, alive <-chan time.Time) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-alive:
-		_, err := w.Write([]byte(": alive\n\n"))
-		return err == nil
-	case <-look:
-		return true
-	}
+	_ = out.SetWriteDeadline(time.Now().Add(watchFarewell)) // fails when the reader is gone
+	return nil
 }
 
 // transferSource is what changes are looked for in.
@@ -88,6 +83,13 @@ type changes struct {
 type transferID struct {
 	client, file string
 	whole        bool
+}
+
+func idOf(t *upload.Transfer) transferID { return transferID{t.ClientID, t.FileID, t.SHA256 != ""} }
+
+// of reports whether a transfer has these ids.
+func (id transferID) of(t *upload.Transfer) bool {
+	return id.client == t.ClientID && id.file == t.FileID
 }
 
 // telling is what was told of a transfer, as far as it says whether there is more
@@ -114,7 +116,7 @@ func (c *changes) look() error {
 		page, next := c.source.Running(following, upload.MostListed)
 		for i := range page {
 			t := &page[i]
-			id := transferID{t.ClientID, t.FileID, t.SHA256 != ""}
+			id := idOf(t)
 			is := tellingOf(t)
 			if was, known := c.told[id]; !known || was != is || is.moving {
 				if err := c.emit("transfer", t); err != nil {

@@ -69,6 +69,20 @@ type Get struct {
 	Numbers []int
 }
 
+// request is what is sent, but for the token.
+func (g Get) request() map[string]any {
+	first := g.Numbers[0]
+	bits := make([]byte, (g.Numbers[len(g.Numbers)-1]-first)/8+1)
+	for _, n := range g.Numbers { // ascending
+		bits[(n-first)/8] |= 1 << ((n - first) % 8)
+	}
+	q := map[string]any{"s": g.Version, "f": g.File, "l": g.Block, "o": first, "n": len(g.Numbers)}
+	if len(g.Numbers) <= g.Numbers[len(g.Numbers)-1]-first { // with gaps
+		q["b"] = bits // base64 in JSON
+	}
+	return q
+}
+
 // ErrSilent is why a request failed that had no answer in time.
 var ErrSilent = errors.New("no answer")
 
@@ -86,17 +100,10 @@ func (c *Client) Describe(ctx context.Context, stream string) (*Stream, error) {
 // they may be some of those that were asked for.
 func (c *Client) Blocks(ctx context.Context, g Get) (map[int][]byte, error) {
 	k := &call{done: make(chan struct{}), want: map[int]bool{}, got: map[int][]byte{}}
-	first := g.Numbers[0]
-	bits := make([]byte, (g.Numbers[len(g.Numbers)-1]-first)/8+1)
-	for _, n := range g.Numbers { // ascending
+	for _, n := range g.Numbers {
 		k.want[n] = true
-		bits[(n-first)/8] |= 1 << ((n - first) % 8)
 	}
-	q := map[string]any{"s": g.Version, "f": g.File, "l": g.Block, "o": first, "n": len(g.Numbers)}
-	if len(g.Numbers) <= g.Numbers[len(g.Numbers)-1]-first { // with gaps
-		q["b"] = bits // base64 in JSON
-	}
-	err := c.do(ctx, topic{c.thing, g.Stream, verbGet, c.format}, q, k)
+	err := c.do(ctx, topic{c.thing, g.Stream, verbGet, c.format}, g.request(), k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return k.got, err

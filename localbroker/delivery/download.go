@@ -145,7 +145,7 @@ func (d *Download) once(ctx context.Context) (*Result, error) {
 	resumed := d.done()
 	saved := time.Now()
 	for {
-		want := d.state.next(max(1, min(d.Blocks, maxAnswer/d.state.Block))) // more would never come
+		want := d.state.next(d.most())
 		if len(want) == 0 {
 			return d.finish(resumed)
 		}
@@ -161,6 +161,9 @@ func (d *Download) once(ctx context.Context) (*Result, error) {
 		}
 	}
 }
+
+// most is how many blocks one request asks for: more would never come.
+func (d *Download) most() int { return max(1, min(d.Blocks, maxAnswer/d.Block)) }
 
 // describe asks what the stream is, until there is an answer.
 func (d *Download) describe(ctx context.Context) (*Stream, error) {

@@ -24,11 +24,19 @@ type depot struct {
 	files  [2][]byte
 	blocks int
 	end    func() // called instead of the next answer
+	heard  func(*bridge.Message)
 
 	replaced bool // by another stream of the same version: only who begins anew gets it
 }
 
 func (d *depot) Up() bool { return true }
+
+func (d *depot) say(m *bridge.Message) {
+	if d.heard != nil {
+		d.heard(m)
+	}
+	d.client.Take(m)
+}
 
 func (d *depot) Publish(m *bridge.Message) error {
 	t, err := parseTopic(m.Topic)
@@ -42,7 +50,7 @@ func (d *depot) Publish(m *bridge.Message) error {
 	}
 	if t.verb == verbDescribe {
 		s := &Stream{ID: t.stream, Version: 1, Files: []File{{ID: 0, Size: int64(len(d.files[0]))}, {ID: 1, Size: int64(len(d.files[1]))}}}
-		d.client.Take(&bridge.Message{Topic: t.with(verbDescription), Payload: marshal(t.format, describe(s, q.token))})
+		d.say(&bridge.Message{Topic: t.with(verbDescription), Payload: marshal(t.format, describe(s, q.token))})
 		return nil
 	}
 	content := d.files[q.file]
@@ -52,7 +60,7 @@ func (d *depot) Publish(m *bridge.Message) error {
 	}
 	if d.replaced = d.replaced && numbers[0] > 0; d.replaced {
 		f := Fault{VersionMismatch, "another one", q.token}
-		d.client.Take(&bridge.Message{Topic: t.with(verbRejected), Payload: f.payload(t.format)})
+		d.say(&bridge.Message{Topic: t.with(verbRejected), Payload: f.payload(t.format)})
 		return nil
 	}
 	for _, n := range numbers {
@@ -63,7 +71,7 @@ func (d *depot) Publish(m *bridge.Message) error {
 		d.blocks--
 		at := n * q.block
 		b := block{q.token, q.file, min(q.block, len(content)-at), n, content[at:min(at+q.block, len(content))]}
-		d.client.Take(&bridge.Message{Topic: t.with(verbData), Payload: b.payload(t.format)})
+		d.say(&bridge.Message{Topic: t.with(verbData), Payload: b.payload(t.format)})
 	}
 	return nil
 }

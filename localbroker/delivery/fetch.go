@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 )
 
@@ -180,23 +181,31 @@ func (c *Cloud) prefetch(id string) {
 	}
 }
 
-// prefetchAll fetches what is not in the cache. A stream that is larger than the
-// cache is fetched as far as it fits.
+// prefetchAll fetches what is not in the cache.
 func (c *Cloud) prefetchAll(s *Stream) error {
-	left := c.cache.max
-	for i := range s.Files {
-		f := &s.Files[i]
-		for n := range f.chunks() {
-			if left -= chunkSize + 4; left < 0 {
-				return nil
-			}
-			if c.cache.has(s.key(f.ID, n)) {
-				continue
-			}
-			if _, err := c.chunkFor(c.ctx, s, f, n, c.ahead); err != nil {
-				return err
-			}
+	for f, n := range c.missing(s) {
+		if _, err := c.chunkFor(c.ctx, s, f, n, c.ahead); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// missing are the chunks of a stream that are not in the cache, one after the other. Of
+// a stream that is larger than the cache they are those that fit.
+func (c *Cloud) missing(s *Stream) iter.Seq2[*File, int64] {
+	return func(yield func(*File, int64) bool) {
+		left := c.cache.max
+		for i := range s.Files {
+			f := &s.Files[i]
+			for n := range f.chunks() {
+				if left -= chunkSize + 4; left < 0 {
+					return
+				}
+				if !c.cache.has(s.key(f.ID, n)) && !yield(f, n) {
+					return
+				}
+			}
+		}
+	}
 }

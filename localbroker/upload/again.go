@@ -2,11 +2,14 @@ package upload
 
 import (
 	"cmp"
+	"context"
 	"hash/crc32"
 	"io"
 	"slices"
 
 	"golang.org/x/time/rate"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 const (
@@ -31,9 +34,34 @@ type stretchOf struct {
 	pieces   []piece
 }
 
+// pacedReader reads what crosses a link at the pace of files. What has been read has
+// crossed it, so that the pace comes after it, in small pieces: a store hangs up on who
+// is silent for long.
+type pacedReader struct {
+	io.ReadCloser
+	ctx  context.Context
+	pace bridge.FilePace
+}
+
+// pacedRead is the most that is read at once.
+const pacedRead = 8 << 10
+
+// Read implements io.Reader.
+func (r *pacedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p[:min(len(p), pacedRead)])
+	if n > 0 && err == nil {
+		err = r.pace.Wait(r.ctx, n)
+	}
+	return n, err
+}
+
 // partOf finds out whether all segments are pieces of the file before: errIncomplete
 // when they are not, or it would take too much to know, and errBusy when its client has
 // to wait for that.
+//
+// While a window or a budget holds exports back nothing is read over their link:
+// errIncomplete as well. A device must have its answer in time, a window may be shut for
+// days, and who has sent the whole file again is answered by what is here.
 func (s *Service) partOf(t *transfer, before *prior) error {
 	s.mu.Lock()
 	var pieces []piece
@@ -50,11 +78,17 @@ func (s *Service) partOf(t *transfer, before *prior) error {
 	if len(list) > mostLooks || cost > looksBurst || len(list) > 0 && list[len(list)-1].to > before.size {
 		return errIncomplete
 	}
-	if before.queued == nil && s.tail != nil && cost > 0 && !s.looks.take(t.client, int(cost)) {
+	elsewhere := before.queued == nil && s.tail != nil && cost > 0
+	if elsewhere && s.held() != "" {
+		return errIncomplete
+	}
+	if elsewhere && !s.looks.take(t.client, int(cost)) {
 		return errBusy
 	}
 	for _, l := range list {
 		switch in, err := l.isIn(before); {
+		case s.ending.Err() != nil:
+			return errBusy
 		case err != nil:
 			return errIncomplete
 		case !in:

@@ -106,7 +106,11 @@ func (s *Service) priorLocked(p pair) (*prior, error) {
 		return nil, err
 	}
 	return &prior{e.Size, checksum(e.Sum), e.Meta.Name, nil, func(from, length int64) (io.ReadCloser, error) {
-		return s.openFrom(context.Background(), e.Place, from, length)
+		in, err := s.openFrom(context.Background(), e.Place, from, length)
+		if err != nil || s.tail == nil || s.deps.Pace == nil {
+			return in, err
+		}
+		return &pacedReader{in, s.ending, s.deps.Pace}, nil
 	}}, nil
 }
 

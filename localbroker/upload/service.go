@@ -29,7 +29,8 @@ type Shelf interface {
 	Age() time.Duration
 }
 
-// Deps are what the service works with. All are required but Open and Held.
+// Deps are what the service works with. All are required but Open,
+// Held and Pace.
 type Deps struct {
 	Shelf  Shelf
 	Target bridge.FileTarget
@@ -45,6 +46,10 @@ type Deps struct {
 	// Held says why exports are held back now, empty when they are not. It must not
 	// wait. Nil: nothing ever does.
 	Held func() string
+
+	// Pace is that of files that leave this machine, by which they are read back there
+	// too. Nil: there is none.
+	Pace bridge.FilePace
 
 	// Messages is how many messages the gateway has accepted so far: while there
 	// are any, files yield to them.

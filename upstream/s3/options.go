@@ -109,3 +109,11 @@ func (o Options) Validate() []bridge.Problem {
 	}
 	return append(ps, o.Proxy.Validate()...)
 }
+
+// OwnKeys reports whether the key begins with a level of fixed text, which tells the files
+// of one gateway from those of others in the same bucket, whose devices may have equal
+// ids.
+func (o Options) OwnKeys() bool {
+	fixed, _, _ := strings.Cut(o.Key, "${")
+	return strings.Contains(fixed, "/")
+}
