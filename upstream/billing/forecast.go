@@ -1,7 +1,6 @@
 package billing
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -167,7 +166,8 @@ func (l *Ledger) forecast(all []Total, p past, before shared, now, monthEnd time
 		return a
 	}
 	var likelyUSD, least, most Amount
-	if t.USD != "" {
+	priced := t.USD != ""
+	if priced {
 		end := t.Minutes + rest(connected)
 		// By the other reading of "5 KB" there are more, or less, as there were so far.
 		both := func(messages int64) Amount {
@@ -183,15 +183,25 @@ func (l *Ledger) forecast(all []Total, p past, before shared, now, monthEnd time
 			continue
 		}
 		a := cost(was, was.Units, was.Minutes)
-		f.Reasons = append(f.Reasons, fmt.Sprintf("%d of the messages are those of %s, at its prices: $%s; what is to come has those of %s", was.Units, was.Upstream, a, cmp.Or(t.Region, "nowhere")))
-		a = a.Spanning(cost(was, was.Units+was.Other, was.Minutes))
+		why := fmt.Sprintf("%d of the messages are those of %s, at its prices: $%s", was.Units, was.Upstream, a)
+		if t.USD != "" && !t.Gone {
+			why += "; what is to come has those of " + t.Region
+		}
+		f.Reasons = append(f.Reasons, why)
+		priced, a = true, a.Spanning(cost(was, was.Units+was.Other, was.Minutes))
 		likelyUSD, least, most = likelyUSD.Plus(a), least.Plus(a), most.Plus(a)
 		before.add(l.accountOf(was.Upstream), Usage{Messages: was.Units, Minutes: was.Minutes})
 	}
-	if t.USD == "" {
+	if !priced {
 		return f
 	}
 	f.USD, f.From, f.To = likelyUSD.String(), Dollars(known(least.Low)), Dollars(known(most.High))
+	if t.USD == "" {
+		if n := t.Units + rest(likely); n > 0 {
+			f.Reasons = append(f.Reasons, fmt.Sprintf("the %d of %s are not in the dollars: it has no prices", n, t.Upstream))
+		}
+		return f
+	}
 	f.Reasons = append(f.Reasons, fmt.Sprintf("priced by %s's list of %s, tiers over the whole month; what was estimated from declared rules is not in it", t.Region, l.part(t.Upstream).prices.AsOf))
 	return f
 }

@@ -65,6 +65,7 @@ func newParts(places map[string][]place, upstreams map[string]Options, lists map
 				all.series[at], all.shown[p.name] = p, p
 			}
 		}
+		all.beyond(name, len(places[name]))
 	}
 	all.names = slices.Sorted(maps.Keys(all.shown))
 	for _, p := range all.shown {
@@ -73,6 +74,20 @@ func newParts(places map[string][]place, upstreams map[string]Options, lists map
 		}
 	}
 	return all
+}
+
+// beyond lays what an upstream was metered beyond its table, of n places: it is of where
+// the upstream is now, or where it was last known to be.
+func (all *parts) beyond(name string, n int) {
+	at := placed(name, maxPlaces)
+	if n < maxPlaces || all.series[at] != nil {
+		return
+	}
+	if now := all.shown[name]; now != nil && now.now {
+		all.series[at] = now
+		return
+	}
+	all.series[at] = all.series[placed(name, maxPlaces-1)]
 }
 
 // options are those of an upstream's part in a place where it is no more. What

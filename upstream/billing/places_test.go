@@ -315,6 +315,41 @@ func TestPlacesAreBounded(t *testing.T) {
 	if all, err := readPlaces(spool); err != nil || len(all["aws"]) != maxPlaces {
 		t.Errorf("%d places are written, %v", len(all["aws"]), err)
 	}
+	// Back at the first, what was beyond is where the upstream is, or was last.
+	of = map[string]Options{"aws": in("us-east-1", "0")}
+	send(started(t, spool, clock, of), spool, "aws", 1)
+	asNow := in("us-east-1", "0")
+	asNow.Past = PastAsNow
+	for name, c := range map[string]struct {
+		of     map[string]Options
+		totals int
+		units  int64 // of the first
+		last   int64
+	}{
+		"back":   {of, maxPlaces, 4, 1},
+		"as now": {map[string]Options{"aws": asNow}, 1, maxPlaces + 3, maxPlaces + 3},
+		"gone":   {map[string]Options{}, maxPlaces, 2, 3},
+	} {
+		l := newLedger(t, spool, c.of)
+		bill, err := l.Bill(Month(clock.Wall))
+		if err != nil || len(bill.Totals) != c.totals || bill.Totals[0].Units != c.units {
+			t.Errorf("%s: %d totals, %+v, %v", name, len(bill.Totals), bill.Totals[0], err)
+			continue
+		}
+		sum, last := int64(0), int64(0)
+		for _, x := range bill.Totals {
+			if sum += x.Units; x.USD == "" {
+				t.Errorf("%s: %+v", name, x)
+			}
+			if c.totals == 1 || strings.HasSuffix(x.Upstream, fmt.Sprintf("account %d)", maxPlaces-1)) {
+				last = x.Units
+			}
+		}
+		short, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} })
+		if sum != maxPlaces+3 || last != c.last || err != nil || short["aws"].UnitsMonth != sum {
+			t.Errorf("%s: %d in all, %d at the last, in short %+v, %v", name, sum, last, short["aws"], err)
+		}
+	}
 }
 
 // The free tier is an account's in all regions, also of where it was; an account that

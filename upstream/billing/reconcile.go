@@ -38,8 +38,22 @@ type ours struct {
 	prices         *PriceList
 	upstreams      []string
 
-	gone []string // upstreams that the configuration has no more, with units of messages: they may have been here
-	lost int64    // their units
+	// What has no region and units of messages, which may have been here.
+	gone    []string // upstreams that the configuration has no more
+	nowhere []string // parts of those that it has
+	lost    int64    // their units
+}
+
+// unplaced says what was sent, and to no region that is known.
+func (o *ours) unplaced() string {
+	var all []string
+	if len(o.gone) > 0 {
+		all = append(all, fmt.Sprintf("what %s has sent, which the configuration does not have any more: put it back, with its region, to compare it", strings.Join(o.gone, ", ")))
+	}
+	if len(o.nowhere) > 0 {
+		all = append(all, fmt.Sprintf("what %s has sent: should it have been billed here, set billing.past: as_now", strings.Join(o.nowhere, ", ")))
+	}
+	return strings.Join(all, "; ")
 }
 
 // Reconcile compares AWS's report with the ledger in the same span, by account,
@@ -121,7 +135,7 @@ func (o *ours) messages(d int64) (causes []string) {
 		causes = append(causes, unitIs(-o.less, DefaultUnit, d+o.less)...)
 	case d > 0:
 		if o.lost > 0 {
-			causes = append(causes, fmt.Sprintf("up to %d: what %s has sent, which the configuration does not have any more: put it back, with its region, to compare it", o.lost, strings.Join(o.gone, ", ")))
+			causes = append(causes, fmt.Sprintf("up to %d: %s", o.lost, o.unplaced()))
 		}
 		if o.Uncertain > 0 {
 			causes = append(causes, fmt.Sprintf("up to %d: messages that were sent again (M26)", o.Uncertain))

@@ -56,9 +56,18 @@ func (l *Ledger) sides(b *Bill, r *cur.Report) map[account]*beside {
 	}
 	for _, t := range b.Totals {
 		for _, s := range out {
-			if t.Gone && t.Region == "" && t.Units > 0 {
-				s.here.gone, s.here.lost = append(s.here.gone, t.Upstream), s.here.lost+t.Units
+			if t.Region != "" || t.Units == 0 {
+				continue
 			}
+			switch {
+			case t.Gone:
+				s.here.gone = append(s.here.gone, t.Upstream)
+			case t.Of != "":
+				s.here.nowhere = append(s.here.nowhere, t.Upstream)
+			default: // it is no cloud of AWS's
+				continue
+			}
+			s.here.lost += t.Units
 		}
 	}
 	for a, s := range out {
