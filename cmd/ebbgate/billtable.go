@@ -231,9 +231,10 @@ func share(total billing.Total, units int64) string {
 }
 
 func priced(t billing.Total) string {
+	t.Upstream, t.Of, t.Region, t.Account = printable(t.Upstream), printable(t.Of), printable(t.Region), printable(t.Account)
 	s := t.Upstream
-	if t.Account != "" {
-		s += " (account " + t.Account + ")"
+	if account := "account " + t.Account; t.Account != "" && (t.Of == "" || !strings.Contains(s, account)) {
+		s += " (" + account + ")"
 	}
 	if t.Gone && t.Region == "" && t.Units > 0 { // else it is a store of files
 		return s + ": not priced, since the configuration has no such upstream any more; put it back, without routes, until its last month is over"

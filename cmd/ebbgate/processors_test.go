@@ -9,16 +9,18 @@ import (
 // TestRoomForWaiting: there is more room than there are processors, unless somebody has
 // said how much there is to be.
 func TestRoomForWaiting(t *testing.T) {
-	before := runtime.GOMAXPROCS(0)
+	was := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(was)
 	t.Setenv("GOMAXPROCS", "7") // which the runtime has read at the start
 	makeRoomForWaiting()
-	if n := runtime.GOMAXPROCS(0); n != before {
-		t.Errorf("%d with it set, %d before", n, before)
+	if n := runtime.GOMAXPROCS(0); n != was {
+		t.Errorf("%d with it set, %d before", n, was)
 	}
-	if err := os.Unsetenv("GOMAXPROCS"); err != nil {
+	if err := os.Unsetenv("GOMAXPROCS"); err != nil { // t.Setenv puts back what there was
 		t.Fatal(err)
 	}
-	defer runtime.SetDefaultGOMAXPROCS()
+	runtime.SetDefaultGOMAXPROCS()
+	before := runtime.GOMAXPROCS(0)
 	makeRoomForWaiting()
 	makeRoomForWaiting()
 	if n := runtime.GOMAXPROCS(0); n != before+waitingThreads {

@@ -65,7 +65,7 @@ func (b *Bill) unsized(n Line, recorded int64) (steps []Step) {
 		}
 	}
 	if elsewhere > 0 {
-		steps = append(steps, Step{Text: fmt.Sprintf("  sizes are recorded of all places of %s together: %d of these are not of %s", n.Name(), elsewhere, n.Upstream)})
+		steps = append(steps, Step{Text: fmt.Sprintf("  sizes are recorded of all places of %s together, where %d were billed that are not of %s", n.Name(), elsewhere, n.Upstream)})
 	}
 	switch {
 	case recorded < billed:
