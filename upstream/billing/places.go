@@ -167,4 +167,7 @@ func (m *Meter) writePlaces() {
 func (m *Meter) Crowded() []string { return m.crowded }
 
 // Place implements [bridge.PlaceMeter].
-func (m *Meter) Place(upstream string) int { return m.options(upstream).place }
+func (m *Meter) Place(upstream string) bridge.Billed {
+	op := m.options(upstream)
+	return bridge.Billed{Place: op.place, How: op.how()}
+}

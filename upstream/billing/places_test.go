@@ -160,11 +160,12 @@ func TestWhatAKillLeftWentToThePlaceOfItsRun(t *testing.T) {
 	clock.set("2026-11-20 13:10")
 	first := started(t, spool, clock, map[string]Options{"aws": in("us-east-1", "")})
 	second := started(t, spool, clock, map[string]Options{"aws": in("eu-central-1", "")})
-	if first.Place("aws") != 0 || second.Place("aws") != 1 || second.Place("other") != 0 {
-		t.Fatalf("places %d and %d", first.Place("aws"), second.Place("aws"))
+	there := bridge.Billed{Place: 1}
+	if first.Place("aws") != (bridge.Billed{}) || second.Place("aws") != there || second.Place("other") != (bridge.Billed{}) {
+		t.Fatalf("places %v and %v", first.Place("aws"), second.Place("aws"))
 	}
 	var b bridge.Batch
-	for _, o := range []bridge.Outcome{{Before: true}, {Before: true}, {Before: true, Place: 1}, {}, {Wire: 3}} {
+	for _, o := range []bridge.Outcome{{Before: &bridge.Billed{}}, {Before: &bridge.Billed{}}, {Before: &there}, {}, {Wire: 3}} {
 		second.Uncertain(&b, "aws", stored("pump", "dt/a", 100), o)
 	}
 	spool.Commit(&b, nil)
