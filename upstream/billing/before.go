@@ -40,7 +40,7 @@ func (o *Options) how() string {
 // howWas are the options that how has said. ok is false for what nobody has said, or what
 // another version did.
 func howWas(how string) (o Options, ok bool) {
-	o, ok = DefaultOptions(), how != ""
+	o, ok = DefaultOptions(), true
 	for word := range strings.SplitSeq(how, ",") {
 		switch size, isUnit := strings.CutPrefix(word, howUnit); {
 		case word == howMQTT3:

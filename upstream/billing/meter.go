@@ -28,8 +28,10 @@ type Meter struct {
 
 	doubts []doubt // hours of this process that nobody vouches for, oldest first
 
-	unplaced []bridge.Put // of the tables of places, what is still to be committed
-	crowded  []string     // see Crowded
+	placing  sync.Mutex         // whoever commits tables of places holds it, before mu
+	places   map[string][]place // the tables
+	unplaced []bridge.Put       // of them, what is still to be committed
+	crowded  []string           // see Crowded
 
 	carried sync.Map // upstream → *atomic.Int64: bytes of its sockets that no batch has
 }

@@ -125,6 +125,7 @@ func (m *Meter) settle() error {
 	if err != nil {
 		return err
 	}
+	m.places = maps.Clone(all)
 	for _, name := range slices.Sorted(maps.Keys(m.upstreams)) {
 		o, was := m.upstreams[name], all[name]
 		n := numberOf(was, o.Options)
@@ -133,16 +134,39 @@ func (m *Meter) settle() error {
 			m.crowded = append(m.crowded, name)
 		}
 		if now := found(was, n, o.Options); !slices.Equal(now, was) {
-			text, _ := json.Marshal(now) // texts, numbers and truths
-			m.unplaced = append(m.unplaced, bridge.Put{Namespace: Namespace, Key: keyPlaces + name, Value: text})
+			m.place(name, now)
 		}
 	}
 	m.writePlaces()
 	return nil
 }
 
+// place notes the table of an upstream, to be committed.
+func (m *Meter) place(upstream string, table []place) {
+	text, _ := json.Marshal(table) // texts, numbers and truths
+	m.places[upstream] = table
+	m.unplaced = append(m.unplaced, bridge.Put{Namespace: Namespace, Key: keyPlaces + upstream, Value: text})
+}
+
+// Reached notes where upstreams are reached from now on, in the regions and accounts of
+// the meter's start: a region that is said later holds for the endpoint of then.
+func (m *Meter) Reached(upstreams map[string]Options) {
+	m.mu.Lock()
+	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
+		o, table := upstreams[name], slices.Clone(m.places[name])
+		if n := m.options(name).place; n < len(table) && table[n].Region == o.Region && table[n].Endpoint != o.Endpoint {
+			table[n].Endpoint = o.Endpoint
+			m.place(name, table)
+		}
+	}
+	m.mu.Unlock()
+	m.writePlaces()
+}
+
 // writePlaces commits what the spool does not have yet of the tables.
 func (m *Meter) writePlaces() {
+	m.placing.Lock()
+	defer m.placing.Unlock()
 	m.mu.Lock()
 	left := m.unplaced
 	m.unplaced = nil
@@ -154,7 +178,7 @@ func (m *Meter) writePlaces() {
 	m.spool.Commit(&bridge.Batch{Puts: slices.Clone(left)}, func(_ bridge.Seq, err error) {
 		if err != nil {
 			m.mu.Lock()
-			m.unplaced = left
+			m.unplaced = append(left, m.unplaced...) // the last of a table holds
 			m.mu.Unlock()
 		}
 		close(done)
