@@ -31,16 +31,38 @@ func (f *Forwarder) accountForCrash() {
 		if before == nil || left != now { // in the log before the first mark of this run
 			f.batch.Put(nsMost, s.queue, now.bytes())
 		}
-		var sent []reach
-		for _, space := range [...]string{nsSent, nsLive} {
-			if r, ok := parseMark(f.spool, space, s.queue); ok {
-				sent = append(sent, r)
-				f.batch.Put(space, s.queue, nil)
-			}
-		}
-		f.accountLargest(s.queue, sent, left)
+		f.accountMarks(s.queue, left)
 	})
 	f.flush()
+}
+
+// AccountForGone meters what a crash has left on the way of a queue that no forwarder has
+// any more, for its upstream was renamed or its route is gone, and forgets the queue's
+// marks in the same commit: whoever has the queue later does not count it again. It is for
+// a start, before any forwarder runs. What the disk does not take is left for the next.
+func AccountForGone(spool Spool, meter Meter, upstream, queue string) {
+	f := &Forwarder{cfg: ForwarderConfig{Upstream: upstream}, spool: spool, meter: meter}
+	left := onTheWay{most: windowAWS + releaseBatch}
+	before, err := spool.Get(nsMost, queue)
+	if was, ok := parseOnTheWay(before); err == nil && ok {
+		left = was
+	}
+	if f.accountMarks(queue, left); !f.batch.Empty() {
+		spool.Commit(&f.batch, nil)
+	}
+}
+
+// accountMarks meters what may be on the way below the marks of a queue, and takes them
+// out.
+func (f *Forwarder) accountMarks(queue string, left onTheWay) {
+	var sent []reach
+	for _, space := range [...]string{nsSent, nsLive} {
+		if r, ok := parseMark(f.spool, space, queue); ok {
+			sent = append(sent, r)
+			f.batch.Put(space, queue, nil)
+		}
+	}
+	f.accountLargest(queue, sent, left)
 }
 
 // onTheWay is what a run writes of a queue before it sends of it: how many can be sent

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -248,6 +249,48 @@ func TestACrashGoesByThePlaceBefore(t *testing.T) {
 				text, err := s.Get("sent-most", normal)
 				if err != nil || string(text) != c.text {
 					t.Errorf("it has written %q, want %q, %v", text, c.text, err)
+				}
+			})
+		})
+	}
+}
+
+// What a crash has left on the way of a queue that nobody has any more is counted once, as
+// the run before had it, whoever has the queue later.
+func TestACrashOfAQueueThatHasGone(t *testing.T) {
+	t.Parallel()
+	const n = 30
+	for _, c := range []struct {
+		name, had string
+		marks     map[string]string
+		want      map[bridge.Billed]int
+	}{
+		{"where it was", "1124 3 https", map[string]string{"sent": "2000"}, map[bridge.Billed]int{{Place: 3, How: "https"}: n}},
+		{"not more than were on the way", "7", map[string]string{"sent": "2000"}, map[bridge.Billed]int{{}: 7}},
+		{"of an earlier version", "", map[string]string{"sent": "2000"}, map[bridge.Billed]int{{}: n}},
+		{"of the live part", "1124", map[string]string{"live": "21 2000"}, map[bridge.Billed]int{{}: n - 20}},
+		{"nothing was sent", "1124", nil, map[bridge.Billed]int{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, m := openUnsynced(t), &placed{perhaps: map[bridge.Billed]int{}}
+				putMany(t, s, normal, n, func(i int) string { return fmt.Sprint("d", i%9) })
+				var b bridge.Batch
+				if c.had != "" {
+					b.Put("sent-most", normal, []byte(c.had))
+				}
+				for space, mark := range c.marks {
+					b.Put(space, normal, []byte(mark))
+				}
+				commit(t, s, &b)
+				for range 2 { // of two starts the second finds nothing
+					bridge.AccountForGone(s, m, "cloud", normal)
+				}
+				f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{&cloud{window: 10}}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+				defer peers.Run(t, f.Run)()
+				await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+				if !maps.Equal(m.perhaps, c.want) {
+					t.Errorf("%v are uncertain, want %v", m.perhaps, c.want)
 				}
 			})
 		})
