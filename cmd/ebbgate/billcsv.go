@@ -38,7 +38,7 @@ func writeCSV(w io.Writer, b *billing.Bill) error {
 	for _, n := range b.Lines {
 		t := totals[n.Upstream]
 		row := []string{
-			b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), n.Upstream, t.Region, t.Account, n.Direction,
+			b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), harmless(n.Upstream), harmless(t.Region), harmless(t.Account), n.Direction,
 			harmless(n.Device), harmless(n.Thing), harmless(n.Topic), n.Route, n.Priority,
 		}
 		rows = append(rows, append(row, countCells(n.Counts, n.USD, n.Estimated, n.Hidden)...))
@@ -50,7 +50,7 @@ func writeCSV(w io.Writer, b *billing.Bill) error {
 func writeGroups(w io.Writer, b *billing.Bill, by string, all []billGroup) error {
 	rows := [][]string{append([]string{"from", "to", "upstream", "region", "account", "by", "name"}, countColumns...)}
 	for _, g := range all {
-		row := []string{b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), g.Upstream, g.Region, g.Account, by, harmless(g.Name)}
+		row := []string{b.From.Format(time.RFC3339), b.To.Format(time.RFC3339), harmless(g.Upstream), harmless(g.Region), harmless(g.Account), by, harmless(g.Name)}
 		rows = append(rows, append(row, countCells(g.Counts, g.USD, g.Estimated, g.Hidden)...))
 	}
 	return writeRows(w, rows)
@@ -63,7 +63,7 @@ func writeRows(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// harmless keeps a spreadsheet from taking a name, which is a device's own, or what
+// harmless keeps a spreadsheet from taking a name, which is a device's own or an account's, or what
 // stands behind a semicolon in it, where that parts cells, for a formula; and a
 // terminal from obeying it. JSON has names as they are.
 func harmless(name string) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -75,5 +76,29 @@ upstreams: {%[1]s: {endpoint: "mqtts://%s", username: pump}}
 			t.Errorf("%q", tables)
 		}
 		end(g)
+	}
+}
+
+// Neither a terminal nor a spreadsheet obeys the names of regions and accounts, which stand
+// in the spool; and the heading of a part names its account once.
+func TestNamesOfPlacesAreHarmless(t *testing.T) {
+	total := billing.Total{Upstream: "aws (x\x1b[31m, account =1+1)", Of: "aws", Region: "x\x1b[31m", Account: "=1+1"}
+	if got := priced(total); strings.ContainsRune(got, '\x1b') || strings.Count(got, "account") != 1 {
+		t.Errorf("%q", got)
+	}
+	if got := priced(billing.Total{Upstream: "aws", Region: "us-east-1", Account: "1"}); !strings.HasPrefix(got, "aws (account 1)") {
+		t.Errorf("%q", got)
+	}
+	var lines, groups bytes.Buffer
+	if err := writeCSV(&lines, &billing.Bill{Totals: []billing.Total{total}, Lines: []billing.Line{{Upstream: total.Upstream}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeGroups(&groups, &billing.Bill{}, "region", []billGroup{{Upstream: total.Upstream, Region: total.Region, Account: total.Account}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{lines.String(), groups.String()} {
+		if strings.ContainsRune(out, '\x1b') || strings.Contains(out, ",=") || !strings.Contains(out, "'=1+1") {
+			t.Errorf("%q", out)
+		}
 	}
 }

@@ -231,9 +231,10 @@ func share(total billing.Total, units int64) string {
 }
 
 func priced(t billing.Total) string {
-	s := t.Upstream
-	if t.Account != "" {
-		s += " (account " + t.Account + ")"
+	t.Region = printable(t.Region)
+	s, account := printable(t.Upstream), printable(t.Account)
+	if account != "" && !strings.HasSuffix(s, "account "+account+")") { // the name of a part may have it
+		s += " (account " + account + ")"
 	}
 	if t.Gone && t.Region == "" && t.Units > 0 { // else it is a store of files
 		return s + ": not priced, since the configuration has no such upstream any more; put it back, without routes, until its last month is over"

@@ -104,6 +104,7 @@ func TestWhatWasMeteredStaysWhereItWas(t *testing.T) {
 		{"and then it is another", []step{{aws(us), "aws", 10}, {aws(eu), "aws", 20}, {aws(in("eu-central-1", "1")), "aws", 0}, {aws(in("us-east-1", "2")), "aws", 1}},
 			[]string{"aws 1+0 $0.000001", "aws (eu-central-1) 20+0 $0.000024", "aws (us-east-1, account 1) 10+0 $0.000010"}},
 		{"the region is said later", []step{{aws(local), "aws", 10}, {aws(said), "aws", 20}}, []string{"aws 30+0 $0.000030"}},
+		{"without endpoints", []step{{aws(in("", "")), "aws", 10}, {aws(us), "aws", 20}}, []string{"aws 20+0 $0.000020", "aws (no region) 10+0 $"}},
 		{"from what is no AWS", []step{{aws(local), "aws", 10}, {aws(other), "aws", 20}}, []string{"aws 20+0 $0.000020", "aws (no region) 10+0 $"}},
 		{"to what is no AWS", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}}, []string{"aws 20+0 $", "aws (us-east-1) 10+0 $0.000010"}},
 		{"it was a mistake", []step{{aws(us), "aws", 10}, {aws(asNow), "aws", 20}}, []string{"aws 30+0 $0.000036"}},
