@@ -13,11 +13,11 @@ import (
 // there, nobody knows which of them it was: the oldest may have been held, and what was
 // read past them be on its way. So it is the largest, which makes the sum an upper
 // bound, though not that of one device. What counts is the configuration that the run
-// before had, and where that was billed: a start may have another.
+// before had, and where and how that was billed: a start may have another.
 func (f *Forwarder) accountForCrash() {
 	now := onTheWay{most: f.mostOnTheWay()}
 	if m, ok := f.meter.(PlaceMeter); ok {
-		now.place = m.Place(f.cfg.Upstream)
+		now.billed = m.Place(f.cfg.Upstream)
 	}
 	f.sources(func(s *source) {
 		if s.live {
@@ -31,36 +31,67 @@ func (f *Forwarder) accountForCrash() {
 		if before == nil || left != now { // in the log before the first mark of this run
 			f.batch.Put(nsMost, s.queue, now.bytes())
 		}
-		var sent []reach
-		for _, space := range [...]string{nsSent, nsLive} {
-			if r, ok := parseMark(f.spool, space, s.queue); ok {
-				sent = append(sent, r)
-				f.batch.Put(space, s.queue, nil)
-			}
-		}
-		f.accountLargest(s.queue, sent, left)
+		f.accountMarks(s.queue, left)
 	})
 	f.flush()
 }
 
-// onTheWay is what a run writes of a queue before it sends of it: how many can be sent
-// and not be released, and where that is billed.
-type onTheWay struct{ most, place int }
+// AccountForGone meters what a crash has left on the way of a queue that no forwarder has
+// any more, for its upstream was renamed or its route is gone, and forgets the queue's
+// marks in the same commit: whoever has the queue later does not count it again. It is for
+// a start, before any forwarder runs. What the disk does not take is left for the next.
+func AccountForGone(spool Spool, meter Meter, upstream, queue string) {
+	f := &Forwarder{cfg: ForwarderConfig{Upstream: upstream}, spool: spool, meter: meter}
+	left := onTheWay{most: windowAWS + releaseBatch}
+	before, err := spool.Get(nsMost, queue)
+	if was, ok := parseOnTheWay(before); err == nil && ok {
+		left = was
+	}
+	if f.accountMarks(queue, left); !f.batch.Empty() {
+		spool.Commit(&f.batch, nil)
+	}
+}
 
-// bytes is how the spool has it: a place of 0 is left out, as earlier versions have none.
+// accountMarks meters what may be on the way below the marks of a queue, and takes them
+// out.
+func (f *Forwarder) accountMarks(queue string, left onTheWay) {
+	var sent []reach
+	for _, space := range [...]string{nsSent, nsLive} {
+		if r, ok := parseMark(f.spool, space, queue); ok {
+			sent = append(sent, r)
+			f.batch.Put(space, queue, nil)
+		}
+	}
+	f.accountLargest(queue, sent, left)
+}
+
+// onTheWay is what a run writes of a queue before it sends of it: how many can be sent
+// and not be released, and where and how that is billed.
+type onTheWay struct {
+	most   int
+	billed Billed
+}
+
+// bytes is how the spool has it: the last of them are left out where they are as in earlier
+// versions, which have none.
 func (o onTheWay) bytes() []byte {
 	b := strconv.AppendInt(nil, int64(o.most), 10)
-	if o.place != 0 {
-		b = strconv.AppendInt(append(b, ' '), int64(o.place), 10)
+	if o.billed != (Billed{}) {
+		b = strconv.AppendInt(append(b, ' '), int64(o.billed.Place), 10)
+	}
+	if o.billed.How != "" {
+		b = append(append(b, ' '), o.billed.How...)
 	}
 	return b
 }
 
 func parseOnTheWay(text []byte) (o onTheWay, ok bool) {
-	most, place, placed := strings.Cut(string(text), " ")
+	most, rest, placed := strings.Cut(string(text), " ")
+	place, how, _ := strings.Cut(rest, " ")
 	o.most, ok = number(most)
 	if ok && placed {
-		o.place, ok = number(place)
+		o.billed.How = how
+		o.billed.Place, ok = number(place)
 	}
 	return o, ok
 }
@@ -98,7 +129,7 @@ func (f *Forwarder) accountLargest(queue string, sent []reach, left onTheWay) {
 	for _, r := range sent {
 		f.below(queue, r, func(r *Stored) {
 			if on[r.Place] {
-				f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost, Before: true, Place: left.place})
+				f.meter.Uncertain(&f.batch, f.cfg.Upstream, r, Outcome{Result: ResultLost, Before: &left.billed})
 			}
 		})
 	}

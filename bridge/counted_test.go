@@ -25,12 +25,12 @@ func TestACrashIsCountedOnce(t *testing.T) {
 				commit(t, s, &b)
 				away := far{&cloud{window: 10}, make(chan struct{})}
 				for start, want := range []int{n, 0, 0} {
-					m := &placed{perhaps: map[int]int{}}
+					m := &placed{perhaps: map[bridge.Billed]int{}}
 					f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{away}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 					stop := peers.Run(t, f.Run)
 					synctest.Wait()
 					stop()
-					if got := m.perhaps[0]; got != want {
+					if got := m.perhaps[bridge.Billed{}]; got != want {
 						t.Errorf("start %d counts %d, want %d", start, got, want)
 					}
 				}

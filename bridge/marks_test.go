@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -185,40 +186,46 @@ func TestACrashGoesByTheWindowBefore(t *testing.T) {
 // placed is a meter that counts by place what is uncertain.
 type placed struct {
 	noMeter
-	now     int
-	perhaps map[int]int
+	now     bridge.Billed
+	perhaps map[bridge.Billed]int
 }
 
-func (m *placed) Place(string) int { return m.now }
+func (m *placed) Place(string) bridge.Billed { return m.now }
 
 func (m *placed) Uncertain(_ *bridge.Batch, _ string, _ *bridge.Stored, o bridge.Outcome) {
-	if !o.Before {
+	if o.Before == nil {
 		panic("nothing is lost in this run")
 	}
-	m.perhaps[o.Place]++
+	m.perhaps[*o.Before]++
 }
 
 // What a crash has left on the way went to where the upstream was in the run that had sent
-// it, wherever it is in the start that counts it, or was in starts between that did not.
+// it, and how it was reached then, wherever it is in the start that counts it, or was in
+// starts between that did not.
 func TestACrashGoesByThePlaceBefore(t *testing.T) {
 	t.Parallel()
 	const n = 30
+	in := func(place int, how string) bridge.Billed { return bridge.Billed{Place: place, How: how} }
 	for _, c := range []struct {
 		name  string
-		had   string // what the run before has written; empty: nothing
-		place int    // of the run before, where it is asked
-		now   int
-		want  int // where it went
+		had   string        // what the run before has written; empty: nothing
+		place bridge.Billed // of the run before, where it is asked
+		now   bridge.Billed
+		want  bridge.Billed // where it went
+		text  string        // what it writes
 	}{
-		{"it stays", "", 0, 0, 0},
-		{"it has moved", "", 0, 1, 0},
-		{"it has moved back", "", 1, 0, 1},
-		{"an earlier version", "1124", 0, 2, 0},
-		{"the run between was killed before it counted", "1124 3", 3, 4, 3},
+		{"it stays", "", in(0, ""), in(0, ""), in(0, ""), "1124"},
+		{"it has moved", "", in(0, ""), in(1, ""), in(0, ""), "1124 1"},
+		{"it has moved back", "", in(1, ""), in(0, ""), in(1, ""), "1124"},
+		{"an earlier version", "1124", in(0, ""), in(2, ""), in(0, ""), "1124 2"},
+		{"the run between was killed before it counted", "1124 3", in(3, ""), in(4, ""), in(3, ""), "1124 4"},
+		{"it was reached otherwise", "", in(0, "https"), in(0, ""), in(0, "https"), "1124"},
+		{"it is reached otherwise", "", in(2, ""), in(0, "3.1.1,unit=5000"), in(2, ""), "1124 0 3.1.1,unit=5000"},
+		{"the run between, which was reached otherwise, too", "1124 3 https", in(3, "https"), in(4, "3.1.1"), in(3, "https"), "1124 4 3.1.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, m := openUnsynced(t), &placed{now: c.place, perhaps: map[int]int{}}
+				s, m := openUnsynced(t), &placed{now: c.place, perhaps: map[bridge.Billed]int{}}
 				run := func() {
 					f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{&cloud{window: 10}}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 					defer peers.Run(t, f.Run)()
@@ -237,15 +244,53 @@ func TestACrashGoesByThePlaceBefore(t *testing.T) {
 				m.now = c.now
 				run()
 				if len(m.perhaps) != 1 || m.perhaps[c.want] != n {
-					t.Errorf("%v uncertain by place, want %d in %d", m.perhaps, n, c.want)
+					t.Errorf("%v uncertain by place, want %d in %v", m.perhaps, n, c.want)
 				}
 				text, err := s.Get("sent-most", normal)
-				want := "1124"
-				if c.now > 0 {
-					want = fmt.Sprint("1124 ", c.now)
+				if err != nil || string(text) != c.text {
+					t.Errorf("it has written %q, want %q, %v", text, c.text, err)
 				}
-				if err != nil || string(text) != want {
-					t.Errorf("it has written %q, want %q, %v", text, want, err)
+			})
+		})
+	}
+}
+
+// What a crash has left on the way of a queue that nobody has any more is counted once, as
+// the run before had it, whoever has the queue later.
+func TestACrashOfAQueueThatHasGone(t *testing.T) {
+	t.Parallel()
+	const n = 30
+	for _, c := range []struct {
+		name, had string
+		marks     map[string]string
+		want      map[bridge.Billed]int
+	}{
+		{"where it was", "1124 3 https", map[string]string{"sent": "2000"}, map[bridge.Billed]int{{Place: 3, How: "https"}: n}},
+		{"not more than were on the way", "7", map[string]string{"sent": "2000"}, map[bridge.Billed]int{{}: 7}},
+		{"of an earlier version", "", map[string]string{"sent": "2000"}, map[bridge.Billed]int{{}: n}},
+		{"of the live part", "1124", map[string]string{"live": "21 2000"}, map[bridge.Billed]int{{}: n - 20}},
+		{"nothing was sent", "1124", nil, map[bridge.Billed]int{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, m := openUnsynced(t), &placed{perhaps: map[bridge.Billed]int{}}
+				putMany(t, s, normal, n, func(i int) string { return fmt.Sprint("d", i%9) })
+				var b bridge.Batch
+				if c.had != "" {
+					b.Put("sent-most", normal, []byte(c.had))
+				}
+				for space, mark := range c.marks {
+					b.Put(space, normal, []byte(mark))
+				}
+				commit(t, s, &b)
+				for range 2 { // of two starts the second finds nothing
+					bridge.AccountForGone(s, m, "cloud", normal)
+				}
+				f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{&cloud{window: 10}}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
+				defer peers.Run(t, f.Run)()
+				await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+				if !maps.Equal(m.perhaps, c.want) {
+					t.Errorf("%v are uncertain, want %v", m.perhaps, c.want)
 				}
 			})
 		})

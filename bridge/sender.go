@@ -70,17 +70,16 @@ const (
 // Outcome is a Result with what the bill and the log need.
 type Outcome struct {
 	Result
-	Code   byte   // MQTT reason code, 0 when there is none
-	Reason string // reason string or error text
-	Wire   int    // bytes of the packet on the wire, both directions, without TLS
-	MQTT3  bool   // it went over MQTT 3.1.1, in which no property travels
-	HTTP   bool   // it went over HTTP, which is metered in its own way
-	Body   int    // bytes of the HTTP answer's body
-	Via    string // the upstream that took it in place of the one that it was for; empty: that one
-	Before bool   // a run before this one has sent it, and nothing else is known of it
-	Place  int    // where the upstream was billed when that run began, see [PlaceMeter]
-	Proof  Proof  // of what was only written, at QoS 0: whether it arrived shows later; nil: the receiver has answered
-	More   bool   // the next outcome follows without a wait: it need not be acted on before
+	Code   byte    // MQTT reason code, 0 when there is none
+	Reason string  // reason string or error text
+	Wire   int     // bytes of the packet on the wire, both directions, without TLS
+	MQTT3  bool    // it went over MQTT 3.1.1, in which no property travels
+	HTTP   bool    // it went over HTTP, which is metered in its own way
+	Body   int     // bytes of the HTTP answer's body
+	Via    string  // the upstream that took it in place of the one that it was for; empty: that one
+	Before *Billed // not nil: a run before this one has sent it, which was billed so, and nothing else is known of it
+	Proof  Proof   // of what was only written, at QoS 0: whether it arrived shows later; nil: the receiver has answered
+	More   bool    // the next outcome follows without a wait: it need not be acted on before
 }
 
 // Proof shows later whether what was only written has arrived.
@@ -113,9 +112,15 @@ type Meter interface {
 // PlaceMeter is a [Meter] that tells where an upstream is billed: it may be in another
 // region or account than when a run that was killed has sent something.
 type PlaceMeter interface {
-	// Place is a number for where an upstream is billed in this run; 0 stands as well
-	// for what nothing was written of.
-	Place(upstream string) int
+	// Place is where and how an upstream is billed in this run.
+	Place(upstream string) Billed
+}
+
+// Billed is where and how an upstream is billed in a run, as its [PlaceMeter] tells. The
+// zero value stands as well for what nothing was written of.
+type Billed struct {
+	Place int    // a number for where
+	How   string // in the meter's own words
 }
 
 // RefusalMeter is a [Meter] that wants to know as well what the receiver

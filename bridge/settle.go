@@ -9,7 +9,7 @@ import (
 const (
 	nsSent   = "sent"      // queue → the place below which records may have been sent
 	nsLive   = "live"      // queue → of its live part, the places from which and below which
-	nsMost   = "sent-most" // queue → how many of it may have been sent and not be released, and where that is billed
+	nsMost   = "sent-most" // queue → how many of it may have been sent and not be released, and where and how that is billed
 	nsDenied = "denied"    // queue → the age at which its oldest record was first denied
 	nsDead   = "dead"      // message id → why it is a dead letter
 	nsReject = "reject"    // queue → the message that is refused again and again, see rejected

@@ -63,7 +63,7 @@ func writeRows(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// harmless keeps a spreadsheet from taking a name, which is a device's own, or what
+// harmless keeps a spreadsheet from taking a name, which is a device's own or an account's, or what
 // stands behind a semicolon in it, where that parts cells, for a formula; and a
 // terminal from obeying it. JSON has names as they are.
 func harmless(name string) string {

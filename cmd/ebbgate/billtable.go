@@ -233,8 +233,8 @@ func share(total billing.Total, units int64) string {
 func priced(t billing.Total) string {
 	t.Upstream, t.Of, t.Region, t.Account = printable(t.Upstream), printable(t.Of), printable(t.Region), printable(t.Account)
 	s := t.Upstream
-	if account := "account " + t.Account; t.Account != "" && (t.Of == "" || !strings.Contains(s, account)) {
-		s += " (" + account + ")"
+	if t.Account != "" && !strings.HasSuffix(s, "account "+t.Account+")") { // the name of a part may have it
+		s += " (account " + t.Account + ")"
 	}
 	if t.Gone && t.Region == "" && t.Units > 0 { // else it is a store of files
 		return s + ": not priced, since the configuration has no such upstream any more; put it back, without routes, until its last month is over"

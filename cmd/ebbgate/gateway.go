@@ -134,6 +134,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.notePriorities()
 	g.link()
 	g.warnOrphans()
+	g.accountForOrphans()
 	if cfg.Admin.Address != "" {
 		if g.admin, err = telemetry.Listen(cfg.Admin.Address, g.stats.status, g.adminRoutes(), log); err != nil {
 			return nil, err
@@ -297,6 +298,26 @@ func (g *gateway) close() error {
 
 // warnOrphans tells of queues that hold records and that no route sends.
 func (g *gateway) warnOrphans() {
+	for _, q := range g.orphans() {
+		text := fmt.Sprintf("%d messages wait in %s, which no route sends any more: bring the route back, or move them with ebbgate spool requeue %s --to QUEUE", g.spool.Depth(q).Records, q, q)
+		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
+		g.log.Warn(text)
+	}
+}
+
+// accountForOrphans meters what a crash has left on the way to an upstream that is called
+// otherwise now, or by a route that is gone.
+func (g *gateway) accountForOrphans() {
+	for _, q := range g.orphans() {
+		if name, up := strings.CutPrefix(q, "up/"); up {
+			name, _, _ = strings.Cut(name, "/")
+			bridge.AccountForGone(g.spool, g.meter, name, q)
+		}
+	}
+}
+
+// orphans are the queues in which messages wait that nobody sends.
+func (g *gateway) orphans() (out []string) {
 	sent := map[string]bool{}
 	for _, c := range g.clouds {
 		for _, q := range append(c.allUpQueues(), c.downQueues...) {
@@ -307,14 +328,11 @@ func (g *gateway) warnOrphans() {
 		}
 	}
 	for _, q := range g.spool.Queues() {
-		d := g.spool.Depth(q)
-		if d.Records == 0 || sent[q] || isDead(q) {
-			continue
+		if g.spool.Depth(q).Records > 0 && !sent[q] && !isDead(q) {
+			out = append(out, q)
 		}
-		text := fmt.Sprintf("%d messages wait in %s, which no route sends any more: bring the route back, or move them with ebbgate spool requeue %s --to QUEUE", d.Records, q, q)
-		g.health.Raise(bridge.Warning{Code: "orphaned-queue-" + q, Severity: bridge.Degraded, Text: text})
-		g.log.Warn(text)
 	}
+	return out
 }
 
 // warnCrowded tells of upstreams whose places the ledger does not tell apart any more.

@@ -157,6 +157,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		g.notePriorities()
 		g.link()
 		g.warnOrphans()
+		g.meter.Reached(billingOf(cfg))
 		g.stats.changeClouds()
 	}
 	for _, c := range g.clouds { // those that go on, too
@@ -187,7 +188,7 @@ func changedKeys(section string, old, new any) string {
 }
 
 // howBilled is what of the upstreams the bill goes by. One may be reached elsewhere, in
-// the same region and account, without a restart.
+// the same region and account, without a restart (billing.Meter.Reached).
 func howBilled(cfg *configs.Config) map[string]billing.Options {
 	all := billingOf(cfg)
 	for name, o := range all {

@@ -69,9 +69,10 @@ func (l *Ledger) freeTier(upstream string, used ...shared) Usage {
 // granted reports whether an account has the free tier: one of its upstreams says so, or,
 // where it has none any more, the configuration did when it had one.
 func (l *Ledger) granted(id string) bool {
-	said, now, then := false, false, false
+	said, now, then, others := false, false, false, false
 	for _, p := range l.parts.shown {
 		if a := p.account(); !a.hasFree() || a.id != id {
+			others = others || a.hasFree() && p.now && p.options.FreeTier
 			continue
 		}
 		if said = said || p.now; p.now {
@@ -82,7 +83,9 @@ func (l *Ledger) granted(id string) bool {
 	if said {
 		return now
 	}
-	return then
+	// What has gone and named no account is perhaps of one that is named now: the free tier
+	// is not given twice.
+	return then && (id != "" || !others)
 }
 
 // shared is what the upstreams of each account have used.

@@ -169,11 +169,13 @@ func (l *Ledger) forecast(all []Total, p past, before shared, now, monthEnd time
 	priced := t.USD != ""
 	if priced {
 		end := t.Minutes + rest(connected)
-		// By the other reading of "5 KB" there are more, or less, as there were so far.
-		both := func(messages int64) Amount {
-			return cost(&t, messages, end).Spanning(cost(&t, messages+portion(sofar.Other, messages, sofar.Units), end))
+		// By the other reading of "5 KB" there are more, or less: of what is here as many as
+		// were counted, of what is to come as there were so far in all places.
+		both := func(rest int64) Amount {
+			n := t.Units + rest
+			return cost(&t, n, end).Spanning(cost(&t, n+t.Other+portion(sofar.Other, rest, sofar.Units), end))
 		}
-		likelyUSD, least, most = cost(&t, t.Units+rest(likely), end), both(t.Units+rest(low)), both(t.Units+rest(top))
+		likelyUSD, least, most = cost(&t, t.Units+rest(likely), end), both(rest(low)), both(rest(top))
 	}
 	before.add(l.accountOf(t.Upstream), Usage{Messages: t.Units + rest(likely), Minutes: t.Minutes + rest(connected)})
 	for i := range all[1:] {

@@ -28,8 +28,10 @@ type Meter struct {
 
 	doubts []doubt // hours of this process that nobody vouches for, oldest first
 
-	unplaced []bridge.Put // of the tables of places, what is still to be committed
-	crowded  []string     // see Crowded
+	placing  sync.Mutex         // whoever commits tables of places holds it, before mu
+	places   map[string][]place // the tables
+	unplaced []bridge.Put       // of them, what is still to be committed
+	crowded  []string           // see Crowded
 
 	carried sync.Map // upstream → *atomic.Int64: bytes of its sockets that no batch has
 }
@@ -151,23 +153,19 @@ func answered(how bridge.Outcome, unit int64) int64 {
 }
 
 // Uncertain meters a delivery that was sent and whose fate is unknown (M26: a
-// throttled one costs nothing, a re-send is billed; which it was, nobody says). Of
-// a request over HTTP the answer may have had a body, of less than a unit (M18). What
-// an earlier run has sent went to where the upstream was then.
+// throttled one costs nothing, a re-send is billed; which it was, nobody says). What
+// an earlier run has sent went to where the upstream was then, and how it was reached.
 func (m *Meter) Uncertain(b *bridge.Batch, upstream string, s *bridge.Stored, o bridge.Outcome) {
 	out, op := bridge.Outgoing(s), m.options(upstream)
 	if o.HTTP && o.Wire == 0 {
 		return // it was never sent
 	}
-	o.HTTP = o.HTTP || op.HTTP
-	if o.HTTP {
-		o.Body = 1
+	units := op.uncertain(out, o)
+	if o.Before != nil {
+		units = op.before(out, o)
+		op = op.at(upstream, o.Before.Place)
 	}
-	units := op.publish(out, op.size(out, o), o, int64(op.Unit)) + answered(o, int64(op.Unit))
 	if units > 0 {
-		if o.Before {
-			op = op.at(upstream, o.Place)
-		}
 		add(b, m.count(upSeries(upstream, s, out), op, 0, nil).key(kindUncertain), units)
 	}
 }
@@ -344,9 +342,4 @@ func (m *Meter) options(upstream string) *billed {
 		return o
 	}
 	return &billed{Options: DefaultOptions(), series: upstream}
-}
-
-// at is how an upstream bills in another place.
-func (o *billed) at(upstream string, number int) *billed {
-	return &billed{Options: o.Options, series: placed(upstream, min(max(number, 0), maxPlaces)), place: number}
 }

@@ -57,3 +57,35 @@ func TestAPlaceWithoutARegion(t *testing.T) {
 		})
 	}
 }
+
+// At a month's end its forecast has the range of the bill: what a place has by the other
+// reading of "5 KB" is its own.
+func TestTheRangeOfAForecastAfterAMove(t *testing.T) {
+	const units, more = 100_000_000, 20_000_000
+	for _, c := range []struct {
+		name        string
+		left, there int64  // more by the other reading
+		to          string // $
+	}{
+		{"in the place of today", 0, more, "244.000000"}, // 100 M × $1.00 and 120 M × $1.20
+		{"in the place that was left", more, 0, "240.000000"},
+		{"in both", more, more, "264.000000"},
+	} {
+		spool, clock := newMemory(), &wallClock{}
+		var of map[string]Options
+		for i, s := range []struct {
+			at, region string
+			more       int64
+		}{{"2026-11-10 10:00", "us-east-1", c.left}, {"2026-11-20 10:00", "eu-central-1", c.there}} {
+			clock.set(s.at)
+			of = map[string]Options{"aws": in(s.region, "")}
+			give(started(t, spool, clock, of), spool, "aws", units)
+			at := series{upstream: placed("aws", i), direction: Up, device: "pump", prefix: "dt/a"}.key(hourOf(clock.Wall, true))
+			spool.counters[at+string(kindOther)] = s.more
+		}
+		f, err := newLedger(t, spool, of).Forecast(time.Date(2026, 12, 1, 0, 0, 0, -1, time.UTC))
+		if err != nil || len(f) != 1 || f[0].USD != "220.000000" || f[0].From != "220.000000" || f[0].To != c.to {
+			t.Errorf("%s: %+v, want to $%s, %v", c.name, f, c.to, err)
+		}
+	}
+}

@@ -52,20 +52,30 @@ func newParts(places map[string][]place, upstreams map[string]Options, lists map
 		all.series[placed(name, numberOf(places[name], o))], all.shown[name] = p, p
 	}
 	for _, name := range slices.Sorted(maps.Keys(places)) {
-		for n, where := range places[name] {
+		o, stays := upstreams[name]
+		table, here := places[name], place{Region: o.Region, Account: o.Account}
+		if stays {
+			n := numberOf(table, o)
+			if table = found(table, n, o); n < len(table) {
+				here = table[n]
+			}
+		}
+		for n, where := range table {
 			at := placed(name, n)
-			o, stays := upstreams[name]
+			twin := slices.IndexFunc(table[:n], where.is)
 			switch {
 			case all.series[at] != nil: // it is there now
-			case stays && o.Past == PastAsNow:
+			case stays && (o.Past == PastAsNow || where.is(here)):
 				all.series[at] = all.shown[name]
+			case twin >= 0: // what was taken for two places was told to be one
+				all.series[at] = all.series[placed(name, twin)]
 			default:
 				p := &part{of: name, options: where.options(o, stays), gone: !stays}
-				p.name = all.call(p, places[name])
+				p.name = all.call(p, table)
 				all.series[at], all.shown[p.name] = p, p
 			}
 		}
-		all.beyond(name, len(places[name]))
+		all.beyond(name, len(table))
 	}
 	all.names = slices.Sorted(maps.Keys(all.shown))
 	for _, p := range all.shown {
@@ -103,15 +113,18 @@ func (p place) options(o Options, stays bool) Options {
 
 // call names a part for people: by the place, unless it is the only one.
 func (all *parts) call(p *part, places []place) string {
-	if p.gone && len(places) == 1 {
-		return p.of
-	}
 	where := []string{cmp.Or(p.options.Region, "no region")}
-	same := 0
-	for _, o := range places {
-		if o.Region == p.options.Region {
+	distinct, same := 0, 0
+	for n, o := range places {
+		if slices.ContainsFunc(places[:n], o.is) {
+			continue
+		}
+		if distinct++; o.Region == p.options.Region {
 			same++
 		}
+	}
+	if p.gone && distinct == 1 {
+		return p.of
 	}
 	if now := all.shown[p.of]; same > 1 || now != nil && now.options.Region == p.options.Region {
 		account := "no account"
@@ -169,15 +182,4 @@ func (l *Ledger) part(name string) *part {
 	}
 	of, _, _ := strings.Cut(name, " ")
 	return &part{name: name, of: of, options: DefaultOptions(), gone: true}
-}
-
-// elsewhere are the other parts of an upstream: those that it was metered in other
-// places.
-func (l *Ledger) elsewhere(upstream string) (out []*part) {
-	for _, name := range l.parts.names {
-		if p := l.parts.shown[name]; p.of == upstream && !p.now {
-			out = append(out, p)
-		}
-	}
-	return out
 }

@@ -92,8 +92,19 @@ func TestWhatWasMeteredStaysWhereItWas(t *testing.T) {
 		{"it is not named any more", []step{{aws(in("us-east-1", "1")), "aws", 10}, {aws(us), "aws", 20}}, []string{"aws 30+0 $0.000030"}},
 		{"it is not named for a while", []step{{aws(in("us-east-1", "1")), "aws", 10}, {aws(us), "aws", 20}, {aws(in("us-east-1", "2")), "aws", 1}},
 			[]string{"aws 1+0 $0.000001", "aws (us-east-1, account 1) 30+0 $0.000030"}},
-		{"where it was no AWS is where it was before", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}, {aws(said), "aws", 5}}, []string{"aws 15+0 $0.000015", "aws (no region) 20+0 $"}},
+		{"the region is said later, and is that of before", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}, {aws(said), "aws", 5}}, []string{"aws 35+0 $0.000035"}},
+		{"and then it moves", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}, {aws(said), "aws", 5}, {aws(eu), "aws", 1}}, []string{"aws 1+0 $0.000001", "aws (us-east-1) 35+0 $0.000035"}},
+		{"the region is not said for a while", []step{{aws(said), "aws", 1}, {aws(local), "aws", 2}, {aws(said), "aws", 4}}, []string{"aws 7+0 $0.000007"}},
+		{"the region is not said any more", []step{{aws(said), "aws", 1}, {aws(local), "aws", 2}}, []string{"aws 3+0 $"}},
+		{"it is not said, and then another", []step{{aws(said), "aws", 1}, {aws(local), "aws", 2}, {aws(eu), "aws", 4}}, []string{"aws 4+0 $0.000005", "aws (us-east-1) 3+0 $0.000003"}},
+		{"the account is not said for a while, after another", []step{{aws(in("us-east-1", "1")), "aws", 1}, {aws(in("us-east-1", "2")), "aws", 2}, {aws(in("us-east-1", "1")), "aws", 4}, {aws(us), "aws", 8}, {aws(in("us-east-1", "1")), "aws", 16}},
+			[]string{"aws 29+0 $0.000029", "aws (us-east-1, account 2) 2+0 $0.000002"}},
+		{"the account is named after a move", []step{{aws(us), "aws", 10}, {aws(eu), "aws", 20}, {aws(in("eu-central-1", "1")), "aws", 0}, {aws(in("us-east-1", "1")), "aws", 1}},
+			[]string{"aws 11+0 $0.000011", "aws (eu-central-1) 20+0 $0.000024"}},
+		{"and then it is another", []step{{aws(us), "aws", 10}, {aws(eu), "aws", 20}, {aws(in("eu-central-1", "1")), "aws", 0}, {aws(in("us-east-1", "2")), "aws", 1}},
+			[]string{"aws 1+0 $0.000001", "aws (eu-central-1) 20+0 $0.000024", "aws (us-east-1, account 1) 10+0 $0.000010"}},
 		{"the region is said later", []step{{aws(local), "aws", 10}, {aws(said), "aws", 20}}, []string{"aws 30+0 $0.000030"}},
+		{"without endpoints", []step{{aws(in("", "")), "aws", 10}, {aws(us), "aws", 20}}, []string{"aws 20+0 $0.000020", "aws (no region) 10+0 $"}},
 		{"from what is no AWS", []step{{aws(local), "aws", 10}, {aws(other), "aws", 20}}, []string{"aws 20+0 $0.000020", "aws (no region) 10+0 $"}},
 		{"to what is no AWS", []step{{aws(us), "aws", 10}, {aws(local), "aws", 20}}, []string{"aws 20+0 $", "aws (us-east-1) 10+0 $0.000010"}},
 		{"it was a mistake", []step{{aws(us), "aws", 10}, {aws(asNow), "aws", 20}}, []string{"aws 30+0 $0.000036"}},
@@ -150,11 +161,12 @@ func TestWhatAKillLeftWentToThePlaceOfItsRun(t *testing.T) {
 	clock.set("2026-11-20 13:10")
 	first := started(t, spool, clock, map[string]Options{"aws": in("us-east-1", "")})
 	second := started(t, spool, clock, map[string]Options{"aws": in("eu-central-1", "")})
-	if first.Place("aws") != 0 || second.Place("aws") != 1 || second.Place("other") != 0 {
-		t.Fatalf("places %d and %d", first.Place("aws"), second.Place("aws"))
+	there := bridge.Billed{Place: 1}
+	if first.Place("aws") != (bridge.Billed{}) || second.Place("aws") != there || second.Place("other") != (bridge.Billed{}) {
+		t.Fatalf("places %v and %v", first.Place("aws"), second.Place("aws"))
 	}
 	var b bridge.Batch
-	for _, o := range []bridge.Outcome{{Before: true}, {Before: true}, {Before: true, Place: 1}, {}, {Wire: 3}} {
+	for _, o := range []bridge.Outcome{{Before: &bridge.Billed{}}, {Before: &bridge.Billed{}}, {Before: &there}, {}, {Wire: 3}} {
 		second.Uncertain(&b, "aws", stored("pump", "dt/a", 100), o)
 	}
 	spool.Commit(&b, nil)
