@@ -2,19 +2,15 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -261,73 +257,4 @@ func TestBlockedWatcherMakesWayAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// endingTransfers is a gateway whose first stream ends, before a transfer that ran
-// has been exported and another given up.
-type endingTransfers struct {
-	t       *testing.T
-	streams int
-}
-
-func (e *endingTransfers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	is := func(file string, state upload.State) upload.Transfer {
-		return upload.Transfer{ClientID: "c", FileID: file, State: state}
-	}
-	if file, one := strings.CutPrefix(r.URL.Path, transfersPath+"/c/"); one {
-		if file == "given-up" {
-			http.Error(w, upload.ErrUnknown.Error(), http.StatusNotFound)
-			return
-		}
-		telemetry.WriteJSON(w, []transferDetail{{Detail: upload.Detail{Transfer: is(file, upload.StateExported)}}})
-		return
-	}
-	if r.Header.Get("Accept") != "text/event-stream" {
-		telemetry.WriteJSON(w, transfersPage{Transfers: []upload.Transfer{is("stays", upload.StateOpen)}})
-		return
-	}
-	files := []string{"stays", "leaves", "given-up"}
-	if e.streams++; e.streams > 1 {
-		files = files[:1]
-	}
-	for _, file := range files {
-		if err := writeEvent(w, "transfer", is(file, upload.StateOpen)); err != nil {
-			e.t.Error(err)
-		}
-	}
-	if e.streams > 1 {
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-}
-
-// TestWatchGoesOn: a client whose stream has made way for another's asks for a new
-// one, and is told what became of those that ended in between.
-func TestWatchGoesOn(t *testing.T) {
-	server := httptest.NewServer(&endingTransfers{t: t})
-	defer server.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var got []string
-	again := 0
-	err := clientOf(server).events(ctx, func(e *transferEvent) error {
-		if e == nil {
-			return nil
-		}
-		got = append(got, strings.TrimSpace(e.Event+" "+e.Transfer.FileID+" "+string(e.Transfer.State)))
-		if e.Transfer.FileID == "stays" {
-			if again++; again == 2 {
-				cancel()
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(got)
-	want := []string{"gone given-up", "gone leaves exported", "transfer given-up open", "transfer leaves open", "transfer stays open", "transfer stays open"}
-	if !slices.Equal(got, want) {
-		t.Errorf("heard %q, want %q", got, want)
-	}
 }
