@@ -96,11 +96,15 @@ func TestWatchRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		streams int
 		after   string
-	}{"at first": {0, "50"}, "for good": {1, ""}} {
+	}{"at first": {0, "1"}, "for good": {1, ""}} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				if asked++; asked <= c.streams {
+					return
+				}
+				if asked > c.streams+1 {
+					http.Error(w, "asked again", http.StatusGone)
 					return
 				}
 				if c.after != "" {
