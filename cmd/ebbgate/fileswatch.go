@@ -48,6 +48,9 @@ func (c *transfersClient) events(ctx context.Context, fn func(*transferEvent) er
 	}
 	for again := false; ; {
 		resp, err := c.request(ctx, http.MethodGet, transfersPath, http.Header{"Accept": {"text/event-stream"}})
+		if err == nil && waitOf(resp) > 0 { // a stream without a place says only that
+			err = &answerError{resp.StatusCode, tooManyWatch, waitOf(resp)}
+		}
 		if err == nil && again {
 			err = c.endedBetween(ctx, running, follow)
 		}

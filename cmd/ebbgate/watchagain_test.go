@@ -16,7 +16,7 @@ import (
 
 // endingTransfers is a gateway whose first stream ends, before a transfer that ran
 // has been exported and another given up, and that has no place then when the client
-// asks again for the first time.
+// asks again for the first and the second time.
 type endingTransfers struct {
 	t     *testing.T
 	asked int // how often for a stream
@@ -42,8 +42,11 @@ func (e *endingTransfers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch e.asked++; e.asked {
 	case 1:
 	case 2:
+		noPlace(w, time.Second)
+		return
+	case 3: // so did an earlier gateway
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many", http.StatusServiceUnavailable)
+		http.Error(w, tooManyWatch, http.StatusServiceUnavailable)
 		return
 	default:
 		files = files[:1]
@@ -118,6 +121,16 @@ func TestWatchRefused(t *testing.T) {
 				t.Errorf("asked %d times: %v", asked, err)
 			}
 		})
+	}
+}
+
+// TestWatchFull: who has no stream yet is told when there is no place.
+func TestWatchFull(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { noPlace(w, 50*time.Second) }))
+	defer server.Close()
+	err := clientOf(server).events(t.Context(), func(e *transferEvent) error { t.Error(e); return nil })
+	if err == nil || err.Error() != tooManyWatch {
+		t.Error(err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -111,9 +112,9 @@ func TestWatcherWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startWatchServer(t)
 		resp, _ := s.ask(t)
-		line, err := bufio.NewReader(resp.Body).ReadString('\n')
-		if err != nil || line != "event: transfer\n" {
-			t.Fatalf("%q, %v", line, err)
+		first := make([]byte, len("retry: 1000\n\nevent: transfer\n"))
+		if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != "retry: 1000\n\nevent: transfer\n" {
+			t.Fatalf("%q, %v", first, err)
 		}
 		if n := s.held(); n != 1 {
 			t.Fatalf("%d places are held", n)
@@ -165,15 +166,16 @@ func TestSilentWatchersMakeWay(t *testing.T) {
 		if n := s.held(); n != watchesAtOnce {
 			t.Fatalf("%d places are held", n)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(4 * time.Second) // too short for a stall
 		resp, _ := s.ask(t)
-		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "50" {
-			t.Errorf("one too many: %s, Retry-After %s", resp.Status, resp.Header.Get("Retry-After"))
+		text, err := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Retry-After") != "56" || err != nil || string(text) != ": "+tooManyWatch+"\nretry: 56000\n\n" {
+			t.Errorf("one too many: %s, Retry-After %s, %q, %v", resp.Status, resp.Header.Get("Retry-After"), text, err)
 		}
-		time.Sleep(49 * time.Second)
+		time.Sleep(55 * time.Second)
 		for i := range watchesAtOnce {
 			resp, conn := s.ask(t)
-			if resp.StatusCode != http.StatusOK {
+			if resp.StatusCode != http.StatusOK || waitOf(resp) != 0 {
 				t.Fatalf("newcomer %d: %s, Retry-After %s", i, resp.Status, resp.Header.Get("Retry-After"))
 			}
 			go func() { _, _ = io.Copy(io.Discard, conn) }()
@@ -182,7 +184,7 @@ func TestSilentWatchersMakeWay(t *testing.T) {
 			}
 		}
 		resp, _ = s.ask(t)
-		if resp.StatusCode != http.StatusServiceUnavailable {
+		if waitOf(resp) == 0 {
 			t.Errorf("a newcomer takes the place of one who has just come: %s", resp.Status)
 		}
 	})
@@ -228,17 +230,19 @@ func TestBlockedWatcherMakesWayAtOnce(t *testing.T) {
 		var deadline time.Time
 		p := &watchPlaces{}
 		for range watchesAtOnce {
-			if mine, _ := p.take(t.Context(), func(at time.Time) error { deadline = at; return nil }); mine == nil {
+			if mine, _ := p.take(t.Context(), watcher{func(at time.Time) error { deadline = at; return nil }, reads}); mine == nil {
 				t.Fatal("no place")
 			}
 		}
 		first := p.held[0]
 		time.Sleep(watchKeeps)
-		if !first.stays() {
-			t.Fatal("made way before anybody asked")
+		for _, w := range p.held {
+			if !w.stays() {
+				t.Fatal("made way before anybody asked")
+			}
 		}
 		go func() {
-			_, again := p.take(t.Context(), func(time.Time) error { return errors.New("gone") })
+			_, again := p.take(t.Context(), watcher{func(time.Time) error { return errors.New("gone") }, reads})
 			if again != 0 {
 				written <- errors.New("refused")
 				return
@@ -255,6 +259,63 @@ func TestBlockedWatcherMakesWayAtOnce(t *testing.T) {
 		p.free(first)
 		if err := <-written; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// reads is a reader's kernel that has taken all.
+func reads() int { return 0 }
+
+// TestStalledWatcherMakesWayFirst: one whose kernel takes no more makes way before who
+// came earlier and reads, and the one of these who has stalled for the longest; a moment's
+// rest is no stall, and one who takes again has his place as before.
+func TestStalledWatcherMakesWayFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &watchPlaces{}
+		left := make([]int, watchesAtOnce)
+		var all []*watchPlace
+		for i := range watchesAtOnce {
+			mine, _ := p.take(t.Context(), watcher{func(time.Time) error { return nil }, func() int { return left[i] }})
+			all = append(all, mine)
+		}
+		look := func(long time.Duration) {
+			for range long / watchEvery {
+				time.Sleep(watchEvery)
+				for _, w := range all {
+					w.stays()
+				}
+			}
+		}
+		next := func() int {
+			_, first, again := p.find(watcher{})
+			if (first == nil) != (again > 0) {
+				t.Fatalf("%v makes way, and one is to ask again in %s", first, again)
+			}
+			return slices.Index(all, first)
+		}
+		left[7] = 1
+		look(watchStalls - watchEvery)
+		if got := next(); got != -1 {
+			t.Errorf("%d makes way before he has stalled", got)
+		}
+		left[3] = 1
+		look(watchEvery)
+		if got := next(); got != 7 {
+			t.Errorf("%d makes way, not the one who takes no more", got)
+		}
+		look(watchStalls)
+		if got := next(); got != 7 {
+			t.Errorf("%d makes way, not the one who has stalled for the longest", got)
+		}
+		left[7] = 0
+		look(watchEvery)
+		if got := next(); got != 3 {
+			t.Errorf("%d makes way, not the one who stalls yet", got)
+		}
+		left[3] = 0
+		look(watchKeeps)
+		if got := next(); got != 0 {
+			t.Errorf("%d makes way, not the one who came first", got)
 		}
 	})
 }
