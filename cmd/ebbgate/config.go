@@ -38,7 +38,8 @@ on top of it, and with the files that it names: certificates, keys, users,
 things and policies. Nothing is opened to the network, unless --connect asks to
 log in to each upstream, and to try where files go, the bucket, the upstream or
 the folder, which is left as it was; a gateway that runs with the same client id
-then loses its link for a moment. A folder is tried as the user who runs this:
+then loses its link for a moment, that of its files too, and goes on after its
+backoff: do not run it again and again beside one. A folder is tried as the user who runs this:
 run it as the one who runs the gateway.
 
 Exit code 0: valid, and a summary is printed. 2: not valid, and every problem is

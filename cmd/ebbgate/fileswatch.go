@@ -34,7 +34,8 @@ const watchAgain = time.Second
 
 // events calls fn with what changes, until ctx ends. nil is the end of what came
 // together. A stream that the gateway ends, because others want its place, is asked
-// for anew: what ended in between is told as gone.
+// for anew, and when there is no place then, again when the gateway says: what ended
+// in between is told as gone. Who has had no stream yet is told that there is no place.
 func (c *transfersClient) events(ctx context.Context, fn func(*transferEvent) error) error {
 	running := map[transferID]struct{}{}
 	follow := func(e *transferEvent) error {
@@ -45,8 +46,11 @@ func (c *transfersClient) events(ctx context.Context, fn func(*transferEvent) er
 		}
 		return fn(e)
 	}
-	for again := false; ; again = true {
+	for again := false; ; {
 		resp, err := c.request(ctx, http.MethodGet, transfersPath, http.Header{"Accept": {"text/event-stream"}})
+		if err == nil && waitOf(resp) > 0 { // a stream without a place says only that
+			err = &answerError{resp.StatusCode, tooManyWatch, waitOf(resp)}
+		}
 		if err == nil && again {
 			err = c.endedBetween(ctx, running, follow)
 		}
@@ -59,10 +63,14 @@ func (c *transfersClient) events(ctx context.Context, fn func(*transferEvent) er
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !errors.Is(err, errStreamEnds) {
+		pause := watchAgain
+		if refused, ok := errors.AsType[*answerError](err); ok && again && refused.wait > 0 {
+			pause = max(pause, refused.wait)
+		} else if !errors.Is(err, errStreamEnds) {
 			return err
 		}
-		wait := time.NewTimer(watchAgain)
+		again = true
+		wait := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 		case <-wait.C:

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
@@ -59,13 +61,26 @@ func (c *transfersClient) request(ctx context.Context, method, path string, head
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, fmt.Errorf("the gateway at %s does not know this: it is of an earlier version", c.address)
 	}
-	return nil, &answerError{resp.StatusCode, strings.TrimSpace(string(text))}
+	return nil, &answerError{resp.StatusCode, strings.TrimSpace(string(text)), waitOf(resp)}
+}
+
+// longestWait bounds how long a client waits because it was told to.
+const longestWait = 2 * time.Minute
+
+// waitOf is how long an answer says to wait; 0: it does not say.
+func waitOf(resp *http.Response) time.Duration {
+	n, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return min(time.Duration(min(n, 3600))*time.Second, longestWait)
 }
 
 // answerError is a refusal in the gateway's words.
 type answerError struct {
 	status int
 	text   string
+	wait   time.Duration // until it is of use to ask again; 0: it does not say
 }
 
 // Error is the text.

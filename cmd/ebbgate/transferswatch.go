@@ -2,12 +2,14 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -28,10 +30,10 @@ const (
 // states of it, and always the last.
 func (p *watchPlaces) watch(w http.ResponseWriter, r *http.Request, source transferSource) error {
 	out := http.NewResponseController(w)
-	place, again := p.take(r.Context(), out.SetWriteDeadline)
+	conn := telemetry.Conn(r)
+	place, again := p.take(r.Context(), watcher{out.SetWriteDeadline, func() int { return unread(conn) }})
 	if place == nil {
-		w.Header().Set("Retry-After", strconv.Itoa(int(again.Seconds())+1))
-		http.Error(w, "too many watch already: close one, or ask again in a minute", http.StatusServiceUnavailable)
+		noPlace(w, again.Truncate(time.Second)+time.Second)
 		return nil
 	}
 	defer p.free(place)
@@ -43,6 +45,9 @@ func (p *watchPlaces) watch(w http.ResponseWriter, r *http.Request, source trans
 	w.Header().Set("Connection", "close") // its deadlines are no other request's
 	look := time.NewTicker(watchEvery)
 	defer look.Stop()
+	if _, err := w.Write([]byte("retry: " + strconv.FormatInt(watchAgain.Milliseconds(), 10) + "\n\n")); err != nil {
+		return nil // the reader is gone
+	}
 	s := &changes{source: source, emit: func(name string, v any) error { return writeEvent(w, name, v) }}
 	for n := 1; place.stays(); n++ {
 		err := s.look()
@@ -63,6 +68,20 @@ func (p *watchPlaces) watch(w http.ResponseWriter, r *http.Request, source trans
 	}
 	_ = out.SetWriteDeadline(time.Now().Add(watchFarewell)) // fails when the reader is gone
 	return nil
+}
+
+// tooManyWatch is what is said to one for whom there is no place.
+const tooManyWatch = "too many watch already: close one, or ask again in a minute"
+
+// noPlace has a reader ask again. By its specification an EventSource does that when a
+// stream ends, after the time that the stream has told, and at 503 gives up for good.
+// Others know an answer without a place by its Retry-After.
+func noPlace(w http.ResponseWriter, again time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(again.Seconds())))
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	text := fmt.Sprintf(": %s\nretry: %d\n\n", tooManyWatch, again.Milliseconds())
+	_, _ = w.Write([]byte(text)) // the reader is gone: nobody to tell
 }
 
 // transferSource is what changes are looked for in.

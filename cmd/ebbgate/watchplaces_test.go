@@ -2,19 +2,16 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/localbroker/upload"
 )
 
@@ -115,9 +112,9 @@ func TestWatcherWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startWatchServer(t)
 		resp, _ := s.ask(t)
-		line, err := bufio.NewReader(resp.Body).ReadString('\n')
-		if err != nil || line != "event: transfer\n" {
-			t.Fatalf("%q, %v", line, err)
+		first := make([]byte, len("retry: 1000\n\nevent: transfer\n"))
+		if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != "retry: 1000\n\nevent: transfer\n" {
+			t.Fatalf("%q, %v", first, err)
 		}
 		if n := s.held(); n != 1 {
 			t.Fatalf("%d places are held", n)
@@ -169,15 +166,16 @@ func TestSilentWatchersMakeWay(t *testing.T) {
 		if n := s.held(); n != watchesAtOnce {
 			t.Fatalf("%d places are held", n)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(4 * time.Second) // too short for a stall
 		resp, _ := s.ask(t)
-		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "50" {
-			t.Errorf("one too many: %s, Retry-After %s", resp.Status, resp.Header.Get("Retry-After"))
+		text, err := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Retry-After") != "56" || err != nil || string(text) != ": "+tooManyWatch+"\nretry: 56000\n\n" {
+			t.Errorf("one too many: %s, Retry-After %s, %q, %v", resp.Status, resp.Header.Get("Retry-After"), text, err)
 		}
-		time.Sleep(49 * time.Second)
+		time.Sleep(55 * time.Second)
 		for i := range watchesAtOnce {
 			resp, conn := s.ask(t)
-			if resp.StatusCode != http.StatusOK {
+			if resp.StatusCode != http.StatusOK || waitOf(resp) != 0 {
 				t.Fatalf("newcomer %d: %s, Retry-After %s", i, resp.Status, resp.Header.Get("Retry-After"))
 			}
 			go func() { _, _ = io.Copy(io.Discard, conn) }()
@@ -186,7 +184,7 @@ func TestSilentWatchersMakeWay(t *testing.T) {
 			}
 		}
 		resp, _ = s.ask(t)
-		if resp.StatusCode != http.StatusServiceUnavailable {
+		if waitOf(resp) == 0 {
 			t.Errorf("a newcomer takes the place of one who has just come: %s", resp.Status)
 		}
 	})
@@ -232,17 +230,19 @@ func TestBlockedWatcherMakesWayAtOnce(t *testing.T) {
 		var deadline time.Time
 		p := &watchPlaces{}
 		for range watchesAtOnce {
-			if mine, _ := p.take(t.Context(), func(at time.Time) error { deadline = at; return nil }); mine == nil {
+			if mine, _ := p.take(t.Context(), watcher{func(at time.Time) error { deadline = at; return nil }, reads}); mine == nil {
 				t.Fatal("no place")
 			}
 		}
 		first := p.held[0]
 		time.Sleep(watchKeeps)
-		if !first.stays() {
-			t.Fatal("made way before anybody asked")
+		for _, w := range p.held {
+			if !w.stays() {
+				t.Fatal("made way before anybody asked")
+			}
 		}
 		go func() {
-			_, again := p.take(t.Context(), func(time.Time) error { return errors.New("gone") })
+			_, again := p.take(t.Context(), watcher{func(time.Time) error { return errors.New("gone") }, reads})
 			if again != 0 {
 				written <- errors.New("refused")
 				return
@@ -263,71 +263,59 @@ func TestBlockedWatcherMakesWayAtOnce(t *testing.T) {
 	})
 }
 
-// endingTransfers is a gateway whose first stream ends, before a transfer that ran
-// has been exported and another given up.
-type endingTransfers struct {
-	t       *testing.T
-	streams int
-}
+// reads is a reader's kernel that has taken all.
+func reads() int { return 0 }
 
-func (e *endingTransfers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	is := func(file string, state upload.State) upload.Transfer {
-		return upload.Transfer{ClientID: "c", FileID: file, State: state}
-	}
-	if file, one := strings.CutPrefix(r.URL.Path, transfersPath+"/c/"); one {
-		if file == "given-up" {
-			http.Error(w, upload.ErrUnknown.Error(), http.StatusNotFound)
-			return
+// TestStalledWatcherMakesWayFirst: one whose kernel takes no more makes way before who
+// came earlier and reads, and the one of these who has stalled for the longest; a moment's
+// rest is no stall, and one who takes again has his place as before.
+func TestStalledWatcherMakesWayFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &watchPlaces{}
+		left := make([]int, watchesAtOnce)
+		var all []*watchPlace
+		for i := range watchesAtOnce {
+			mine, _ := p.take(t.Context(), watcher{func(time.Time) error { return nil }, func() int { return left[i] }})
+			all = append(all, mine)
 		}
-		telemetry.WriteJSON(w, []transferDetail{{Detail: upload.Detail{Transfer: is(file, upload.StateExported)}}})
-		return
-	}
-	if r.Header.Get("Accept") != "text/event-stream" {
-		telemetry.WriteJSON(w, transfersPage{Transfers: []upload.Transfer{is("stays", upload.StateOpen)}})
-		return
-	}
-	files := []string{"stays", "leaves", "given-up"}
-	if e.streams++; e.streams > 1 {
-		files = files[:1]
-	}
-	for _, file := range files {
-		if err := writeEvent(w, "transfer", is(file, upload.StateOpen)); err != nil {
-			e.t.Error(err)
-		}
-	}
-	if e.streams > 1 {
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-}
-
-// TestWatchGoesOn: a client whose stream has made way for another's asks for a new
-// one, and is told what became of those that ended in between.
-func TestWatchGoesOn(t *testing.T) {
-	server := httptest.NewServer(&endingTransfers{t: t})
-	defer server.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var got []string
-	again := 0
-	err := clientOf(server).events(ctx, func(e *transferEvent) error {
-		if e == nil {
-			return nil
-		}
-		got = append(got, strings.TrimSpace(e.Event+" "+e.Transfer.FileID+" "+string(e.Transfer.State)))
-		if e.Transfer.FileID == "stays" {
-			if again++; again == 2 {
-				cancel()
+		look := func(long time.Duration) {
+			for range long / watchEvery {
+				time.Sleep(watchEvery)
+				for _, w := range all {
+					w.stays()
+				}
 			}
 		}
-		return nil
+		next := func() int {
+			_, first, again := p.find(watcher{})
+			if (first == nil) != (again > 0) {
+				t.Fatalf("%v makes way, and one is to ask again in %s", first, again)
+			}
+			return slices.Index(all, first)
+		}
+		left[7] = 1
+		look(watchStalls - watchEvery)
+		if got := next(); got != -1 {
+			t.Errorf("%d makes way before he has stalled", got)
+		}
+		left[3] = 1
+		look(watchEvery)
+		if got := next(); got != 7 {
+			t.Errorf("%d makes way, not the one who takes no more", got)
+		}
+		look(watchStalls)
+		if got := next(); got != 7 {
+			t.Errorf("%d makes way, not the one who has stalled for the longest", got)
+		}
+		left[7] = 0
+		look(watchEvery)
+		if got := next(); got != 3 {
+			t.Errorf("%d makes way, not the one who stalls yet", got)
+		}
+		left[3] = 0
+		look(watchKeeps)
+		if got := next(); got != 0 {
+			t.Errorf("%d makes way, not the one who came first", got)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(got)
-	want := []string{"gone given-up", "gone leaves exported", "transfer given-up open", "transfer leaves open", "transfer stays open", "transfer stays open"}
-	if !slices.Equal(got, want) {
-		t.Errorf("heard %q, want %q", got, want)
-	}
 }

@@ -48,8 +48,18 @@ func Listen(address string, status func() Status, extra Routes, log *slog.Logger
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	return s, nil
+}
+
+type connKey struct{}
+
+// Conn is the connection of a request to the admin listener, to be looked at and not to
+// be used; nil: it is no such request.
+func Conn(r *http.Request) net.Conn {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
+	return c
 }
 
 // Address is where the server listens.

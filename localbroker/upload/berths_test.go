@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -52,6 +53,16 @@ func (y *yard) finish(client, file string) chan error {
 	return answer
 }
 
+// settle lets all that is under way in a bubble come to where only the test can help:
+// the writer's rests between pieces are over too.
+func settle() {
+	for range 10 { // the steps of a fin, each with its rest
+		synctest.Wait()
+		time.Sleep(yieldMost)
+	}
+	synctest.Wait()
+}
+
 // TestDirectExportsAtOnce: however many fins come with mode direct, so many files are
 // exported at a time and no more; the clients take turns, the files of each go in the
 // order of their fins, and each fin is answered when its file has been exported.
@@ -61,11 +72,11 @@ func TestDirectExportsAtOnce(t *testing.T) {
 		var answers []chan error
 		for i := range 10 {
 			answers = append(answers, y.finish("many", fmt.Sprint("f", i)))
-			synctest.Wait() // it has its place, or waits for one
+			settle() // it has its place, or waits for one
 		}
 		for _, client := range []string{"x", "y"} {
 			answers = append(answers, y.finish(client, "f"))
-			synctest.Wait()
+			settle()
 		}
 		var order []string
 		for len(order) < len(answers) {
@@ -74,7 +85,7 @@ func TestDirectExportsAtOnce(t *testing.T) {
 			}
 			order = append(order, <-c.asked)
 			c.let <- struct{}{}
-			synctest.Wait()
+			settle()
 		}
 		want := []string{"many/f0", "many/f1", "many/f2", "many/f3", "many/f4", "x/f", "y/f", "many/f5", "many/f6", "many/f7", "many/f8", "many/f9"}
 		if !slices.Equal(order, want) {
@@ -103,7 +114,7 @@ func TestDirectEnds(t *testing.T) {
 		var answers []chan error
 		for i := range exportsAtOnce + 2 {
 			answers = append(answers, y.finish("c", fmt.Sprint("f", i)))
-			synctest.Wait()
+			settle()
 		}
 		if len(c.asked) != exportsAtOnce {
 			t.Errorf("%d exports at once", len(c.asked))

@@ -66,12 +66,12 @@ func TestWaiting(t *testing.T) {
 
 		<-h.asked
 		h.let <- nil
-		synctest.Wait()
+		settle()
 		take("c1", "f6", plain)
 		for range 9 {
 			h.let <- nil
 		}
-		synctest.Wait()
+		settle()
 		y.mu.Lock()
 		defer y.mu.Unlock()
 		if len(y.usage) != 0 || y.all != (usage{}) {
