@@ -9,6 +9,9 @@ import (
 // TestRoomForWaiting: there is more room than there are processors, unless somebody has
 // said how much there is to be.
 func TestRoomForWaiting(t *testing.T) {
+	was := runtime.GOMAXPROCS(0) // as the environment, -cpu or a test before this one has it
+	defer func() { runtime.GOMAXPROCS(was) }()
+	runtime.SetDefaultGOMAXPROCS()
 	before := runtime.GOMAXPROCS(0)
 	t.Setenv("GOMAXPROCS", "7") // which the runtime has read at the start
 	makeRoomForWaiting()
@@ -18,7 +21,6 @@ func TestRoomForWaiting(t *testing.T) {
 	if err := os.Unsetenv("GOMAXPROCS"); err != nil {
 		t.Fatal(err)
 	}
-	defer runtime.SetDefaultGOMAXPROCS()
 	makeRoomForWaiting()
 	makeRoomForWaiting()
 	if n := runtime.GOMAXPROCS(0); n != before+waitingThreads {
