@@ -166,12 +166,12 @@ func TestWhatAKillLeftWentToThePlaceOfItsRun(t *testing.T) {
 		t.Fatalf("places %v and %v", first.Place("aws"), second.Place("aws"))
 	}
 	var b bridge.Batch
-	for _, o := range []bridge.Outcome{{Before: &bridge.Billed{}}, {Before: &bridge.Billed{}}, {Before: &there}, {}, {Wire: 3}} {
+	for _, o := range []bridge.Outcome{{Before: &bridge.Billed{}}, {Before: &bridge.Billed{}}, {Before: &there}, {}, {Wire: 3}, {Before: &bridge.Billed{Place: -3}}, {Before: &bridge.Billed{Place: 9999}}} {
 		second.Uncertain(&b, "aws", stored("pump", "dt/a", 100), o)
 	}
 	spool.Commit(&b, nil)
 	bill, err := newLedger(t, spool, map[string]Options{"aws": in("eu-central-1", "")}).Bill(Month(clock.Wall))
-	if want := []string{"aws 0+3 $0.000000", "aws (us-east-1) 0+2 $0.000000"}; err != nil || !slices.Equal(shown(bill), want) {
+	if want := []string{"aws 0+3 $0.000000", "aws (place 64) 0+1 $", "aws (us-east-1) 0+3 $0.000000"}; err != nil || !slices.Equal(shown(bill), want) {
 		t.Errorf("%q, want %q, %v", shown(bill), want, err)
 	}
 }
