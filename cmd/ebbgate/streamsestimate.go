@@ -49,6 +49,9 @@ var cloudMeter = delivery.Meter{
 	Ack:  billing.Puback(nil, billing.DefaultUnit),
 }
 
+// mostDevices bounds an estimate, so that its sums are numbers.
+const mostDevices = 10_000_000
+
 // streamEstimate is what a download would cost.
 type streamEstimate struct {
 	Plan    *delivery.Plan `json:"download"` // of one device
@@ -70,8 +73,8 @@ func (o *streamPrices) estimate(each, once *delivery.Plan) (*streamEstimate, err
 	if _, ok := prices.Regions[o.region]; !ok {
 		return nil, invalidf("--region %s: the list has no prices for it", o.region)
 	}
-	if o.devices < 1 {
-		return nil, invalidf("--devices %d: write 1 or more", o.devices)
+	if o.devices < 1 || o.devices > mostDevices {
+		return nil, invalidf("--devices %d: write 1 to %d", o.devices, mostDevices)
 	}
 	get, err := dollarsOf("--get-price", o.getCost)
 	if err != nil {

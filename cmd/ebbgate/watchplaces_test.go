@@ -298,7 +298,7 @@ func TestStalledWatcherMakesWayFirst(t *testing.T) {
 		if got := next(); got != -1 {
 			t.Errorf("%d makes way before he has stalled", got)
 		}
-		left[3] = 1
+		left[3], left[9] = 1, 1
 		look(watchEvery)
 		if got := next(); got != 7 {
 			t.Errorf("%d makes way, not the one who takes no more", got)
@@ -312,7 +312,7 @@ func TestStalledWatcherMakesWayFirst(t *testing.T) {
 		if got := next(); got != 3 {
 			t.Errorf("%d makes way, not the one who stalls yet", got)
 		}
-		left[3] = 0
+		left[3], left[9] = 0, 0
 		look(watchKeeps)
 		if got := next(); got != 0 {
 			t.Errorf("%d makes way, not the one who came first", got)
