@@ -13,7 +13,8 @@ import (
 const waitingThreads = 2
 
 // makeRoomForWaiting lets the runtime have places for them, unless the environment says
-// how many there are to be.
+// how many there are to be. A container's limit that changes later holds from the next
+// start, as the runtime does not follow it any more.
 func makeRoomForWaiting() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.SetDefaultGOMAXPROCS() // a gateway may have been run before

@@ -96,7 +96,7 @@ func (o *streamPrices) estimate(each, once *delivery.Plan) (*streamEstimate, err
 	if once != nil {
 		e.Ways = append(e.Ways, o.byStreams(wayOnce, once, 1, prices))
 	}
-	e.Ways = append(e.Ways, o.fromS3(each.Size, n, get, out))
+	e.Ways = append(e.Ways, o.fromS3(each.Size+each.Cached, n, get, out)) // a device's own download is of all
 	e.onLink(link)
 	e.NotPriced = append([]string{
 		"from a gateway to its devices: the site's own network, nothing is metered there",

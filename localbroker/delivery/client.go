@@ -190,7 +190,7 @@ func (c *Client) Take(m *bridge.Message) bool {
 	}
 	switch {
 	case t.verb == verbRejected:
-		k.fault = &Fault{Code: a.Code, Text: a.Message}
+		k.fault = &Fault{Code: Code(heard(string(a.Code))), Text: heard(a.Message)}
 	case t.verb == verbDescription && k.want == nil:
 		if k.stream = a.described(); k.stream == nil {
 			return false

@@ -3,6 +3,8 @@ package delivery
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
+	"unicode"
 )
 
 // Code is the reason of a rejection.
@@ -70,4 +72,20 @@ func marshal(format Format, v any) []byte {
 		panic("delivery: " + err.Error())
 	}
 	return b
+}
+
+// mostHeard is how much of somebody else's words is passed on, in bytes.
+const mostHeard = 512
+
+// heard makes what a cloud says fit to be shown: it is short, and no terminal obeys it.
+func heard(text string) string {
+	if len(text) > mostHeard {
+		text = strings.ToValidUTF8(text[:mostHeard], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }

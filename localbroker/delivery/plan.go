@@ -121,6 +121,9 @@ func (d *Download) Plan(ctx context.Context, meter Meter) (*Plan, error) {
 	if f == nil {
 		return nil, fmt.Errorf("stream %s has no file %d", d.Stream, d.File)
 	}
+	if least := (f.Size + maxOffset) / (maxOffset + 1); int64(d.Block) < least {
+		return nil, fmt.Errorf("file %d of stream %s has more blocks of %d bytes than can be asked for (%d): take blocks of %d bytes at least", d.File, d.Stream, d.Block, maxOffset+1, least)
+	}
 	return d.planOf(s, f, meter), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,44 @@ func TestPlanIsWhatADownloadTakes(t *testing.T) {
 				t.Errorf("planned %+v, it took %+v", *plan, want)
 			}
 		})
+	}
+}
+
+// Of a file with more blocks than a request can name nothing is planned: the error says
+// which blocks would do.
+func TestPlanOfTooManyBlocks(t *testing.T) {
+	far := &depot{t: t, files: [2][]byte{make([]byte, (maxOffset+1)*256+1)}, blocks: 1 << 20}
+	far.client = NewClient("pump-7", CBOR, far)
+	plan := func(block int) (*Plan, error) {
+		d := &Download{Client: far.client, Stream: "fw", Path: filepath.Join(t.TempDir(), "fw.bin"), Block: block, Blocks: 1000, Wait: time.Hour}
+		return d.Plan(t.Context(), testMeter)
+	}
+	if p, err := plan(256); err == nil || !strings.Contains(err.Error(), "take blocks of 257 bytes at least") {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := plan(257); err != nil || p.Blocks != 97923 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// What a cloud says in a rejection is passed on short, and harmless to a terminal.
+func TestHeard(t *testing.T) {
+	for text, want := range map[string]string{
+		"no such stream":               "no such stream",
+		"größer":                       "größer",
+		"\x1b[2Jx\a\u202e\n":           "?[2Jx???",
+		strings.Repeat("ö", mostHeard): strings.Repeat("ö", mostHeard/2) + "…",
+	} {
+		if got := heard(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+	c := NewClient("pump-7", JSON, nil)
+	k := &call{done: make(chan struct{})}
+	c.open[c.prefix+"1"] = k
+	c.Take(&bridge.Message{Topic: "$aws/things/pump-7/streams/fw/rejected/json", Payload: []byte(`{"c":"` + c.prefix + `1","o":"Evil\u001b[31m","m":"\u001b[2J"}`)})
+	if k.fault == nil || k.fault.Code != "Evil?[31m" || k.fault.Text != "?[2J" {
+		t.Errorf("%+v", k.fault)
 	}
 }
 
