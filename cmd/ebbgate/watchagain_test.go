@@ -38,9 +38,14 @@ func (e *endingTransfers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		telemetry.WriteJSON(w, transfersPage{Transfers: []upload.Transfer{is("stays", upload.StateOpen)}})
 		return
 	}
-	files := []string{"stays", "leaves", "given-up"}
+	files := []string{"stays", "leaves", "given-up", "told"}
 	switch e.asked++; e.asked {
 	case 1:
+		defer func() { // its end is told in the stream, and once
+			if err := writeEvent(w, "gone", is("told", upload.StateExported)); err != nil {
+				e.t.Error(err)
+			}
+		}()
 	case 2:
 		noPlace(w, time.Second)
 		return
@@ -87,7 +92,10 @@ func TestWatchGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(got)
-	want := []string{"gone given-up", "gone leaves exported", "transfer given-up open", "transfer leaves open", "transfer stays open", "transfer stays open"}
+	want := []string{
+		"gone given-up", "gone leaves exported", "gone told exported",
+		"transfer given-up open", "transfer leaves open", "transfer stays open", "transfer stays open", "transfer told open",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("heard %q, want %q", got, want)
 	}
