@@ -350,7 +350,7 @@ func TestAFleetIsAllPlacesOfAnUpstream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ part, want string }{{"aws", "1000 of these are not of aws"}, {"aws (us-east-1)", "200 of these are not of aws (us-east-1)"}} {
+	for _, c := range []struct{ part, want string }{{"aws", "where 1000 were billed that are not of aws"}, {"aws (us-east-1)", "where 200 were billed that are not of aws (us-east-1)"}} {
 		lines := slices.DeleteFunc(slices.Clone(bill.Lines), func(n Line) bool { return n.Upstream != c.part })
 		steps, err := l.Explain(bill, c.part, lines)
 		if all := fmt.Sprint(steps); err != nil || !strings.Contains(all, "1200 of about") || !strings.Contains(all, c.want) || strings.Contains(all, "not recorded") || strings.Contains(all, "other hours") {
