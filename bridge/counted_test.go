@@ -25,7 +25,7 @@ func TestACrashIsCountedOnce(t *testing.T) {
 				commit(t, s, &b)
 				away := far{&cloud{window: 10}, make(chan struct{})}
 				for start, want := range []int{n, 0, 0} {
-					m := &placed{perhaps: map[bridge.Billed]int{}}
+					m := &placed{t: t, perhaps: map[bridge.Billed]int{}}
 					f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{away}, m, new(bridge.DropLog), new(bridge.Health), slog.New(slog.DiscardHandler))
 					stop := peers.Run(t, f.Run)
 					synctest.Wait()
