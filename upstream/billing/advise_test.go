@@ -112,8 +112,23 @@ func TestSavingsLieWithinTheirBounds(t *testing.T) {
 		if !ok {
 			t.Fatal("no prices")
 		}
+		var taken []Measure
 		for _, a := range advice {
-			low, high := least(a.PerYear.Low, a.PerYear.High), most(a.PerYear.Low, a.PerYear.High)
+			before := f.Plan(taken)
+			taken = append(taken, a.Measure)
+			after := f.Plan(taken)
+			low, high := a.PerYear.Low, a.PerYear.High
+			was, _ := f.Cost(before)
+			is, _ := f.Cost(after)
+			wasReread, _ := f.reread(before)
+			isReread, _ := f.reread(after)
+			for _, saved := range []Amount{was.Minus(is).Times(12, 1), wasReread.Minus(isReread).Times(12, 1)} {
+				for _, usd := range []*big.Rat{saved.Low, saved.USD, saved.High} {
+					if usd.Cmp(low) < 0 || usd.Cmp(high) > 0 {
+						t.Fatalf("%s may save $%s, between $%s and $%s", a.Name, cents(usd), cents(low), cents(high))
+					}
+				}
+			}
 			if usd := a.PerYear.Rat(); usd.Cmp(low) < 0 || usd.Cmp(high) > 0 {
 				t.Fatalf("%s saves $%s, between $%s and $%s; %+v", a.Name, cents(usd), cents(low), cents(high), f.Traffic[0].Sizes)
 			}
