@@ -80,7 +80,7 @@ func tryLock(dir, command string) (_ *os.File, held holder, err error) {
 		n, _ := f.ReadAt(text, 0)
 		held.process, held.command, _ = strings.Cut(strings.TrimSpace(string(text[:n])), " ")
 		held.reads, _ = flock(f, unix.LOCK_SH)
-		_ = f.Close()
+		_ = release(f)
 		return nil, held, nil
 	}
 	// Never truncated, and always of one size: on a full disk another program would
@@ -112,6 +112,16 @@ func lockToRead(dir string) (_ *os.File, running bool, err error) {
 		return nil, false, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return nil, true, nil
+}
+
+// release gives the folder back at once: a close alone would leave it locked while
+// a process that another goroutine is just starting still has the descriptor. Of
+// nil it does nothing.
+func release(lock *os.File) error {
+	if lock == nil {
+		return nil
+	}
+	return errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_UN), lock.Close())
 }
 
 // flock reports whether it got the lock.

@@ -48,7 +48,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 	defer func() {
 		if err != nil {
 			s.returnBallast()
-			err = errors.Join(s.diskFull(err), s.lock.Close())
+			err = errors.Join(s.diskFull(err), release(s.lock))
 		}
 	}()
 	if err := s.roomToStart(); err != nil {

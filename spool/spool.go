@@ -244,7 +244,7 @@ func (s *Spool) Close() error {
 		s.keeper.Wait()
 		err = s.closeAll()
 		s.returnBallast()
-		err = errors.Join(err, s.lock.Close())
+		err = errors.Join(err, release(s.lock))
 	})
 	return err
 }

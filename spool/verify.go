@@ -80,7 +80,7 @@ func Verify(dir string, progress func(done, all int)) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Close() }() // of nil it does nothing
+	defer func() { _ = release(lock) }()
 	r.Running = running
 	s := &Spool{opts: Options{Dir: dir}, sizes: defaultSizes(), deps: Deps{Log: slog.New(slog.DiscardHandler), Health: new(bridge.Health)}}
 	r.Found = readFound(dir)

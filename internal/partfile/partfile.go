@@ -233,5 +233,8 @@ func (f *File) Close() error {
 	if !f.ours {
 		err = os.Remove(partOf(f.path)) // empty, and locked until it is closed
 	}
+	// Closing alone would leave it locked while a process that another goroutine is
+	// just starting has the descriptor. Some file systems have no locks.
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 	return errors.Join(err, f.File.Close())
 }
