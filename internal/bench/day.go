@@ -74,7 +74,7 @@ func (b *bench) dayOf(ctx context.Context, s site) (_ float64, err error) {
 	defer func() { err = errors.Join(err, v.close()) }()
 	o := gatewayOptions{commitDelay: s.delay}
 	if s.live {
-		cloud, err := openMosquitto(ctx, b.work, "", inFlight)
+		cloud, err := openMosquitto(ctx, b.work, bridged{}, inFlight)
 		if err != nil {
 			return 0, err
 		}

@@ -28,6 +28,7 @@ const (
 	exportTime    = 60 * time.Second
 	filesDevices  = 20 // that send telemetry meanwhile
 	telemetryTime = 5 * time.Second
+	besideTime    = 20 * time.Second
 	filesSeed     = 2
 )
 
@@ -177,7 +178,7 @@ func (b *bench) copyFiles(ctx context.Context, f *film, devices int) (loose, syn
 	if err := b.warm(f, devices); err != nil {
 		return 0, 0, err
 	}
-	m, err := openMosquitto(ctx, b.work, "", inFlight)
+	m, err := openMosquitto(ctx, b.work, bridged{}, inFlight)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -57,11 +57,11 @@ func (b *bench) gatewayEdge(ctx context.Context, cloud string) (*edge, error) {
 }
 
 func (b *bench) mosquittoEdge(ctx context.Context, cloud string) (*edge, error) {
-	return b.bridge(ctx, cloud, inFlight)
+	return b.bridge(ctx, bridged{address: cloud}, inFlight)
 }
 
-func (b *bench) bridge(ctx context.Context, cloud string, inFlight int) (*edge, error) {
-	m, err := openMosquitto(ctx, b.work, cloud, inFlight)
+func (b *bench) bridge(ctx context.Context, to bridged, inFlight int) (*edge, error) {
+	m, err := openMosquitto(ctx, b.work, to, inFlight)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ type passage struct {
 
 // forward makes one run of (b).
 func (b *bench) forward(ctx context.Context, open opener) (p passage, err error) {
-	cloud, err := openMosquitto(ctx, b.work, "", inFlight)
+	cloud, err := openMosquitto(ctx, b.work, bridged{}, inFlight)
 	if err != nil {
 		return p, err
 	}

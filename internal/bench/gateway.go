@@ -58,6 +58,7 @@ type gatewayOptions struct {
 	connections int           // to its cloud; 0 for one
 	inFlight    int           // of each of them; 0 for what is usual here
 	cloud       string        // where its cloud is, or will be
+	ca          string        // file of who has signed its cloud's certificate; empty for no TLS
 	commitDelay time.Duration // spool.commit_delay
 	syncDelay   time.Duration // how much longer each sync takes
 	route       string        // settings of its route, each with a comma behind it
@@ -81,7 +82,12 @@ func newGateway(binary, dir string, o gatewayOptions) (*gateway, error) {
 	for _, s := range o.set {
 		g.argv = append(g.argv, "--set", s)
 	}
-	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, o.route, "mqtt://"+o.cloud, max(o.connections, 1), cmp.Or(o.inFlight, inFlight), g.admin)
+	scheme := "mqtt://"
+	if o.ca != "" {
+		scheme = "mqtts://"
+		g.argv = append(g.argv, "--set", "upstreams.cloud.tls.ca="+o.ca)
+	}
+	config := fmt.Sprintf(gatewayConfig, o.commitDelay, g.addr, o.route, scheme+o.cloud, max(o.connections, 1), cmp.Or(o.inFlight, inFlight), g.admin)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (b *bench) gatewayIntake(ctx context.Context, publishers int) (rate, cpu fl
 }
 
 func (b *bench) mosquittoIntake(ctx context.Context, publishers int) (rate, cpu float64, err error) {
-	m, err := openMosquitto(ctx, b.work, "", inFlight)
+	m, err := openMosquitto(ctx, b.work, bridged{}, inFlight)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -41,7 +41,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 				return err
 			}
 		}
-		m, err := openMosquitto(ctx, b.work, "", inFlight)
+		m, err := openMosquitto(ctx, b.work, bridged{}, inFlight)
 		if err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ func (b *bench) routedEdge(ctx context.Context, cloud, route string) (*edge, err
 // link sends readings through an edge and returns the bytes on its link to the
 // cloud for each, once all have arrived and been acknowledged.
 func (b *bench) link(ctx context.Context, r linkRow, open opener) (float64, error) {
-	cloud, err := openMosquitto(ctx, b.work, "", inFlight)
+	cloud, err := openMosquitto(ctx, b.work, bridged{}, inFlight)
 	if err != nil {
 		return 0, err
 	}

@@ -40,10 +40,15 @@ type broker struct {
 	addr string
 }
 
+// bridged is where a mosquitto bridges to; nowhere without an address.
+type bridged struct {
+	address string
+	ca      string // file of who has signed the certificate there; empty for no TLS
+}
+
 // startMosquitto starts a mosquitto in a folder of its own below dir; address
-// is where it listens. With bridgeTo it bridges to that address. It has so many messages
-// in flight at most, it says.
-func startMosquitto(ctx context.Context, dir, address, bridgeTo string, inFlight int) (*broker, error) {
+// is where it listens. It has so many messages in flight at most, it says.
+func startMosquitto(ctx context.Context, dir, address string, to bridged, inFlight int) (*broker, error) {
 	program, err := findProgram("mosquitto")
 	if err != nil {
 		return nil, err
@@ -57,9 +62,12 @@ func startMosquitto(ctx context.Context, dir, address, bridgeTo string, inFlight
 	if os.Geteuid() == 0 {
 		config += "user root\n" // as another user it may not read our folder
 	}
-	if bridgeTo != "" {
+	if to.address != "" {
 		name = "mosquitto-edge"
-		config += fmt.Sprintf(mosquittoBridge, bridgeTo)
+		config += fmt.Sprintf(mosquittoBridge, to.address)
+	}
+	if to.ca != "" {
+		config += "bridge_cafile " + to.ca + "\n"
 	}
 	home, err := os.MkdirTemp(dir, name+"-")
 	if err != nil {
@@ -74,12 +82,12 @@ func startMosquitto(ctx context.Context, dir, address, bridgeTo string, inFlight
 }
 
 // openMosquitto is startMosquitto on a free port, and ready.
-func openMosquitto(ctx context.Context, dir, bridgeTo string, inFlight int) (*broker, error) {
+func openMosquitto(ctx context.Context, dir string, to bridged, inFlight int) (*broker, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	b, err := startMosquitto(ctx, dir, addr, bridgeTo, inFlight)
+	b, err := startMosquitto(ctx, dir, addr, to, inFlight)
 	if err != nil {
 		return nil, err
 	}

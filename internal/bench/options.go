@@ -60,6 +60,8 @@ const (
 
 	partReplayThreads     = "c-threads"
 	partReplayFourThreads = "c-threads-4"
+	partReplayTLS         = "c-tls"
+	partReplayFourTLS     = "c-tls-4"
 	partMemory            = "d"
 	partStart             = "e"
 	partFill              = "f-fill"
@@ -84,7 +86,7 @@ const (
 )
 
 func parts() []string {
-	return []string{partRate, partLatency, partForward, partReplay, partReplayWide, partReplayFour, partReplayThreads, partReplayFourThreads, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
+	return []string{partRate, partLatency, partForward, partReplay, partReplayWide, partReplayFour, partReplayThreads, partReplayFourThreads, partReplayTLS, partReplayFourTLS, partMemory, partStart, partFill, partDay, partSpace, partPolicy, partPolicyBroker, partCrowd, partSteps, partLink, partFile, partFiles, partShuffled, partFlood}
 }
 
 func parseOptions(args []string) (*options, error) {
@@ -92,7 +94,7 @@ func parseOptions(args []string) (*options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	isQuick := flags.Bool("quick", false, "three runs and smaller counts: to see that it works, not what it measures")
 	runs := flags.Int("runs", 0, "runs of each measurement (7, with --quick 3)")
-	messages := flags.Int("messages", 0, "messages of the backlog of c-threads, d, e, f and g (1000000, with --quick 100000)")
+	messages := flags.Int("messages", 0, "messages of the backlog of c-threads, c-tls, d, e, f and g (1000000, with --quick 100000)")
 	fileSize := flags.Int64("file-size", 0, "megabytes of each file of file-one and file-four (200 and 1000, with --quick 50 and 100)")
 	only := flags.String("only", "", "measure these parts only, comma-separated: a to g, policy, crowd, u5, file, or of "+strings.Join(parts(), ", ")+" (default all but file: it writes 200 GB)")
 	flags.StringVar(&o.dir, "dir", "bin", "folder on the disk to measure on; a folder of its own is made there and removed")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,12 +30,16 @@ type receiver struct {
 	stop     context.CancelFunc
 }
 
-// receive serves at an address until want messages of manyDevices publishers have come.
-func receive(ctx context.Context, addr string, want int) (*receiver, error) {
+// receive serves at an address until want messages of manyDevices publishers have come;
+// with a certificate over TLS.
+func receive(ctx context.Context, addr string, want int, secure *tls.Config) (*receiver, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
+	}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	r := &receiver{listener: l, want: int64(want), next: make([]atomic.Uint64, manyDevices+starters), done: make(chan error), stop: stop}

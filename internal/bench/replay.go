@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"syscall"
 	"time"
 )
@@ -13,12 +14,15 @@ func (b *bench) measureReplay(ctx context.Context) error {
 	b.note("c: with %d in flight the gateway has no more, and mosquitto many more: its bridge does not keep to what it is told (github.com/eclipse-mosquitto/mosquitto/issues/2301). With %s at both, and at the cloud, neither waits for the other's acknowledgement.",
 		inFlight, number(wide))
 	what, many := "replay of "+number(float64(b.Replayed)), "replay of "+number(float64(b.Spooled))
+	b.note("c: a cloud of several threads acknowledges and checks the order, and does nothing else; over TLS, as the way to a cloud is, the gateway and mosquitto check its certificate.")
 	for _, r := range []replay{
-		{partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, 1, inFlight, false},
-		{partReplayWide, figure{Item: "c", What: what + ", 1,000 in flight", Bound: bound{ratioAtLeast, 1}}, 1, wide, false},
-		{partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, 4, inFlight, false},
-		{partReplayThreads, figure{What: many + " to a cloud of several threads"}, 1, wide, true},
-		{partReplayFourThreads, figure{What: many + " to it, 4 connections"}, 4, wide, true},
+		{partReplay, figure{Item: "c", What: what, Bound: bound{ratioAtLeast, 1}}, 1, inFlight, false, false},
+		{partReplayWide, figure{Item: "c", What: what + ", 1,000 in flight", Bound: bound{ratioAtLeast, 1}}, 1, wide, false, false},
+		{partReplayFour, figure{What: what + ", 4 connections", Bound: bound{ratioAtLeast, 1.5}}, 4, inFlight, false, false},
+		{partReplayThreads, figure{What: many + " to a cloud of several threads"}, 1, wide, true, false},
+		{partReplayFourThreads, figure{What: many + " to it, 4 connections"}, 4, wide, true, false},
+		{partReplayTLS, figure{What: many + " to it over TLS", Bound: bound{ratioAtLeast, 1}}, 1, wide, true, true},
+		{partReplayFourTLS, figure{What: many + " to it over TLS, 4 connections", Bound: bound{ratioAtLeast, 1.5}}, 4, wide, true, true},
 	} {
 		if err := b.replays(ctx, r); err != nil {
 			return err
@@ -38,12 +42,13 @@ type replay struct {
 	inFlight    int // of each, and of mosquitto
 
 	threads bool // the cloud is a receiver, which only acknowledges; else a mosquitto with a subscriber
+	tls     bool // on the way to it
 }
 
 // replayer is the gateway that replays so.
-func (b *bench) replayer(r replay) opener {
+func (b *bench) replayer(r replay, k *keys) opener {
 	return func(ctx context.Context, cloud string) (*edge, error) {
-		g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{cloud: cloud, connections: r.connections, inFlight: r.inFlight})
+		g, err := openGateway(ctx, b.ebbgate, b.work, gatewayOptions{cloud: cloud, ca: k.ca, connections: r.connections, inFlight: r.inFlight})
 		if err != nil {
 			return nil, err
 		}
@@ -65,13 +70,20 @@ func (b *bench) replays(ctx context.Context, r replay) error {
 		note = ""
 	}
 	cloud := b.report.add(figure{What: "  that of the cloud", Unit: "µs", With: "mosquitto's bridge", Note: note})
+	k := new(keys)
+	if r.tls {
+		var err error
+		if k, err = writeKeys(b.work); err != nil {
+			return err
+		}
+	}
 	return b.eachRun(ctx, r.part, func(run string) error {
-		ours, err := b.replay(ctx, r, b.replayer(r))
+		ours, err := b.replay(ctx, r, k.server, b.replayer(r, k))
 		if err != nil {
 			return err
 		}
-		peer, err := b.replay(ctx, r, func(ctx context.Context, cloud string) (*edge, error) {
-			return b.bridge(ctx, cloud, r.inFlight)
+		peer, err := b.replay(ctx, r, k.server, func(ctx context.Context, cloud string) (*edge, error) {
+			return b.bridge(ctx, bridged{cloud, k.ca}, r.inFlight)
 		})
 		if err != nil {
 			return err
@@ -85,7 +97,7 @@ func (b *bench) replays(ctx context.Context, r replay) error {
 }
 
 // replay makes one run of (c).
-func (b *bench) replay(ctx context.Context, r replay, open opener) (p passage, err error) {
+func (b *bench) replay(ctx context.Context, r replay, secure *tls.Config, open opener) (p passage, err error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return p, err
@@ -99,7 +111,7 @@ func (b *bench) replay(ctx context.Context, r replay, open opener) (p passage, e
 	if err := b.fill(ctx, e.child, e.addr, n); err != nil {
 		return p, err
 	}
-	cloud, err := b.cloudOf(ctx, r, e.child, addr)
+	cloud, err := b.cloudOf(ctx, r, secure, e.child, addr)
 	if err != nil {
 		return p, err
 	}
@@ -134,9 +146,9 @@ type returned interface {
 }
 
 // cloudOf starts the cloud of a replay.
-func (b *bench) cloudOf(ctx context.Context, r replay, edge *child, addr string) (returned, error) {
+func (b *bench) cloudOf(ctx context.Context, r replay, secure *tls.Config, edge *child, addr string) (returned, error) {
 	if r.threads {
-		return receive(ctx, addr, b.backlogOf(r))
+		return receive(ctx, addr, b.backlogOf(r), secure)
 	}
 	cloud, sub, err := b.cloudReturns(ctx, edge, addr, b.Replayed, r.inFlight)
 	if err != nil {
@@ -165,7 +177,7 @@ func (b *bench) cloudReturns(ctx context.Context, edge *child, addr string, n, i
 	if err := edge.signal(syscall.SIGSTOP); err != nil {
 		return nil, nil, err
 	}
-	if cloud, err = startMosquitto(ctx, b.work, addr, "", inFlight); err != nil {
+	if cloud, err = startMosquitto(ctx, b.work, addr, bridged{}, inFlight); err != nil {
 		return nil, nil, err
 	}
 	started := cloud // the results are nil when it fails
