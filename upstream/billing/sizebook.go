@@ -33,12 +33,12 @@ type message struct {
 	json                 bool   // by its looks
 }
 
-func messageOf(out *bridge.Message, size int, http bool) *message {
+func messageOf(out *bridge.Message, size int, http bool) message {
 	rest := size - len(out.Payload)
 	if !http { // else the topic is no part of it (M18)
 		rest -= len(out.Topic)
 	}
-	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload)}
+	return message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload)}
 }
 
 // looksJSON tells by the ends of a payload whether it is JSON, and a short one by all
