@@ -371,6 +371,7 @@ func (f *Forwarder) settleAll() {
 			f.releaseMany()
 		}
 	}
+	f.releaseMany() // the commit that was under way may have ended since
 	for _, l := range f.lines {
 		if l.ended != nil {
 			f.keepReleasesFew()

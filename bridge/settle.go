@@ -144,15 +144,14 @@ func (f *Forwarder) releaseMany() {
 }
 
 // releasesAreFew reports whether what is acknowledged and not released is within its
-// bound. When it is not a commit is under way, or has failed and is tried again.
+// bound. When it is not, and releaseMany was called, a commit is under way.
 func (f *Forwarder) releasesAreFew() bool {
-	return f.flying == 0 || len(f.waiting)+f.closing < releaseBatch-earlyRoom
+	return len(f.waiting)+f.closing < releaseBatch-earlyRoom
 }
 
 // keepReleasesFew waits until they are.
 func (f *Forwarder) keepReleasesFew() {
-	f.releaseMany()
-	for !f.releasesAreFew() {
+	for f.releaseMany(); !f.releasesAreFew(); f.releaseMany() {
 		f.confirm(<-f.settled)
 	}
 }

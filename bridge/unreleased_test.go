@@ -1,10 +1,12 @@
 package bridge_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -80,4 +82,93 @@ func (w *withheld) release() {
 	for _, done := range w.held {
 		go done()
 	}
+}
+
+// The same where the disk takes releases late, and the receiver acknowledges whole
+// windows at once: more than a batch then waits for the end of one that is under way.
+func TestBurstsAreBounded(t *testing.T) {
+	t.Parallel()
+	const connections, releaseBatch = 2, 1024
+	for _, window := range []int{100, 1000} {
+		t.Run(fmt.Sprint("window ", window), inNoTime(func(t *testing.T) {
+			s := openUnsynced(t)
+			putMany(t, s, normal, 12*connections*window, func(i int) string { return fmt.Sprint("d", i%50) })
+			late := &tardy{Spool: s}
+			b := &bursts{window: window, late: late}
+			f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Window: window, Queues: []bridge.QueueRef{{Name: normal}}}, late, []bridge.Sender{b, b})
+			for !empty(s, normal)() {
+				<-time.After(3 * time.Millisecond)
+				b.acknowledge()
+			}
+			end()
+			if bound := connections*window + releaseBatch; b.most > bound || b.most < connections*window {
+				t.Errorf("%d sent and not released, at most %d; %+v", b.most, bound, f.Stats())
+			}
+		}))
+	}
+}
+
+// tardy begins commits that release late.
+type tardy struct {
+	bridge.Spool
+	released atomic.Int64
+}
+
+func (s *tardy) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	n := int64(len(b.Releases))
+	if n == 0 {
+		s.Spool.Commit(b, done)
+		return
+	}
+	time.AfterFunc(10*time.Millisecond, func() {
+		s.Spool.Commit(b, func(first bridge.Seq, err error) {
+			s.released.Add(n)
+			done(first, err)
+		})
+	})
+}
+
+// bursts is a receiver that acknowledges when it is told to. It notes how much was sent
+// and not released.
+type bursts struct {
+	window int
+	late   *tardy
+
+	mu   sync.Mutex
+	sent int
+	most int
+	wait []func(bridge.Outcome)
+}
+
+func (b *bursts) Connect(ctx context.Context) (bridge.Link, error) {
+	return burstLink{b, make(chan struct{})}, ctx.Err()
+}
+
+func (b *bursts) acknowledge() {
+	b.mu.Lock()
+	wait := b.wait
+	b.wait = nil
+	b.mu.Unlock()
+	for _, report := range wait {
+		report(bridge.Outcome{Result: bridge.ResultAcked})
+	}
+}
+
+type burstLink struct {
+	*bursts
+	done chan struct{}
+}
+
+func (l burstLink) Window() int           { return l.window }
+func (l burstLink) Done() <-chan struct{} { return l.done }
+func (l burstLink) Flush()                {}
+func (l burstLink) Close() error          { return nil }
+func (l burstLink) Err() error            { return nil }
+func (l burstLink) Send(_ context.Context, _ *bridge.Delivery, report func(bridge.Outcome)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent++
+	l.most = max(l.most, l.sent-int(l.late.released.Load()))
+	l.wait = append(l.wait, report)
+	return nil
 }
