@@ -1,14 +1,18 @@
 package billing
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream/billing/cur"
 )
 
@@ -101,6 +105,71 @@ func TestWhatWasSaidLastOfOneThatHasGone(t *testing.T) {
 		bill, err := newLedger(t, spool, map[string]Options{}).Bill(Month(clock.Wall))
 		if err != nil || !slices.Equal(shown(bill), []string{c.want}) {
 			t.Errorf("%s: %q, want %s, %v", c.name, shown(bill), c.want, err)
+		}
+	}
+}
+
+// So does its unit: all of it goes by the size that was set last.
+func TestTheUnitThatWasSaidLastOfOneThatHasGone(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:10")
+	o := in("us-east-1", "1")
+	m := started(t, spool, clock, map[string]Options{"aws": o})
+	var b bridge.Batch
+	for range 1000 {
+		m.Delivered(&b, "aws", stored("pump", "dt/line/a", 5_000), bridge.Outcome{Wire: 5_100})
+	}
+	spool.Commit(&b, nil)
+	for _, c := range []struct {
+		unit bridge.Size
+		want string
+	}{{DefaultUnit, "aws 1000+0 $0.001000"}, {decimalUnit, "aws 2000+0 $0.002000"}, {DefaultUnit, "aws 1000+0 $0.001000"}} {
+		o.Unit = c.unit
+		started(t, spool, clock, map[string]Options{"aws": o})
+		bill, err := newLedger(t, spool, map[string]Options{}).Bill(Month(clock.Wall))
+		if err != nil || !slices.Equal(shown(bill), []string{c.want}) {
+			t.Errorf("%d bytes: %q, want %s, %v", c.unit, shown(bill), c.want, err)
+		}
+	}
+}
+
+// A place that several have left lends none of them another's own prices: those of who is
+// there now hold for all, and the built-in ones where nobody is.
+func TestAPlaceThatSeveralHaveLeft(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "prices.json")
+	prices, err := os.ReadFile("prices.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.ReplaceAll(prices, []byte("1.2"), []byte("5.2")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:10")
+	was := map[string]Options{}
+	for i := range 8 {
+		was[fmt.Sprintf("u%d", i)] = in("eu-central-1", "1")
+	}
+	o := in("us-east-1", "1") // the others have gone
+	o.PriceList = file
+	now := map[string]Options{"u3": o}
+	m := started(t, spool, clock, was)
+	for name := range was {
+		send(m, spool, name, 10)
+	}
+	for range 20 { // which of them is priced first is a matter of chance
+		bill, err := newLedger(t, spool, now).Bill(Month(clock.Wall))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, total := range bill.Totals {
+			want := "0.000012"
+			if total.Name() == "u3" {
+				want = "0.000052"
+			}
+			if total.Units > 0 && total.USD != want {
+				t.Fatalf("%s costs $%s, want $%s", total.Upstream, total.USD, want)
+			}
 		}
 	}
 }
