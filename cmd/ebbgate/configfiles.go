@@ -58,7 +58,7 @@ func checkBucket(ctx context.Context, o s3.Options) (string, error) {
 	}
 	takes := "bucket " + o.Bucket + " takes files"
 	if !o.OwnKeys() {
-		takes += fmt.Sprintf("\nnote: they are called %s there; when another gateway has this bucket too, and devices with equal ids, one's files take the place of the other's: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/", o.Key)
+		takes += fmt.Sprintf("\nnote: they are called %s there; when another gateway has this bucket too, and devices with equal ids, only the first of two files that are called alike is taken: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/", o.Key)
 	}
 	return takes, nil
 }
