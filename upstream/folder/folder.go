@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -51,6 +52,9 @@ func Open(o Options, log *slog.Logger) (*Folder, error) {
 	if err := root.RemoveAll(leftovers); err != nil {
 		_ = root.Close()
 		return nil, fmt.Errorf("folder of exported files: %w", err)
+	}
+	if err := sweepChecks(o.Dir, time.Now()); err != nil {
+		log.Warn("what a killed config check has left in the folder of exported files stays there", "error", err)
 	}
 	return &Folder{dir: o.Dir, at: root, layout: l, log: log}, nil
 }
