@@ -109,7 +109,7 @@ func (t *Target) makeNew(ctx context.Context, o *object, ask func(condition *str
 			t.log.Warn("the store does not know If-None-Match: before an object is made it is looked whether there is one, and what another gateway puts there in that moment is replaced", "bucket", t.o.Bucket, "endpoint", t.o.Endpoint)
 		}
 	}
-	if answered(err, http.StatusPreconditionFailed) {
+	if answered(err, http.StatusPreconditionFailed) || is(err, "PreconditionFailed") { // which may follow a status of 200
 		return false, t.met(ctx, o)
 	}
 	return err == nil, err

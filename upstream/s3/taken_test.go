@@ -304,6 +304,32 @@ func (c *conflicting) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.RoundTripper.RoundTrip(r)
 }
 
+// meeting is a store that says only behind a status of 200 that an object is there, as
+// Amazon may of parts.
+type meeting struct{ http.RoundTripper }
+
+func (m *meeting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if middleware.GetOperationName(r.Context()) == "CompleteMultipartUpload" {
+		return (&page{status: http.StatusOK, text: "<Error><Code>PreconditionFailed</Code></Error>"}).RoundTrip(r)
+	}
+	return m.RoundTripper.RoundTrip(r)
+}
+
+// That an object is there counts also behind a status of 200.
+func TestTakenBehindSuccess(t *testing.T) {
+	t.Parallel()
+	r := openRig(t)
+	mine, theirs := file("c1", "f1", "a.bin", 6*mib), file("c1", "f1", "a.bin", 6*mib+1)
+	other := r.other(r.o.Key).asAmazon()
+	other.web.Transport = &meeting{other.web.Transport}
+	other.putUntil(theirs, 5*mib)
+	r.put(mine)
+	if _, err := other.Put(t.Context(), theirs); !bridge.OfFile(err) || !strings.Contains(err.Error(), "another object is called so") {
+		t.Errorf("%v: %v", bridge.KindOf(err), err)
+	}
+	other.wantClean()
+}
+
 // A conflict with somebody at the same key is nobody's fault: it is tried again, parts
 // from the beginning, as Amazon wants it.
 func TestConflict(t *testing.T) {
