@@ -35,6 +35,8 @@ type unknowing struct {
 	http.RoundTripper
 	code  string // to a request with If-None-Match; empty: it is known
 	hides bool
+
+	refused int // such requests
 }
 
 func (u *unknowing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -47,6 +49,7 @@ func (u *unknowing) RoundTrip(r *http.Request) (*http.Response, error) {
 	case u.code == "NotImplemented":
 		refused.status = http.StatusBadRequest // some say it so
 	}
+	u.refused++
 	return refused.RoundTrip(r)
 }
 
@@ -66,10 +69,10 @@ func TestKeysOfTwoGateways(t *testing.T) {
 		"one key, at another store":  {[2]string{common, common}, func(*rig) {}, "begin file_transfer.export.s3.key with a level", []string{"HeadObject"}},
 		"one key, no level":          {[2]string{dev, dev}, func(*rig) {}, "begin file_transfer.export.s3.key with a level", []string{"HeadObject"}},
 		"one key with a level":       {[2]string{"site-7/" + common, "site-7/" + common}, func(*rig) {}, "nothing is replaced; move that object away, then ebbgate files retry", []string{"HeadObject"}},
-		"501":                        {[2]string{common, common}, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "What", false} }, "begin file_transfer", []string{"HeadObject"}},
-		"NotImplemented":             {[2]string{common, common}, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "NotImplemented", false} }, "begin file_transfer", []string{"HeadObject"}},
-		"nobody may look, at Amazon": {[2]string{common, common}, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "", true} }, "allow this identity s3:GetObject", []string{"PutObject"}},
-		"nobody may look, elsewhere": {[2]string{common, common}, func(r *rig) { r.web.Transport = &unknowing{r.web.Transport, "", true} }, "allow this identity s3:GetObject", []string{"PutObject"}},
+		"501":                        {[2]string{common, common}, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "What", false, 0} }, "begin file_transfer", []string{"HeadObject"}},
+		"NotImplemented":             {[2]string{common, common}, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "NotImplemented", false, 0} }, "begin file_transfer", []string{"HeadObject"}},
+		"nobody may look, at Amazon": {[2]string{common, common}, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "", true, 0} }, "allow this identity s3:GetObject", []string{"PutObject"}},
+		"nobody may look, elsewhere": {[2]string{common, common}, func(r *rig) { r.web.Transport = &unknowing{r.web.Transport, "", true, 0} }, "allow this identity s3:GetObject", []string{"PutObject"}},
 		"two keys":                   {[2]string{"site-7/" + common, "site-8/" + common}, func(*rig) {}, "", nil},
 	} {
 		for sizes, size := range map[string]int{"one part": 200, "parts": 6 * mib} {
@@ -169,8 +172,8 @@ func TestThereAlready(t *testing.T) {
 		"elsewhere, parts":  {6 * mib, func(*rig) {}, []string{"HeadObject"}},
 		"Amazon":            {100, func(r *rig) { r.asAmazon() }, []string{"PutObject", "HeadObject"}},
 		"Amazon, parts":     {6 * mib, func(r *rig) { r.asAmazon() }, []string{"HeadObject"}},
-		"no condition":      {100, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "What", false} }, []string{"HeadObject"}},
-		"no condition, two": {6 * mib, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "What", false} }, []string{"HeadObject"}},
+		"no condition":      {100, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "What", false, 0} }, []string{"HeadObject"}},
+		"no condition, two": {6 * mib, func(r *rig) { r.asAmazon().web.Transport = &unknowing{r.web.Transport, "What", false, 0} }, []string{"HeadObject"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -187,8 +190,15 @@ func TestThereAlready(t *testing.T) {
 			f = file("c1", "f2", "a.bin", c.size) // and others go, more than one
 			r.put(f)
 			r.wantObject("c1/f2/a.bin", f)
+			refuses, _ := r.web.Transport.(*unknowing)
+			if refuses != nil {
+				refuses.refused = 0
+			}
 			f = file("c1", "f3", "a.bin", c.size)
 			r.put(f)
+			if refuses != nil && refuses.refused > 0 {
+				t.Error("a store that does not know the condition is asked with it again")
+			}
 			r.wantObject("c1/f3/a.bin", f)
 			r.wantClean()
 		})
