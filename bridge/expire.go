@@ -117,6 +117,9 @@ func (f *Forwarder) expireOf(s *source, age time.Duration) error {
 		} else {
 			x.from = x.at
 		}
+		if !f.releasesAreFew() { // the disk does not take them: on with the next look
+			return nil
+		}
 	}
 	return nil
 }

@@ -265,6 +265,9 @@ func (f *Forwarder) advance(t *tip, limit Place) (known bool, err error) {
 		}()
 	}
 	for t.head == nil {
+		if len(f.failed) > 0 && !f.releasesAreFew() { // the disk does not take what is done
+			return false, nil
+		}
 		if len(f.waiting) >= releaseGroup || f.batch.heavy() { // a backlog may be all expired
 			f.flush()
 			f.wakeUp()

@@ -42,9 +42,10 @@ type Forwarder struct {
 	waiting []flightKey // what batch releases
 	given   []flightKey // those of it that it gives up
 	flying  int         // commits of batches under way
-	closing int         // releases in these
+	closing int         // releases in these, and in failed
 	failed  []settlement
 	retryAt time.Time
+	ending  bool // no link is to come any more
 	takes   bool // something was acknowledged since the last poison
 	holds   map[holdKey]*hold
 
@@ -276,6 +277,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	ending := ctx.Done()
 	var failed error
 	for f.running > 0 {
+		f.ending = ctx.Err() != nil
 		f.settleAll()
 		select { // sends that wait for the limits must not keep releases back
 		case <-tick.C:
@@ -357,8 +359,7 @@ func (f *Forwarder) wakeUp() {
 
 // settleAll settles what has come back, without waiting. The places of the
 // windows are given back last, and not while much is acknowledged and not released:
-// that has its bound, and so has what is sent beside it. A link that has ended is
-// waited for, since the next has a window of its own.
+// that has its bound, and so has what is sent beside it.
 func (f *Forwarder) settleAll() {
 	for _, l := range f.lines {
 		for _, r := range l.outcomes() {
@@ -374,7 +375,6 @@ func (f *Forwarder) settleAll() {
 	f.releaseMany() // the commit that was under way may have ended since
 	for _, l := range f.lines {
 		if l.ended != nil {
-			f.keepReleasesFew()
 			f.accountFor(l)
 		} else if f.releasesAreFew() {
 			l.giveBack()

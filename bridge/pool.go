@@ -195,9 +195,10 @@ func (f *Forwarder) takeBack(l *line) {
 }
 
 // accountFor ends a link that is down, once the outcome of everything that was
-// sent on it has come.
+// sent on it has come, and not while much is acknowledged and not released: the next
+// has a window of its own.
 func (f *Forwarder) accountFor(l *line) {
-	if l.ended == nil || l.settled < l.flying() {
+	if l.ended == nil || l.settled < l.flying() || !f.ending && !f.releasesAreFew() {
 		return
 	}
 	l.giveBack()

@@ -34,6 +34,15 @@ type settlement struct {
 	err   error
 }
 
+// acknowledged is how many of what it releases the receiver may have: not dead letters,
+// which a full disk refuses until others are released.
+func (s *settlement) acknowledged() int {
+	if len(s.batch.Appends) > 0 {
+		return 0
+	}
+	return len(s.keys)
+}
+
 // settle decides what an outcome means.
 func (f *Forwarder) settle(r report) {
 	fl := r.flight
@@ -144,14 +153,14 @@ func (f *Forwarder) releaseMany() {
 }
 
 // releasesAreFew reports whether what is acknowledged and not released is within its
-// bound. When it is not, and releaseMany was called, a commit is under way.
+// bound. When it is not, and releaseMany was called, a commit is under way or has failed.
 func (f *Forwarder) releasesAreFew() bool {
 	return len(f.waiting)+f.closing < releaseBatch-earlyRoom
 }
 
-// keepReleasesFew waits until they are.
+// keepReleasesFew waits until they are, or what is gathered cannot be written.
 func (f *Forwarder) keepReleasesFew() {
-	for f.releaseMany(); !f.releasesAreFew(); f.releaseMany() {
+	for f.releaseMany(); !f.releasesAreFew() && f.flying > 0; f.releaseMany() {
 		f.confirm(<-f.settled)
 	}
 }
@@ -162,7 +171,7 @@ func (f *Forwarder) commit(s settlement) {
 		f.confirm(<-f.settled)
 	}
 	f.flying++
-	f.closing += len(s.keys)
+	f.closing += s.acknowledged()
 	b := s.batch // the spool owns what it is given; s keeps the same slices to try again
 	f.spool.Commit(&b, func(_ Seq, err error) {
 		s.err = err
@@ -174,7 +183,6 @@ func (f *Forwarder) commit(s settlement) {
 // until then it stays marked as done here and is not sent a second time.
 func (f *Forwarder) confirm(s settlement) {
 	f.flying--
-	f.closing -= len(s.keys)
 	s.confirmMarks()
 	code := "release-" + f.cfg.Upstream
 	if s.err != nil {
@@ -185,6 +193,7 @@ func (f *Forwarder) confirm(s settlement) {
 		f.failed, f.retryAt = append(f.failed, s), time.Now().Add(commitRetry)
 		return
 	}
+	f.closing -= s.acknowledged()
 	f.health.Clear(code)
 	if len(s.batch.Appends) > 0 && len(s.keys) > 0 {
 		// What it releases is in the log, and seen a little later; till then it is not to
@@ -210,6 +219,7 @@ func (f *Forwarder) retryFailed() {
 	again := f.failed
 	f.failed = nil
 	for _, s := range again {
+		f.closing -= s.acknowledged()
 		f.commit(s)
 	}
 }

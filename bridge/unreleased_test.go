@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,9 +97,12 @@ func TestBurstsAreBounded(t *testing.T) {
 			late := &tardy{Spool: s}
 			b := &bursts{window: window, late: late}
 			f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Window: window, Queues: []bridge.QueueRef{{Name: normal}}}, late, []bridge.Sender{b, b})
-			for !empty(s, normal)() {
+			for i := 0; !empty(s, normal)(); i++ {
 				<-time.After(3 * time.Millisecond)
 				b.acknowledge()
+				if i%10 == 9 {
+					b.hangUp()
+				}
 			}
 			end()
 			if bound := connections*window + releaseBatch; b.most > bound || b.most < connections*window {
@@ -108,10 +112,11 @@ func TestBurstsAreBounded(t *testing.T) {
 	}
 }
 
-// tardy begins commits that release late.
+// tardy begins commits that release late, and none while it is broken.
 type tardy struct {
 	bridge.Spool
 	released atomic.Int64
+	broken   atomic.Bool
 }
 
 func (s *tardy) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
@@ -121,6 +126,10 @@ func (s *tardy) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		return
 	}
 	time.AfterFunc(10*time.Millisecond, func() {
+		if s.broken.Load() {
+			done(0, syscall.EIO)
+			return
+		}
 		s.Spool.Commit(b, func(first bridge.Seq, err error) {
 			s.released.Add(n)
 			done(first, err)
@@ -134,14 +143,29 @@ type bursts struct {
 	window int
 	late   *tardy
 
-	mu   sync.Mutex
-	sent int
-	most int
-	wait []func(bridge.Outcome)
+	mu    sync.Mutex
+	sent  int
+	most  int
+	wait  []func(bridge.Outcome)
+	links []burstLink
 }
 
 func (b *bursts) Connect(ctx context.Context) (bridge.Link, error) {
-	return burstLink{b, make(chan struct{})}, ctx.Err()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := burstLink{b, make(chan struct{})}
+	b.links = append(b.links, l)
+	return l, ctx.Err()
+}
+
+// hangUp ends the latest connection, of which everything was acknowledged.
+func (b *bursts) hangUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.links) - 1; n >= 0 {
+		close(b.links[n].done)
+		b.links = b.links[:n]
+	}
 }
 
 func (b *bursts) acknowledge() {
@@ -163,7 +187,14 @@ func (l burstLink) Window() int           { return l.window }
 func (l burstLink) Done() <-chan struct{} { return l.done }
 func (l burstLink) Flush()                {}
 func (l burstLink) Close() error          { return nil }
-func (l burstLink) Err() error            { return nil }
+func (l burstLink) Err() error {
+	select {
+	case <-l.done:
+		return errCut
+	default:
+		return nil
+	}
+}
 func (l burstLink) Send(_ context.Context, _ *bridge.Delivery, report func(bridge.Outcome)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,4 +202,41 @@ func (l burstLink) Send(_ context.Context, _ *bridge.Delivery, report func(bridg
 	l.most = max(l.most, l.sent-int(l.late.released.Load()))
 	l.wait = append(l.wait, report)
 	return nil
+}
+
+// And where the disk takes no more releases at all: sending ends at the bound, on old
+// connections and new, nothing is kept without a bound, and it goes on when the disk does.
+func TestABrokenDiskIsBounded(t *testing.T) {
+	t.Parallel()
+	const connections, releaseBatch = 2, 1024
+	for _, window := range []int{10, 100} {
+		t.Run(fmt.Sprint("window ", window), inNoTime(func(t *testing.T) {
+			s := openUnsynced(t)
+			putMany(t, s, normal, 12_000, func(i int) string { return fmt.Sprint("d", i%50) })
+			late := &tardy{Spool: s}
+			b := &bursts{window: window, late: late}
+			f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Window: window, Queues: []bridge.QueueRef{{Name: normal}}}, late, []bridge.Sender{b, b})
+			for late.released.Load() < 4000 { // the marks are far ahead
+				<-time.After(3 * time.Millisecond)
+				b.acknowledge()
+			}
+			late.broken.Store(true)
+			for i := range 3000 {
+				<-time.After(3 * time.Millisecond)
+				b.acknowledge()
+				if i > 1000 && i%50 == 0 {
+					b.hangUp()
+				}
+			}
+			if bound := connections*window + releaseBatch; b.most > bound || b.most < releaseBatch/2 {
+				t.Errorf("%d sent and not released, at most %d; %+v", b.most, bound, f.Stats())
+			}
+			late.broken.Store(false)
+			for !empty(s, normal)() {
+				<-time.After(3 * time.Millisecond)
+				b.acknowledge()
+			}
+			end()
+		}))
+	}
 }
