@@ -192,10 +192,11 @@ func (c *Cloud) prefetchAll(s *Stream) error {
 }
 
 // missing are the chunks of a stream that are not in the cache, one after the other. Of
-// a stream that is larger than the cache they are those that fit.
+// a stream that is larger than the cache, or than what the disk has room for, they are
+// those that fit.
 func (c *Cloud) missing(s *Stream) iter.Seq2[*File, int64] {
 	return func(yield func(*File, int64) bool) {
-		left := c.cache.max
+		left := c.cache.fits()
 		for i := range s.Files {
 			f := &s.Files[i]
 			for n := range f.chunks() {
