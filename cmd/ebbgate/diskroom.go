@@ -60,3 +60,18 @@ func roomOfCache(cfg *configs.Config) diskRoom {
 	}
 	return diskRoom{cfg.Streams.Dir, keep, cfg.Spool.Dir}
 }
+
+// roomOfExports is the room for copies of exported files. What was taken is kept where it
+// is until then.
+func roomOfExports(cfg *configs.Config) diskRoom {
+	return diskRoom{cfg.FileTransfer.Export.Folder.Dir, cfg.FileTransfer.Headroom, cfg.Spool.Dir}
+}
+
+// take fails where n bytes more may not be written.
+func (d diskRoom) take(n int64) error {
+	missing := d.missing(n)
+	if missing == 0 {
+		return nil
+	}
+	return bridge.Errorf(bridge.OpExport, bridge.Full, "the disk of %s has no room for a copy of it: free %d MiB more there (file_transfer.headroom, %v, stays free for messages)", d.dir, (missing+1<<20-1)>>20, d.keep)
+}

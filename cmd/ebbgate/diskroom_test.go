@@ -1,13 +1,16 @@
 package main
 
 import (
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/upstream/folder"
 )
 
 // TestDiskRoom: on the disk of the messages all that is to stay free does, and on another
@@ -66,5 +69,29 @@ func TestRoomOfCache(t *testing.T) {
 		if got := roomOfCache(cfg); got.keep != c.want || got.dir != cfg.Streams.Dir || got.spool != cfg.Spool.Dir {
 			t.Errorf("%s: %+v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// TestRoomOfExports: a copy into the folder of exports leaves what file_transfer.headroom
+// says, and says what to do.
+func TestRoomOfExports(t *testing.T) {
+	dir := t.TempDir()
+	cfg := configs.Default()
+	cfg.Spool.Dir, cfg.FileTransfer.Export.Folder.Dir, cfg.FileTransfer.Headroom = dir, dir, 1<<50
+	o := folder.DefaultOptions()
+	o.Dir = dir
+	d, err := openFolder(o, roomOfExports(cfg).take, slog.New(slog.DiscardHandler), new(bridge.Health))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	f := largeFile("f", "x")
+	if _, err := d.Put(t.Context(), f); bridge.KindOf(err) != bridge.Full || !strings.Contains(err.Error(), dir+" has no room for a copy") || !strings.Contains(err.Error(), "file_transfer.headroom, 1048576GiB") {
+		t.Errorf("%v", err)
+	}
+	cfg.FileTransfer.Headroom = 0
+	d.at.Keep(roomOfExports(cfg).take)
+	if _, err := d.Put(t.Context(), f); err != nil {
+		t.Error(err)
 	}
 }

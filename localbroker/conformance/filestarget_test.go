@@ -78,6 +78,7 @@ func TestDirectAnswersByKind(t *testing.T) {
 		{bridge.Errorf(bridge.OpExport, bridge.Unavailable, "no network"), 0x80, "internal_error"},
 		{bridge.Errorf(bridge.OpExport, bridge.Corrupt, "changed"), 0x80, "read_segment"},
 		{bridge.Errorf(bridge.OpExport, bridge.TooLarge, "large"), 0x83, "efbig"},
+		{bridge.Errorf(bridge.OpExport, bridge.Full, "no room for a copy"), 0x97, "enospc"},
 		{errors.New("anything"), 0x80, "internal_error"},
 	} {
 		held.let <- c.err
