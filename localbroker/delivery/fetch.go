@@ -171,6 +171,10 @@ func (c *Cloud) prefetch(id string) {
 		}
 		switch {
 		case err == nil:
+			if s.cached() > c.cache.fits() {
+				c.log.Warn("a part of a stream of the cloud is here, as much as the cache can hold: each device fetches the rest", "stream", id, "version", s.Version, "bytes", s.Size())
+				return
+			}
 			c.log.Info("a stream of the cloud is here", "stream", id, "version", s.Version, "bytes", s.Size())
 			return
 		case errors.Is(err, errNoStream):
@@ -200,7 +204,7 @@ func (c *Cloud) missing(s *Stream) iter.Seq2[*File, int64] {
 		for i := range s.Files {
 			f := &s.Files[i]
 			for n := range f.chunks() {
-				if left -= chunkSize + 4; left < 0 {
+				if left -= int64(f.chunkLen(n)) + 4; left < 0 {
 					return
 				}
 				if !c.cache.has(s.key(f.ID, n)) && !yield(f, n) {

@@ -67,3 +67,11 @@ func (c *Cache) fits() int64 {
 	}
 	return max(c.max-c.missing(c.max-c.size()), 0)
 }
+
+// cached is how many bytes of the cache a stream needs.
+func (s *Stream) cached() (n int64) {
+	for i := range s.Files {
+		n += s.Files[i].Size + s.Files[i].chunks()*4
+	}
+	return n
+}

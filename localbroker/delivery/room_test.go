@@ -120,7 +120,8 @@ func TestPrefetchFits(t *testing.T) {
 		a := newAWS(t)
 		a.put("fw", 1, bytes.Repeat([]byte("firmware"), 20*chunkSize/8))
 		cache := openTestCache(t, t.TempDir(), "a", 1<<30)
-		c := NewCloud(DefaultOptions().Cloud, a.client, cache, &bridge.Health{}, slog.New(slog.DiscardHandler))
+		var log lockedBuffer
+		c := NewCloud(DefaultOptions().Cloud, a.client, cache, &bridge.Health{}, slog.New(slog.NewTextHandler(&log, nil)))
 		defer c.Close()
 		d := &disk{size: 10 * (chunkSize + diskBlock), cache: cache}
 		c.Keep(d.missing)
@@ -130,5 +131,32 @@ func TestPrefetchFits(t *testing.T) {
 		if n := a.count(verbGet); n != 10 || len(cache.byKey) != 10 {
 			t.Errorf("%d chunks are asked for, and %d kept; 10 fit", n, len(cache.byKey))
 		}
+		for _, says := range []string{"larger than the cache can be", "a part of a stream of the cloud is here"} {
+			if strings.Count(log.text(), says) != 1 {
+				t.Errorf("no %q in\n%s", says, log.text())
+			}
+		}
+		if strings.Contains(log.text(), "msg=\"a stream of the cloud is here") {
+			t.Error(log.text())
+		}
 	})
+}
+
+// lockedBuffer is a log that several write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
