@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -210,5 +211,31 @@ func TestHeldIsNoFailure(t *testing.T) {
 	}
 	if tr.suspect(errors.New("of neither")) {
 		t.Error("an error that is not the target's makes it suspect")
+	}
+}
+
+// TestLongBacklog: to find the transfer of an attempt costs the same however many wait.
+func TestLongBacklog(t *testing.T) {
+	y := newYard(t)
+	sum := make([]byte, len(checksum{}))
+	for i := range 10_000 {
+		q := &transfer{pair: pair{"c", fmt.Sprint(i)}, verified: &verdict{Sum: sum}}
+		y.queue, y.leaving[q.pair] = append(y.queue, q), q
+	}
+	f := &bridge.File{ClientID: "c", FileID: "9999"}
+	if n := testing.AllocsPerRun(10, func() {
+		got := y.beginExport(f, &exporting{})
+		if got != y.queue[9999] {
+			t.Fatal("it is not found")
+		}
+		got.journal.export = nil
+	}); n > 10 {
+		t.Errorf("%v allocations", n)
+	}
+	older := &transfer{pair: pair{"c", "9999"}, verified: &verdict{Sum: slices.Repeat([]byte{1}, len(sum))}} // as after damage
+	y.queue = append(y.queue, older)
+	f.SHA256 = checksum(older.verified.Sum)
+	if y.beginExport(f, &exporting{}) != older {
+		t.Error("of two of one id the other is not found")
 	}
 }
