@@ -59,7 +59,7 @@ func TestExpiresWhileTheCloudIsAway(t *testing.T) { inNoTime(testExpiresWhileThe
 
 func testExpiresWhileTheCloudIsAway(t *testing.T) {
 	s, h := openUnsynced(t), new(bridge.Health)
-	const n = 45_000
+	const n = 27_500 // two fifths outlive the hour: more than are looked at ahead
 	putMortal(t, s, n)
 	c := far{&cloud{window: 100}, make(chan struct{})}
 	f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c}, h)

@@ -356,8 +356,9 @@ func (f *Forwarder) wakeUp() {
 }
 
 // settleAll settles what has come back, without waiting. The places of the
-// windows are given back last: what is acknowledged and not released has its
-// bound, and so has what is sent beside it.
+// windows are given back last, and not while much is acknowledged and not released:
+// that has its bound, and so has what is sent beside it. A link that has ended is
+// waited for, since the next has a window of its own.
 func (f *Forwarder) settleAll() {
 	for _, l := range f.lines {
 		for _, r := range l.outcomes() {
@@ -367,13 +368,15 @@ func (f *Forwarder) settleAll() {
 			} else {
 				f.settle(r)
 			}
+			f.releaseMany()
 		}
 	}
-	f.keepReleasesFew()
+	f.releaseMany() // the commit that was under way may have ended since
 	for _, l := range f.lines {
 		if l.ended != nil {
+			f.keepReleasesFew()
 			f.accountFor(l)
-		} else {
+		} else if f.releasesAreFew() {
 			l.giveBack()
 		}
 	}

@@ -308,67 +308,6 @@ func (l gatedLink) Send(ctx context.Context, d *bridge.Delivery, report func(bri
 	return l.Link.Send(ctx, d, report)
 }
 
-// What a crash would make us send again is bounded by the windows of all
-// connections and one batch of releases, also when the disk takes no releases.
-func TestPoolBoundsWhatIsNotReleased(t *testing.T) {
-	t.Parallel()
-	const connections, window, releaseBatch = 4, 30, 1024
-	s := openSpool(t)
-	putMany(t, s, normal, 4000, func(i int) string { return fmt.Sprint("d", i%50) })
-	h := &withheld{Spool: s}
-	h.holding.Store(true)
-	r := newReceiver(t, window)
-	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, h, r.senders(connections))
-	last, same := 0, 0
-	await(t, func() string { return fmt.Sprint(f.Stats()) }, func() bool { // until nothing more is sent
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if same++; r.sent != last {
-			last, same = r.sent, 0
-		}
-		return last > 0 && same > 200
-	})
-	if bound := connections*window + releaseBatch; last > bound {
-		t.Errorf("%d sent and not released, at most %d", last, bound)
-	}
-	h.release()
-	await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
-	end()
-}
-
-// withheld does not tell of the end of commits that release.
-type withheld struct {
-	bridge.Spool
-	holding atomic.Bool
-	mu      sync.Mutex
-	held    []func()
-}
-
-func (w *withheld) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
-	if len(b.Releases) == 0 {
-		w.Spool.Commit(b, done)
-		return
-	}
-	w.Spool.Commit(b, func(first bridge.Seq, err error) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if !w.holding.Load() {
-			done(first, err)
-			return
-		}
-		w.held = append(w.held, func() { done(first, err) })
-	})
-}
-
-func (w *withheld) release() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.holding.Store(false)
-	for _, done := range w.held {
-		go done()
-	}
-}
-
 // A connection with nothing to do takes devices over from one that is held up,
 // but those of which something is on its way there.
 func TestPoolLendsDevices(t *testing.T) {

@@ -127,12 +127,31 @@ func (f *Forwarder) flush() {
 	f.commit(s)
 }
 
-// keepReleasesFew holds what is acknowledged and not released to its bound.
-func (f *Forwarder) keepReleasesFew() {
-	if len(f.waiting) >= releaseGroup {
+// releaseMany commits what is gathered once that is a group, unless a commit is under
+// way: meanwhile more is gathered.
+func (f *Forwarder) releaseMany() {
+	if len(f.waiting) < releaseGroup {
+		return
+	}
+	select {
+	case s := <-f.settled:
+		f.confirm(s)
+	default:
+	}
+	if f.flying == 0 {
 		f.flush()
 	}
-	for f.flying > 0 && len(f.waiting)+f.closing >= releaseBatch-earlyRoom {
+}
+
+// releasesAreFew reports whether what is acknowledged and not released is within its
+// bound. When it is not, and releaseMany was called, a commit is under way.
+func (f *Forwarder) releasesAreFew() bool {
+	return len(f.waiting)+f.closing < releaseBatch-earlyRoom
+}
+
+// keepReleasesFew waits until they are.
+func (f *Forwarder) keepReleasesFew() {
+	for f.releaseMany(); !f.releasesAreFew(); f.releaseMany() {
 		f.confirm(<-f.settled)
 	}
 }

@@ -179,7 +179,7 @@ func (s *Spool) stateFails(err error) {
 // the queues that it touches, as they are after it.
 func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 	touched := map[string]releases{}
-	adds := map[string]int64{}
+	adds, set := map[string]int64{}, map[string]int64{}
 	err := s.updateState(func(txn *stateTxn) error {
 		for _, c := range batch {
 			if c.late = c.IfLive && !s.live(touched, c.Releases); c.late {
@@ -189,6 +189,7 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 			for _, p := range c.Puts {
 				k := userKey(p.Namespace, p.Key)
 				delete(adds, string(k))
+				delete(s.counters, string(k))
 				if err := txn.put(k, p.Value); err != nil {
 					return err
 				}
@@ -203,11 +204,12 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 			}
 		}
 		for k, delta := range adds {
-			old, err := getValue(txn.Txn, []byte(k))
+			n, err := s.counters.get(txn.Txn, k)
 			if err != nil {
 				return err
 			}
-			if err := txn.Set([]byte(k), binary.BigEndian.AppendUint64(nil, uint64(counter(old)+delta))); err != nil {
+			set[k] = n + delta
+			if err := txn.Set([]byte(k), binary.BigEndian.AppendUint64(nil, uint64(set[k]))); err != nil {
 				return err
 			}
 		}
@@ -218,6 +220,7 @@ func (s *Spool) writeChanges(batch []*change) (map[string]releases, error) {
 		}
 		return txn.Set([]byte(keyAge), s.age.encode())
 	})
+	s.counters.took(set, err)
 	return touched, err
 }
 

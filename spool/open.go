@@ -33,7 +33,7 @@ func open(o Options, deps Deps, z sizes, now func() time.Time) (_ *Spool, err er
 		queues: map[string]*queue{}, unnoted: map[*generation]bool{},
 		intake:  intake{wake: make(chan struct{}, 1)},
 		writer:  writer{index: map[string]int{}},
-		changes: make(chan *change, 1024), claimed: map[recordPlace]claim{},
+		changes: make(chan *change, 1024), claimed: map[recordPlace]claim{}, counters: counters{},
 		settled: newProgress(),
 		shelf:   newShelf(z),
 		found:   recovery{gaveUp: map[string]bool{}, missing: map[uint64]*generationMeta{}},

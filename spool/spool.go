@@ -42,17 +42,18 @@ type Spool struct {
 	squeezed   bool // the intake waits for room: what is mostly released is condensed at once
 	condensing bool // one generation at a time is condensed
 
-	intake  intake
-	writer  writer // the committer's own
-	changes chan *change
-	claimed map[recordPlace]claim // by moves; the keeper's own
-	visible atomic.Uint64         // the sequence after the last that cursors see
-	halted  error                 // a change of the log that could not be written; the keeper's own
-	handed  atomic.Int64
-	settled *progress
-	applied atomic.Uint64 // last commit whose carried changes are in the state
-	shelf   *shelf
-	found   recovery // by the start
+	intake   intake
+	writer   writer // the committer's own
+	changes  chan *change
+	claimed  map[recordPlace]claim // by moves; the keeper's own
+	counters counters              // likewise
+	visible  atomic.Uint64         // the sequence after the last that cursors see
+	halted   error                 // a change of the log that could not be written; the keeper's own
+	handed   atomic.Int64
+	settled  *progress
+	applied  atomic.Uint64 // last commit whose carried changes are in the state
+	shelf    *shelf
+	found    recovery // by the start
 
 	committers sync.WaitGroup // committer, completer, who waits for room
 	keeper     sync.WaitGroup // state keeper

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,9 +19,9 @@ import (
 // each piece it pauses for nine times as long. On a line that carries a segment a
 // second, messages have nine seconds of ten.
 type Bulk struct {
-	held   func() string // why nothing may go, empty when it may
-	behind func() bool   // messages wait
-	rate   *rate.Limiter // nil: unlimited
+	held   func() string                // why nothing may go, empty when it may
+	behind func() bool                  // messages wait
+	rate   atomic.Pointer[rate.Limiter] // nil: unlimited
 
 	turn chan struct{} // taken by who is about to be let go, who reads and writes what follows
 	went time.Time     // when the last piece was let go
@@ -42,10 +43,21 @@ const (
 // number. held and behind are asked often and must not wait.
 func NewBulk(bytesPerSecond bridge.Size, held func() string, behind func() bool) *Bulk {
 	b := &Bulk{held: held, behind: behind, turn: make(chan struct{}, 1)}
-	if n := int(bytesPerSecond); n > 0 {
-		b.rate = rate.NewLimiter(rate.Limit(n), max(n/byteBurst, 1))
-	}
+	b.SetRate(bytesPerSecond)
 	return b
+}
+
+// SetRate changes how many bytes a second files may have, 0 for any number. Who waits at
+// the rate before goes on at this one within a moment.
+func (b *Bulk) SetRate(bytesPerSecond bridge.Size) {
+	n := int(bytesPerSecond)
+	if n <= 0 {
+		b.rate.Store(nil)
+		return
+	}
+	if was := b.rate.Load(); was == nil || was.Limit() != rate.Limit(n) {
+		b.rate.Store(rate.NewLimiter(rate.Limit(n), max(n/byteBurst, 1)))
+	}
 }
 
 // bulkPoll is how often it is looked whether something has changed.
@@ -82,9 +94,13 @@ func (b *Bulk) Wait(ctx context.Context, n int) error {
 	if err := b.yield(ctx, queued); err != nil {
 		return err
 	}
-	for b.rate != nil && n > 0 {
-		k := min(n, b.rate.Burst())
-		if err := b.rate.WaitN(ctx, k); err != nil {
+	for n > 0 {
+		bytes := b.rate.Load()
+		if bytes == nil {
+			break
+		}
+		k := min(n, bytes.Burst())
+		if err := bytes.WaitN(ctx, k); err != nil {
 			return err
 		}
 		n -= k

@@ -94,6 +94,39 @@ func TestFilesKeepToTheirBandwidth(t *testing.T) {
 	})
 }
 
+// Another bandwidth holds for who waits at the one before as well, and the same one again
+// gives nobody a start.
+func TestBandwidthChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newBulkSite(1000)
+		time.AfterFunc(10*time.Second, func() { s.SetRate(100_000) })
+		time.AfterFunc(15*time.Second, func() { s.SetRate(0) })
+		began := time.Now()
+		if err := s.Wait(t.Context(), 310_000); err != nil { // 10,000, then 300,000 in 3 s
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < 12*time.Second || took > 14*time.Second {
+			t.Errorf("faster after 10 s: %v", took)
+		}
+		<-time.After(10 * time.Second)
+		began = time.Now()
+		if err := s.Wait(t.Context(), 1<<30); err != nil || time.Since(began) > 0 {
+			t.Errorf("without a bound: %v, %v", time.Since(began), err)
+		}
+		s.SetRate(20_000)
+		began = time.Now()
+		for range 40 {
+			s.SetRate(20_000)
+			if err := s.Wait(t.Context(), 5000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("200,000 bytes at 20,000 a second: %v", took)
+		}
+	})
+}
+
 // What holds files back ends a wait at once, and Open waits until it is over.
 func TestFilesAreHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,17 +19,17 @@ const beneath = -1
 
 // exportPace is the pace of files that leave this machine.
 func (f *files) exportPace(g *gateway, o configs.Export) (*upstream.Bulk, error) {
-	// No upstream is called so.
-	own, err := metered.New(":exports", o.Metered, g.spool, g.clock.Now)
+	own, err := g.gateOfExports(o.Metered)
 	if err != nil {
 		return nil, err
 	}
 	if err := own.Forget(); err != nil {
 		g.log.Warn("old counters of the budget of exports cannot be removed", "error", err)
 	}
-	f.gate = &exportGate{Gate: own, spool: g.spool}
+	f.gate = &exportGate{spool: g.spool}
+	f.gate.now.Store(own)
 	held := func() string {
-		if !own.Open(beneath) {
+		if own := f.gate.now.Load(); !own.Open(beneath) {
 			return "file_transfer.export.metered: " + own.State().Why
 		}
 		return g.heldBack(o.Link())
@@ -36,11 +37,62 @@ func (f *files) exportPace(g *gateway, o configs.Export) (*upstream.Bulk, error)
 	return upstream.NewBulk(o.Bandwidth, held, g.backlog.waits), nil
 }
 
+// gateOfExports makes a gate of exports. No upstream is called so.
+func (g *gateway) gateOfExports(o metered.Options) (*metered.Gate, error) {
+	return metered.New(":exports", o, g.spool, g.clock.Now)
+}
+
+// repace makes ready what takes another pace of exports into force, files that are on
+// their way included. Nothing is done before it is called.
+func (f *files) repace(g *gateway, was, is configs.Export) (apply func(), err error) {
+	if f == nil || f.pace == nil {
+		return func() {}, nil
+	}
+	var own *metered.Gate
+	if !reflect.DeepEqual(was.Metered, is.Metered) {
+		if own, err = g.gateOfExports(is.Metered); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		f.pace.SetRate(is.Bandwidth)
+		if own != nil {
+			f.gate.replace(own)
+		}
+	}, nil
+}
+
 // exportGate is the gate of exports with the bytes that they use.
 type exportGate struct {
-	*metered.Gate
+	now     atomic.Pointer[metered.Gate]
 	spool   bridge.Spool
 	unsaved atomic.Int64
+}
+
+// replace puts another gate into the place of the one that is there, whose bytes that are
+// not written yet it finds in the counter.
+func (e *exportGate) replace(own *metered.Gate) {
+	e.save((*metered.Gate).Rest, true)
+	was := e.now.Swap(own)
+	b := new(bridge.Batch) // what has come between the two
+	if was.Rest(b); !b.Empty() {
+		e.spool.Commit(b, nil)
+	}
+}
+
+// save writes what has been used to the counter.
+func (e *exportGate) save(account func(*metered.Gate, *bridge.Batch), wait bool) {
+	b := new(bridge.Batch)
+	if account(e.now.Load(), b); b.Empty() {
+		return
+	}
+	if !wait {
+		e.spool.Commit(b, nil)
+		return
+	}
+	done := make(chan struct{})
+	e.spool.Commit(b, func(bridge.Seq, error) { close(done) }) // one that fails is counted by the gate, as ever
+	<-done
 }
 
 // saveAt is how many bytes are written to the counter at once: what a kill leaves
@@ -49,15 +101,12 @@ const saveAt = 64 << 10
 
 // Carried counts bytes that exports have used.
 func (e *exportGate) Carried(n int) {
-	e.Gate.Carried(n)
+	e.now.Load().Carried(n)
 	if e.unsaved.Add(int64(n)) < saveAt {
 		return
 	}
 	e.unsaved.Store(0)
-	b := new(bridge.Batch)
-	if e.Account(b); !b.Empty() {
-		e.spool.Commit(b, nil)
-	}
+	e.save((*metered.Gate).Account, false)
 }
 
 // heldBack says why files must not go over the link to an upstream now, empty when

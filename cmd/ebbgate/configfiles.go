@@ -58,7 +58,7 @@ func checkBucket(ctx context.Context, o s3.Options) (string, error) {
 	}
 	takes := "bucket " + o.Bucket + " takes files"
 	if !o.OwnKeys() {
-		takes += fmt.Sprintf("\nnote: they are called %s there; when another gateway has this bucket too, and devices with equal ids, one's files take the place of the other's: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/", o.Key)
+		takes += fmt.Sprintf("\nnote: they are called %s there; when another gateway has this bucket too, and devices with equal ids, only the first of two files that are called alike is taken: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/", o.Key)
 	}
 	return takes, nil
 }
@@ -82,13 +82,17 @@ const fileTalkPatience = 30 * time.Second
 
 // checkFileUpstream tries an upstream by the ways that files go, until one leads there.
 func checkFileUpstream(ctx context.Context, cfg *configs.Config, name string) (takes string, err error) {
-	u := cfg.Upstreams[name]
+	return fileWays(name, cfg.Upstreams[name].Legs(), func(l configs.Upstream) error { return checkFileTalk(ctx, cfg, name, l) })
+}
+
+// fileWays tries the ways of an upstream by which files go, until one has answered.
+func fileWays(name string, legs []configs.Upstream, try func(configs.Upstream) error) (takes string, err error) {
 	err = bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "upstream %s has no way by MQTT; name another in file_transfer.export.upstream", name)
-	for _, l := range u.Legs() {
+	for _, l := range legs {
 		if _, https := l.HTTPS(); https {
 			continue
 		}
-		if err = checkFileTalk(ctx, cfg, name, l); err == nil || bridge.KindOf(err) != bridge.Unavailable {
+		if err = try(l); err == nil || bridge.KindOf(err) != bridge.Unavailable {
 			break // it has answered
 		}
 	}

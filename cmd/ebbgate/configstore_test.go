@@ -28,7 +28,7 @@ func TestConnectTriesTheBucket(t *testing.T) {
 	}{
 		"takes": {func(f *configs.FileTransfer) { f.Export.S3.Key = "site-7/" + f.Export.S3.Key }, "bucket site-files takes files\n", "", 0},
 		"shared": {func(*configs.FileTransfer) {}, "bucket site-files takes files\nnote: they are called ${clientid}/${fileid}/${name} there; when another gateway has this bucket too, and devices with equal ids, " +
-			"one's files take the place of the other's: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/\n", "", 0},
+			"only the first of two files that are called alike is taken: begin file_transfer.export.s3.key with a level of its own for each, such as site-7/\n", "", 0},
 		"off": {func(f *configs.FileTransfer) { f.Enabled, f.Export.S3.Bucket = false, "nobodys" }, "", "", 0},
 		"folder": {func(f *configs.FileTransfer) {
 			f.Export.To, f.Export.Folder.Dir, f.Export.S3.Bucket = configs.ExportFolder, dir, "nobodys"

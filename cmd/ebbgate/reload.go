@@ -17,6 +17,7 @@ import (
 	"github.com/ebbgate/ebbgate/policy"
 	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream/billing"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 )
 
 // reloads reads everything again at each signal, and puts policies into force
@@ -129,6 +130,10 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 	if err != nil {
 		return nil, err
 	}
+	repace, err := g.files.repace(g, g.cfg.FileTransfer.Export, cfg.FileTransfer.Export)
+	if err != nil {
+		return nil, err
+	}
 	was, wasTable := g.cfg, g.table
 	same := reflect.DeepEqual(was.Upstreams, cfg.Upstreams) && reflect.DeepEqual(was.Routes, cfg.Routes)
 	clouds := g.clouds
@@ -148,6 +153,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		// connections that end here still have of it.
 		g.endRound()
 	}
+	repace()
 	g.router.Swap(table)
 	g.broker.PassThrough(passThrough(cfg.Routes.PassThrough))
 	g.health.Clear(localbroker.WarningNoRuleRoute)
@@ -198,14 +204,20 @@ func howBilled(cfg *configs.Config) map[string]billing.Options {
 	return all
 }
 
+// ofRestart is file transfer without what a reload takes: the pace of exports.
+func ofRestart(o configs.FileTransfer) configs.FileTransfer {
+	o.Export.Bandwidth, o.Export.Metered = 0, metered.Options{}
+	return o
+}
+
 // needsRestart names the first setting that differs and cannot be changed while
 // running.
 func needsRestart(old, new *configs.Config) string {
 	switch {
 	case old.Spool != new.Spool:
 		return changedKeys("spool", old.Spool, new.Spool)
-	case !reflect.DeepEqual(old.FileTransfer, new.FileTransfer):
-		return changedKeys("file_transfer", old.FileTransfer, new.FileTransfer)
+	case !reflect.DeepEqual(ofRestart(old.FileTransfer), ofRestart(new.FileTransfer)):
+		return changedKeys("file_transfer", ofRestart(old.FileTransfer), ofRestart(new.FileTransfer))
 	case old.Admin != new.Admin:
 		return changedKeys("admin", old.Admin, new.Admin)
 	case old.Log != new.Log:

@@ -105,10 +105,16 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 }
 
 // window is the most that one connection may have unacknowledged: of an upstream, and
-// of those that take over from it.
+// of those that take over from it. Over HTTPS it has a bound of its own; one that finds
+// its way speaks MQTT as well.
 func (g *gateway) window(name string) (most int) {
 	for _, at := range configs.Chain(g.cfg.Upstreams, name) {
-		most = max(most, g.cfg.Upstreams[at].MQTT.Limits.InFlight)
+		u := g.cfg.Upstreams[at]
+		n := u.MQTT.Limits.InFlight
+		if o, https := u.HTTPS(); https && u.Way != configs.WayAuto {
+			n = o.Window()
+		}
+		most = max(most, n)
 	}
 	return most
 }

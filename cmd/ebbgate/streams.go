@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -209,8 +210,8 @@ yet is priced.`,
 			if err != nil {
 				return err
 			}
-			if !delivery.ValidID(args[0]) {
-				return invalidf("%q is no name of a stream: write 1 to 128 letters, digits, '_' and '-'", args[0])
+			if err := cmp.Or(checkStreamID(args[0]), prices.check(cmd)); err != nil {
+				return err
 			}
 			c := &transfersClient{address}
 			if prices.dryRun {
@@ -221,6 +222,14 @@ yet is priced.`,
 	}
 	prices.add(cmd)
 	return cmd
+}
+
+// checkStreamID refuses what can be no name of a stream.
+func checkStreamID(id string) error {
+	if !delivery.ValidID(id) {
+		return invalidf("%q is no name of a stream: write 1 to 128 letters, digits, '_' and '-'", id)
+	}
+	return nil
 }
 
 // cached prints what of the cloud's streams is in the gateway's cache.

@@ -42,6 +42,17 @@ func (o *streamPrices) add(cmd *cobra.Command) {
 	fl.StringVar(&o.linkPrice, "link-price", "", "dollars for a GB over the link, in --dry-run")
 }
 
+// check refuses what only a dry run makes use of, where there is none: who says how many
+// devices there are expects a sum, and not a download.
+func (o *streamPrices) check(cmd *cobra.Command) error {
+	for _, flag := range []string{"region", "devices", "get-price", "out-price", "link-price"} {
+		if !o.dryRun && cmd.Flags().Changed(flag) {
+			return invalidf("--%s is for --dry-run, which says what a download would cost: add --dry-run, or leave it out", flag)
+		}
+	}
+	return nil
+}
+
 // cloudMeter meters as the cloud does.
 var cloudMeter = delivery.Meter{
 	Up:   func(m *bridge.Message) int64 { return billing.Publish(m, billing.DefaultUnit) },

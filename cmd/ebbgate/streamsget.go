@@ -52,7 +52,7 @@ forbids it.`,
     --ca ca.pem --cert pump-7.pem --key pump-7.key --out firmware.bin
   ebbgate streams get pump-2_4 --thing pump-7 --dry-run --devices 50`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(); err != nil {
+			if err := cmp.Or(checkStreamID(args[0]), o.check(), o.streamPrices.check(cmd)); err != nil {
 				return err
 			}
 			o.json, _ = cmd.Flags().GetBool("json") // the group has it

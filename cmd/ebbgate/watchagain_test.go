@@ -35,10 +35,12 @@ func (e *endingTransfers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Header.Get("Accept") != "text/event-stream" {
-		telemetry.WriteJSON(w, transfersPage{Transfers: []upload.Transfer{is("stays", upload.StateOpen)}})
+		whole := is("whole", upload.StateQueued) // by now: it runs on, and its end is yet to come
+		whole.SHA256 = strings.Repeat("0", 64)
+		telemetry.WriteJSON(w, transfersPage{Transfers: []upload.Transfer{is("stays", upload.StateOpen), whole}})
 		return
 	}
-	files := []string{"stays", "leaves", "given-up", "told"}
+	files := []string{"stays", "leaves", "given-up", "told", "whole"}
 	switch e.asked++; e.asked {
 	case 1:
 		defer func() { // its end is told in the stream, and once
@@ -94,7 +96,7 @@ func TestWatchGoesOn(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"gone given-up", "gone leaves exported", "gone told exported",
-		"transfer given-up open", "transfer leaves open", "transfer stays open", "transfer stays open", "transfer told open",
+		"transfer given-up open", "transfer leaves open", "transfer stays open", "transfer stays open", "transfer told open", "transfer whole open",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("heard %q, want %q", got, want)

@@ -99,7 +99,7 @@ func (b *bench) measure(ctx context.Context) {
 		{[]string{partRate}, b.measureIntake},
 		{[]string{partLatency}, b.measureLatency},
 		{[]string{partForward}, b.measureForward},
-		{[]string{partReplay, partReplayWide, partReplayFour, partReplayThreads, partReplayFourThreads}, b.measureReplay},
+		{[]string{partReplay, partReplayWide, partReplayFour, partReplayThreads, partReplayFourThreads, partReplayTLS, partReplayFourTLS}, b.measureReplay},
 		{[]string{partMemory, partStart, partFill, partSpace}, b.measureBacklog},
 		{[]string{partDay}, b.measureDay},
 		{[]string{partPolicy}, b.measureDecisions},

@@ -150,13 +150,29 @@ func TestHoursOfAClockThatDrifts(t *testing.T) {
 // A clock that is put back wrongly, by hand, and then set by a time server: what was
 // moved is moved once more.
 func TestHoursThatArePutRightTwice(t *testing.T) {
-	d := newDoubted(t, "2026-11-20 10:50", false)
-	d.deliver(3)
-	d.turn("2026-03-20 10:50", false)
-	d.deliver(2)
-	d.want("put back", map[string]int64{"~2026032010": 5})
-	d.turn("2026-11-20 10:51", true)
-	d.want("set", map[string]int64{"~2026112010": 5})
+	for _, between := range []int{0, 2} { // what is sent until then does not matter
+		d := newDoubted(t, "2026-11-20 10:50", false)
+		d.deliver(3)
+		d.turn("2026-03-20 10:50", false)
+		d.deliver(between)
+		d.want("put back", map[string]int64{"~2026032010": int64(3 + between)})
+		d.turn("2026-11-20 10:51", true)
+		d.want("set", map[string]int64{"~2026112010": int64(3 + between)})
+	}
+}
+
+// Hours that may be wrong are remembered up to a bound: older ones stay as they were told.
+func TestTheOldestDoubtsAreForgotten(t *testing.T) {
+	const more = 3
+	d := newDoubted(t, "2031-01-05 00:00", false)
+	for range maxDoubts + more {
+		d.deliver(1)
+		d.pass(time.Hour)
+	}
+	first, last := d.clock.Wall.Add(-maxDoubts*time.Hour), d.clock.Wall.Add(-time.Hour)
+	if n := len(d.doubts); n != maxDoubts || d.doubts[0].hour != hourOf(first, false) || d.doubts[n-1].hour != hourOf(last, false) {
+		t.Errorf("%d are remembered, want the last %d", n, maxDoubts)
+	}
 }
 
 // A disk that takes nothing leaves the hours as they are, and they are moved later.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Step is one step of an explanation: what, and how many metered messages that
@@ -17,7 +19,8 @@ type Step struct {
 // Explain takes lines of a bill apart, down to their metered messages: sizes,
 // copies, answers, and the tiers of the price. The lines belong to one total.
 func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error) {
-	traffic, err := l.Traffic(l.part(upstream).of, b.From, b.To)
+	at := b.spanOf(lines)
+	traffic, err := l.Traffic(l.part(upstream).of, at.from, at.to)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +43,7 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 				recorded += t.Sizes.Messages()
 			}
 		}
-		steps = append(steps, b.unsized(n, recorded)...)
+		steps = append(steps, b.unsized(n, at, recorded)...)
 	}
 	steps = append(steps, Step{Text: "metered messages, acknowledged", Units: all.Units, Sum: true})
 	if all.Uncertain > 0 {
@@ -52,26 +55,75 @@ func (l *Ledger) Explain(b *Bill, upstream string, lines []Line) ([]Step, error)
 	return append(steps, l.tiers(b, upstream, all)...), nil
 }
 
-// unsized says by how much the sizes of a line's route and topic are not those of
-// the bill: the last minute before a kill has none, and they are of whole days.
-func (b *Bill) unsized(n Line, recorded int64) (steps []Step) {
-	billed, elsewhere := int64(0), int64(0)
+// lineSpan is the time that explained lines are of: on a bill that tells hours or days
+// apart ([Ledger.Detail]) their own, else the bill's.
+type lineSpan struct {
+	from, to time.Time
+	starts   map[time.Time]bool // of the lines
+}
+
+func (b *Bill) spanOf(lines []Line) lineSpan {
+	at := lineSpan{b.From, b.To, map[time.Time]bool{}}
+	for i, n := range lines {
+		at.starts[n.Start] = true
+		if n.Start.IsZero() {
+			continue
+		}
+		if i == 0 || n.Start.Before(at.from) {
+			at.from = n.Start
+		}
+		if end := n.Start.Add(ledgerHour); i == 0 || end.After(at.to) {
+			at.to = end
+		}
+	}
+	return at
+}
+
+// unsized says by how much the sizes of a line's route and topic are not those of the
+// explained lines: the last minute before a kill has none; they are of whole days, of
+// all places of an upstream, and of each topic by its own name.
+func (b *Bill) unsized(n Line, at lineSpan, recorded int64) (steps []Step) {
+	billed, elsewhere, day, folded := int64(0), int64(0), int64(0), false
+	dayStart, _ := Today(at.from)
+	_, dayEnd := Today(at.to.Add(-1))
 	for _, o := range b.Lines {
-		if o.Name() == n.Name() && o.Direction == Up && o.Topic == n.Topic && o.Route == n.Route {
-			billed += o.Messages
-			if o.Upstream != n.Upstream {
-				elsewhere += o.Messages
-			}
+		if o.Name() != n.Name() || o.Direction != Up {
+			continue
+		}
+		within := o.Start.IsZero() || !o.Start.Before(dayStart) && o.Start.Before(dayEnd)
+		folded = folded || o.Topic == other && within
+		if o.Topic != n.Topic || o.Route != n.Route || !within {
+			continue
+		}
+		if day += o.Messages; !at.starts[o.Start] {
+			continue
+		}
+		billed += o.Messages
+		if o.Upstream != n.Upstream {
+			elsewhere += o.Messages
 		}
 	}
 	if elsewhere > 0 {
 		steps = append(steps, Step{Text: fmt.Sprintf("  sizes are recorded of all places of %s together, where %d were billed that are not of %s", n.Name(), elsewhere, n.Upstream)})
 	}
 	switch {
+	case recorded < billed && n.Topic == other:
+		steps = append(steps, Step{Text: fmt.Sprintf("  all devices: %d in all, above what is told apart; their sizes are recorded at the topics that they had", billed)})
 	case recorded < billed:
 		steps = append(steps, Step{Text: fmt.Sprintf("  all devices: %d more, whose sizes are not recorded", billed-recorded)})
 	case recorded > billed:
-		steps = append(steps, Step{Text: fmt.Sprintf("  sizes are recorded by the day: %d of these are of other hours", recorded-billed)})
+		var why []string
+		if whole := at.from.Equal(dayStart) && at.to.Equal(dayEnd); day > billed || at.starts[time.Time{}] && !whole {
+			why = append(why, "of other hours")
+		}
+		if folded {
+			why = append(why, "on the bill as "+other)
+		}
+		text := fmt.Sprintf("  sizes are recorded by the day: %d of these are %s", recorded-billed, strings.Join(why, ", or "))
+		if len(why) == 0 { // they are not written in one commit with the ledger
+			text = fmt.Sprintf("  %d of these are not on this bill: they were sent again after a crash, or of hours that were put right since", recorded-billed)
+		}
+		steps = append(steps, Step{Text: text})
 	}
 	return steps
 }
@@ -80,6 +132,10 @@ func (b *Bill) unsized(n Line, recorded int64) (steps []Step) {
 func (n *Line) step() Step {
 	text := n.Direction + " " + n.Topic
 	switch {
+	case n.Direction == Link && n.Topic == "" && n.Minutes == 0 && n.Device == "":
+		return Step{Text: fmt.Sprintf("the sockets: %d bytes, which the link's price is of; no metered messages", n.Socket)}
+	case n.series().isRequest():
+		return Step{Text: fmt.Sprintf("the store of files: %d requests %s; no metered messages, and priced beside them", n.Messages, n.Topic)}
 	case n.Direction == Link && n.Topic == "":
 		return Step{Text: fmt.Sprintf("connection %s: %d minutes, each one begun counts (M01)", n.Device, n.Minutes)}
 	case n.Direction == Link:

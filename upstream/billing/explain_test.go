@@ -235,3 +235,121 @@ func TestForecastSpansTheOtherReading(t *testing.T) {
 		t.Errorf("$%s, from %s to %s", f.USD, f.From, f.To)
 	}
 }
+
+// The sizes that explain a line are those of its day, and what of them is not the
+// line's is said with its reason: they add up to what the line has.
+func TestExplainSaysWhichSizesAreOfOtherLines(t *testing.T) {
+	o := frankfurt()
+	o.MaxPrefixes = 2
+	spool, clock := newMemory(), &wallClock{}
+	m := newMeter(t, spool, o, clock)
+	for _, s := range []struct {
+		at, topic string
+		n         int
+	}{
+		{"2026-11-19 13:00", "dt/a", 1},
+		{"2026-11-20 13:00", "dt/a", 2}, {"2026-11-20 14:00", "dt/a", 4},
+		{"2026-11-21 13:00", "dt/b", 8}, {"2026-11-21 14:00", "dt/c", 1}, {"2026-11-21 14:00", "dt/d", 1}, {"2026-11-21 14:00", "dt/b", 16}, // above the bound
+		{"2026-11-22 13:00", "dt/e", 32},
+	} {
+		clock.set(s.at)
+		var b bridge.Batch
+		for range s.n {
+			m.Delivered(&b, "aws", to(s.topic, 100), bridge.Outcome{})
+		}
+		spool.Commit(&b, nil)
+		m.writeSizes(nil)
+	}
+	for key := range spool.counters {
+		if hour, _, kind, ok := parseKey(key); ok && hour == "2026112213" && kind == kindMessages {
+			spool.counters[key] -= 2 // what a crash kept from the ledger
+		}
+	}
+	l := newLedger(t, spool, map[string]Options{"aws": o})
+	month := func(now time.Time) (time.Time, time.Time) { return Month(now) }
+	for _, c := range []struct {
+		name  string
+		span  func(time.Time) (time.Time, time.Time)
+		at    string
+		step  time.Duration
+		start string // of the lines; empty: all
+		topic string
+		want  string // of what stands below the line: how many, and what is said of them
+	}{
+		{"a month", month, "2026-11-20 00", 0, "", "dt/a", "7"},
+		{"a day of it", Today, "2026-11-20 00", 0, "", "dt/a", "6"},
+		{"an hour of it", Hour, "2026-11-20 13", 0, "", "dt/a", "6; sizes are recorded by the day: 4 of these are of other hours"},
+		{"the month by days", month, "2026-11-20 00", 24 * time.Hour, "2026-11-20 00", "dt/a", "6"},
+		{"the month by hours", month, "2026-11-20 00", time.Hour, "2026-11-20 14", "dt/a", "6; sizes are recorded by the day: 2 of these are of other hours"},
+		{"the day by hours", Today, "2026-11-20 00", time.Hour, "2026-11-20 13", "dt/a", "6; sizes are recorded by the day: 4 of these are of other hours"},
+		{"above the bound", Today, "2026-11-21 00", 0, "", "dt/b", "24; sizes are recorded by the day: 16 of these are on the bill as (other)"},
+		{"above the bound, by hours", Today, "2026-11-21 00", time.Hour, "2026-11-21 13", "dt/b", "24; sizes are recorded by the day: 16 of these are on the bill as (other)"},
+		{"above the bound, the rest", Today, "2026-11-21 00", 0, "", other, "; all devices: 16 in all, above what is told apart; their sizes are recorded at the topics that they had"},
+		{"above the bound, of another day", month, "2026-11-20 00", time.Hour, "2026-11-20 13", "dt/a", "6; sizes are recorded by the day: 4 of these are of other hours"},
+		{"after a crash", Today, "2026-11-22 00", 0, "", "dt/e", "32; 2 of these are not on this bill: they were sent again after a crash, or of hours that were put right since"},
+	} {
+		at := func(text string) time.Time {
+			at, err := time.Parse("2006-01-02 15", text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		from, to := c.span(at(c.at))
+		bill, err := l.Detail(from, to, c.step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := slices.DeleteFunc(slices.Clone(bill.Lines), func(n Line) bool {
+			return n.Topic != c.topic || c.start != "" && !n.Start.Equal(at(c.start))
+		})
+		steps, err := l.Explain(bill, "aws", lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, s := range steps {
+			text, below := strings.CutPrefix(s.Text, "  ")
+			if n, ok := strings.CutPrefix(text, "all devices: "); ok && strings.Contains(n, " of about ") {
+				got, _, _ = strings.Cut(n, " ")
+			} else if below {
+				got += "; " + text
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// What has no metered messages says what it is instead.
+func TestExplainWhatHasNoMessages(t *testing.T) {
+	spool, clock := newMemory(), &wallClock{}
+	clock.set("2026-11-20 13:00")
+	m := newMeter(t, spool, frankfurt(), clock)
+	m.Opened("aws", "plant7", Connection{})
+	m.Carrier("aws")(muchCarried)
+	m.Requested("aws", "PutObject")
+	m.countMinutes()
+	l := newLedger(t, spool, map[string]Options{"aws": frankfurt()})
+	bill, err := l.Bill(Today(clock.Wall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := l.Explain(bill, "aws", bill.Lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range steps[:min(4, len(steps))] {
+		got = append(got, s.Text)
+	}
+	if want := []string{
+		"the sockets: 65536 bytes, which the link's price is of; no metered messages",
+		"the store of files: 1 requests PutObject; no metered messages, and priced beside them",
+		"connection plant7: 1 minutes, each one begun counts (M01)",
+		"connection plant7: 1 CONNECT packets (M04, M05)",
+	}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -88,7 +88,8 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 	basic := IsBasicIngest(out.Topic)
 	var sent *message
 	if units > 0 || basic { // else nothing of it is metered, however it is sent
-		sent = messageOf(out, size, o.HTTP)
+		noted := messageOf(out, size, o.HTTP)
+		sent = &noted
 	}
 	c := m.count(upSeries(upstream, s, out), op, units+answer, sent)
 	m.addCarried(b, upstream)

@@ -276,14 +276,18 @@ func TestThePricesOfAPlaceThatWasLeft(t *testing.T) {
   "shadow_registry_per_million_ops": {"usd": 1.57, "status": "sourced"},
   "rules_triggered_per_million": {"usd": 0.19, "status": "sourced"},
   "rule_actions_per_million": {"usd": 0.19, "status": "sourced"}}}}`
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	dear := filepath.Join(t.TempDir(), "dear.json")
+	for name, text := range map[string]string{file: text, dear: strings.Replace(text, `"usd": 5`, `"usd": 7`, 1)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	own := func(region, account string) Options {
+	by := func(list, region, account string) Options {
 		o := in(region, account)
-		o.PriceList = file
+		o.PriceList = list
 		return o
 	}
+	own := func(region, account string) Options { return by(file, region, account) }
 	us, eu := in("us-east-1", "1"), in("eu-central-1", "1")
 	for _, c := range []struct {
 		name string
@@ -292,6 +296,8 @@ func TestThePricesOfAPlaceThatWasLeft(t *testing.T) {
 		want string // of 1,000,000 messages
 	}{
 		{"its own has the region", eu, map[string]Options{"aws": own("eu-central-1", "2")}, "5.000000"},
+		{"its own goes before another's of the account", eu, map[string]Options{"aws": own("eu-central-1", "2"), "cloud": by(dear, "eu-central-1", "1")}, "5.000000"},
+		{"its own goes before another's of the region", eu, map[string]Options{"a": by(dear, "eu-central-1", "3"), "aws": own("us-east-1", "2")}, "5.000000"},
 		{"its own does not have it", us, map[string]Options{"aws": own("eu-central-1", "1")}, "1.000000"},
 		{"another of the account has one", eu, map[string]Options{"a": in("eu-central-1", "2"), "cloud": own("eu-central-1", "1")}, "5.000000"},
 		{"another of the account goes first", eu, map[string]Options{"a": own("eu-central-1", "2"), "cloud": eu}, "1.200000"},

@@ -99,6 +99,8 @@ func TestWhatWasMeteredStaysWhereItWas(t *testing.T) {
 		{"it is not said, and then another", []step{{aws(said), "aws", 1}, {aws(local), "aws", 2}, {aws(eu), "aws", 4}}, []string{"aws 4+0 $0.000005", "aws (us-east-1) 3+0 $0.000003"}},
 		{"the account is not said for a while, after another", []step{{aws(in("us-east-1", "1")), "aws", 1}, {aws(in("us-east-1", "2")), "aws", 2}, {aws(in("us-east-1", "1")), "aws", 4}, {aws(us), "aws", 8}, {aws(in("us-east-1", "1")), "aws", 16}},
 			[]string{"aws 29+0 $0.000029", "aws (us-east-1, account 2) 2+0 $0.000002"}},
+		{"the account is not said any more, after two and another region", []step{{aws(in("us-east-1", "1")), "aws", 1}, {aws(in("us-east-1", "2")), "aws", 2}, {aws(eu), "aws", 4}, {aws(us), "aws", 8}},
+			[]string{"aws 10+0 $0.000010", "aws (eu-central-1) 4+0 $0.000005", "aws (us-east-1, account 1) 1+0 $0.000001"}},
 		{"the account is named after a move", []step{{aws(us), "aws", 10}, {aws(eu), "aws", 20}, {aws(in("eu-central-1", "1")), "aws", 0}, {aws(in("us-east-1", "1")), "aws", 1}},
 			[]string{"aws 11+0 $0.000011", "aws (eu-central-1) 20+0 $0.000024"}},
 		{"and then it is another", []step{{aws(us), "aws", 10}, {aws(eu), "aws", 20}, {aws(in("eu-central-1", "1")), "aws", 0}, {aws(in("us-east-1", "2")), "aws", 1}},

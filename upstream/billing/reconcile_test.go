@@ -59,6 +59,8 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 	}{
 		{"equal", ledger(nil), []string{"EUC1-Messages,1000000,1.2"}, cur.Messages, ""},
 		{"re-sends", ledger(count(kindUncertain, 300)), []string{"EUC1-Messages,1000200,1.20024"}, cur.Messages, "200: messages that were sent again"},
+		{"as many re-sends as can be", ledger(count(kindUncertain, 300)), []string{"EUC1-Messages,1000300,1.20036"}, cur.Messages, "300: messages that were sent again, and billed both times"},
+		{"fewer than by 5,120", ledger(decimal(count(kindFewer, 70_000))), []string{"EUC1-Messages,929000,1.1148"}, cur.Messages, "-71000 in all"},
 		{"5,000", ledger(count(kindOther, 70_000)), []string{"EUC1-Messages,1070000,1.284"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS"},
 		{"5,000, and re-sends", ledger(func(m *memory, o *Options) { count(kindOther, 70_000)(m, o); count(kindUncertain, 300)(m, o) }),
 			[]string{"EUC1-Messages,1070200,1.28424"}, cur.Messages, "70000: 5 KB is 5000 bytes to AWS (M03); set billing.unit: 5000B; 200: messages that were sent again"},
@@ -79,6 +81,10 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 			m.counters[link.key("2026112013")+string(kindMinutes)] = 1000
 			m.counters[connect.key("2026112013")+string(kindMessages)] = 20
 		}), []string{"EUC1-ConnectionMinutes,985,0.00009456"}, cur.Minutes, "-15: AWS rounds otherwise"},
+		{"a minute of each connection and one", ledger(func(m *memory, _ *Options) {
+			m.counters[link.key("2026112013")+string(kindMinutes)] = 1000
+			m.counters[connect.key("2026112013")+string(kindMessages)] = 20
+		}), []string{"EUC1-ConnectionMinutes,979,0.000093984"}, cur.Minutes, "-21: AWS rounds otherwise"},
 		{"other connections", ledger(nil), []string{"EUC1-ConnectionMinutes,985,0.00009456"}, cur.Minutes, "985: connections that are not this gateway's"},
 		{"undeclared rules", ledger(nil), []string{"EUC1-RulesTriggered,10,0.0000018"}, cur.Rules, "10: rules that billing.declared_rules does not have"},
 		{"rules that did not run", ledger(rule), []string{"EUC1-ActionsExecuted,10,0.0000018"}, cur.Actions, "-999990: actions are declared that did not run"},
@@ -165,12 +171,62 @@ func TestReconcileTellsAccountsApart(t *testing.T) {
 	}
 }
 
+// What the upstreams of one account have is compared together: what is declared for each,
+// the free tier that one of them says, their connections; and a report that names no
+// account is of the only one there is, wherever it was used.
+func TestReconcileTakesTheUpstreamsOfAnAccountTogether(t *testing.T) {
+	ruled, free := frankfurt(), frankfurt()
+	ruled.Account, free.Account, free.FreeTier = "1", "1", true
+	ruled.DeclaredRules = []DeclaredRule{{Topic: "dt/#", Rules: 1, Actions: 1, QoS: "0"}}
+	plain := frankfurt()
+	plain.Account = "1"
+	link := func(topic string) series { return series{upstream: "a", direction: Link, device: "gw", prefix: topic} }
+	for _, c := range []struct {
+		name   string
+		a, b   Options
+		line   string
+		item   string
+		causes []string
+	}{
+		{"declared for both", ruled, ruled, "1,EUC1-RulesTriggered,600000,0.108", cur.Rules, nil},
+		{"free, as one of them says", plain, free, "1,EUC1-Messages,600000,0.12", cur.Messages, nil},
+		{"connects alone have rounded minutes", plain, plain, "1,EUC1-ConnectionMinutes,985,0.00009456", cur.Minutes, []string{"-15: the report may not be complete yet"}},
+		{"of another region", plain, plain, ",USE1-Messages,5,0.000005", cur.Messages,
+			[]string{"5 at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)"}},
+	} {
+		spool := newMemory()
+		for _, name := range []string{"a", "b"} {
+			spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUnits)] = 300_000
+			spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindMessages)] = 300_000
+		}
+		spool.counters[link("").key("2026112013")+string(kindMinutes)] = 1000
+		spool.counters[link(ConnectPacket).key("2026112013")+string(kindMessages)] = 5
+		spool.counters[link(SubscribePacket).key("2026112013")+string(kindMessages)] = 20
+		all, err := newLedger(t, spool, map[string]Options{"a": c.a, "b": c.b}).Reconcile(report(t, "Usage,2026-11-01T00:00:00Z,2026-11-21T00:00:00Z,AWSIoT,"+c.line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, n := range all {
+			if n.Item == c.item && n.AWS > 0 {
+				if found = true; n.Account != "1" || !slices.Equal(n.Causes, c.causes) {
+					t.Errorf("%s: %+v, want %q", c.name, n, c.causes)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("%s: not in %+v", c.name, all)
+		}
+	}
+}
+
 // What an upstream has sent that was renamed or taken out may be what AWS has more.
 func TestReconcileNamesUpstreamsThatHaveGone(t *testing.T) {
 	spool := newMemory()
 	for name, units := range map[string]int64{"aws": 1000, "cloud": 500} {
 		spool.counters[series{upstream: name, direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUnits)] = units
 	}
+	spool.counters[series{upstream: "idle", direction: Up, device: "pump", prefix: "dt/a"}.key("2026112013")+string(kindUncertain)] = 5 // it has sent nothing that is metered
 	l := newLedger(t, spool, map[string]Options{"cloud": frankfurt()})
 	l.PriceStore("s3", Store{})
 	for line, want := range map[string]string{

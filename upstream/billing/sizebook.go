@@ -1,7 +1,6 @@
 package billing
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -34,19 +33,25 @@ type message struct {
 	json                 bool   // by its looks
 }
 
-func messageOf(out *bridge.Message, size int, http bool) *message {
+func messageOf(out *bridge.Message, size int, http bool) message {
 	rest := size - len(out.Payload)
 	if !http { // else the topic is no part of it (M18)
 		rest -= len(out.Topic)
 	}
-	return &message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload)}
+	return message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload)}
 }
 
 // looksJSON tells by the ends of a payload whether it is JSON, and a short one by all
 // of it: batches of JSON hold what is none as base64. To read each message would cost
 // more than it is worth.
 func looksJSON(payload []byte) bool {
-	p := bytes.Trim(payload, " \t\r\n")
+	p := payload
+	for len(p) > 0 && isSpace(p[0]) {
+		p = p[1:]
+	}
+	for len(p) > 0 && isSpace(p[len(p)-1]) {
+		p = p[:len(p)-1]
+	}
 	if len(p) == 0 {
 		return false
 	}
@@ -60,6 +65,9 @@ func looksJSON(payload []byte) bool {
 	}
 	return len(p) <= longestScalar && json.Valid(p)
 }
+
+// isSpace is for what JSON may stand between.
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // longestScalar is more than any number is long that a device would write.
 const longestScalar = 32

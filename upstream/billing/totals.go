@@ -35,7 +35,11 @@ type closedHours struct {
 	sums map[string]closedSum
 }
 
-type closedSum struct{ day, dayUncertain, month, dayMinutes, minutes int64 }
+type closedSum struct {
+	day, dayUncertain, month, dayMinutes, minutes int64
+
+	earlier Usage // of the month, before the day
+}
 
 // Totals sums today and this month, and projects the pace ([Meter.Pace]) to a
 // month.
@@ -48,7 +52,7 @@ func (l *Ledger) Totals(now time.Time, pace func(upstream string) Pace) (map[str
 	before, earlier, ahead := shared{}, shared{}, shared{} // in the month by those of the account before it; before today by all of them; projected
 	for _, name := range l.parts.names {
 		c, live := closed[name], open[name]
-		earlier.add(l.accountOf(name), Usage{Messages: c.month + live.month - c.day - live.day, Minutes: c.minutes + live.minutes - c.dayMinutes - live.dayMinutes})
+		earlier.add(l.accountOf(name), c.earlier.Plus(live.earlier))
 	}
 	today := maps.Clone(earlier)
 	for _, name := range l.parts.names {
@@ -102,7 +106,10 @@ func (l *Ledger) upToHour(now time.Time) (before, open map[string]closedSum, err
 			sum := into[s.upstream]
 			sum.month += c.Units
 			sum.minutes += c.Minutes
-			if !start.Before(dayStart) && start.Before(dayEnd) {
+			switch {
+			case start.Before(dayStart):
+				sum.earlier = sum.earlier.Plus(Usage{Messages: c.Units, Minutes: c.Minutes})
+			case start.Before(dayEnd):
 				sum.day += c.Units
 				sum.dayUncertain += c.Uncertain
 				sum.dayMinutes += c.Minutes

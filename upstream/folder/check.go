@@ -3,10 +3,14 @@ package folder
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // Check finds out whether files could be put into the folder by who runs this, and
@@ -18,6 +22,7 @@ func Check(o Options) error {
 	}
 	at, err := nearest(o.Dir)
 	if err == nil {
+		_ = sweepChecks(at, time.Now()) // what is wrong there the try will tell
 		err = try(at)
 	}
 	if err == nil {
@@ -55,15 +60,84 @@ func nearest(dir string) (string, error) {
 	}
 }
 
+// What a check makes: a folder with a number of its own, and in it a file that has one
+// name and then the other.
+const (
+	checkPrefix = leftovers + "-check-"
+	checkGrows  = "growing"
+	checkDone   = "done"
+)
+
+// checkLasts is longer than any check takes. What one that was killed has left is older,
+// or from the future of a clock that was wrong.
+const checkLasts = time.Hour
+
+// sweepChecks removes from a folder what checks have left there that were killed. What is
+// not exactly as they make it is somebody's own, and stays.
+func sweepChecks(dir string, now time.Time) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }() // only names
+	in, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // only read
+	var errs []error
+	for {
+		names, err := in.Readdirnames(1000)
+		for _, name := range names {
+			number, ok := strings.CutPrefix(name, checkPrefix)
+			if ok && number != "" && strings.Trim(number, "0123456789") == "" {
+				errs = append(errs, sweepCheck(root, name, now))
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return errors.Join(errs...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// sweepCheck removes one of them.
+func sweepCheck(root *os.Root, name string, now time.Time) error {
+	info, err := root.Lstat(name)
+	if err != nil || !info.IsDir() || now.Sub(info.ModTime()).Abs() < checkLasts {
+		return err
+	}
+	in, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	inside, err := in.ReadDir(2)
+	if err := errors.Join(err, in.Close()); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(inside) > 0 {
+		file := inside[0]
+		if len(inside) > 1 || file.Name() != checkGrows && file.Name() != checkDone || !file.Type().IsRegular() {
+			return nil
+		}
+		if err := root.Remove(path.Join(name, file.Name())); err != nil {
+			return err
+		}
+	}
+	return root.Remove(name)
+}
+
 // try makes a folder, a file in it under one name and then another, synced, and
 // removes it all.
 func try(dir string) (err error) {
-	sub, err := os.MkdirTemp(dir, leftovers+"-check-")
+	sub, err := os.MkdirTemp(dir, checkPrefix)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(sub)) }()
-	growing := filepath.Join(sub, "growing")
+	growing := filepath.Join(sub, checkGrows)
 	f, err := os.OpenFile(growing, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
@@ -72,7 +146,7 @@ func try(dir string) (err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(growing, filepath.Join(sub, "done")); err != nil {
+	if err := os.Rename(growing, filepath.Join(sub, checkDone)); err != nil {
 		return err
 	}
 	return syncFolder(sub)

@@ -1,10 +1,17 @@
 package folder
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebbgate/ebbgate/internal/peers"
 )
 
 // A check says whether the folder takes files, also one that is not there yet, and
@@ -60,6 +67,95 @@ func TestCheckWithoutTheRight(t *testing.T) {
 	}
 	if err := Check(Options{Dir: closed, Layout: layoutEMQX}); err == nil || !strings.Contains(err.Error(), "give it to the user who runs the gateway") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A folder on a disk without room for a file is told, though a folder can be made there,
+// and a file that is empty.
+func TestCheckWrites(t *testing.T) {
+	peers.NeedRoot(t)
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4096"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	o := Options{Dir: dir, Layout: layoutEMQX}
+	if err := Check(o); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "all of it"), make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, dir)
+	if err := Check(o); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room there") {
+		t.Errorf("%v", err)
+	}
+	if after := tree(t, dir); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// What a check that was killed has left is removed by the next one, and by a start: only
+// that, and only when no check can be at it.
+func TestLeftByAKilledCheck(t *testing.T) {
+	for name, sweep := range map[string]func(t *testing.T, o Options) error{
+		"check": func(_ *testing.T, o Options) error { return Check(o) },
+		"start": func(t *testing.T, o Options) error { opened(t, o); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			aged := func(age time.Duration, name string) {
+				t.Helper()
+				at := time.Now().Add(-age)
+				if err := os.Chtimes(filepath.Join(dir, name), at, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			left := func(age time.Duration, name string, inside ...string) {
+				t.Helper()
+				if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range inside {
+					if err := os.WriteFile(filepath.Join(dir, name, f), nil, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				aged(age, name)
+			}
+			const old = 2 * time.Hour
+			left(old, "elsewhere", "done")
+			left(0, "%partial-check-9", "growing")          // one is at it
+			left(old, "%partial-check-8", "growing", "own") // somebody's own, as all that follow
+			left(old, "%partial-check-7", "own")
+			left(0, "%partial-check-6/done")
+			aged(old, "%partial-check-6")
+			left(old, "%partial-check-", "done")
+			left(old, "%partial-check-5a", "done")
+			left(old, "x%partial-check-5", "done")
+			if err := os.WriteFile(filepath.Join(dir, "%partial-check-4"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			aged(old, "%partial-check-4")
+			if err := os.Symlink("elsewhere", filepath.Join(dir, "%partial-check-3")); err != nil {
+				t.Fatal(err)
+			}
+			stays := tree(t, dir)
+			left(old, "%partial-check-123", "growing")
+			left(old, "%partial-check-124", "done")
+			left(old, "%partial-check-125")
+			left(-old, "%partial-check-126", "done") // when the clock was wrong
+			if err := sweep(t, Options{Dir: dir, Layout: layoutEMQX}); err != nil {
+				t.Fatal(err)
+			}
+			if is := tree(t, dir); is != stays {
+				t.Errorf("there is\n%s\nand should be\n%s", is, stays)
+			}
+		})
 	}
 }
 

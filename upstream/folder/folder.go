@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/upstream"
@@ -52,6 +53,9 @@ func Open(o Options, log *slog.Logger) (*Folder, error) {
 	if err := root.RemoveAll(leftovers); err != nil {
 		_ = root.Close()
 		return nil, fmt.Errorf("folder of exported files: %w", err)
+	}
+	if err := sweepChecks(o.Dir, time.Now()); err != nil {
+		log.Warn("what a killed config check has left in the folder of exported files stays there", "error", err)
 	}
 	return &Folder{dir: o.Dir, at: root, layout: l, log: log}, nil
 }
@@ -94,16 +98,34 @@ func (d *Folder) put(ctx context.Context, f *bridge.File) (string, error) {
 		d.log.Warn("a file is taken as exported: an attempt before this one has put it into the folder, and somebody has taken it away since", "client", f.ClientID, "file", f.FileID, "place", place)
 		return place, d.syncUp(".")
 	}
+	there, err := d.holds(f, place)
+	if err != nil {
+		return "", err
+	}
 	if err := d.root().MkdirAll(folder, 0o750); err != nil {
 		return "", fmt.Errorf("export: %w", err)
 	}
-	if err := d.write(place+bridge.ManifestSuffix, f.Manifest()); err != nil {
+	if err := d.putManifest(f, place, there); err != nil {
 		return "", fmt.Errorf("export the manifest: %w", err)
+	}
+	if there {
+		return place, d.syncUp(folder)
 	}
 	if err := d.move(ctx, f, place); err != nil {
 		return "", errors.Join(fmt.Errorf("export: %w", err), d.root().Remove(place+bridge.ManifestSuffix))
 	}
 	return place, d.syncUp(folder)
+}
+
+// putManifest writes what the device said beside its file. Beside one that was there
+// already a manifest stays.
+func (d *Folder) putManifest(f *bridge.File, place string, there bool) error {
+	if there {
+		if _, err := d.root().Lstat(place + bridge.ManifestSuffix); err == nil {
+			return nil
+		}
+	}
+	return d.write(place+bridge.ManifestSuffix, f.Manifest())
 }
 
 // URI is the address of a file's place, whether it is there yet or not.
@@ -143,13 +165,7 @@ func (d *Folder) move(ctx context.Context, f *bridge.File, place string) error {
 		}
 		err = os.Rename(f.Path, filepath.Join(d.dir, filepath.FromSlash(place)))
 	}
-	switch {
-	case errors.Is(err, os.ErrNotExist): // an earlier attempt has come so far
-		if again := d.holds(f, place); again == nil {
-			return nil
-		}
-		return err
-	case errors.Is(err, syscall.EXDEV):
+	if errors.Is(err, syscall.EXDEV) {
 		return d.copy(ctx, f, place)
 	}
 	return err
@@ -177,21 +193,35 @@ func (d *Folder) takenAway(f *bridge.File, place string) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// holds reports whether the file is in its place already.
-func (d *Folder) holds(f *bridge.File, place string) error {
+// holds reports whether the file is in its place already, as an earlier attempt has left
+// it. Another file is never replaced: its content may be nowhere else any more.
+func (d *Folder) holds(f *bridge.File, place string) (bool, error) {
+	switch info, err := d.root().Lstat(place); {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("export: %w", err)
+	case !info.Mode().IsRegular() || info.Size() != f.Size:
+		return false, d.taken(place)
+	}
 	in, err := d.root().Open(place)
 	if err != nil {
-		return err
+		return false, fmt.Errorf("export: %w", err)
 	}
 	defer func() { _ = in.Close() }() // only read
 	h := sha256.New()
 	if _, err := io.Copy(h, in); err != nil {
-		return err
+		return false, fmt.Errorf("export: %w", err)
 	}
 	if [sha256.Size]byte(h.Sum(nil)) != f.SHA256 {
-		return bridge.Errorf(bridge.OpExport, bridge.Corrupt, "%s is there already, with another content", place)
+		return false, d.taken(place)
 	}
-	return nil
+	return true, nil
+}
+
+// taken is that another file has the place.
+func (d *Folder) taken(place string) error {
+	return bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "another file is called so: folder %s has %s already, with another content, and nothing is replaced; give each gateway a folder of its own, or move that file away, then ebbgate files retry", d.dir, cut(place))
 }
 
 // copy writes the file beside its place, and checks what it has written.

@@ -110,6 +110,9 @@ func TestDamaged(t *testing.T) {
 	if _, err := d.Put(t.Context(), f); err == nil {
 		t.Error("another file was taken for it")
 	}
+	if _, err := os.Stat(filepath.Join(dir, "c", "f", "a.txt.MANIFEST.json")); !os.IsNotExist(err) {
+		t.Errorf("%v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := d.Put(ctx, file("c", "f2", "a.txt", "hello")); !errors.Is(err, context.Canceled) {

@@ -42,7 +42,7 @@ var _ bridge.Link = (*link)(nil)
 func newLink(u *Uplink, first net.Conn) *link {
 	l := &link{
 		u: u, first: first, begun: time.Now(),
-		slots: make(chan struct{}, max(1, min(u.o.Limits.InFlight, inFlight))),
+		slots: make(chan struct{}, u.o.Window()),
 		lanes: map[string][]*job{}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())

@@ -37,6 +37,10 @@ const (
 // inFlight bounds the requests that are under way beside each other.
 const inFlight = 32
 
+// Window is how many messages may be under way at once: what a crash leaves on the way
+// is no more than these, and what was answered and not yet released.
+func (o Options) Window() int { return max(1, min(o.Limits.InFlight, inFlight)) }
+
 // server is a parsed Options.Endpoint.
 type server struct {
 	host, port string

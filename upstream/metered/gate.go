@@ -75,13 +75,22 @@ func (g *Gate) Open(priority int) bool {
 
 // Account implements [bridge.Gate].
 func (g *Gate) Account(b *bridge.Batch) {
+	g.account(b, unwritten)
+}
+
+// Rest puts all that is not written yet into a batch, however little it is: a gate that
+// is replaced leaves nothing uncounted.
+func (g *Gate) Rest(b *bridge.Batch) { g.account(b, 1) }
+
+// account does so, unless there is nothing else and less than so many bytes.
+func (g *Gate) account(b *bridge.Batch, least int64) {
 	if g.options.Budget == 0 {
 		return
 	}
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if b.Empty() && g.carried.Load() < unwritten && len(g.transfers) == 0 {
+	if b.Empty() && g.carried.Load() < least && len(g.transfers) == 0 {
 		return
 	}
 	g.turnLocked(now)

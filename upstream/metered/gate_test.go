@@ -179,6 +179,14 @@ func TestLittleIsNotWorthACommit(t *testing.T) {
 	if s.Account(&b); len(b.Adds) != 1 || b.Adds[0].Delta != unwritten {
 		t.Errorf("%+v", b)
 	}
+	var rest bridge.Batch // but a gate that ends leaves nothing
+	if s.Rest(&rest); !rest.Empty() {
+		t.Errorf("%+v", rest)
+	}
+	s.Carried(1)
+	if s.Rest(&rest); len(rest.Adds) != 1 || rest.Adds[0].Delta != 1 {
+		t.Errorf("%+v", rest)
+	}
 }
 
 func TestOldPeriodsAreForgotten(t *testing.T) {

@@ -31,7 +31,7 @@ func (t *Target) Abandon(ctx context.Context, stays func(clientID, fileID string
 			return err
 		}
 	}
-	return nil
+	return t.forgetSpoilt(stays)
 }
 
 // abandon aborts an upload and forgets it.

@@ -1,16 +1,14 @@
 package s3
 
 import (
-	"context"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // storeClock is what time it is at the store, by the Date of its answers. The clock of
 // this machine may be wrong by years; all that is asked of it is how much time goes by.
+// Before an upload is begun the store has been asked whose its key is, so that it is known.
 type storeClock struct {
 	mu    sync.Mutex
 	said  time.Time // in the latest answer
@@ -40,15 +38,4 @@ func (c *storeClock) now() time.Time {
 		return c.said.Add(past)
 	}
 	return time.Time{}
-}
-
-// timeThere is what time it is at the store, which is asked when nothing has been heard
-// of it lately: whatever it answers has a date. Zero when it does not say.
-func (t *Target) timeThere(ctx context.Context) time.Time {
-	now := t.clock.now()
-	if now.IsZero() {
-		_, _ = t.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &t.o.Bucket}) // a refusal has a date too
-		now = t.clock.now()
-	}
-	return now
 }

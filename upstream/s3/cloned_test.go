@@ -86,34 +86,3 @@ func (b *between) ReadAt(p []byte, at int64) (int, error) {
 	}
 	return b.reader.ReadAt(p, at)
 }
-
-// Two gateways whose devices have equal ids and that have the same key call two files
-// alike, and the later one is what is there; with a key of its own for each both are.
-func TestKeysOfTwoGateways(t *testing.T) {
-	t.Parallel()
-	mine, theirs := file("c1", "f1", "a.bin", 100), file("c1", "f1", "a.bin", 200)
-	for _, c := range []struct {
-		keys [2]string
-		of   *bridge.File // what the first gateway's place has in the end
-		own  bool
-	}{
-		{[2]string{"${clientid}/${fileid}/${name}", "${clientid}/${fileid}/${name}"}, theirs, false},
-		{[2]string{"dev-${clientid}/${fileid}/${name}", "dev-${clientid}/${fileid}/${name}"}, theirs, false},
-		{[2]string{"site-7/${clientid}/${fileid}/${name}", "site-8/${clientid}/${fileid}/${name}"}, mine, true},
-	} {
-		r := openRig(t, func(o *Options) { o.Key = c.keys[0] })
-		other := &rig{t: t, store: r.store, shelf: newShelf(), o: r.o}
-		other.o.Key = c.keys[1]
-		other.open()
-		place := r.put(mine)
-		other.put(theirs)
-		key, err := r.keyAt(place)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.wantObject(key, c.of)
-		if got := r.o.OwnKeys(); got != c.own {
-			t.Errorf("%s is told as the gateway's own: %v", c.keys[0], got)
-		}
-	}
-}

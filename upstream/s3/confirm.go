@@ -3,10 +3,8 @@ package s3
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,18 +24,19 @@ func (e *strangeAnswer) Error() string { return e.text }
 
 // The successes of which something is missing that every store says.
 var (
-	errNoETag   = &strangeAnswer{"the answer is a success without an ETag, as no store gives it"}
-	errNoUpload = &strangeAnswer{"the answer is a success without an id of the upload, as no store gives it"}
-	errNoBucket = &strangeAnswer{"the answer is a list of no bucket, as no store gives it"}
-	errNoObject = &strangeAnswer{"the answer is a success, and the object is not there"}
-	errOther    = &strangeAnswer{"the answer is a success with the checksum of something else"}
+	errNoETag    = &strangeAnswer{"the answer is a success without an ETag, as no store gives it"}
+	errNoUpload  = &strangeAnswer{"the answer is a success without an id of the upload, as no store gives it"}
+	errNoBucket  = &strangeAnswer{"the answer is a list of no bucket, as no store gives it"}
+	errNoRequest = &strangeAnswer{"the answer is a success without an id of the request, as no store gives it"}
+	errNoObject  = &strangeAnswer{"the answer is a success, and the object is not there"}
+	errOther     = &strangeAnswer{"the answer is a success with the checksum of something else"}
 )
 
 // confirm makes sure that an object is there whose PutObject was a success: the file
 // is forgotten here on its word. Most stores say the checksum that they have computed;
 // of others the object is looked at. One that takes an object, says its ETag, and lets
 // nobody look is believed.
-func (t *Target) confirm(ctx context.Context, key string, sum [sha256.Size]byte, size int64, said *s3.PutObjectOutput) error {
+func (t *Target) confirm(ctx context.Context, o *object, sum [sha256.Size]byte, said *s3.PutObjectOutput) error {
 	switch {
 	case aws.ToString(said.ETag) == "":
 		return errNoETag
@@ -47,23 +46,23 @@ func (t *Target) confirm(ctx context.Context, key string, sum [sha256.Size]byte,
 	default:
 		return errOther
 	}
-	return t.look(ctx, key, sum, size)
+	return t.look(ctx, o)
 }
 
 // confirmParts is confirm for an object that was made of parts. The checksum of one is
 // that of its parts' checksums, and how many they are, which some stores leave out; a
 // store that has read it all may say that of the whole. Without an ETag nobody is
 // believed whom we cannot ask.
-func (t *Target) confirmParts(ctx context.Context, f *bridge.File, s *sendingUpload, said *s3.CompleteMultipartUploadOutput) error {
+func (t *Target) confirmParts(ctx context.Context, f *bridge.File, o *object, s *sendingUpload, said *s3.CompleteMultipartUploadOutput) error {
 	if aws.ToString(said.ETag) == "" {
-		if t.made(ctx, s.Key, f) {
+		if t.made(ctx, o) {
 			return nil
 		}
 		return errNoETag
 	}
 	checksum := aws.ToString(said.ChecksumSHA256)
 	if checksum == "" {
-		return t.look(ctx, s.Key, f.SHA256, f.Size)
+		return t.look(ctx, o)
 	}
 	sums := sha256.New()
 	for _, p := range s.parts {
@@ -77,27 +76,18 @@ func (t *Target) confirmParts(ctx context.Context, f *bridge.File, s *sendingUpl
 }
 
 // look makes sure of an object by looking at it, where the store lets us.
-func (t *Target) look(ctx context.Context, key string, sum [sha256.Size]byte, size int64) error {
-	there, err := t.same(ctx, key, sum, size)
-	switch {
-	case answered(err, http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented):
-		return nil
-	case err == nil && !there:
+func (t *Target) look(ctx context.Context, o *object) error {
+	whose, err := t.whose(ctx, o)
+	if err == nil && (whose == nobody || whose == another) {
 		return errNoObject
 	}
 	return err
 }
 
-// same reports whether an object with the content is at a key.
-func (t *Target) same(ctx context.Context, key string, sum [sha256.Size]byte, size int64) (bool, error) {
-	out, err := t.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &t.o.Bucket, Key: &key})
-	switch {
-	case answered(err, http.StatusNotFound):
-		return false, nil
-	case err != nil:
-		return false, err
-	}
-	return aws.ToInt64(out.ContentLength) == size && out.Metadata[metaSum] == hex.EncodeToString(sum[:]), nil
+// made reports whether the object of a file is there.
+func (t *Target) made(ctx context.Context, o *object) bool {
+	whose, err := t.whose(ctx, o)
+	return err == nil && whose == itself && !o.spoilt
 }
 
 // answered reports whether the store has answered with one of the statuses.

@@ -12,6 +12,7 @@
 //     x-amz-checksum-sha256, which it keeps), and the last part is not sent before
 //     the hash of the whole file is the one that was verified when the device had
 //     sent it (F52). The object's metadata has that one.
+//   - No object is replaced by another file (taken.go): nobody else has its content.
 //   - Nothing is left that is paid for and of no use: an upload is aborted when its
 //     file is given up, or turns out to be damaged. Only uploads that this gateway
 //     has begun are aborted (abandon.go).

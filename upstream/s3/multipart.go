@@ -24,31 +24,34 @@ import (
 // that the store has forgotten, as lifecycle rules and operators make it do, is
 // begun anew, once: a store that forgets faster than we send gets another chance
 // with the next attempt.
-func (t *Target) putParts(ctx context.Context, f *bridge.File, o *object) error {
+func (t *Target) putParts(ctx context.Context, f *bridge.File, o *object) (made bool, err error) {
 	for range 2 {
-		err := t.putPartsOnce(ctx, f, o)
-		if !errors.Is(err, errGone) {
-			return err
+		if made, err = t.putPartsOnce(ctx, f, o); !errors.Is(err, errGone) {
+			return made, err
 		}
 		t.log.Warn("an upload to S3 begins anew: the store does not know it any more", "client", f.ClientID, "file", f.FileID, "key", o.key)
 	}
-	return bridge.Errorf(bridge.OpExport, bridge.Unavailable, "%s: the store in bucket %s%s has forgotten the upload twice in a row; look whether a rule aborts unfinished uploads at once", f.Name, t.o.Bucket, t.at())
+	return false, bridge.Errorf(bridge.OpExport, bridge.Unavailable, "%s: the store in bucket %s%s has forgotten the upload twice in a row; look whether a rule aborts unfinished uploads at once", f.Name, t.o.Bucket, t.at())
 }
 
-func (t *Target) putPartsOnce(ctx context.Context, f *bridge.File, o *object) error {
+func (t *Target) putPartsOnce(ctx context.Context, f *bridge.File, o *object) (made bool, err error) {
 	s, err := t.resume(ctx, f, o)
 	if err == nil && s == nil {
+		// Who has sent a gigabyte is not told only then that its key is another's.
+		if whose, err := t.vacant(ctx, o); err != nil || whose == itself {
+			return false, err
+		}
 		s, err = t.begin(ctx, f, o)
 	}
 	if err != nil || s.finished {
-		return err
+		return false, err
 	}
 	for number := int32(len(s.parts)) + 1; number <= s.parts32(); number++ {
 		if err := t.putPart(ctx, f, s, number); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return t.complete(ctx, f, s)
+	return t.complete(ctx, f, o, s)
 }
 
 // sending is an upload that goes on.
@@ -74,7 +77,7 @@ func (t *Target) partSize(size int64) int64 {
 func (t *Target) begin(ctx context.Context, f *bridge.File, o *object) (*sendingUpload, error) {
 	u := &upload{
 		ClientID: f.ClientID, FileID: f.FileID, Endpoint: t.o.Endpoint, Bucket: t.o.Bucket, Key: o.key,
-		Asked: t.timeThere(ctx), There: true, Size: f.Size, Sum: f.SHA256[:], PartSize: t.partSize(f.Size),
+		Asked: t.clock.now(), There: true, Size: f.Size, Sum: f.SHA256[:], PartSize: t.partSize(f.Size),
 	}
 	if err := t.forgetParts(u); err != nil {
 		return nil, err
@@ -125,7 +128,7 @@ func (t *Target) resume(ctx context.Context, f *bridge.File, o *object) (*sendin
 	err = t.compare(ctx, s)
 	if errors.Is(err, errGone) {
 		// It may be because the object was made of it, and the answer was lost.
-		if s.finished = u.Whole && t.made(ctx, u.Key, f); s.finished {
+		if s.finished = u.Whole && t.made(ctx, o); s.finished {
 			return s, t.forget(ctx, u)
 		}
 		return nil, errors.Join(err, t.forget(ctx, u))
@@ -224,46 +227,44 @@ func (t *Target) sendPart(ctx context.Context, f *bridge.File, s *sendingUpload,
 	return "", t.explain(fmt.Sprintf("part %d of %d of %s cannot be sent", number, s.parts32(), f.Name), err)
 }
 
-// complete makes the object of its parts.
-func (t *Target) complete(ctx context.Context, f *bridge.File, s *sendingUpload) error {
+// complete makes the object of its parts, unless one is there.
+func (t *Target) complete(ctx context.Context, f *bridge.File, o *object, s *sendingUpload) (made bool, err error) {
 	s.Whole = true
 	if err := t.keep(ctx, shelfUpload, s.shelfKey(), s.upload); err != nil {
-		return err
+		return false, err
 	}
 	list := make([]types.CompletedPart, len(s.parts))
 	for i := range s.parts {
 		p := &s.parts[i]
 		list[i] = types.CompletedPart{PartNumber: &p.Number, ETag: &p.ETag, ChecksumSHA256: hash([sha256.Size]byte(p.Sum))}
 	}
-	out, err := t.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &s.Bucket, Key: &s.Key, UploadId: &s.ID, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
-	})
-	if err == nil {
-		if err = t.confirmParts(ctx, f, s, out); err == nil {
-			return t.forget(ctx, s.upload)
+	made, err = t.makeNew(ctx, o, func(condition *string) error {
+		out, err := t.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+			Bucket: &s.Bucket, Key: &s.Key, UploadId: &s.ID, MultipartUpload: &types.CompletedMultipartUpload{Parts: list}, IfNoneMatch: condition,
+		})
+		if err == nil {
+			err = t.confirmParts(ctx, f, o, s, out)
 		}
-	}
+		return err
+	})
 	failed := t.explain("no object can be made of the parts of "+f.Name, err)
 	switch {
+	case made:
+		return true, t.forget(ctx, s.upload)
+	case err == nil: // it was there, by this upload or another
+		return false, t.abandon(ctx, s.upload)
+	case errors.Is(err, errTaken):
+		return false, errors.Join(failed, t.abandon(ctx, s.upload))
 	case errors.Is(err, errOther):
-		// An object is there, and by a look at it the next attempt would take it for
-		// this file's.
-		s.Whole = false
-		return errors.Join(failed, t.keep(ctx, shelfUpload, s.shelfKey(), s.upload), t.abandon(ctx, s.upload))
-	case is(err, "NoSuchUpload") && t.made(ctx, s.Key, f):
-		return t.forget(ctx, s.upload)
+		return false, errors.Join(failed, t.spoil(ctx, f, o), t.abandon(ctx, s.upload))
+	case is(err, "NoSuchUpload") && t.made(ctx, o):
+		return false, t.forget(ctx, s.upload)
 	case is(err, "NoSuchUpload"):
-		return errors.Join(errGone, t.forget(ctx, s.upload))
-	case is(err, "InvalidPart", "InvalidPartOrder"):
-		return errors.Join(errGone, t.abandon(ctx, s.upload))
+		return false, errors.Join(errGone, t.forget(ctx, s.upload))
+	case is(err, "InvalidPart", "InvalidPartOrder", "ConditionalRequestConflict"):
+		return false, errors.Join(errGone, t.abandon(ctx, s.upload))
 	}
-	return failed
-}
-
-// made reports whether the object of a file is there.
-func (t *Target) made(ctx context.Context, key string, f *bridge.File) bool {
-	there, err := t.same(ctx, key, f.SHA256, f.Size)
-	return err == nil && there
+	return false, failed
 }
 
 // signed has the SDK sign a body by its hash, which we know, instead of reading it

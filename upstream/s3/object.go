@@ -20,9 +20,11 @@ import (
 // object is how one file is called at the store, and what is kept with it.
 type object struct {
 	key      string
+	size     int64
 	kind     string // content type
 	meta     map[string]string
 	manifest bool // an object beside it has what the device said
+	spoilt   bool // see spoiltObject
 }
 
 // The user metadata: EMQX's, and the hash of the whole.
@@ -37,7 +39,7 @@ const (
 // objectOf finds out how a file is called. Its key is a path of names: neither id
 // nor name can lead out of it, and no two files have one.
 func (t *Target) objectOf(f *bridge.File) (*object, error) {
-	o := &object{key: t.path(f), kind: contentType(f.Name), manifest: t.o.Manifest == manifestAlways}
+	o := &object{key: t.path(f), size: f.Size, kind: contentType(f.Name), manifest: t.o.Manifest == manifestAlways}
 	if n := len(o.key); n > longestKey {
 		return nil, bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "the key of %s would have %d bytes, and S3 takes %d; shorten file_transfer.export.s3.key, or have the device use shorter ids", f.Name, n, longestKey)
 	}
@@ -57,6 +59,9 @@ func (t *Target) objectOf(f *bridge.File) (*object, error) {
 		if o.meta[metaSaid] = ascii(said); sizeOf(o.meta) > mostMeta {
 			delete(o.meta, metaSaid) // a name of nothing but emoji
 		}
+	}
+	if n := len(o.key) + len(bridge.ManifestSuffix); o.manifest && n > longestKey {
+		return nil, bridge.Errorf(bridge.OpExport, bridge.TopicInvalid, "the key of the manifest of %s would have %d bytes, and S3 takes %d; shorten file_transfer.export.s3.key, or have the device use shorter ids", f.Name, n, longestKey)
 	}
 	return o, nil
 }

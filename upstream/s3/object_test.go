@@ -24,7 +24,7 @@ func TestF51(t *testing.T) {
 	f := file("client-1", "file-id-1", "prüfung ✓.log", 1000)
 	f.Meta = []byte(`{"name":"prüfung ✓.log","user_data":{"💡":"ü"}}`)
 	place := r.put(f)
-	r.wantOperations("PutObject")
+	r.wantOperations("HeadObject", "PutObject")
 	const key = "client-1/file-id-1/prüfung ✓.log"
 	if place != "s3://files/"+key {
 		t.Errorf("place %q", place)

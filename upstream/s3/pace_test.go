@@ -42,7 +42,7 @@ func TestHeldBack(t *testing.T) {
 	pace.left.Store(1 << 30)
 	r.operations()
 	r.put(large)
-	r.wantOperations("ListParts", "UploadPart", "UploadPart", "CompleteMultipartUpload")
+	r.wantOperations("ListParts", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload")
 	r.put(small)
 	r.wantObject("c1/f1/a.bin", small)
 	r.wantObject("c1/f2/a.bin", large)
@@ -66,8 +66,8 @@ func (s *sentBytes) ReadAt(b []byte, at int64) (int, error) {
 func TestSentOnce(t *testing.T) {
 	t.Parallel()
 	r := openRig(t)
-	for _, size := range []int{3893, 11*mib + 5} {
-		f := file("c1", "f1", "a.bin", size)
+	for id, size := range map[string]int{"f1": 3893, "f2": 11*mib + 5} {
+		f := file("c1", id, "a.bin", size)
 		sent := &sentBytes{ReaderAt: f.Content}
 		f.Content, f.Unsent = sent, f.Content
 		if r.put(f); sent.n.Load() != f.Size {

@@ -29,7 +29,7 @@ func TestParts(t *testing.T) {
 	if place := r.put(f); place != "s3://files/c1/f1/a.bin" {
 		t.Errorf("place %q", place)
 	}
-	r.wantOperations("HeadBucket", "CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload")
+	r.wantOperations("HeadObject", "CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload")
 	if n := r.sent(); n < 11*mib || n > 12*mib {
 		t.Errorf("%d bytes at the sockets", n)
 	}
@@ -38,7 +38,9 @@ func TestParts(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 	r.wantClean()
+	r.operations()
 	r.put(f)
+	r.wantOperations("HeadObject")
 	r.wantObject("c1/f1/a.bin", f)
 	r.wantClean()
 }
@@ -56,7 +58,7 @@ func TestResume(t *testing.T) {
 	r.open()
 	r.operations()
 	r.put(f)
-	r.wantOperations("ListParts", "UploadPart", "UploadPart", "CompleteMultipartUpload")
+	r.wantOperations("ListParts", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload")
 	r.wantObject("c1/f1/a.bin", f)
 	r.wantClean()
 }
@@ -78,7 +80,7 @@ func TestStoreAway(t *testing.T) {
 	r.store.Start()
 	r.operations()
 	r.put(f)
-	r.wantOperations("ListParts", "UploadPart", "UploadPart", "CompleteMultipartUpload")
+	r.wantOperations("ListParts", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload")
 	r.wantObject("c1/f1/a.bin", f)
 	r.wantClean()
 }
@@ -102,7 +104,7 @@ func TestUploadGone(t *testing.T) {
 	r.putUntil(f, 10*mib)
 	abort(r)
 	r.put(f)
-	r.wantOperations("ListParts", "CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload")
+	r.wantOperations("ListParts", "HeadObject", "CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload")
 	r.wantObject("c1/f1/a.bin", f)
 	r.wantClean()
 
@@ -139,12 +141,15 @@ func (l *losing) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 // that nobody knows.
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()
-	for _, operation := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} {
+	for _, operation := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject"} {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
 			r := openRig(t)
 			r.web.Transport = &losing{RoundTripper: r.web.Transport, operation: operation}
 			f := file("c1", "f1", "a.bin", 11*mib)
+			if operation == "PutObject" {
+				f = file("c1", "f1", "a.bin", 5*mib)
+			}
 			if _, err := r.Put(t.Context(), f); err != nil {
 				if !bridge.OfTarget(err) {
 					t.Errorf("the first attempt: %v", err)
@@ -176,12 +181,12 @@ func TestCrash(t *testing.T) {
 		at   int // batch: 1 asked, 2 id, 3 and 4 parts, 5 whole, 6 forgotten
 		want []string
 	}{
-		"before anything":      {1, []string{"HeadBucket", "CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"}},
-		"with an id unnoted":   {2, []string{"ListMultipartUploads", "AbortMultipartUpload", "CreateMultipartUpload", "UploadPart", "UploadPart", "CompleteMultipartUpload"}},
-		"with a part unnoted":  {4, []string{"ListParts", "CompleteMultipartUpload"}},
-		"before it is made":    {5, []string{"ListParts", "CompleteMultipartUpload"}},
+		"before anything":      {1, []string{"HeadObject", "CreateMultipartUpload", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload"}},
+		"with an id unnoted":   {2, []string{"ListMultipartUploads", "AbortMultipartUpload", "HeadObject", "CreateMultipartUpload", "UploadPart", "UploadPart", "HeadObject", "CompleteMultipartUpload"}},
+		"with a part unnoted":  {4, []string{"ListParts", "HeadObject", "CompleteMultipartUpload"}},
+		"before it is made":    {5, []string{"ListParts", "HeadObject", "CompleteMultipartUpload"}},
 		"after it was made":    {6, []string{"ListParts", "HeadObject"}},
-		"with a part, and all": {3, []string{"ListParts", "UploadPart", "CompleteMultipartUpload"}},
+		"with a part, and all": {3, []string{"ListParts", "UploadPart", "HeadObject", "CompleteMultipartUpload"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,6 +28,7 @@ type Shelf interface {
 const (
 	shelfUpload = bridge.ShelfPrefix + "s3upload" // keyOf a file: an upload
 	shelfPart   = bridge.ShelfPrefix + "s3part"   // keyOf a file and the number, 4 bytes: a part
+	shelfSpoilt = bridge.ShelfPrefix + "s3spoilt" // keyOf a file: a spoiltObject
 )
 
 // recordVersion begins every value.

@@ -58,6 +58,7 @@ var refusals = map[string]refusal{
 	"KMS.DisabledException":             {bridge.Unavailable, "enable the key of sse_key"},
 	"KMS.AccessDeniedException":         {bridge.NotAuthorized, remedyRight},
 	"NotImplemented":                    {bridge.Unavailable, "take storage_class, acl and sse out of file_transfer.export.s3: this store does not know one of them"},
+	"ConditionalRequestConflict":        {bridge.Unavailable, ""}, // others were at the same key in that moment
 	"SlowDown":                          {bridge.Unavailable, ""},
 	"ServiceUnavailable":                {bridge.Unavailable, ""},
 	"RequestTimeout":                    {bridge.Unavailable, ""},
@@ -70,8 +71,8 @@ var refusals = map[string]refusal{
 
 // explain makes an error of the SDK one of ours, about what was tried.
 func (t *Target) explain(what string, err error) error {
-	if err == nil {
-		return nil
+	if _, explained := errors.AsType[*bridge.Error](err); err == nil || explained {
+		return err
 	}
 	kind, remedy := bridge.Internal, ""
 	_, silent := errors.AsType[net.Error](err)

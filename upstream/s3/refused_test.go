@@ -110,6 +110,10 @@ func TestAnswers(t *testing.T) {
 			}
 			target := scripted(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
+				if r.Method == http.MethodHead {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
 				w.WriteHeader(status)
 				if code != "" {
 					_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>words of the store</Message></Error>", code)
@@ -153,6 +157,10 @@ func TestRequest(t *testing.T) {
 	var path, host string
 	target := scripted(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		got, path, host = r.Header.Clone(), r.URL.Path, r.Host
 		w.Header().Set("ETag", `"a"`)
 		w.Header().Set("X-Amz-Checksum-Sha256", r.Header.Get("X-Amz-Checksum-Sha256"))
@@ -166,7 +174,7 @@ func TestRequest(t *testing.T) {
 	for name, want := range map[string]string{
 		"X-Amz-Storage-Class": "STANDARD_IA", "X-Amz-Acl": "bucket-owner-full-control", "X-Amz-Server-Side-Encryption": "aws:kms",
 		"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "key-7", "Content-Type": "application/json",
-		"X-Amz-Content-Sha256": sumText(f), "X-Amz-Checksum-Sha256": *hash(f.SHA256), "X-Amz-Meta-Clientid": "c1", "X-Amz-Meta-Filemeta-Vsn": "1",
+		"X-Amz-Content-Sha256": sumText(f), "X-Amz-Checksum-Sha256": *hash(f.SHA256), "X-Amz-Meta-Clientid": "c1", "If-None-Match": "*", "X-Amz-Meta-Filemeta-Vsn": "1",
 	} {
 		if got.Get(name) != want {
 			t.Errorf("%s is %q, want %q", name, got.Get(name), want)

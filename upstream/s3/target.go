@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -30,6 +32,8 @@ type Target struct {
 	client *s3.Client
 	clock  *storeClock
 	pace   bridge.FilePace // nil: as fast as it goes
+
+	unconditional atomic.Bool // the store has turned out not to know If-None-Match
 }
 
 var _ bridge.FileTarget = (*Target)(nil)
@@ -65,15 +69,20 @@ func (t *Target) Put(ctx context.Context, f *bridge.File) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if o.manifest {
-		if err := t.putManifest(ctx, f, o); err != nil {
-			return "", err
-		}
+	if o.spoilt, err = t.isSpoilt(f, o); err != nil {
+		return "", err
 	}
+	var made bool
 	if f.Size <= int64(t.o.PartSize) {
-		err = t.putWhole(ctx, f, o)
+		made, err = t.putWhole(ctx, f, o)
 	} else {
-		err = t.putParts(ctx, f, o)
+		made, err = t.putParts(ctx, f, o)
+	}
+	if err == nil && o.spoilt {
+		err = t.replaced(ctx, f)
+	}
+	if err == nil && o.manifest {
+		err = t.putManifest(ctx, f, o, made)
 	}
 	if err != nil {
 		return "", err
@@ -81,49 +90,68 @@ func (t *Target) Put(ctx context.Context, f *bridge.File) (string, error) {
 	return scheme + t.o.Bucket + "/" + o.key, nil
 }
 
-// putManifest puts what the device said beside the object that is to come.
-func (t *Target) putManifest(ctx context.Context, f *bridge.File, o *object) error {
+// putManifest puts what the device said beside its object, of which it is certain by now
+// that it is this file's: what it replaces is of no object. Beside one that was there
+// already a manifest stays.
+func (t *Target) putManifest(ctx context.Context, f *bridge.File, o *object, made bool) error {
 	text := f.Manifest()
 	sum := sha256.Sum256(text)
 	beside := *o
+	beside.size, beside.spoilt = int64(len(text)), false
 	beside.key, beside.kind = o.key+bridge.ManifestSuffix, "application/json"
 	beside.meta = map[string]string{metaClient: o.meta[metaClient], metaFile: o.meta[metaFile], metaVersion: "1", metaSum: hex.EncodeToString(sum[:])}
-	in := t.putInput(&beside, sum, int64(len(text)))
-	in.Body = strings.NewReader(string(text))
-	out, err := t.client.PutObject(ctx, in, signed(sum))
-	if err == nil {
-		err = t.confirm(ctx, beside.key, sum, int64(len(text)), out)
+	ask := func(condition *string) error {
+		in := t.putInput(&beside, sum, condition)
+		in.Body = bytes.NewReader(text)
+		out, err := t.client.PutObject(ctx, in, signed(sum))
+		if err == nil {
+			err = t.confirm(ctx, &beside, sum, out)
+		}
+		return err
+	}
+	var err error
+	if made {
+		err = ask(nil)
+	} else if _, err = t.makeNew(ctx, &beside, ask); errors.Is(err, errTaken) {
+		err = nil
 	}
 	return t.explain("the manifest of "+f.Name+" cannot be put", err)
 }
 
 // putWhole puts a file of one part. What it is made of is read twice, and is what
 // was verified or nothing: the store refuses what has another hash.
-func (t *Target) putWhole(ctx context.Context, f *bridge.File, o *object) error {
+func (t *Target) putWhole(ctx context.Context, f *bridge.File, o *object) (made bool, err error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, f.Compared(ctx, 0, f.Size)); err != nil {
-		return unreadable(f, err)
+		return false, unreadable(f, err)
 	}
 	if [sha256.Size]byte(h.Sum(nil)) != f.SHA256 {
-		return changed(f)
+		return false, changed(f)
 	}
-	in := t.putInput(o, f.SHA256, f.Size)
-	content := t.body(ctx, f, 0, f.Size)
-	in.Body = content
-	out, err := t.client.PutObject(ctx, in, signed(f.SHA256))
+	var content *body
+	made, err = t.makeNew(ctx, o, func(condition *string) error {
+		in := t.putInput(o, f.SHA256, condition)
+		content = t.body(ctx, f, 0, f.Size)
+		in.Body = content
+		out, err := t.client.PutObject(ctx, in, signed(f.SHA256))
+		if err == nil {
+			err = t.confirm(ctx, o, f.SHA256, out)
+		}
+		return err
+	})
 	switch {
-	case err == nil:
-		err = t.confirm(ctx, o.key, f.SHA256, f.Size, out)
-	case content.err != nil:
-		return unreadable(f, content.err)
+	case errors.Is(err, errOther):
+		return false, errors.Join(t.explain(f.Name+" cannot be put", err), t.spoil(ctx, f, o))
+	case err != nil && content != nil && content.err != nil:
+		return false, unreadable(f, content.err)
 	}
-	return t.explain(f.Name+" cannot be put", err)
+	return made, t.explain(f.Name+" cannot be put", err)
 }
 
-func (t *Target) putInput(o *object, sum [sha256.Size]byte, size int64) *s3.PutObjectInput {
+func (t *Target) putInput(o *object, sum [sha256.Size]byte, condition *string) *s3.PutObjectInput {
 	sse, key := t.encryption()
 	return &s3.PutObjectInput{
-		Bucket: &t.o.Bucket, Key: &o.key, ContentLength: aws.Int64(size), ContentType: &o.kind, Metadata: o.meta, ChecksumSHA256: hash(sum),
+		Bucket: &t.o.Bucket, Key: &o.key, ContentLength: &o.size, ContentType: &o.kind, Metadata: o.meta, ChecksumSHA256: hash(sum), IfNoneMatch: condition,
 		ACL: t.acl(), StorageClass: types.StorageClass(t.o.StorageClass), ServerSideEncryption: sse, SSEKMSKeyId: key,
 	}
 }
