@@ -75,7 +75,12 @@ gateway is asked; else its spool is read.`,
 			if err != nil {
 				return err
 			}
-			return withLedger(cmd.Context(), cfg, func(l *billing.Ledger) error { return o.show(cmd, cfg, l, spans) })
+			return withLedger(cmd.Context(), cfg, func(l *billing.Ledger) error {
+				if o.config == "" {
+					l.StoresUnknown("without --config it is not known where files go")
+				}
+				return o.show(cmd, cfg, l, spans)
+			})
 		},
 	}
 	f := cmd.Flags()

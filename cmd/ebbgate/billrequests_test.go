@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/spool"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/s3"
 )
@@ -45,6 +50,34 @@ func TestBillShowsRequests(t *testing.T) {
 	for _, line := range strings.Split(out.String(), "\n") {
 		if utf8.RuneCountInString(line) > columns {
 			t.Errorf("%d columns: %q", utf8.RuneCountInString(line), line)
+		}
+	}
+}
+
+// Without a configuration nobody knows where files go, and the bill says no more than that.
+func TestBillWithoutAConfiguration(t *testing.T) {
+	config, cfg := billed(t)
+	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := billing.NewMeter(s, billingOf(cfg), bridge.NewClock(s.Age, func() bool { return true }).Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Requested(billOfS3, "PutObject")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := errors.Join(m.Run(ctx), s.Close()); err != nil { // writes what was asked
+		t.Fatal(err)
+	}
+	t.Setenv("EBBGATE_CONFIG", "")
+	for want, args := range map[string][]string{
+		"(no price: without --config it is not known where files go)": {"--set", "spool.dir=" + cfg.Spool.Dir, "--set", "admin.address=" + cfg.Admin.Address},
+		"(no price: file_transfer.export does not go there any more)": {"--config", config},
+	} {
+		if out := strings.Join(strings.Fields(runBill(t, args...)), " "); !strings.Contains(out, want) {
+			t.Errorf("%v: no %q in\n%s", args, want, out)
 		}
 	}
 }

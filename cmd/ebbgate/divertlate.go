@@ -25,6 +25,7 @@ type lateFolder struct {
 	log    *slog.Logger
 	health *bridge.Health
 	uri    func(*bridge.File) string
+	room   func(n int64) error // for copies
 
 	mu sync.Mutex
 	at *folder.Folder // nil: not there yet
@@ -34,12 +35,12 @@ var _ fileTarget = (*lateFolder)(nil)
 
 // openFolder opens the folder, or says why it waits. What is wrong with the options
 // is an error, as no waiting mends it.
-func openFolder(o folder.Options, log *slog.Logger, health *bridge.Health) (*lateFolder, error) {
+func openFolder(o folder.Options, room func(n int64) error, log *slog.Logger, health *bridge.Health) (*lateFolder, error) {
 	uri, err := folder.URIs(o)
 	if err != nil {
 		return nil, err
 	}
-	d := &lateFolder{o: o, log: log, health: health, uri: uri}
+	d := &lateFolder{o: o, room: room, log: log, health: health, uri: uri}
 	if _, err := d.folder(); err != nil && bridge.KindOf(err) != bridge.Unavailable {
 		return nil, err
 	}
@@ -62,6 +63,7 @@ func (d *lateFolder) folder() (*folder.Folder, error) {
 	if err != nil {
 		return nil, err
 	}
+	at.Keep(d.room)
 	d.at = at
 	d.health.Clear(warningExportAway)
 	return at, nil

@@ -127,7 +127,7 @@ func TestStoresThatComeLater(t *testing.T) {
 func TestFolderThatComesLater(t *testing.T) {
 	o := folder.DefaultOptions()
 	o.Layout = "${nobody}"
-	if _, err := openFolder(o, slog.New(slog.DiscardHandler), new(bridge.Health)); err == nil {
+	if _, err := openFolder(o, nil, slog.New(slog.DiscardHandler), new(bridge.Health)); err == nil {
 		t.Error("a layout that is none is taken")
 	}
 	blocked := filepath.Join(t.TempDir(), "mount")
@@ -137,7 +137,7 @@ func TestFolderThatComesLater(t *testing.T) {
 	o = folder.DefaultOptions()
 	o.Dir = filepath.Join(blocked, "exports")
 	health := new(bridge.Health)
-	d, err := openFolder(o, slog.New(slog.DiscardHandler), health)
+	d, err := openFolder(o, nil, slog.New(slog.DiscardHandler), health)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func (f *files) openTarget(g *gateway, o configs.Export) (err error) {
 	}
 	switch o.To {
 	case configs.ExportFolder:
-		f.target, err = openFolder(o.Folder, g.log, g.health)
+		f.target, err = openFolder(o.Folder, roomOfExports(g.cfg).take, g.log, g.health)
 	case configs.ExportS3:
 		f.target, err = s3.Open(o.S3, g.spool, g.log, s3.Hooks{
 			Carried: f.carriedFor(g, o.S3.Link),

@@ -38,6 +38,7 @@ func (g *gateway) openStreams() *streams {
 		s.client = delivery.NewClient(o.Cloud.Thing, delivery.CBOR, streamLink{g, name})
 		s.cloud = delivery.NewCloud(o.Cloud, s.client, cache, g.health, log)
 		s.cloud.Pace(upstream.NewBulk(0, func() string { return g.heldBack(name) }, g.backlog.waits))
+		s.cloud.Keep(roomOfCache(g.cfg).missing)
 		if unkept != nil {
 			log.Warn("the cache of streams cannot be opened: parts are fetched for each device", "error", unkept)
 			s.cloud.Unkept(unkept)

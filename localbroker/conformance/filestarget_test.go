@@ -22,14 +22,15 @@ func sendsFiles(d *depot, n int) {
 }
 
 // TestTargetHoldsTheQueue: while it is the target that takes nothing, no file is
-// passed over, however often it is tried: all would fail.
+// passed over, however often it is tried: all would fail. Others are tried between, in
+// case it is that file alone.
 func TestTargetHoldsTheQueue(t *testing.T) {
 	t.Parallel()
 	d, held := slowDepot(t, func(s *depotSetup) { s.Export.Mode = "spooled" })
 	sendsFiles(d, 2)
-	for range 7 {
-		if f := <-held.asked; f.FileID != "f1" {
-			t.Fatalf("%s was tried before f1 was taken", f.FileID)
+	for _, want := range []string{"f1", "f1", "f1", "f1", "f1", "f2", "f1", "f2", "f1", "f2"} {
+		if f := <-held.asked; f.FileID != want {
+			t.Fatalf("%s is tried in place of %s", f.FileID, want)
 		}
 		held.let <- bridge.Errorf(bridge.OpExport, bridge.Unavailable, "the bucket is not there")
 	}
@@ -77,6 +78,7 @@ func TestDirectAnswersByKind(t *testing.T) {
 		{bridge.Errorf(bridge.OpExport, bridge.Unavailable, "no network"), 0x80, "internal_error"},
 		{bridge.Errorf(bridge.OpExport, bridge.Corrupt, "changed"), 0x80, "read_segment"},
 		{bridge.Errorf(bridge.OpExport, bridge.TooLarge, "large"), 0x83, "efbig"},
+		{bridge.Errorf(bridge.OpExport, bridge.Full, "no room for a copy"), 0x97, "enospc"},
 		{errors.New("anything"), 0x80, "internal_error"},
 	} {
 		held.let <- c.err

@@ -30,6 +30,8 @@ type Cache struct {
 	dir string
 	max int64
 
+	missing func(n int64) int64 // see Cloud.Keep; nil: the disk is not looked at
+
 	mu    sync.Mutex
 	order list.List // of cached, the latest used first
 	byKey map[chunkKey]*list.Element
@@ -168,6 +170,9 @@ func (c *Cache) get(k chunkKey, length int) []byte {
 
 // put keeps a chunk. It is not synced: the checksum tells.
 func (c *Cache) put(k chunkKey, data []byte) error {
+	if err := c.makeRoom(int64(len(data) + 4)); err != nil {
+		return err
+	}
 	path := c.path(k)
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err

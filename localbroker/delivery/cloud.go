@@ -210,6 +210,9 @@ func (c *Cloud) describe(k *described, id string, f *flight) {
 			c.log.Warn("a stream of the cloud is another one under the same version: it was deleted and made anew; what is kept of it here is thrown away", "stream", id, "version", s.Version)
 		}
 		c.log.Info("a stream of the cloud", "stream", id, "version", s.Version, "files", len(s.Files), "bytes", s.Size())
+		if need, room := s.cached(), c.cache.fits(); need > room {
+			c.log.Warn("a stream of the cloud is larger than the cache can be: each device costs a download of its own; raise streams.cloud.cache_size, or make room on the disk of streams.dir", "stream", id, "version", s.Version, "needs", need, "has", room)
+		}
 		k.stream = s
 		c.cache.drop(id, s)
 		c.notedLocked(c.cache.remember(id, s))

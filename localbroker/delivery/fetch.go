@@ -171,6 +171,10 @@ func (c *Cloud) prefetch(id string) {
 		}
 		switch {
 		case err == nil:
+			if s.cached() > c.cache.fits() {
+				c.log.Warn("a part of a stream of the cloud is here, as much as the cache can hold: each device fetches the rest", "stream", id, "version", s.Version, "bytes", s.Size())
+				return
+			}
 			c.log.Info("a stream of the cloud is here", "stream", id, "version", s.Version, "bytes", s.Size())
 			return
 		case errors.Is(err, errNoStream):
@@ -192,14 +196,15 @@ func (c *Cloud) prefetchAll(s *Stream) error {
 }
 
 // missing are the chunks of a stream that are not in the cache, one after the other. Of
-// a stream that is larger than the cache they are those that fit.
+// a stream that is larger than the cache, or than what the disk has room for, they are
+// those that fit.
 func (c *Cloud) missing(s *Stream) iter.Seq2[*File, int64] {
 	return func(yield func(*File, int64) bool) {
-		left := c.cache.max
+		left := c.cache.fits()
 		for i := range s.Files {
 			f := &s.Files[i]
 			for n := range f.chunks() {
-				if left -= chunkSize + 4; left < 0 {
+				if left -= int64(f.chunkLen(n)) + 4; left < 0 {
 					return
 				}
 				if !c.cache.has(s.key(f.ID, n)) && !yield(f, n) {

@@ -22,7 +22,7 @@ type Options struct {
 type CloudOptions struct {
 	Upstream  string        `koanf:"upstream" doc:"Upstream whose streams devices may ask for, when there is no stream of that name here; empty: none. It must speak MQTT."`
 	Thing     string        `koanf:"thing" doc:"Thing by which the gateway asks for streams; the cloud's policy must let it publish, subscribe and receive below $aws/things/THING/streams. Empty: the gateway's id."`
-	CacheSize bridge.Size   `koanf:"cache_size" doc:"Most bytes of the cache, at least 1MiB; what was not used for the longest time makes room."`
+	CacheSize bridge.Size   `koanf:"cache_size" doc:"Most bytes of the cache, at least 1MiB; what was not used for the longest time makes room. It makes room for messages and files too: on the disk of spool.dir twice spool.headroom stays free, and with file_transfer.enabled 64MiB more than file_transfer.headroom."`
 	Recheck   time.Duration `koanf:"recheck" doc:"How long a stream's version is believed before the cloud is asked again, 0s to 24h; 0s asks for every request of a device. While the cloud is away it is believed as long as that lasts."`
 	Timeout   time.Duration `koanf:"timeout" doc:"How long the cloud may take for one answer before it is asked again, 1s to 10m. A chunk has 64 KiB: give a thin link the time for a few of them."`
 }

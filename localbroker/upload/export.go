@@ -31,18 +31,20 @@ func (s *Service) enqueue(t *transfer) {
 func (s *Service) export(ctx context.Context) {
 	wait := exportFirst
 	for ctx.Err() == nil {
-		err := s.exportQueue(ctx)
-		if errors.Is(err, bridge.ErrHeld) {
+		r := s.exportQueue(ctx)
+		if errors.Is(r.held, bridge.ErrHeld) {
 			s.deps.Health.Clear(warningExport) // nothing is wrong
 			continue                           // exportQueue waits
 		}
+		if r.took {
+			wait = exportFirst
+		}
 		var retry <-chan time.Time
-		if err != nil && ctx.Err() == nil {
-			s.deps.Health.Raise(bridge.Warning{Code: warningExport, Severity: bridge.Degraded, Text: fmt.Sprintf(
-				"finished files cannot be exported: %v; they are kept, and it is tried again every %v at most", err, exportLast)})
+		if r.held != nil && ctx.Err() == nil {
+			s.deps.Health.Raise(bridge.Warning{Code: warningExport, Severity: bridge.Degraded, Text: r.text()})
 			retry = time.After(wait)
 			wait = min(2*wait, exportLast)
-		} else if err == nil {
+		} else if r.held == nil {
 			wait = exportFirst
 			s.deps.Health.Clear(warningExport)
 		}
@@ -54,57 +56,82 @@ func (s *Service) export(ctx context.Context) {
 	}
 }
 
-// exportQueue exports what waits; an error is of the first that holds it up.
-func (s *Service) exportQueue(ctx context.Context) (held error) {
+// round is what became of the queue.
+type round struct {
+	held   error // of the first file that was not exported
+	others bool  // it alone: others are not held up by it
+	took   bool  // the target has taken something
+}
+
+// keep notes a file that was not exported, unless one before it was not.
+func (r *round) keep(t *transfer, err error, others bool) {
+	if r.held == nil || r.others && !others {
+		r.held, r.others = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err), others
+	}
+}
+
+// text is what a person is told.
+func (r *round) text() string {
+	if r.others {
+		return fmt.Sprintf("a finished file cannot be exported, while others can: %v; it is kept, and tried again every %v at most, or by ebbgate files retry", r.held, aloneLast)
+	}
+	return fmt.Sprintf("finished files cannot be exported: %v; they are kept, and it is tried again every %v at most", r.held, exportLast)
+}
+
+// exportQueue exports what waits.
+func (s *Service) exportQueue(ctx context.Context) (r round) {
 	for at := 0; ctx.Err() == nil; {
 		s.mu.Lock()
 		if at >= len(s.queue) {
 			s.mu.Unlock()
-			return held
+			return r
 		}
 		t := s.queue[at]
-		refused := t.refused
-		s.mu.Unlock()
-		if refused {
+		if late := time.Now().Before(t.chances.due) && !t.gone; t.refused || late {
+			if !t.refused {
+				r.keep(t, t.failure, true)
+			}
+			s.mu.Unlock()
 			at++
 			continue
 		}
+		s.mu.Unlock()
 		if s.deps.Open != nil {
 			if err := s.deps.Open(ctx); err != nil {
-				return err
+				r.held = err
+				return r
 			}
 		}
 		err := s.exportOne(ctx, t)
 		s.tellExported(t, err)
 		s.mu.Lock()
 		if err == nil {
+			r.took = r.took || t.journal.taken
 			s.queue = slices.Delete(s.queue, at, at+1)
 			s.mu.Unlock()
 			continue
 		}
-		t.failure = err
-		if bridge.OfFile(err) {
-			t.refused = true
-			s.tellRefusedLocked(t)
-			s.mu.Unlock()
-			at++
-			continue
-		}
-		if !bridge.OfTarget(err) {
-			t.attempts++
-		}
-		pass := t.attempts >= passOver && !bridge.OfTarget(err)
+		pass, suspect := s.failedLocked(t, err), t.suspect(err)
+		failure := t.failure
 		s.mu.Unlock()
-		if held == nil {
-			held = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err)
-		}
-		if !pass {
-			s.tellQueued(held, t)
-			return held
+		switch {
+		case pass && bridge.OfFile(err): // a warning of its own tells
+		case pass:
+			r.keep(t, failure, true)
+		case suspect && s.probe(ctx, t):
+			r.took = true
+			s.mu.Lock()
+			at = slices.Index(s.queue, t) // nobody else takes it out
+			s.mu.Unlock()
+			continue // it may have been the target all the same, that is back by now
+		default:
+			r.keep(t, err, false)
+			s.tellQueued(r.held, t)
+			return r
 		}
 		at++
 	}
-	return held
+	return r
 }
 
 // tellRefusedLocked warns of the files that the target refuses for what they are:

@@ -62,6 +62,8 @@ func faultOfExport(k bridge.Kind) *Fault {
 		return errReadSegment
 	case bridge.TooLarge:
 		return errTooBig
+	case bridge.Full:
+		return errNoSpace
 	}
 	return errInternal
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -50,13 +52,23 @@ func (o *observed) Put(ctx context.Context, f *bridge.File) (string, error) {
 func (s *Service) beginExport(f *bridge.File, e *exporting) *transfer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.runningLocked() {
-		if t.pair == (pair{f.ClientID, f.FileID}) && t.verified != nil && checksum(t.verified.Sum) == f.SHA256 && t.journal.export == nil && !t.journal.leave {
+	p := pair{f.ClientID, f.FileID}
+	is := func(t *transfer) bool {
+		return t != nil && t.pair == p && !t.gone && t.verified != nil && checksum(t.verified.Sum) == f.SHA256 && t.journal.export == nil && !t.journal.leave
+	}
+	for _, t := range []*transfer{s.leaving[p], s.open[p]} { // thousands may wait; with mode direct it is open yet
+		if is(t) {
 			t.journal.export = e
 			return t
 		}
 	}
-	return nil
+	i := slices.IndexFunc(s.queue, is) // damage makes two of a pair
+	if i < 0 {
+		return nil
+	}
+	t := s.queue[i]
+	t.journal.export = e
+	return t
 }
 
 func (s *Service) endExport(t *transfer, e *exporting, taken bool) {
@@ -101,6 +113,7 @@ func (s *Service) Retry(clientID, fileID string) error {
 	for _, t := range s.queue {
 		if t.pair == p && !t.gone {
 			t.attempts, t.refused, waits = 0, false, true
+			t.chances.due, t.chances.passed = time.Time{}, 0
 			s.tellRefusedLocked(t)
 		}
 	}

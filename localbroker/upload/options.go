@@ -16,7 +16,7 @@ type Options struct {
 	MaxFile         bridge.Size   `koanf:"max_file" doc:"Largest file; more is refused with 0x83, efbig."`
 	MaxSize         bridge.Size   `koanf:"max_size" doc:"Most bytes of all unfinished and not yet exported files together; 0 means the disk less headroom. Above it segments are refused with 0x97, enospc."`
 	MaxClientSize   bridge.Size   `koanf:"max_client_size" doc:"Most bytes of those of one client; above it segments are refused with 0x97, edquot."`
-	Headroom        bridge.Size   `koanf:"headroom" doc:"Free space on the disk below which segments are refused with 0x97, enospc; more than spool.headroom, so that messages still find room."`
+	Headroom        bridge.Size   `koanf:"headroom" doc:"Free space on the disk below which segments are refused with 0x97, enospc; more than spool.headroom, so that messages still find room. Copies into export.dir, of files that cannot be renamed, leave it free as well, and wait until they can; on a disk that is not spool.dir's no more than a tenth of it."`
 	Transfers       int           `koanf:"transfers" doc:"Most unfinished files, 1 to 10000; above it init and segments of others are refused with 0x97, enospc."`
 	ClientTransfers int           `koanf:"client_transfers" doc:"Most of them of one client, 1 to 10000; above it, edquot."`
 	Waiting         int           `koanf:"waiting" doc:"Most finished files that wait for their export, 1 to 1000000; each costs 2 kB of memory, and one with much user_data counts once more for each KiB of it. Above it no more files are begun (0x97, enospc); one client has at most half (edquot)."`

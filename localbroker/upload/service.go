@@ -128,6 +128,7 @@ type transfer struct {
 	attempts  int       // of exporting, that have failed
 	failure   error     // of the latest of them
 	refused   bool      // the target will never take it as it is
+	chances   chances
 	journal   journal
 	gone      bool // data is closed and removed when it has no user
 }

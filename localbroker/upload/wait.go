@@ -75,6 +75,7 @@ func (s *Service) joinExportLocked(t *transfer, answer func(error)) bool {
 		t.refused = false
 		s.tellRefusedLocked(t)
 	}
+	t.chances.due = time.Time{}
 	s.poke()
 	return true
 }

@@ -17,6 +17,7 @@ type Ledger struct {
 	parts     *parts
 	builtIn   *PriceList       // of what is no upstream
 	stores    map[string]Store // by upstream
+	nowhere   string           // why there is none of an upstream that had requests to one
 
 	closed closedHours
 }

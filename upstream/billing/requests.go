@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,10 @@ type Store struct {
 // PriceStore says where the requests of an upstream's line go. It comes before the
 // first bill.
 func (l *Ledger) PriceStore(upstream string, s Store) { l.stores[upstream] = s }
+
+// StoresUnknown says why there may be stores that nobody has priced: otherwise those whose
+// requests were metered are not used any more.
+func (l *Ledger) StoresUnknown(why string) { l.nowhere = why }
 
 // Requests are those of a store by what they cost.
 type Requests struct {
@@ -62,7 +67,7 @@ func (l *Ledger) priceRequests(t *Total) {
 	r := list.Regions[store.Region]
 	switch {
 	case !known:
-		store.Why = "file_transfer.export does not go there any more"
+		store.Why = cmp.Or(l.nowhere, "file_transfer.export does not go there any more")
 	case store.Why != "":
 	case r.Puts.PerMillion == nil || r.Gets.PerMillion == nil:
 		store.Why = fmt.Sprintf("the price list of %s has none of S3 in %s", list.AsOf, store.Region)

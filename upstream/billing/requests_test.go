@@ -25,9 +25,11 @@ func TestRequestsToS3(t *testing.T) {
 			m.Requested("s3", operation)
 		}
 	}
+	unknown := ""
 	bill := func(name string, s *Store) Total {
 		t.Helper()
 		l := newLedger(t, spool, options)
+		l.StoresUnknown(unknown)
 		if s != nil {
 			l.PriceStore("s3", *s)
 		}
@@ -64,5 +66,12 @@ func TestRequestsToS3(t *testing.T) {
 		if got.USDRequests != c.usd || got.USDRequestsRange != c.between || !strings.Contains(got.RequestsNote, c.because) || got.Units != 0 || got.USD != "" {
 			t.Errorf("%+v: $%s, %q, %s", c.store, got.USDRequests, got.USDRequestsRange, got.RequestsNote)
 		}
+	}
+	unknown = "nobody has said which"
+	if got := bill("s3", nil); got.RequestsNote != "no price: nobody has said which" {
+		t.Error(got.RequestsNote)
+	}
+	if got := bill("s3", &Store{Why: "it is not Amazon's"}); got.RequestsNote != "no price: it is not Amazon's" {
+		t.Error(got.RequestsNote)
 	}
 }

@@ -27,6 +27,7 @@ type Folder struct {
 	dir    string
 	layout upstream.FilePath
 	log    *slog.Logger
+	room   func(n int64) error // see Keep; nil: the disk may become full
 
 	mu sync.Mutex
 	at *os.Root // see again
@@ -225,9 +226,12 @@ func (d *Folder) taken(place string) error {
 
 // copy writes the file beside its place, and checks what it has written.
 func (d *Folder) copy(ctx context.Context, f *bridge.File, place string) error {
+	if err := d.roomFor(f.Size); err != nil {
+		return err
+	}
 	h := sha256.New()
 	return d.create(place, func(out *os.File) error {
-		n, err := io.Copy(io.MultiWriter(&steady{out: out}, h), f.Reader(ctx))
+		n, err := io.Copy(io.MultiWriter(&steady{out: out, room: d.room}, h), f.Reader(ctx))
 		switch {
 		case err != nil:
 			return err

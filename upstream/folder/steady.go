@@ -12,8 +12,9 @@ import (
 // the messages' syncs for as long as it takes.
 type steady struct {
 	out   *os.File
-	at    int64 // written
-	clean int64 // that the disk has
+	room  func(n int64) error // of others; nil: nobody asks
+	at    int64               // written
+	clean int64               // that the disk has
 }
 
 // steadyPiece is how much the disk gets at a time.
@@ -33,5 +34,8 @@ func (w *steady) Write(b []byte) (int, error) {
 		return n, err
 	}
 	w.clean = w.at
-	return n, nil
+	if w.room != nil {
+		err = w.room(0) // others may have filled the disk meanwhile
+	}
+	return n, err
 }
