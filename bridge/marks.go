@@ -117,6 +117,15 @@ func (f *Forwarder) forgetMarks() {
 	})
 }
 
+// outdated reports whether a change is of a mark, and the present links have asked for
+// another: that is in commits of its own, which may have passed this one.
+func (f *Forwarder) outdated(p Put) (is bool) {
+	f.sources(func(s *source) {
+		is = is || s.asked > 0 && p.Namespace == s.markSpace() && p.Key == s.queue
+	})
+	return is
+}
+
 // parseMark reads a mark that an earlier run has left behind.
 func parseMark(spool Spool, space, queue string) (r reach, ok bool) {
 	v, err := spool.Get(space, queue)

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -170,6 +171,7 @@ func (f *Forwarder) commit(s settlement) {
 	for f.flying >= cap(f.settled) {
 		f.confirm(<-f.settled)
 	}
+	f.supersede(s.batch.Puts)
 	f.flying++
 	f.closing += s.acknowledged()
 	b := s.batch // the spool owns what it is given; s keeps the same slices to try again
@@ -220,7 +222,19 @@ func (f *Forwarder) retryFailed() {
 	f.failed = nil
 	for _, s := range again {
 		f.closing -= s.acknowledged()
+		s.batch.Puts = slices.DeleteFunc(s.batch.Puts, f.outdated)
 		f.commit(s)
+	}
+}
+
+// supersede takes out of what failed, and is tried again, what a newer commit writes: it
+// would undo that.
+func (f *Forwarder) supersede(newer []Put) {
+	for i := range f.failed {
+		b := &f.failed[i].batch
+		b.Puts = slices.DeleteFunc(b.Puts, func(old Put) bool {
+			return slices.ContainsFunc(newer, func(p Put) bool { return p.Namespace == old.Namespace && p.Key == old.Key })
+		})
 	}
 }
 
