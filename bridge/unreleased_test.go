@@ -117,6 +117,9 @@ type tardy struct {
 	bridge.Spool
 	released atomic.Int64
 	broken   atomic.Bool
+
+	mu     sync.Mutex
+	places map[bridge.Place]bool // asked for while it is broken; nil: not noted
 }
 
 func (s *tardy) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
@@ -127,6 +130,13 @@ func (s *tardy) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 	}
 	time.AfterFunc(10*time.Millisecond, func() {
 		if s.broken.Load() {
+			s.mu.Lock()
+			for _, r := range b.Releases {
+				if s.places != nil {
+					s.places[r.Place] = true
+				}
+			}
+			s.mu.Unlock()
 			done(0, syscall.EIO)
 			return
 		}
@@ -239,4 +249,38 @@ func TestABrokenDiskIsBounded(t *testing.T) {
 			end()
 		}))
 	}
+}
+
+// What expires while the disk takes no releases is bounded, too, without a link and with
+// one.
+func TestABrokenDiskBoundsWhatExpires(t *testing.T) { inNoTime(testABrokenDiskBoundsWhatExpires)(t) }
+
+func testABrokenDiskBoundsWhatExpires(t *testing.T) {
+	const releaseBatch = 1024
+	s := openUnsynced(t)
+	putMortal(t, s, 10_000)
+	late := &tardy{Spool: s, places: map[bridge.Place]bool{}}
+	late.broken.Store(true)
+	c := far{&cloud{window: 100}, make(chan struct{})}
+	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, late, []bridge.Sender{c})
+	<-time.After(70 * time.Minute)
+	for _, when := range []string{"without a link", "with one"} {
+		if n := late.given(); n == 0 || n > 2*releaseBatch {
+			t.Errorf("%s: %d given up at once", when, n)
+		}
+		if when == "without a link" {
+			close(c.back)
+			<-time.After(time.Minute)
+		}
+	}
+	late.broken.Store(false)
+	await(t, func() string { return fmt.Sprint(f.Stats()) }, empty(s, normal))
+	end()
+}
+
+// given is how many records a broken disk was to release.
+func (s *tardy) given() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.places)
 }

@@ -7,7 +7,8 @@ import "github.com/dgraph-io/badger/v4"
 // for each in its tables. Nobody but the state keeper writes what [bridge.Batch] keeps.
 type counters map[string]int64
 
-// mostCounters bounds them. Their keys have some hundred bytes.
+// mostCounters bounds them: a thousand series in turn. With more they are forgotten again
+// and again, and are looked for as if there were none here. Keys have some hundred bytes.
 const mostCounters = 4096
 
 // get tells a counter by its key in the state, with what txn has written.
