@@ -1,13 +1,17 @@
 package bridge
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // What expires is given up when it is come to. While no line is up, the gate is shut, or
 // a queue is paused or a device held, it is not come to for as long as that lasts, and all
 // the room would go to what nobody will get. So each queue is looked through then, from its head: as far as expireAhead
 // past what still lives, and from time to time all of it, for where times to live differ
 // what is behind may expire before. It is looked through again when the first of what
-// was seen has expired, or after expireEvery for what has come since.
+// was seen has expired; before that only what has come since is looked at, which in an
+// outage of weeks is what makes the difference to the disk.
 const (
 	expireAhead = 10_000
 	expireOnce  = 20_000 // that are read at once
@@ -21,11 +25,20 @@ type expiry struct {
 	next time.Duration // the age at which to look again
 	all  time.Duration // and at all of it
 
-	reading bool  // it is being looked through
-	whole   bool  // all of it
-	at      Place // the next that is looked at
-	ahead   int   // how many there were since the first that lives
-	soon    time.Duration
+	reading bool          // it is being looked through
+	whole   bool          // all of it
+	at      Place         // the next that is looked at
+	ahead   int           // how many there were since the first that lives
+	soon    time.Duration // the age at which the first of what was seen expires
+}
+
+// begin begins to look through a queue, from its head or where that ended last. While
+// others of it are sent what was seen says little.
+func (x *expiry) begin(age time.Duration, others bool) {
+	x.reading, x.whole = true, age >= x.all
+	if x.whole || others || age >= x.soon {
+		x.at, x.ahead, x.soon = x.from, 0, math.MaxInt64
+	}
 }
 
 // expire gives up what has expired in the queues that nothing is read of.
@@ -36,8 +49,16 @@ func (f *Forwarder) expire() error {
 			continue
 		}
 		for _, s := range l.sources {
-			if age < s.expiry.next || f.up > 0 && !f.closed(l) && s.paused.IsZero() && !f.holdsSome(s) {
+			sent := f.up > 0 && !f.closed(l) && s.paused.IsZero()
+			if sent && !f.holdsSome(s) {
+				s.expiry.soon = 0 // what was seen is going
 				continue
+			}
+			if age < s.expiry.next {
+				continue
+			}
+			if !s.expiry.reading {
+				s.expiry.begin(age, sent)
 			}
 			if err := f.expireOf(s, age); err != nil {
 				return err
@@ -82,9 +103,6 @@ func (f *Forwarder) readOver(t *track, p Place) {
 // expireOf is expire of one queue.
 func (f *Forwarder) expireOf(s *source, age time.Duration) error {
 	x := &s.expiry
-	if !x.reading {
-		x.reading, x.whole, x.at, x.ahead, x.soon = true, age >= x.all, x.from, 0, age+expireEvery
-	}
 	c := f.spool.Cursor(s.queue)
 	defer c.Close()
 	c.Seek(x.at)
@@ -94,14 +112,16 @@ func (f *Forwarder) expireOf(s *source, age time.Duration) error {
 			return err
 		}
 		if r == nil || s.until > 0 && r.Place > s.until || x.ahead >= expireAhead && !x.whole {
-			if x.reading, x.next = false, x.soon; x.whole {
+			if x.reading, x.next = false, min(x.soon, age+expireEvery); x.whole {
 				x.all = age + expireAll
 			}
 			return nil
 		}
 		lives := s.flying[r.Place] != nil
 		switch {
-		case lives, s.done[r.Place], !r.Mortal():
+		case lives: // it may come back
+			x.soon = min(x.soon, age+expireEvery)
+		case s.done[r.Place], !r.Mortal():
 		case r.Expired(age):
 			s.furthest = max(s.furthest, r.Place)
 			delete(s.tries, r.Place)

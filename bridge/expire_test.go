@@ -187,6 +187,25 @@ func testWhatWasReadExpires(t *testing.T) {
 	}
 }
 
+// What waits for days is not read over and over: what has come since is, and all of it
+// from time to time.
+func TestWhatWaitsIsReadSeldom(t *testing.T) { inNoTime(testWhatWaitsIsReadSeldom)(t) }
+
+func testWhatWaitsIsReadSeldom(t *testing.T) {
+	s := &unreadable{Spool: openUnsynced(t)}
+	const n = 1000
+	putMortal(t, s, n)
+	c := far{new(cloud), make(chan struct{})}
+	_, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c})
+	<-time.After(30 * time.Minute)
+	putMortal(t, s, n)
+	<-time.After(29 * time.Minute)
+	end()
+	if got := s.reads.Load(); got < 2*n || got > 10*2*n {
+		t.Errorf("%d records were read in an hour, of %d that waited", got, 2*n)
+	}
+}
+
 // Who cannot read what may have expired says so, and takes it back.
 func TestExpiresFromADiskThatFails(t *testing.T) { inNoTime(testExpiresFromADiskThatFails)(t) }
 
@@ -203,10 +222,11 @@ func testExpiresFromADiskThatFails(t *testing.T) {
 	end()
 }
 
-// unreadable is a spool whose disk may fail.
+// unreadable is a spool whose disk may fail. It counts what is read.
 type unreadable struct {
 	bridge.Spool
 	fails atomic.Bool
+	reads atomic.Int64
 }
 
 func (u *unreadable) Cursor(queue string) bridge.Cursor {
@@ -222,5 +242,9 @@ func (c unreadableCursor) Next() (*bridge.Stored, error) {
 	if c.of.fails.Load() {
 		return nil, fmt.Errorf("input/output error")
 	}
-	return c.Cursor.Next()
+	r, err := c.Cursor.Next()
+	if r != nil {
+		c.of.reads.Add(1)
+	}
+	return r, err
 }
