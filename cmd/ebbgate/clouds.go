@@ -41,6 +41,7 @@ type cloud struct {
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
 	gate       *metered.Gate // nil for a link that may carry anything at any time
+	open       bridge.Gate   // of whoever takes its messages; nil: always
 	limit      float64       // messages a second that may go up, 0 for no limit
 	stop       func() error  // ends a sandbox in this process; nil for none
 }
@@ -94,7 +95,7 @@ func (g *gateway) connections(c *cloud) int {
 		d := g.spool.Depth(q.Name)
 		load.Records, load.Bytes = load.Records+d.Records, load.Bytes+d.Bytes
 	}
-	if m := c.metered(); m != nil && !m.Open {
+	if c.open != nil && !c.open.Open(0) {
 		load.Records, load.Bytes = 0, 0 // connections cost, and would not be used
 	}
 	load.Acked = c.up.Stats().Acked
@@ -172,9 +173,13 @@ func isDead(queue string) bool { return strings.HasPrefix(queue, "dead/") }
 // before it runs.
 func (g *gateway) openClouds() ([]*cloud, error) {
 	g.forgetThings()
+	gates, err := g.openGates()
+	if err != nil {
+		return nil, err
+	}
 	var out []*cloud
 	for _, name := range slices.Sorted(maps.Keys(g.cfg.Upstreams)) {
-		c, err := g.openCloud(name, g.cfg.Upstreams[name])
+		c, err := g.openCloud(name, g.cfg.Upstreams[name], gates)
 		if err != nil {
 			return out, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -9,20 +10,95 @@ import (
 	"github.com/ebbgate/ebbgate/upstream/metered"
 )
 
-// openGate makes the gate of an upstream that has windows or a budget.
-func (g *gateway) openGate(c *cloud, o metered.Options) (bridge.Gate, error) {
-	if !o.Restricts() {
-		return nil, nil
+// openGates makes the gates of the upstreams that have windows or a budget.
+func (g *gateway) openGates() (map[string]*metered.Gate, error) {
+	out := map[string]*metered.Gate{}
+	for name, u := range g.cfg.Upstreams {
+		if !u.Metered.Restricts() {
+			continue
+		}
+		gate, err := metered.New(name, u.Metered, g.spool, g.clock.Now)
+		if err != nil {
+			return nil, err
+		}
+		if err := gate.Forget(); err != nil {
+			g.log.Warn("old counters of the budget cannot be removed", "upstream", name, "error", err)
+		}
+		out[name] = gate
 	}
-	var err error
-	c.gate, err = metered.New(c.name, o, g.spool, g.clock.Now)
-	if err != nil {
-		return nil, err
+	return out, nil
+}
+
+// usedGate is the gate of whoever takes an upstream's messages: one that takes over goes
+// by its own, and when it has none by that of the upstream. While connections go to
+// different ones, none may be closed: all read from the same queues.
+type usedGate struct {
+	own    *metered.Gate // nil: none
+	chains []*chain
+	all    []*metered.Gate
+}
+
+// gateOf is the gate of an upstream's forwarder, nil when nothing is ever closed.
+func gateOf(own *metered.Gate, uplinks []uplink) bridge.Gate {
+	u := &usedGate{own: own}
+	u.count(own)
+	for _, up := range uplinks {
+		c, ok := up.(*chain)
+		if !ok {
+			continue
+		}
+		u.chains = append(u.chains, c)
+		for _, gate := range c.gates {
+			u.count(gate)
+		}
 	}
-	if err := c.gate.Forget(); err != nil {
-		g.log.Warn("old counters of the budget cannot be removed", "upstream", c.name, "error", err)
+	if len(u.all) == 0 {
+		return nil
 	}
-	return c.gate, nil
+	return u
+}
+
+func (u *usedGate) count(gate *metered.Gate) {
+	if gate != nil && !slices.Contains(u.all, gate) {
+		u.all = append(u.all, gate)
+	}
+}
+
+// Open implements [bridge.Gate].
+func (u *usedGate) Open(priority int) bool {
+	used := false
+	for _, c := range u.chains {
+		if i := c.Using(); i >= 0 {
+			if used = true; c.gates[i] != nil && !c.gates[i].Open(priority) {
+				return false
+			}
+		}
+	}
+	return used || u.own == nil || u.own.Open(priority)
+}
+
+// Account implements [bridge.Gate].
+func (u *usedGate) Account(b *bridge.Batch) {
+	for _, gate := range u.all {
+		gate.Account(b)
+	}
+}
+
+// mostUrgent is the highest priority that a message may have.
+const mostUrgent = 9
+
+// closedTo says why nothing at all may pass a gate now, empty when something may; nil for
+// no gate. One that lets urgent messages pass is connected to for them.
+func closedTo(gate *metered.Gate) func() string {
+	if gate == nil {
+		return nil
+	}
+	return func() string {
+		if gate.Open(mostUrgent) {
+			return ""
+		}
+		return closedText(meteredBy(gate))
+	}
 }
 
 // metered is how a gate stands, nil without one.
@@ -30,7 +106,11 @@ func (c *cloud) metered() *telemetry.Metered {
 	if c.gate == nil {
 		return nil
 	}
-	s := c.gate.State()
+	return meteredBy(c.gate)
+}
+
+func meteredBy(gate *metered.Gate) *telemetry.Metered {
+	s := gate.State()
 	m := &telemetry.Metered{Open: s.Open, Budget: s.Budget, Used: s.Used, Period: s.Period, Why: s.Why}
 	if !s.Next.IsZero() {
 		m.Next = &s.Next

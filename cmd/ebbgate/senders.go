@@ -9,13 +9,14 @@ import (
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/https"
+	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
 // openCloud makes the senders of one upstream, and the forwarders that feed
-// them.
-func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
-	c := &cloud{name: name}
+// them. gates are those of all upstreams that have one.
+func (g *gateway) openCloud(name string, u configs.Upstream, gates map[string]*metered.Gate) (*cloud, error) {
+	c := &cloud{name: name, gate: gates[name]}
 	o := u.MQTT
 	if u.Type == configs.TypeSandbox && o.Endpoint == "" {
 		endpoint, stop, err := startSandbox(g.log)
@@ -42,10 +43,6 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 			g.ingest.Passed(name, m, 0, func(error) {}) // it was billed; its bytes are the socket's
 		},
 	}
-	metered, err := g.openGate(c, u.Metered)
-	if err != nil {
-		return nil, errors.Join(err, c.close())
-	}
 	hooks = g.counting(hooks, name, c.gate)
 	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
 	var senders []bridge.Sender
@@ -54,7 +51,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up, err := g.withFailover(name, o, i, shared, own, c.gate)
+		up, err := g.withFailover(name, o, i, shared, own, gates)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -67,15 +64,16 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 	if u.Pool.Connections == upstream.Auto {
 		c.spread = upstream.NewSizer(u.Pool, o.Limits)
 	}
+	c.open = gateOf(c.gate, c.uplinks)
 	c.standby = len(c.upQueues) == 0 && g.takesOver(name)
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
 		Upstream: name, Queues: c.upQueues,
 		Connections: func() int { return g.connections(c) },
 		Weight:      u.Pool.PriorityWeight,
-		Gate:        metered,
+		Gate:        c.open,
 		Window:      g.window(name),
 	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
-	g.openThings(c, u, queues, hooks, shared.Account, metered)
+	g.openThings(c, u, queues, hooks, shared.Account, gateOf(c.gate, nil))
 	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {

@@ -48,8 +48,7 @@ func (g *gateway) openUplink(name string, l leg, id string, shared upstream.Shar
 }
 
 // counting meters a connection's life and bytes as those of an upstream. gate is
-// told of the bytes too, unless it is nil: its budget is the link's, whoever is
-// reached over it.
+// told of the bytes too, unless it is nil.
 func (g *gateway) counting(h upstream.Hooks, name string, gate *metered.Gate) upstream.Hooks {
 	h.Connecting = func(clientID string) { g.meter.Connecting(name, clientID, billing.Connection{}) }
 	h.Opened = func(clientID string) upstream.Connection {
@@ -68,8 +67,9 @@ func (g *gateway) counting(h upstream.Hooks, name string, gate *metered.Gate) up
 
 // withFailover puts those that take over behind the i-th sender to an upstream, if
 // there are any: the upstream that its failover names, the one that that one's
-// names, and so on.
-func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks, gate *metered.Gate) (uplink, error) {
+// names, and so on. Each is bound by its own gate; one without goes by the upstream's,
+// whose budget is the link's then, whoever is reached over it.
+func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks, gates map[string]*metered.Gate) (uplink, error) {
 	c := &chain{}
 	var members []failover.Member
 	for step, at := range configs.Chain(g.cfg.Upstreams, name) {
@@ -77,7 +77,10 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 		if step == 0 {
 			to.MQTT = o // the endpoint of a sandbox is in it
 		}
-		log := g.log.With("upstream", at)
+		log, gate := g.log.With("upstream", at), gates[at]
+		if gate == nil {
+			gate = gates[name]
+		}
 		if step > 0 {
 			own, id = g.onBehalf(hooks, step, at, gate), upstream.ClientID(configs.FailoverID(to, name), i)
 			log = log.With("for", name)
@@ -94,7 +97,11 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 				return nil, err
 			}
 			c.uplinks = append(c.uplinks, up)
+			c.gates = append(c.gates, gate)
 			m := failover.Member{Name: l.name, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter}
+			if step > 0 {
+				m.Closed = closedTo(gates[at])
+			}
 			if n < len(legs)-1 {
 				m.After = blocked
 			}
@@ -136,7 +143,8 @@ func marked(h upstream.Hooks, mark string) upstream.Hooks {
 type chain struct {
 	*failover.Sender // nil for one that has none
 	uplinks          []uplink
-	own              int // of the uplinks, which are ways to the upstream itself
+	gates            []*metered.Gate // of each; nil: none
+	own              int             // of the uplinks, which are ways to the upstream itself
 }
 
 // beyond reports whether a later member than the step-th carries the messages.

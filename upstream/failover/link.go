@@ -9,8 +9,8 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
-// errBack is why a member's link ends that another takes over from.
-var errBack = errors.New("a better one is reached again")
+// errLeft is why a member's link ends that another takes over from, or that is closed.
+var errLeft = errors.New("another takes over")
 
 // link is a member's link, from which the sender can go away.
 type link struct {
@@ -31,7 +31,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 		l.Flush()
 		select {
 		case <-l.Done():
-			return fmt.Errorf("send: %w", errBack)
+			return fmt.Errorf("send: %w", errLeft)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

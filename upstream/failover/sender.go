@@ -18,7 +18,22 @@ type Member struct {
 	Sender    bridge.Sender // whoever it is, it does not share its identity with another member
 	After     time.Duration // how long it may be away before the next takes over as well
 	BackAfter time.Duration // how long it must be reached again before it takes back from another upstream
+
+	// Closed says why nothing may go by it now, else it is empty: then it is as if it
+	// were not reached, and is not connected to. nil: never. It is asked once a second.
+	Closed func() string
 }
+
+// shut says why nothing may go by a member now; empty: it may.
+func (m *Member) shut() string {
+	if m.Closed == nil {
+		return ""
+	}
+	return m.Closed()
+}
+
+// lookAgain is how often members are asked whether they are closed.
+const lookAgain = time.Second
 
 // backSoon is how long a member must be reached again to take back from one with
 // the same Via: they are ways to one upstream.
@@ -34,7 +49,7 @@ func (s *Sender) back(i, n int) time.Duration {
 
 // Sender is the [bridge.Sender] to the first of its members that is reached.
 //
-// Its warning is failed-over.
+// Its warnings are failed-over, and failover-closed.
 type Sender struct {
 	members []Member
 	hooks   upstream.Hooks
@@ -72,6 +87,8 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 	}
 	patience := time.NewTimer(0)
 	defer patience.Stop()
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	last := -1 // the last member that is tried
 	for {
 		for i, w := range s.tried {
@@ -86,6 +103,7 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 			case !w.reached(): // it was held in reserve, and has ended
 				w.giveUp()
 				s.tried[i] = begin(ctx, s.members[i], s.news)
+			case s.members[i].shut() != "": // it has closed since
 			default:
 				s.tried[i] = nil
 				s.giveUp(i)
@@ -94,11 +112,11 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 		}
 		select {
 		case <-s.news:
+		case <-look.C:
+			s.tryOpen(ctx, last)
 		case <-patience.C:
 			last++
-			if s.tried[last] == nil {
-				s.tried[last] = begin(ctx, s.members[last], s.news)
-			}
+			s.tryOpen(ctx, last)
 			if last < s.from {
 				patience.Reset(0) // it was beyond this one already
 			} else if last+1 < len(s.members) {
@@ -107,6 +125,25 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 		case <-ctx.Done():
 			s.giveUp(0)
 			return nil, ctx.Err()
+		}
+	}
+}
+
+// tryOpen tries to reach each of the members up to the last that is not closed, and
+// leaves those that are.
+func (s *Sender) tryOpen(ctx context.Context, last int) {
+	for i := range last + 1 {
+		why := s.members[i].shut()
+		switch {
+		case why != "":
+			if s.tried[i] != nil {
+				s.tried[i].giveUp()
+				s.tried[i] = nil
+			}
+			s.hooks.Warn(bridge.Warning{Code: "failover-closed", Severity: bridge.Notice,
+				Text: fmt.Sprintf("%s is not reached, and %s, which would take its messages, may not now (%s): they wait", s.members[0].Name, s.members[i].Name, why)})
+		case s.tried[i] == nil:
+			s.tried[i] = begin(ctx, s.members[i], s.news)
 		}
 	}
 }
@@ -127,6 +164,7 @@ func (s *Sender) use(ctx context.Context, w *way, i int) *link {
 	l := &link{Link: w.link, via: s.members[i].Via, watched: make(chan struct{})}
 	s.present, s.from = l, i
 	s.using.Store(int32(i) + 1)
+	s.hooks.Over("failover-closed")
 	if i == 0 {
 		s.hooks.Over("failed-over")
 	} else {
@@ -136,7 +174,7 @@ func (s *Sender) use(ctx context.Context, w *way, i int) *link {
 	w.keep()
 	go func() {
 		defer close(l.watched)
-		if better := s.await(ctx, l, i); better >= 0 {
+		if better, leave := s.await(ctx, l, i); leave {
 			s.from = better
 			l.retire()
 		}
@@ -147,26 +185,33 @@ func (s *Sender) use(ctx context.Context, w *way, i int) *link {
 	return l
 }
 
-// await waits until a member before the n-th has been reached for long enough,
-// and names it; -1 says that l has ended before. Nobody else uses s.tried
-// meanwhile.
-func (s *Sender) await(ctx context.Context, l *link, n int) int {
+// await waits until a member before the n-th has been reached for long enough, or the
+// n-th is closed, and names the member to go to, or to wait for; leave is false when l
+// has ended before. Nobody else uses s.tried meanwhile.
+func (s *Sender) await(ctx context.Context, l *link, n int) (better int, leave bool) {
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	for {
+		if s.members[n].shut() != "" {
+			return n, true
+		}
 		var proven <-chan time.Time
 		soonest := time.Duration(-1)
 		for i := range n {
 			w := s.tried[i]
-			if w != nil && w.settled() && w.err == nil && !w.reached() {
+			shut := s.members[i].shut() != ""
+			if w != nil && (shut || w.settled() && w.err == nil && !w.reached()) {
 				w.giveUp() // it was not there to stay
-				w = nil
+				w, s.tried[i] = nil, nil
 			}
 			switch {
+			case shut:
 			case w == nil:
 				s.tried[i] = begin(ctx, s.members[i], s.news)
 			case w.reached():
 				left := s.back(i, n) - time.Since(w.since)
 				if left <= 0 {
-					return i
+					return i, true
 				}
 				if soonest < 0 || left < soonest {
 					soonest = left
@@ -178,9 +223,10 @@ func (s *Sender) await(ctx context.Context, l *link, n int) int {
 		}
 		select {
 		case <-s.news:
+		case <-look.C:
 		case <-proven:
 		case <-l.Done():
-			return -1
+			return -1, false
 		}
 	}
 }
