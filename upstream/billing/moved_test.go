@@ -201,7 +201,7 @@ func TestOneThatHasGoneIsComparedAsItWas(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	all, err = l.Reconcile(report(t, "EUC1-Messages,3007,0.0036084"))
-	if err != nil || len(all) != 2 || len(all[0].Causes) != 1 || !strings.HasPrefix(all[0].Causes[0], "1000 at least: what this gateway did not send") {
+	if err != nil || len(all) != 2 || len(all[0].Causes) != 2 || !strings.HasPrefix(all[0].Causes[0], "1000 at least: what this gateway did not send") {
 		t.Errorf("%+v, %v", all, err)
 	}
 	short, err := l.Totals(clock.Wall, func(string) Pace { return Pace{} })
