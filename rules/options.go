@@ -3,6 +3,7 @@ package rules
 import (
 	"time"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
@@ -43,6 +44,9 @@ type UpRoute struct {
 	BasicIngest string        `koanf:"basic_ingest" doc:"Name of the AWS IoT rule that takes the messages by Basic Ingest, which bills no message: the topic gets $aws/rules/NAME/ before it. Empty: none."`
 	Steps       shape.Options `koanf:",squash"`
 }
+
+// Mode is how the route says whose its messages are.
+func (u UpRoute) Mode() bridge.OriginMode { return originModes[u.Origin] }
 
 // DownRoute takes messages of an upstream to local topics.
 type DownRoute struct {

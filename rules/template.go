@@ -71,6 +71,63 @@ func (t *template) namesDevice() bool {
 	return slices.ContainsFunc(t.parts, func(p part) bool { return p.kind == clientID || p.kind == thingName })
 }
 
+// Names are how long the names are that a topic is made of, in bytes.
+type Names struct {
+	Topic, ClientID, Thing int
+
+	Begins string // how the message's own topic begins, in whole levels, as far as is known
+}
+
+// TopicSize is how many bytes a topic of the route has. ok is false where a level of the
+// message's own topic is in it that is not known.
+func (u UpRoute) TopicSize(n Names) (size int, ok bool) {
+	t, err := parseTemplate(u.Topic, true)
+	if err != nil {
+		return 0, false
+	}
+	size, _, ok = t.size(n)
+	return size, ok
+}
+
+// OwnTopicSize is how many bytes the own topic of a message has, whose topic of the route
+// has n.Topic. ok is false where that does not tell.
+func (u UpRoute) OwnTopicSize(n Names) (size int, ok bool) {
+	t, err := parseTemplate(u.Topic, true)
+	if err != nil {
+		return 0, false
+	}
+	whole := n.Topic
+	n.Topic = 0
+	fixed, times, ok := t.size(n)
+	if !ok || times == 0 {
+		return 0, false
+	}
+	return max(whole-fixed, 0) / times, true
+}
+
+// size is how long a result is, and how often the message's own topic is in it.
+func (t *template) size(n Names) (size, times int, ok bool) {
+	levels := strings.Split(n.Begins, "/")
+	for _, p := range t.parts {
+		switch p.kind {
+		case text:
+			size += len(p.text)
+		case topic:
+			size, times = size+n.Topic, times+1
+		case topicAt:
+			if n.Begins == "" || p.n > len(levels) {
+				return 0, 0, false
+			}
+			size += len(levels[p.n-1])
+		case clientID:
+			size += n.ClientID
+		case thingName:
+			size += n.Thing
+		}
+	}
+	return size, times, true
+}
+
 // position is the number, from 1, of the character at byte i of s.
 func position(s string, i int) int { return len([]rune(s[:i])) + 1 }
 

@@ -169,3 +169,36 @@ func FuzzTemplate(f *testing.F) {
 		}
 	})
 }
+
+// How long topics are is known before there is a message, as far as its names are.
+func TestTopicSizes(t *testing.T) {
+	n := Names{Topic: 40, ClientID: 12, Thing: 7, Begins: "dt/pump"}
+	for _, c := range []struct {
+		topic string
+		begin string
+		size  int // of a message's own of 40; -1: not known
+		own   int // of a message whose topic of the route has 40
+	}{
+		{"${topic}", "dt/pump", 40, 40},
+		{"site-1/${topic}", "dt/pump", 47, 33},
+		{"${topic}/${client_id}/x/${topic}", "dt/pump", 96, 12},
+		{"all/${thing_name}", "dt/pump", 11, -1},
+		{"all/t", "", 5, -1},
+		{"${topic[2]}/${topic[1]}", "dt/pump", 7, -1},
+		{"${topic}/${topic[2]}", "dt/pump", 45, 35},
+		{"${topic[3]}", "dt/pump", -1, -1},
+		{"${topic}/${topic[1]}", "", -1, -1},
+		{"a-route-whose-text-alone-is-longer-than-that/${topic}", "", 85, 0},
+	} {
+		u := DefaultUpRoute()
+		u.Topic, n.Begins = c.topic, c.begin
+		check := func(what string, want int, of func(Names) (int, bool)) {
+			got, ok := of(n)
+			if ok != (want >= 0) || ok && got != want {
+				t.Errorf("%s of %s: %d, %v, want %d", what, c.topic, got, ok, want)
+			}
+		}
+		check("size", c.size, u.TopicSize)
+		check("own size", c.own, u.OwnTopicSize)
+	}
+}

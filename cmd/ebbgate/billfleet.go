@@ -214,7 +214,7 @@ func newWhatIfCommand() *cobra.Command {
 		Use:   "what-if",
 		Short: "Say what other routes would have cost, from the sizes of what was sent",
 		Long: `Replay the recorded sizes of what was sent through other routes: those of another
-configuration file (sample, window, batch, Basic Ingest, retain, origin, protocol,
+configuration file (topic, sample, window, batch, Basic Ingest, retain, origin, protocol,
 region, unit and prices), or of the flags. Batches hold messages of one topic; how many
 topics there were below each prefix of the ledger is recorded. What the ledger has and
 the sizes do not stands in both columns as it was billed, and is said.`,

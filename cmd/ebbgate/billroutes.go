@@ -53,7 +53,7 @@ func (o *whatIfOptions) fromFile(cfg *configs.Config, f *billing.Fleet, p *billi
 		rule := cmp.Or(r.BasicIngest, billing.BasicIngestRule(r.Topic))
 		how.BasicIngest, how.Prefix = rule != "", billing.BasicIngestPrefix(rule)
 		how.ClearRetain = r.Retain == "clear"
-		how.NoOrigin = r.Origin == "none" || r.Origin == "bare"
+		notes = append(notes, o.around(f, was, r, t, how)...)
 		notes = append(notes, o.steps(was, r, t, how, int(cmp.Or(p.Unit, int64(f.Options.Unit))))...)
 	}
 	return slices.Compact(notes), nil
@@ -124,10 +124,57 @@ func (o *whatIfOptions) steps(was, r rules.UpRoute, t billing.Traffic, how *bill
 	if r.Steps.Divert != was.Steps.Divert {
 		note("messages that would go as files are priced as they were sent, and what their store costs is not in here")
 	}
-	if r.Origin != was.Origin && (r.Origin == "envelope" || was.Origin == "envelope") {
-		note("an envelope around each message is not in the sizes")
+	if r.Steps.Split != was.Steps.Split {
+		note("what its split sends in parts, each of them metered, is counted as it was sent")
 	}
 	return notes
+}
+
+// around is how a route would have sent the names of its messages: their topics, and whose
+// they are.
+func (o *whatIfOptions) around(f *billing.Fleet, was, r rules.UpRoute, t billing.Traffic, how *billing.Treatment) (notes []string) {
+	note := func(text string) { notes = append(notes, fmt.Sprintf("route %s: %s", r.Name, text)) }
+	names, begins := t.Names(), t.Topic
+	if rule := billing.BasicIngestRule(begins); rule != "" {
+		names.Topic = max(names.Topic-billing.BasicIngestPrefix(rule), 0)
+		begins = begins[min(billing.BasicIngestPrefix(rule), len(begins)):]
+	}
+	was.Topic, r.Topic = plainTopic(was.Topic), plainTopic(r.Topic)
+	sizes := rules.Names{Topic: names.Topic, ClientID: names.Device, Thing: names.Thing}
+	own, known := was.OwnTopicSize(sizes)
+	if was.Topic != r.Topic {
+		if sizes.Topic = own; was.Topic == rules.DefaultUpRoute().Topic {
+			sizes.Begins = begins
+		}
+		size, ok := r.TopicSize(sizes)
+		if ok = ok && (known || !strings.Contains(r.Topic, "${topic")); ok {
+			how.Longer = size - names.Topic
+		} else {
+			note("how long its topics would be is not recorded: they are counted as they were")
+		}
+	}
+	if was.Origin == r.Origin {
+		return notes
+	}
+	if known { // an envelope has the message's own topic
+		names.Topic = own
+	}
+	if (was.Origin == "envelope" || r.Origin == "envelope") && (was.Steps.Batch.Format != shape.None || was.Steps.Compress != shape.None) {
+		note("what an envelope takes of what is batched or compressed already is not recorded: it is counted as it was sent")
+		return notes
+	}
+	mqtt3 := func(protocol string) bool { return protocol == billing.ProtocolMQTT3 }
+	how.Was = billing.OriginOf(was.Mode(), names, mqtt3(protocolOf(f.Options)))
+	how.Then = billing.OriginOf(r.Mode(), names, mqtt3(cmp.Or(o.protocol, o.then, protocolOf(f.Options))))
+	return notes
+}
+
+// plainTopic is a topic without the rule that it names.
+func plainTopic(topic string) string {
+	if rule := billing.BasicIngestRule(topic); rule != "" {
+		return topic[min(billing.BasicIngestPrefix(rule), len(topic)):]
+	}
+	return topic
 }
 
 // forEver is longer than any span: of what is silent for so long one message of

@@ -46,6 +46,12 @@ func (s standing) holdsAt(at bridge.Instant, period string) bool {
 	return !billing.Plausible(at.Wall)
 }
 
+// actsAt reports whether a budget that stands so does what it says in the period that
+// the clock tells.
+func (s standing) actsAt(at bridge.Instant, period string) bool {
+	return period == s.Period || s.holdsAt(at, period)
+}
+
 // judged is how a budget stands by the clock, after it stood as it was: who has
 // vouched for a period is believed while the clock stays in it.
 func judged(v billing.Verdict, at bridge.Instant, was standing) standing {

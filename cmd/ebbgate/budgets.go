@@ -29,9 +29,15 @@ type budgets struct {
 	totals func(time.Time) (map[string]billing.Totals, error)
 	of     map[string]billing.Options
 
-	kept      map[string]standing               // by key: those that act
-	unwritten atomic.Bool                       // the spool does not have them
-	acts      atomic.Pointer[map[string]action] // by upstream; nil: none
+	kept      map[string]standing                 // by key: those that act
+	unwritten atomic.Bool                         // the spool does not have them
+	acts      atomic.Pointer[map[string][]acting] // by upstream; nil: none
+}
+
+// acting is a budget that does something, and how it stands.
+type acting struct {
+	billing.Budget
+	standing
 }
 
 // action is what the budgets of one upstream do now.
@@ -56,8 +62,7 @@ const overBudget = "over-budget"
 // Up routes what a device published, but for what no budget is left for.
 func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver, []bridge.Turned, error) {
 	to, turned, err := b.Router.Up(p, m)
-	acts := b.acts.Load()
-	if acts == nil || len(to) == 0 || err != nil {
+	if b.acts.Load() == nil || len(to) == 0 || err != nil {
 		return to, turned, err
 	}
 	queues := b.Table().Queues()
@@ -68,7 +73,7 @@ func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver,
 			name = products
 		}
 		i := slices.IndexFunc(queues, func(q rules.Queue) bool { return q.Name == name })
-		if i >= 0 && queues[i].Priority < (*acts)[queues[i].Upstream].below {
+		if i >= 0 && queues[i].Priority < b.action(queues[i].Upstream).below {
 			turned = append(turned, bridge.Turned{Queue: r.Queue, Fate: bridge.Dropped, Why: overBudget})
 			continue
 		}
@@ -78,18 +83,33 @@ func (b *budgets) Up(p *bridge.Principal, m *bridge.Message) ([]bridge.Receiver,
 }
 
 // pausesFiles reports whether files to an upstream wait for its budgets.
-func (b *budgets) pausesFiles(upstream string) bool {
-	acts := b.acts.Load()
-	return acts != nil && (*acts)[upstream].files
-}
+func (b *budgets) pausesFiles(upstream string) bool { return b.action(upstream).files }
 
 // patience is how long messages to an upstream may wait for others in batches, 0
 // when no budget says so.
-func (b *budgets) patience(upstream string) time.Duration {
-	if acts := b.acts.Load(); acts != nil {
-		return (*acts)[upstream].age
+func (b *budgets) patience(upstream string) time.Duration { return b.action(upstream).age }
+
+// action is what the budgets of an upstream do now. It ends with the period that they were
+// judged in, not when they are judged the next time.
+func (b *budgets) action(upstream string) (a action) {
+	acts := b.acts.Load()
+	if acts == nil {
+		return action{}
 	}
-	return 0
+	at := b.now()
+	for _, v := range (*acts)[upstream] {
+		if !v.actsAt(at, v.At(at.Wall)) {
+			continue
+		}
+		if v.Batch {
+			a.age = max(a.age, v.BatchAge)
+		}
+		a.files = a.files || v.Files && v.PauseFilesAt > 0
+		if v.Over {
+			a.below = max(a.below, v.DropBelow)
+		}
+	}
+	return a
 }
 
 // run judges the budgets now and then, until ctx ends.
@@ -176,19 +196,11 @@ func (b *budgets) tell(name string, v billing.Verdict) {
 
 // act does what the budgets that stand so say.
 func (b *budgets) act(stand map[string]standing) {
-	acts := map[string]action{}
+	acts := map[string][]acting{}
 	for name, o := range b.of {
 		for _, v := range o.Budgets {
-			s, a := stand[budgetKey(name, v.Name)], acts[name]
-			if s.Batch {
-				a.age = max(a.age, v.BatchAge)
-			}
-			a.files = a.files || s.Files && v.PauseFilesAt > 0
-			if s.Over {
-				a.below = max(a.below, v.DropBelow)
-			}
-			if a != (action{}) {
-				acts[name] = a
+			if s, ok := stand[budgetKey(name, v.Name)]; ok {
+				acts[name] = append(acts[name], acting{v, s})
 			}
 		}
 	}

@@ -208,6 +208,45 @@ func TestBudgetsStandAfterARestart(t *testing.T) {
 	check("what is kept is damaged", 3, 5*time.Minute)
 }
 
+// All that a budget does ends with its period, before it is judged the next time; and with a
+// clock that is put right, but not with one that is behind what was vouched for.
+func TestBudgetsEndWithTheirPeriod(t *testing.T) {
+	daily := monthly
+	daily.Period, daily.PauseFilesAt = billing.PerDay, 50
+	late := time.Date(2026, 11, 20, 23, 59, 55, 0, time.UTC)
+	for _, c := range []struct {
+		name    string
+		budget  billing.Budget
+		judged  bridge.Instant
+		now     bridge.Instant
+		ends    bool
+		seconds int
+	}{
+		{"the day before its end", daily, bridge.Instant{Wall: late, Synced: true}, bridge.Instant{Wall: late.Add(4 * time.Second), Synced: true}, false, 4},
+		{"the day", daily, bridge.Instant{Wall: late, Synced: true}, bridge.Instant{Wall: late.Add(5 * time.Second), Synced: true}, true, 5},
+		{"the day, by a clock that nobody vouches for", daily, bridge.Instant{Wall: late}, bridge.Instant{Wall: late.Add(5 * time.Second)}, true, 5},
+		{"not the month", monthly, bridge.Instant{Wall: late, Synced: true}, bridge.Instant{Wall: late.Add(5 * time.Second), Synced: true}, false, 5},
+		{"the month", monthly, bridge.Instant{Wall: late.AddDate(0, 0, 10), Synced: true}, bridge.Instant{Wall: late.AddDate(0, 0, 10).Add(5 * time.Second), Synced: true}, true, 5},
+		{"a clock that stood ahead", monthly, bridge.Instant{Wall: late.AddDate(5, 0, 0)}, bridge.Instant{Wall: late}, true, 1},
+		{"a clock that is behind what was vouched for", monthly, bridge.Instant{Wall: late, Synced: true}, bridge.Instant{Wall: late.AddDate(0, -2, 0)}, false, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBudgeted(t, new(oneKey), c.budget)
+			b.at, b.spent = c.judged, billing.Totals{USDMonth: big.NewRat(10, 1), USDToday: big.NewRat(10, 1)}
+			b.start()
+			acts := func() bool { return b.routed() == 2 }
+			if !acts() || b.patience("aws") != c.budget.BatchAge || b.pausesFiles("aws") != (c.budget.PauseFilesAt > 0) {
+				t.Fatal("it does not act")
+			}
+			b.at = c.now
+			b.at.Age = time.Duration(c.seconds) * time.Second
+			if acts() == c.ends || (b.patience("aws") == 0) != c.ends || b.pausesFiles("aws") != (!c.ends && c.budget.PauseFilesAt > 0) {
+				t.Errorf("%d receivers, batches wait %v, files %v; ends %v", b.routed(), b.patience("aws"), b.pausesFiles("aws"), c.ends)
+			}
+		})
+	}
+}
+
 // A budget that was judged while the clock stood far ahead stands by the right month
 // as soon as the clock is right, whether a time server says so or nobody: what it
 // kept back goes on without a person. What was vouched for holds against a clock that

@@ -105,7 +105,7 @@ func (m *Meter) found(hour string, now time.Duration) {
 	defer m.mu.Unlock()
 	for i := range m.doubts {
 		if m.doubts[i].hour == hour {
-			m.doubts[i].seen = max(now, 1)
+			m.doubts[i].seen = now
 		}
 	}
 }

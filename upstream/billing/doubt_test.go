@@ -88,12 +88,19 @@ func TestHoursOfAClockThatStoodAhead(t *testing.T) {
 		d.spool.Commit(&late, nil)
 		d.pass(correctEvery)
 		d.want("what came late", map[string]int64{"2026112010": 2, "~2026112010": 8, "~2026112011": 4})
+		for range doubtLasts/correctEvery - 2 {
+			d.pass(correctEvery)
+			d.correct(t.Context())
+		}
+		late.Adds[0].Delta = 6
+		d.spool.Commit(&late, nil)
+		d.want("what came last", map[string]int64{"2026112010": 2, "~2026112010": 14, "~2026112011": 4})
 		d.deliver(1)
 		hour := "2026112011"
 		if !synced {
 			hour = "~2026112011"
 		}
-		want := map[string]int64{"2026112010": 2, "~2026112010": 8, "~2026112011": 4}
+		want := map[string]int64{"2026112010": 2, "~2026112010": 14, "~2026112011": 4}
 		want[hour]++
 		for range 100 {
 			d.pass(correctEvery)
@@ -208,6 +215,28 @@ func TestAllCountersOfAnHourMove(t *testing.T) {
 	}
 	if !maps.Equal(got, before) || len(got) < 700 {
 		t.Errorf("%d counters, want %d: %v", len(got), len(before), slices.Sorted(maps.Keys(got))[:3])
+	}
+	if most := 2*foldBatch + 1; d.spool.largest > most {
+		t.Errorf("%d changes in a commit, want %d at most", d.spool.largest, most)
+	}
+}
+
+// A CONNECT that is answered after the clock was put right is uncertain in neither hour.
+func TestWhatIsTakenBackMoves(t *testing.T) {
+	d := newDoubted(t, "2031-01-05 03:50", false)
+	d.Connecting("aws", "plant7", Connection{})
+	d.turn("2026-11-20 10:50", true)
+	d.correct(t.Context())
+	d.Opened("aws", "plant7", Connection{})
+	d.correct(t.Context())
+	uncertain := map[string]int64{}
+	for key, n := range d.spool.counters {
+		if hour, _, kind, ok := parseKey(key); ok && kind == kindUncertain {
+			uncertain[hour] += n
+		}
+	}
+	if want := map[string]int64{"~2031010503": 0, "~2026112010": 0}; !maps.Equal(uncertain, want) {
+		t.Errorf("%v, want %v", uncertain, want)
 	}
 }
 

@@ -22,6 +22,7 @@ type memory struct {
 	sizes    map[string][]byte
 	tables   map[string][]byte
 	fails    error // of the next commits
+	largest  int   // changes of a commit
 }
 
 func newMemory() *memory {
@@ -35,6 +36,7 @@ func (m *memory) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
 		}
 		return
 	}
+	m.largest = max(m.largest, len(b.Adds)+len(b.Puts))
 	for _, a := range b.Adds {
 		m.counters[a.Key] += a.Delta
 	}

@@ -100,14 +100,13 @@ func (all *parts) beyond(name string, n int) {
 	all.series[at] = all.series[placed(name, maxPlaces-1)]
 }
 
-// options are those of an upstream's part in a place where it is no more. What
-// else its account uses is said for where it is now.
+// options are those of an upstream's part in a place where it is no more.
 func (p place) options(o Options, stays bool) Options {
 	if !stays {
 		o = DefaultOptions()
 		o.Unit = bridge.Size(cmp.Or(p.Unit, DefaultUnit))
 	}
-	o.Region, o.Account, o.FreeTier, o.OtherUsage = p.Region, p.Account, p.FreeTier, OtherUsage{}
+	o.Region, o.Account, o.FreeTier = p.Region, p.Account, p.FreeTier
 	return o
 }
 

@@ -156,7 +156,6 @@ func TestWhatWasMeteredStaysWhereItWas(t *testing.T) {
 	}
 }
 
-// The tiers of a month belong to an account in a region: a move in its middle begins
 // What a run that was killed had on its way went to where the upstream was then.
 func TestWhatAKillLeftWentToThePlaceOfItsRun(t *testing.T) {
 	spool, clock := newMemory(), &wallClock{}
@@ -365,7 +364,3 @@ func TestPlacesAreBounded(t *testing.T) {
 		}
 	}
 }
-
-// The free tier is an account's in all regions, also of where it was; an account that
-// One that has gone goes by the unit and, where its account and region has one, the price
-// Whatever moves, however often, by whichever hours: the parts add up to what was metered,

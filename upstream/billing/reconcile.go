@@ -42,6 +42,8 @@ type ours struct {
 	gone    []string // upstreams that the configuration has no more
 	nowhere []string // parts of those that it has
 	lost    int64    // their units
+
+	begins string // with when the ledger does, where that is after the report
 }
 
 // unplaced says what was sent, and to no region that is known.
@@ -73,11 +75,43 @@ func (l *Ledger) Reconcile(r *cur.Report) ([]Compared, error) {
 		return nil, err
 	}
 	var out []Compared
+	begins, err := l.begins(r.From, to)
+	if err != nil {
+		return nil, err
+	}
 	sides := l.sides(bill, r)
 	for _, a := range slices.SortedFunc(maps.Keys(sides), account.compare) {
+		sides[a].here.begins = begins
 		out = append(out, sides[a].compare(a)...)
 	}
 	return out, nil
+}
+
+// begins says of a report that begins before the ledger what of it that cannot have.
+func (l *Ledger) begins(from, to time.Time) (string, error) {
+	var first time.Time
+	for _, century := range []string{"2", unsynced + "2"} { // in which a clock of ours may be
+		err := l.spool.Scan(Namespace, century, func(key string, _ []byte) bool {
+			hour, _, _, _ := parseKey(key)
+			start, _, ok := parseHour(hour)
+			if ok = ok && !start.IsZero(); ok && (first.IsZero() || start.Before(first)) {
+				first = start
+			}
+			return !ok
+		})
+		if err != nil {
+			return "", fmt.Errorf("billing: reading where the ledger begins: %w", err)
+		}
+	}
+	switch {
+	case first.IsZero():
+		return "the ledger is empty: is it that of the gateway which sent this?", nil
+	case !first.Before(to):
+		return fmt.Sprintf("the ledger begins %s, after all of the report: is it of another month, or of another gateway?", first.Format("2006-01-02 15h")), nil
+	case first.After(from):
+		return fmt.Sprintf("up to all of it: what was sent before %s, when the ledger begins", first.Format("2006-01-02 15h")), nil
+	}
+	return "", nil
 }
 
 func (s *beside) compare(a account) []Compared {
@@ -142,6 +176,7 @@ func (o *ours) messages(d int64) (causes []string) {
 		}
 		if least := d - o.Uncertain - o.lost; least > 0 {
 			causes = append(causes, fmt.Sprintf("%d at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)", least))
+			causes = o.since(causes)
 		}
 	default:
 		causes = append(causes, o.fewer(-d)...)
@@ -194,9 +229,18 @@ func (o *ours) minutes(d int64) (causes []string) {
 	case d < 0:
 		causes = append(causes, fmt.Sprintf("%d: the report may not be complete yet", d))
 	default:
-		causes = append(causes, fmt.Sprintf("%d: connections that are not this gateway's", d))
+		causes = o.since(append(causes, fmt.Sprintf("%d: connections that are not this gateway's", d)))
 	}
 	return causes
+}
+
+// since adds to the causes of what AWS has more of that the ledger does not have all of the
+// report's time.
+func (o *ours) since(causes []string) []string {
+	if o.begins == "" {
+		return causes
+	}
+	return append(causes, o.begins)
 }
 
 func (o *ours) shadow(d int64) []string {
@@ -244,10 +288,22 @@ func (o *ours) price(region, item string, c *cur.Charge) []string {
 	if c.USD.Sign() == 0 {
 		return []string{fmt.Sprintf("price: AWS charged nothing, the list says $%s: the free tier or credits; see billing.free_tier", want)}
 	}
+	if free := whole(c.Free); free > 0 && Dollars(o.paid(region, u, free)) == Dollars(c.USD) {
+		return []string{fmt.Sprintf("price: AWS charged nothing for %d of them: the free tier, of which other regions and clients of the account have a part, or credits; see billing.free_tier and billing.other_usage", free)}
+	}
 	if whole, _ := o.prices.Cost(region, u, true); o.free || Dollars(whole.Rat()) != Dollars(c.USD) {
 		return []string{fmt.Sprintf("price: AWS charged $%s per million on average, our list of %s (%s) makes $%s: prices have changed, another tier was reached, or a discount", perMillion.FloatString(6), o.prices.AsOf, o.prices.Status(region, u), want)}
 	}
 	return []string{"price: the free tier was taken off; set billing.free_tier"}
+}
+
+// paid is what usage of one kind costs of which so much is free.
+func (o *ours) paid(region string, u Usage, free int64) *big.Rat {
+	for _, n := range []*int64{&u.Messages, &u.Minutes, &u.Rules, &u.Actions, &u.Shadow} {
+		*n = max(*n-free, 0)
+	}
+	a, _ := o.prices.Cost(region, u, false)
+	return a.Rat()
 }
 
 // whole is an amount of usage, rounded, and bounded so that no difference of two

@@ -91,6 +91,19 @@ func TestReconcileNamesEveryCause(t *testing.T) {
 		{"shadows", ledger(count(kindShadow, 10)), []string{"EUC1-RegistryAndShadowOperations,30,0.000045"}, cur.Shadow, "+20: AWS counts the whole document"},
 		{"free", ledger(nil), []string{"EUC1-Messages,1000000,0"}, cur.Messages, "the free tier or credits"},
 		{"free tier", ledger(nil), []string{"EUC1-Messages,1000000,0.6"}, cur.Messages, "the free tier was taken off; set billing.free_tier"},
+		{"a part of the free tier", ledger(nil), []string{"EUC1-Messages,100000,0", "EUC1-Messages,900000,1.08"}, cur.Messages, "price: AWS charged nothing for 100000 of them: the free tier"},
+		{"a part of it, where all was expected", ledger(func(_ *memory, o *Options) { o.FreeTier = true }), []string{"EUC1-Messages,100000,0", "EUC1-Messages,900000,1.08"}, cur.Messages, "price: AWS charged nothing for 100000 of them: the free tier"},
+		{"a part of it, and another price", ledger(nil), []string{"EUC1-Messages,100000,0", "EUC1-Messages,900000,1.1"}, cur.Messages, "per million on average"},
+		{"minutes that are free in part", ledger(nil), []string{"EUC1-ConnectionMinutes,1000000,0", "EUC1-ConnectionMinutes,1000000,0.096"}, cur.Minutes, "price: AWS charged nothing for 1000000 of them: the free tier"},
+		{"before the ledger begins", ledger(nil), []string{"EUC1-Messages,3000000,3.6"}, cur.Messages, "up to all of it: what was sent before 2026-11-20 13h, when the ledger begins"},
+		{"connections before the ledger begins", ledger(nil), []string{"EUC1-ConnectionMinutes,985,0.00009456"}, cur.Minutes, "up to all of it: what was sent before 2026-11-20 13h, when the ledger begins"},
+		{"all before the ledger begins", ledger(func(m *memory, _ *Options) {
+			clear(m.counters)
+			m.counters[s.key("2026112113")+string(kindUnits)] = 5
+		}), []string{"EUC1-Messages,962,0.0011544"}, cur.Messages, "the ledger begins 2026-11-21 13h, after all of the report"},
+		{"an empty ledger", ledger(func(m *memory, _ *Options) { clear(m.counters) }), []string{"EUC1-Messages,962,0.0011544"}, cur.Messages, "the ledger is empty"},
+		{"from a clock that nobody vouches for on", ledger(func(m *memory, _ *Options) { m.counters[s.key("~2026103113")+string(kindUnits)] = 1 }),
+			[]string{"EUC1-Messages,962000000,1154.4"}, cur.Messages, "copies stored for offline sessions (M13)\n"},
 		{"another price", ledger(nil), []string{"EUC1-Messages,1000000,1.3"}, cur.Messages, "AWS charged $1.300000 per million on average"},
 		{"another usage type", ledger(nil), []string{"EUC1-DeviceDefender,5,0.1"}, "DeviceDefender", "no gateway can see"},
 		{"a region without prices", ledger(nil), []string{"EUN1-Messages,5,0.1"}, cur.Messages, "5 at least"},
@@ -192,7 +205,8 @@ func TestReconcileTakesTheUpstreamsOfAnAccountTogether(t *testing.T) {
 		{"free, as one of them says", plain, free, "1,EUC1-Messages,600000,0.12", cur.Messages, nil},
 		{"connects alone have rounded minutes", plain, plain, "1,EUC1-ConnectionMinutes,985,0.00009456", cur.Minutes, []string{"-15: the report may not be complete yet"}},
 		{"of another region", plain, plain, ",USE1-Messages,5,0.000005", cur.Messages,
-			[]string{"5 at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)"}},
+			[]string{"5 at least: what this gateway did not send: other clients of the account, subscribers that are not declared, copies stored for offline sessions (M13)",
+				"up to all of it: what was sent before 2026-11-20 13h, when the ledger begins"}},
 	} {
 		spool := newMemory()
 		for _, name := range []string{"a", "b"} {

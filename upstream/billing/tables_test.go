@@ -3,10 +3,12 @@ package billing
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +56,90 @@ func TestATableIsNotWrittenBeyondItsBound(t *testing.T) {
 	var written []place
 	if err := json.Unmarshal(spool.tables[keyPlaces+"aws"], &written); err != nil || len(written) != maxPlaces {
 		t.Errorf("%d places are written, %v", len(written), err)
+	}
+}
+
+// A table that is damaged is as good as none, those beside it are read, and what was metered
+// by a number of it is shown by that.
+func TestATableThatIsDamaged(t *testing.T) {
+	us, eu := in("us-east-1", ""), in("eu-central-1", "")
+	for _, text := range []string{`[{"region":"us-east-1"},{"region":7}]`, `[{"region":"us-east-1"}`, `{}`, ""} {
+		spool, clock := newMemory(), &wallClock{}
+		clock.set("2026-11-20 13:10")
+		var of map[string]Options
+		for i, o := range []Options{us, eu} {
+			of = map[string]Options{"aws": o, "cloud": o}
+			m := started(t, spool, clock, of)
+			send(m, spool, "aws", 1<<i)
+			send(m, spool, "cloud", 4<<i)
+		}
+		spool.tables[keyPlaces+"aws"] = []byte(text)
+		bill, err := newLedger(t, spool, of).Bill(Month(clock.Wall))
+		want := []string{"aws 1+0 $0.000001", "aws (place 1) 2+0 $", "cloud 8+0 $0.000010", "cloud (us-east-1) 4+0 $0.000004"}
+		if err != nil || !slices.Equal(shown(bill), want) {
+			t.Errorf("%s: %q, want %q, %v", text, shown(bill), want, err)
+			continue
+		}
+		if total := bill.Totals[1]; total.Of != "aws" || total.Name() != "aws" {
+			t.Errorf("%s is of %q", total.Upstream, total.Of)
+		}
+	}
+}
+
+// overtaken is a spool that has more to do while it refuses a commit, which it owns.
+type overtaken struct {
+	*memory
+	meanwhile func()
+}
+
+func (o *overtaken) Commit(b *bridge.Batch, done func(bridge.Seq, error)) {
+	if o.meanwhile == nil {
+		o.memory.Commit(b, done)
+		return
+	}
+	meanwhile := o.meanwhile
+	o.meanwhile = nil
+	meanwhile()
+	clear(b.Puts)
+	done(0, errors.New("full"))
+}
+
+// Of two tables of one upstream the later holds, also when the disk has refused the earlier
+// while the later was on its way.
+func TestTheLastTableHolds(t *testing.T) {
+	at := func(endpoint string, names ...string) map[string]Options {
+		all := map[string]Options{}
+		for _, name := range names {
+			o := in("us-east-1", "")
+			o.Endpoint = endpoint
+			all[name] = o
+		}
+		return all
+	}
+	spool, clock := &overtaken{memory: newMemory()}, &wallClock{}
+	clock.set("2026-11-20 13:10")
+	m := started(t, spool, clock, at("h:1", "aws", "cloud"))
+	ended := make(chan struct{})
+	spool.meanwhile = func() {
+		go func() {
+			defer close(ended)
+			m.Reached(at("h:3", "aws"))
+		}()
+		for noted := false; !noted; runtime.Gosched() {
+			m.mu.Lock()
+			noted = len(m.unplaced) > 0
+			m.mu.Unlock()
+		}
+	}
+	m.Reached(at("h:2", "aws", "cloud"))
+	<-ended
+	m.writePlaces()
+	all, err := readPlaces(spool)
+	if err != nil || len(all["aws"]) != 1 || len(all["cloud"]) != 1 || len(m.unplaced) > 0 {
+		t.Fatalf("%+v, %d are not written, %v", all, len(m.unplaced), err)
+	}
+	if aws, cloud := all["aws"][0].Endpoint, all["cloud"][0].Endpoint; aws != "h:3" || cloud != "h:2" {
+		t.Errorf("reached at %s and %s, want h:3 and h:2", aws, cloud)
 	}
 }
 

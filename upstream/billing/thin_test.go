@@ -66,6 +66,8 @@ func TestWhatSamplesAndWindowsLeave(t *testing.T) {
 		// two in three seconds: seven are there when the first is ten seconds old
 		{"and no older than ten seconds", g08, Thinning{Window: time.Minute, WindowSize: 200}, Batch{Limit: 5120, Age: 10 * time.Second}, 8_229},
 		{"one in 10 in batches of G09", g08, Thinning{OneIn: 10}, Batch{Limit: 5120}, 16_458},
+		// 829 GB times 346 M messages is more than 64 bits hold
+		{"of a thousand such fleets", sensors(40, 3_600_000), Thinning{OneIn: 10}, Batch{Limit: 5120}, 16_457_143},
 	} {
 		t.Run(c.id, func(t *testing.T) {
 			u := c.t.Usage(Treatment{Thin: c.thin, Batch: c.batch}, DefaultUnit, []DeclaredRule{{Topic: "#", Rules: 1, QoS: "0"}})

@@ -18,6 +18,8 @@ type Traffic struct {
 	Hours        int   // in which there was some
 	Answers      int64 // units of the answers over HTTPS
 
+	device, thing int // bytes of their names, on average
+
 	ahead     time.Duration // of the last of Hours, what is still to come
 	stretches []stretch
 }
@@ -53,6 +55,7 @@ func (l *Ledger) Traffic(upstream string, from, to time.Time) ([]Traffic, error)
 	for p, t := range by {
 		if h := hours[shelf{p.prefix, p.route}]; h != nil {
 			t.Hours, t.stretches = len(h.seen), h.stretches
+			t.device, t.thing = int(h.device/max(1, h.messages)), int(h.thing/max(1, h.messages))
 			if t.HTTP {
 				t.Answers = h.answers
 			}
@@ -89,6 +92,8 @@ type paced struct {
 	seen      map[time.Time]bool // hours with some
 	stretches []stretch
 	answers   int64 // units
+
+	messages, device, thing int64 // and bytes of the names of their devices and things
 }
 
 // hours finds the hours in which each route sent something under each prefix, what
@@ -107,6 +112,9 @@ func (l *Ledger) hours(upstream string, from, to time.Time) (map[shelf]*paced, e
 				out[at] = p
 			}
 			p.answers += c.Answers
+			p.messages += c.Messages
+			p.device += c.Messages * int64(len(s.device))
+			p.thing += c.Messages * int64(len(s.thing))
 			if c.Messages > 0 {
 				p.seen[start] = true
 				p.stretches = append(p.stretches, stretch{s.device, start, c.Messages})

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"container/heap"
+	"math"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
@@ -9,10 +10,12 @@ import (
 
 // Treatment is another way to send what a route has sent.
 type Treatment struct {
-	BasicIngest bool // straight to a rule: the message is free, its rule and action are not (M16)
-	Prefix      int  // bytes that BasicIngest puts before the topic, $aws/rules/NAME/; 0: it has them already
-	ClearRetain bool // without the retain flag (M10)
-	NoOrigin    bool // without the origin's user properties
+	BasicIngest bool   // straight to a rule: the message is free, its rule and action are not (M16)
+	Prefix      int    // bytes that BasicIngest puts before the topic, $aws/rules/NAME/; 0: it has them already
+	Longer      int    // bytes that the topic gets besides; below 0 it loses them
+	ClearRetain bool   // without the retain flag (M10)
+	NoOrigin    bool   // without the origin's user properties
+	Was, Then   Origin // how the origin travelled, and how it would; the same for no change
 	Protocol    string
 	Thin        Thinning
 	Batch       Batch
@@ -77,15 +80,16 @@ type sending struct {
 func (t Traffic) sent(how Treatment, unit int64) sending {
 	http := how.Protocol == ProtocolHTTPS || how.Protocol == "" && t.HTTP
 	out := sending{basic: how.BasicIngest}
-	longer := 0 // that the topics get
+	longer := how.Longer // that the topics get
 	if how.BasicIngest {
-		longer = how.Prefix
+		longer += how.Prefix
 	}
 	if was := BasicIngestRule(t.Topic); was != "" && (!how.BasicIngest || how.Prefix > 0) {
 		longer -= BasicIngestPrefix(was)
 	}
 	recorded, retained := t.Sizes.Messages(), int64(0)
 	cells := t.thinned(how.Thin, how.Protocol == ProtocolMQTT3)
+	how.Was.as(how.Then, cells, t.notJSON(), how.Batch.on())
 	for i := range cells {
 		c := &cells[i]
 		switch {
@@ -106,6 +110,7 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 		if how.Protocol != ProtocolMQTT3 {
 			b.Fixed += b.Type
 		}
+		b.Text = b.Text && (how.Was == how.Then || !how.Then.envelope) // an envelope is JSON
 		out.messages, out.processed = t.packed(cells, b, unit)
 	}
 	for _, c := range cells {
@@ -154,7 +159,7 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	// Only full batches tell how full they get: the last one of the sample is left
 	// out, unless it holds all there is.
 	var open, full pack
-	wrap := float64(t.Sizes.Others()) / float64(max(1, t.Sizes.Messages()))
+	wrap := t.notJSON()
 	mixed := turnsOf(cells, total)
 	sample := min(total, maxPacked)
 	for range sample {
@@ -194,7 +199,8 @@ func (p *pack) close(open *pack, unit int64) {
 }
 
 // turns gives out cells in an order that mixes them evenly: each again when its part
-// of all messages has gone by. It is a heap, the next first.
+// of all messages has gone by, those of one frequency apart from each other, as large
+// messages come between small ones. It is a heap, the next first.
 type turns []turn
 
 type turn struct {
@@ -202,11 +208,16 @@ type turn struct {
 	due, each float64 // messages of all cells
 }
 
+// golden is the golden ratio: its multiples are spread evenly between whole numbers,
+// however many there are.
+const golden = 0.6180339887498949
+
 func turnsOf(cells []sizes.Cell, total int64) turns {
 	t := make(turns, 0, len(cells))
 	for i := range cells {
 		each := float64(total) / float64(cells[i].Messages)
-		t = append(t, turn{&cells[i], each / 2, each})
+		_, phase := math.Modf(float64(i+1) * golden)
+		t = append(t, turn{&cells[i], each * phase, each})
 	}
 	heap.Init(&t)
 	return t
@@ -226,10 +237,8 @@ func (t turns) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
 func (t turns) Push(any)      {}
 func (t turns) Pop() any      { return nil }
 
-// Less implements [heap.Interface]: of two that are due at once the larger goes first.
-func (t turns) Less(i, j int) bool {
-	return t[i].due < t[j].due || t[i].due == t[j].due && t[i].cell.Payload*t[j].cell.Messages > t[j].cell.Payload*t[i].cell.Messages
-}
+// Less implements [heap.Interface].
+func (t turns) Less(i, j int) bool { return t[i].due < t[j].due }
 
 // perSecond is the rate of the messages while there were some.
 func (t Traffic) perSecond(messages int64) float64 {

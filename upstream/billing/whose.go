@@ -49,9 +49,10 @@ func (l *Ledger) sides(b *Bill, r *cur.Report) map[account]*beside {
 		if was := s.charged[c.Item]; was != nil {
 			was.Amount.Add(was.Amount, c.Amount)
 			was.USD.Add(was.USD, c.USD)
+			was.Free.Add(was.Free, c.Free)
 			continue
 		}
-		c.Amount, c.USD = new(big.Rat).Set(c.Amount), new(big.Rat).Set(c.USD) // the report stays as it is
+		c.Amount, c.USD, c.Free = new(big.Rat).Set(c.Amount), new(big.Rat).Set(c.USD), new(big.Rat).Set(c.Free) // the report stays as it is
 		s.charged[c.Item] = &c
 	}
 	for _, t := range b.Totals {

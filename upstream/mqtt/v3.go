@@ -76,7 +76,9 @@ func decode3(first byte, body []byte) (packets.Packet, error) {
 	if err != nil {
 		return nil, malformed("packet type %d", h.MessageType)
 	}
-	if err := p.Unpack(bytes.NewReader(body)); err != nil {
+	// A Buffer gives nothing of nothing, where a Reader at its end says that it is there: a
+	// payload may be empty.
+	if err := p.Unpack(bytes.NewBuffer(body)); err != nil {
 		return nil, malformed("packet type %d: %v", h.MessageType, err)
 	}
 	switch p := p.(type) {

@@ -3,6 +3,8 @@ package mqtt
 import (
 	"bufio"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +132,39 @@ func TestDownlinkIn311(t *testing.T) {
 		t.Errorf("came as %+v, %d bytes", c.m, c.wire)
 	}
 	c.ack()
+	stop()
+}
+
+// An empty payload is one, with which a retained message is cleared: what comes behind it
+// comes, too.
+func TestEmptyMessagesIn311(t *testing.T) {
+	b := peers.Mosquitto(t, peers.MosquittoOptions{})
+	o := quick(b.Addr)
+	o.Protocol = protocol311
+	up := connect(t, quick(b.Addr), upstream.Hooks{})
+	got, stop := run(t, o, []string{"cmd/#"}, upstream.Hooks{})
+	await(t, "it is subscribed", func() bool {
+		send(t, up, delivery("cmd/first", []byte("do")))
+		return len(got) > 0
+	})
+	want := []string{"cmd/empty at QoS 1 ", "cmd/empty at QoS 0 ", "cmd/state at QoS 1 on", "cmd/state at QoS 1 ", "cmd/last at QoS 1 do"}
+	send(t, up, delivery("cmd/empty", nil))
+	send(t, up, delivery("cmd/empty", nil, func(r *bridge.Record) { r.Receivers[0].QoS = 0 }))
+	retained := func(r *bridge.Record) { r.Receivers[0].Retain = true }
+	send(t, up, delivery("cmd/state", []byte("on"), retained))
+	send(t, up, delivery("cmd/state", nil, retained))
+	send(t, up, delivery("cmd/last", []byte("do")))
+	var came []string
+	for len(came) < len(want) {
+		c := receive(t, got, "a message comes")
+		c.ack()
+		if c.m.Topic != "cmd/first" {
+			came = append(came, fmt.Sprintf("%s at QoS %d %s", c.m.Topic, c.m.QoS, c.m.Payload))
+		}
+	}
+	if !slices.Equal(came, want) {
+		t.Errorf("%q, want %q", came, want)
+	}
 	stop()
 }
 

@@ -42,6 +42,7 @@ type Charge struct {
 	Kind    string // Usage, Tax, Credit, …: the line item's type
 	Amount  *big.Rat
 	USD     *big.Rat
+	Free    *big.Rat // of Amount: in lines that cost nothing
 	Lines   int64
 }
 
@@ -81,7 +82,8 @@ const (
 
 var used = []string{colProduct, colType, colKind, colAmount, colCost, colStart, colEnd, colAccount, colMoney, colRegion, colRegion1}
 
-// Read reads a report; one in gzip, as AWS delivers it, is unpacked.
+// Read reads a report; one in gzip, as AWS delivers it, is unpacked. In an archive it is not
+// read, which may hold several files.
 func Read(in io.Reader) (*Report, error) {
 	buffered := bufio.NewReader(in)
 	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
@@ -90,6 +92,9 @@ func Read(in io.Reader) (*Report, error) {
 			return nil, fmt.Errorf("cost and usage report: %w", err)
 		}
 		buffered = bufio.NewReader(unpacked)
+	}
+	if magic, _ := buffered.Peek(len(archive)); string(magic) == archive {
+		return nil, errors.New("cost and usage report: this is a ZIP archive: unpack it, and give the CSV that is in it")
 	}
 	if mark, _ := buffered.Peek(len(byteOrder)); string(mark) == byteOrder {
 		_, _ = buffered.Discard(len(byteOrder)) // it was peeked at
@@ -144,6 +149,9 @@ const again = "the file was cut off or changed: download it again"
 
 // byteOrder is the mark that some tools put before text in UTF-8.
 const byteOrder = "\ufeff"
+
+// archive begins a ZIP file.
+const archive = "PK\x03\x04"
 
 // rowReader ends what would be one row of more than maxRow: a quote that is never
 // closed would have all of a report read into memory.
@@ -226,11 +234,13 @@ func (r *reader) take(row []string) error {
 			return fmt.Errorf("more than %d kinds of charges of IoT Core", maxCharges)
 		}
 		k = key{strings.Clone(k.account), k.region, strings.Clone(k.item), strings.Clone(k.kind)}
-		c = &Charge{Account: k.account, Region: k.region, Item: k.item, Kind: k.kind, Amount: new(big.Rat), USD: new(big.Rat)}
+		c = &Charge{Account: k.account, Region: k.region, Item: k.item, Kind: k.kind, Amount: new(big.Rat), USD: new(big.Rat), Free: new(big.Rat)}
 		r.charges[k] = c
 	}
 	c.Amount.Add(c.Amount, amount)
-	c.USD.Add(c.USD, usd)
+	if c.USD.Add(c.USD, usd); usd.Sign() == 0 {
+		c.Free.Add(c.Free, amount)
+	}
 	c.Lines++
 	if c.Kind != "Usage" {
 		return nil // taxes and credits are dated otherwise

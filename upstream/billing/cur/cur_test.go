@@ -1,10 +1,12 @@
 package cur
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"math/big"
 	"math/rand/v2"
 	"strings"
@@ -95,6 +97,35 @@ func TestReportsThatAreNone(t *testing.T) {
 		if r, err := Read(strings.NewReader(text)); err == nil {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+}
+
+// An archive is told from a report that is damaged.
+func TestAReportInAnArchive(t *testing.T) {
+	var packed bytes.Buffer
+	z := zip.NewWriter(&packed)
+	w, err := z.Create("report.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(w, older)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(&packed); err == nil || !strings.Contains(err.Error(), "ZIP archive: unpack it") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is free is told from what costs something.
+func TestLinesThatCostNothing(t *testing.T) {
+	free := strings.Replace(older, "500000,USD,0.6", "500000,USD,0.0000000000", 1)
+	r, err := Read(strings.NewReader(free))
+	if err != nil || len(r.Charges) != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if c := r.Charges[1]; c.Amount.FloatString(0) != "1500000" || c.Free.FloatString(0) != "500000" {
+		t.Errorf("%+v", c)
 	}
 }
 

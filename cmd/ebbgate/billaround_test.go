@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/rules/shape"
+	"github.com/ebbgate/ebbgate/spool"
+	"github.com/ebbgate/ebbgate/upstream/billing"
+)
+
+// sentFleet is what a route makes of messages of four devices, as it is metered.
+type sentFleet struct {
+	config string
+	cfg    *configs.Config
+	fleet  *billing.Fleet
+}
+
+// sendThrough sends so many messages through a route, which is written as in a file, with its
+// steps, and meters what comes out.
+func sendThrough(t *testing.T, written string, messages int) *sentFleet {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "ebbgate.yaml")
+	text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
+		"routes: {up: [{name: telemetry, from: \"dt/#\", upstream: aws, " + written + "}]}\n" +
+		"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:443\", username: pump}}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := configs.Load(config, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := spool.Open(cfg.Spool, spool.Deps{Log: slog.New(slog.DiscardHandler), Health: &bridge.Health{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	clock := bridge.NewClock(s.Age, func() bool { return true })
+	m, err := billing.NewMeter(s, billingOf(cfg), clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := rules.Compile(cfg.Routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bridge.Batch
+	var line bridge.Line
+	if all := table.Shaped(); len(all) > 0 {
+		line = all[0].Line(shape.Terms{})
+	}
+	out := func(p *bridge.Product) {
+		for _, r := range p.Records {
+			m.Delivered(&b, "aws", &bridge.Stored{Record: r, Receiver: &r.Receivers[0]}, bridge.Outcome{Wire: 1})
+		}
+	}
+	for i := range messages {
+		device := bridge.Principal{ClientID: fmt.Sprintf("plant7-pump-%d", i%4), Thing: bridge.Thing{Name: fmt.Sprintf("hall-3-%d", i%4)}}
+		msg := bridge.Message{Topic: "dt/pump/state", QoS: 1, Payload: fmt.Appendf(nil, `{"v":"%s"}`, strings.Repeat("x", 40+37*i%160))}
+		switch {
+		case i%50 == 0:
+			msg.Payload = fmt.Appendf(nil, `{"v":"%s"}`, strings.Repeat("x", 4700+37*i%400))
+		case i%5 == 0:
+			msg.Topic, msg.Payload = "dt/camera/"+device.ClientID, bytes.Repeat([]byte{0xff}, 90+i%7)
+		}
+		to, err := table.Up(&device, &msg)
+		if err != nil || len(to) != 1 {
+			t.Fatalf("%d receivers, %v", len(to), err)
+		}
+		r := &bridge.Record{Message: msg, Origin: bridge.Origin{Device: device.ClientID, Thing: device.Thing.Name, Instant: clock.Now()}, Receivers: to}
+		if line == nil {
+			out(&bridge.Product{Records: []*bridge.Record{r}})
+			continue
+		}
+		line.Take(&bridge.Stored{Record: r, Receiver: &r.Receivers[0]}, out)
+	}
+	if line != nil {
+		line.Ripe(math.MaxInt64, out)
+	}
+	commit(t, s, &b)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Run(ctx); err != nil { // writes the sizes
+		t.Fatal(err)
+	}
+	l, err := billing.NewLedger(s, billingOf(cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	from, to := billing.Month(now)
+	f, err := l.Fleet("aws", from, to, now.Add(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &sentFleet{config, cfg, f}
+}
+
+// What other topics, and another way to tell the origin, would have cost is what they do
+// cost: an envelope around each message is in it, also inside a batch, with the names of the
+// devices that there are.
+func TestWhatIfOfTopicsAndOrigins(t *testing.T) {
+	const messages = 2000
+	long := `topic: "` + strings.Repeat("site-1-", 20) + `/${topic}"`
+	for _, c := range []struct {
+		was, then string
+		percent   int64 // that it may be off: sizes are taken to come mixed, and recorded in steps
+		note      string
+	}{
+		{"origin: user_properties", "origin: envelope", 0, ""},
+		{"origin: user_properties", "origin: none", 0, ""},
+		{"origin: user_properties", "origin: bare", 0, ""},
+		{"origin: none", "origin: none", 0, ""},
+		{"origin: none", "origin: user_properties", 1, ""},
+		{"origin: bare", "origin: envelope", 1, ""},
+		{"origin: envelope", "origin: user_properties", 1, ""}, // what is not JSON inside of it is not known
+		{"qos: 1", long, 1, ""},
+		{long, "qos: 1", 1, ""},
+		{long, "origin: envelope", 1, ""},
+		{"qos: 1", `topic: "all/${client_id}/${thing_name}/${topic[2]}", batch: {format: json, age: 24h}`, 10, ""},
+		{"qos: 1", long + `, batch: {format: json, age: 24h}`, 10, ""},
+		{"qos: 1", `topic: all/t, origin: envelope, batch: {format: json, age: 24h}`, 10, ""},
+		{"qos: 1", `topic: all/t, origin: envelope, batch: {format: ndjson, size: 20KiB, age: 24h}`, 10, ""},
+		{"qos: 1", `basic_ingest: store, topic: "b/${topic}", origin: envelope`, 0, ""},
+		{`topic: "all/t"`, "qos: 1", 2, "how long its topics would be is not recorded"},
+		{"qos: 1", `topic: "${topic[3]}/x"`, 2, "how long its topics would be is not recorded"},
+		{"batch: {format: json}", "batch: {format: json}, origin: envelope", 60, "of what is batched or compressed already is not recorded"},
+		{"qos: 1", "split: 2KiB", 60, "what its split sends in parts"},
+	} {
+		was, then := sendThrough(t, c.was, messages), sendThrough(t, c.then, messages)
+		plan, notes, err := (&whatIfOptions{routes: then.config}).plan(was.cfg, was.fleet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := was.fleet.Counted(plan), then.fleet.Counted(then.fleet.Plan(nil))
+		if off := max(got.Messages-want.Messages, want.Messages-got.Messages); 100*off > c.percent*want.Messages {
+			t.Errorf("%s instead of %s: %d metered messages, in truth %d", c.then, c.was, got.Messages, want.Messages)
+		}
+		if off := max(got.Rules-want.Rules, want.Rules-got.Rules); 100*off > c.percent*want.Rules {
+			t.Errorf("%s instead of %s: %d rules, in truth %d", c.then, c.was, got.Rules, want.Rules)
+		}
+		if all := strings.Join(notes, "\n"); c.note == "" && all != "" || !strings.Contains(all, c.note) {
+			t.Errorf("%s instead of %s: %q, want %q", c.then, c.was, all, c.note)
+		}
+	}
+}
