@@ -56,7 +56,8 @@
 // why; "mqtt" is plain MQTT. A profile is the defaults of the quotas
 // (quotaoptions.go) and a few differences in kind. Quotas of pace are buckets of
 // the session (pacer.go), of the account and of names (pace.go, keyed.go), and
-// of the socket (throttle.go): they bite in "aws" and only warn in "aws-edge".
+// of the socket (throttle.go): they bite in "aws" and only warn in "aws-edge", and
+// none is about what families take as large packets or answer.
 // The AWS profiles announce Maximum QoS 1 and refuse QoS 2; "mqtt" has it in both
 // directions (reception.go, handshake.go). Ids such as B88 and Q11 are statements
 // of the project's AWS IoT Core specification, names such as [MQTT-4.6.0-2] those

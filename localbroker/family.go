@@ -170,9 +170,25 @@ func (b *Broker) filterFor(p *profile, who *bridge.Principal, text string) (filt
 	return parsed, p.filterForm(parsed)
 }
 
+// outside reports whether AWS has no such topic, so that none of its quotas of pace
+// is about what a device publishes there. That of a stream is asked for on topics of
+// AWS's own, and counts.
+func (r *receipt) outside() bool {
+	_, large := r.family.(LargeFamily)
+	return large
+}
+
+// answers reports whether a delivery is what a service of the gateway says: AWS
+// discards and delays none of its own, and nobody could spread them.
+func (s *session) answers(d *delivery) bool {
+	return d.large || s.broker.family(s.profile, d.msg.Topic) != nil
+}
+
 // Tell hands a message of a service to whoever subscribes to its topic, as if a
 // device had published it: kept sessions get it when they come back.
-func (b *Broker) Tell(m *bridge.Message) { b.accepted("", m, b.expiry(m)) }
+func (b *Broker) Tell(m *bridge.Message) {
+	b.fanOut(&parcel{broker: b, msg: m, expires: b.expiry(m), answer: true})
+}
 
 // Hand gives a message of a service to the connection that asked for it, if that
 // is still the same and subscribes to the topic, and to the present devices of
@@ -191,7 +207,7 @@ func (b *Broker) Hand(asker *bridge.Principal, m *bridge.Message, left func(brid
 		case r.session == to && !handed:
 			handed = true
 			d := r.delivery(m, b.expiry(m))
-			d.large, d.await = true, handoff(left)
+			d.large, d.counted, d.await = true, true, handoff(left)
 			switch r.session.offer(d) {
 			case takenQueued:
 			case takenFull:
@@ -201,7 +217,7 @@ func (b *Broker) Hand(asker *bridge.Principal, m *bridge.Message, left func(brid
 			}
 		case r.session != to && asker.Thing.Name != "" && r.session.isOf(asker.Thing.Name):
 			d := r.delivery(m, b.expiry(m))
-			d.large = true
+			d.large, d.counted = true, true
 			r.session.offer(d)
 		}
 	}

@@ -10,7 +10,10 @@ import (
 
 // accepted keeps and fans out a message that does not go through the walk.
 func (b *Broker) accepted(from string, m *bridge.Message, expires time.Duration) {
-	p := &parcel{broker: b, from: from, msg: m, expires: expires}
+	b.fanOut(&parcel{broker: b, from: from, msg: m, expires: expires})
+}
+
+func (b *Broker) fanOut(p *parcel) {
 	var batch bridge.Batch
 	p.extend(&batch)
 	if batch.Empty() {
@@ -21,7 +24,7 @@ func (b *Broker) accepted(from string, m *bridge.Message, expires time.Duration)
 	b.store.Commit(&batch, func(_ bridge.Seq, err error) {
 		p.settle(err)
 		if err != nil {
-			b.drops.CountError(err, from, m.Topic)
+			b.drops.CountError(err, p.from, p.msg.Topic)
 			return
 		}
 		b.courier.do(func() { p.deliver(offer) })

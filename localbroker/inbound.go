@@ -27,7 +27,8 @@ type inbound struct {
 	borrowed *[lentBuffer]byte
 	small    [idleBuffer]byte
 
-	last     []byte // the body of the packet that was read last, see recycle
+	size     int    // of the packet that was read last
+	last     []byte // its body, see recycle
 	recycles bool   // it may be one of an earlier packet
 }
 
@@ -138,7 +139,7 @@ func (in *inbound) header() (first byte, remaining int, err error) {
 	if !in.started && !in.first(size) {
 		return 0, 0, errGreetings
 	}
-	in.started = true
+	in.started, in.size = true, size
 	return first, remaining, nil
 }
 

@@ -27,7 +27,7 @@ type delivery struct {
 	decidedIn uint64 // the policy's generation that allowed it, or undecided
 
 	via     *subscription // the shared one, when there is no ordinary one
-	counted bool          // against the quotas of pace
+	counted bool          // against the quotas of pace, or not of them
 	tries   int           // members of its share group that have failed to take it
 	from    *group        // whose queue it was drawn from; nil: none
 

@@ -75,7 +75,7 @@ func (c *client) paceConnect() error {
 // pacePublish takes a PUBLISH of the client: what is above one quota does not
 // count against the next, as AWS would have thrown it away (B90, B155).
 func (c *client) pacePublish(r *receipt) *refusal {
-	if c.session.pacer == nil {
+	if c.session.pacer == nil || r.outside() {
 		return nil
 	}
 	k, limit, err := c.session.pacer.publish(c.broker.quotas, r)

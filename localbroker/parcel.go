@@ -18,6 +18,7 @@ type parcel struct {
 	msg      *bridge.Message
 	expires  time.Duration
 	promised bool // somebody has been told that it will be delivered
+	answer   bool // of a service: not of AWS's quotas of pace
 	away     bool // for the cloud alone: nobody here receives it (B106)
 
 	to       []planned
@@ -66,6 +67,7 @@ func (p *parcel) extend(batch *bridge.Batch) {
 	kept := 0
 	for _, r := range b.receivers(p.from, p.msg.Topic, p.vain) {
 		next := planned{session: r.session, ordinary: r.via == nil, delivery: r.delivery(p.msg, p.expires)}
+		next.counted = p.answer
 		where := p.place(&next, r.queue, batch)
 		switch where {
 		case placedShelf:

@@ -31,6 +31,9 @@ func (c *client) publish(pk *packets.Packet) *cause {
 	}
 	r := &receipt{client: c, id: pk.PacketID}
 	r.family = c.broker.family(c.profile, pk.TopicName)
+	if !r.outside() {
+		c.wire.throttle.passes(c.inbound.size, c.wire.done)
+	}
 	if _, large := r.family.(LargeFamily); large {
 		detach(pk)
 		defer c.inbound.recycle() // as LargeFamily promises

@@ -116,7 +116,7 @@ func (s *session) sendLocked(c *client, q *fifo) bool {
 	if most := c.most(d); err != nil || len(packet) > most {                                      // B41
 		return s.giveUpLocked(c, q, d, again, "client-packet-size", bridge.ResultRefused)
 	}
-	if _, err := c.wire.Write(packet); err != nil {
+	if c.wire.writeDelivery(packet, s.answers(d)) != nil {
 		return false
 	}
 	s.broker.traffic.delivered(len(d.msg.Payload))

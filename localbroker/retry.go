@@ -129,6 +129,6 @@ func (s *session) againLocked(c *client, d, whole *delivery) {
 	copied.msg = whole.msg
 	packet, err := encodePublish(&copied, c.version, !s.profile.aws, uint32(left/time.Second))
 	if err == nil {
-		_, _ = c.wire.Write(packet)
+		_ = c.wire.writeDelivery(packet, s.answers(&copied))
 	}
 }

@@ -39,6 +39,7 @@ func (c *client) greet() (early bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	c.wire.throttle.passes(c.inbound.size, c.wire.done)
 	c.broker.traffic.packetsIn.Add(1)
 	c.broker.traffic.connects.Add(1)
 	c.hello = &pk
@@ -120,6 +121,9 @@ func (c *client) take() (more bool, err error) {
 	c.broker.traffic.packetsIn.Add(1)
 	if !c.intake.ready() {
 		return false, nil
+	}
+	if pk.FixedHeader.Type != packets.Publish { // else it is publish that knows
+		c.wire.throttle.passes(c.inbound.size, c.wire.done)
 	}
 	var why *cause
 	switch pk.FixedHeader.Type {

@@ -169,7 +169,7 @@ func (s *session) reserve(d *delivery, promised bool) taken {
 	case !s.keep.fits(d.size, s.limits, int64(s.broker.memory.QueueSize)): // B63
 		s.broker.drops.Missed("session-queue-full", s.id, d.msg.Topic)
 		return takenFull
-	case promised:
+	case promised, d.counted:
 	case s.client == nil && !s.mayStoreLocked(d): // Q23
 		return s.throttledLocked(d, "queued-rate")
 	case s.client != nil && !s.mayDeliverLocked(d): // Q06, Q21

@@ -10,15 +10,16 @@ import (
 // or warns, and our own bound (limits.bytes_per_second), which delays. What
 // waits is the socket: TCP carries the back-pressure to the device, and nothing
 // is thrown away (B92). Parts are small, so that a PINGREQ behind them is
-// answered in time.
+// answered in time. What AWS has no topics for, and what its services answer, is
+// not of the quota: see outside.
 type throttle struct {
 	client *client
 	quota  *rate.Limiter // both directions; nil: none
 	own    *rate.Limiter // what is read; nil: none
 }
 
-// throttlePart is how much is read at a time where reading may be delayed. A
-// bucket holds at least so much.
+// throttlePart is how much is taken from a bucket at a time, and read where our own
+// bound may delay that. A bucket holds at least so much.
 const throttlePart = 16 << 10
 
 func newThrottle(c *client) throttle {
@@ -38,28 +39,26 @@ func bytesPerSecond(n int) *rate.Limiter {
 
 // part is the part of a buffer to read into.
 func (t *throttle) part(p []byte) []byte {
-	if t.own == nil && t.client.profile.pace != paceBites {
+	if t.own == nil {
 		return p
 	}
 	return p[:min(len(p), throttlePart)]
 }
 
-// read takes n bytes that have come and waits until they may go on, or until
-// done. It reports whether it waited.
+// read takes n bytes that have come and waits until they may go on by our own
+// bound, or until done. It reports whether it waited.
 func (t *throttle) read(n int, done <-chan struct{}) bool {
-	if n == 0 {
+	if n == 0 || t.own == nil {
 		return false
 	}
 	now := t.client.broker.now()
-	wait := t.charge(n, now)
-	if t.own != nil {
-		wait = max(wait, t.own.ReserveN(now, n).DelayFrom(now))
-	}
-	return pause(wait, done)
+	return pause(t.own.ReserveN(now, n).DelayFrom(now), done)
 }
 
-// wrote takes n bytes that have left and waits before more may.
-func (t *throttle) wrote(n int, done <-chan struct{}) {
+// passes takes n bytes that have come or left from the quota, and waits until what
+// is behind them may. Of what has come they are whole packets: only then is it known
+// which of them AWS has no topics for.
+func (t *throttle) passes(n int, done <-chan struct{}) {
 	for ; n > 0; n -= throttlePart {
 		pause(t.charge(min(n, throttlePart), t.client.broker.now()), done)
 	}

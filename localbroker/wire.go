@@ -51,6 +51,7 @@ type wire struct {
 	mu       sync.Mutex
 	out      []byte // waits for the flusher
 	spare    []byte
+	free     int  // bytes of out that are not of AWS's quota
 	writing  int  // bytes that the flusher has taken
 	flushing bool // a flusher runs
 	wanted   bool // the client has deliveries that wait for room
@@ -97,6 +98,17 @@ func (w *wire) welcomed() bool {
 
 // writeLast is Write of a packet that nothing may follow.
 func (w *wire) writeLast(p []byte) { _, _ = w.write(p, true, false) }
+
+// writeDelivery is Write of a PUBLISH, which may be free of AWS's quota of bytes.
+func (w *wire) writeDelivery(p []byte, free bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.writeLocked(p, false, false)
+	if err == nil && free {
+		w.free += len(p)
+	}
+	return err
+}
 
 // writeNow is Write for a goroutine of the connection's own, which may as well
 // go to the socket itself: the flusher is needed for what the kernel does not
@@ -175,9 +187,11 @@ func (w *wire) flush() {
 		buf := w.out
 		w.out, w.spare = w.spare, nil
 		w.writing = len(buf)
+		free := w.free
+		w.free = 0
 		w.mu.Unlock()
 
-		err := w.carry(buf)
+		err := w.carry(buf, free)
 
 		w.mu.Lock()
 		if cap(buf) <= keepSpare {
@@ -199,8 +213,8 @@ func (w *wire) flush() {
 }
 
 // carry writes buf in chunks, each with its own deadline, so that a slow peer
-// is not taken for a stalled one.
-func (w *wire) carry(buf []byte) error {
+// is not taken for a stalled one. So many bytes of it are not of AWS's quota.
+func (w *wire) carry(buf []byte, free int) error {
 	for len(buf) > 0 {
 		n := min(len(buf), writeChunk)
 		if err := w.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
@@ -212,7 +226,9 @@ func (w *wire) carry(buf []byte) error {
 			}
 			return err
 		}
-		w.throttle.wrote(n, w.done)
+		exempt := min(n, free)
+		free -= exempt
+		w.throttle.passes(n-exempt, w.done)
 		buf = buf[n:]
 	}
 	return nil
@@ -229,7 +245,7 @@ func (w *wire) failLocked(err error) {
 	_ = w.raw.Close()
 }
 
-// Read reads as much as the quota of bytes lets it.
+// Read reads as much as our own bound of bytes lets it.
 func (w *wire) Read(p []byte) (int, error) {
 	w.client.intake.listens()
 	n, err := w.Conn.Read(w.throttle.part(p))

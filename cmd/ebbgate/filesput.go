@@ -57,7 +57,7 @@ to S3, is said when all is there; with --dry-run before, at length, and nothing 
 
 Exit codes: 0 the far side has the file and has compared it; 1 failed or interrupted,
 the same command goes on; 2 wrong usage; 4 the login is refused, or the policy forbids
-it; 5 the far side does not take this file.`,
+it; 5 the far side does not take this file, and is told to forget what it has of it.`,
 		Example: `  ebbgate files put pump.log --broker mqtts://gateway:8883 --client-id pump-7 \
     --ca ca.pem --cert pump-7.pem --key pump-7.key
   ebbgate files put camera.mp4 --client-id cam-1 --expire-in 720h --json
@@ -236,6 +236,7 @@ func (o *filesPut) describe(ctx context.Context, s *filesend.Sender, file *os.Fi
 	if o.expireIn > 0 {
 		s.Meta.ExpireAt = time.Now().Add(o.expireIn).Unix()
 	}
+	s.Ask = true
 	s.Async, s.Checksum, s.Segment, s.InFlight, s.Patience = o.async, o.checksum, int(o.segment), o.inFlight, o.wait
 	return nil
 }

@@ -36,7 +36,7 @@ type far struct {
 // verdict is what is done to a command.
 type verdict struct {
 	code   byte
-	word   string // of a response; empty with code 0: success
+	word   string // of a response; empty with code 0: the command is carried out
 	silent bool   // no response
 	cut    bool   // the connection ends, and comes back
 }
@@ -133,7 +133,7 @@ func (f *far) answer(topic string, async bool, v verdict, report func(bridge.Out
 		return
 	}
 	r := response{Topic: topic, Word: "success"}
-	if v.word != "" || v.code > 0 {
+	if v.word != "" && v.word != wordSuccess || v.code > 0 {
 		r.Code, r.Word = 128, v.word
 	}
 	payload, _ := json.Marshal(r)

@@ -26,6 +26,11 @@ type Sender struct {
 	// the end; when the far side has something else, it is to look at all of it. nil: it is.
 	Still func(ctx context.Context, closely bool) (bool, error)
 
+	// Ask has the far side asked by a fin, before anything is sent of a file of several
+	// segments, whether it has the file already. A false success is not possible but with
+	// EMQX, which compares nothing and says the same after all of it was sent.
+	Ask bool
+
 	Async    bool          // commands are answered by their responses alone
 	Checksum bool          // each segment goes with its own SHA-256
 	Segment  int           // bytes of one
@@ -40,7 +45,10 @@ type Sender struct {
 	state    state
 	saved    time.Time
 	unnoted  bool
-	window   int // segments on their way
+	asked    bool // Ask is done
+	there    bool // and the far side has it
+	begun    bool // init was taken, or the far side has what an earlier run has sent
+	window   int  // segments on their way
 	sent     int64
 }
 
@@ -101,12 +109,16 @@ func (s *Sender) Run(ctx context.Context) (*Result, error) {
 	s.resume()
 	s.save() // before init says when it expires
 	resumed, began := s.state.Acked, time.Now()
+	s.begun = resumed > 0
 	s.tell()
 	t := trials{pause: firstPause}
 	for {
 		before := s.state.Acked
 		err := s.attempt(ctx)
 		if err == nil {
+			if s.there {
+				resumed = s.Size
+			}
 			return &Result{s.ClientID, s.FileID, s.Meta.Name, s.Size, s.sum(), resumed, s.sent, time.Since(began).Seconds()}, s.forget()
 		}
 		s.save()
@@ -117,9 +129,7 @@ func (s *Sender) Run(ctx context.Context) (*Result, error) {
 			t = trials{anew: t.anew, pause: firstPause}
 		}
 		if err := s.decide(ctx, &t, err); err != nil {
-			if errors.Is(err, ErrChanged) {
-				s.giveUp(ctx)
-			}
+			s.end(ctx, err)
 			return nil, err
 		}
 		if err := sleep(ctx, t.pause); err != nil {
@@ -134,34 +144,6 @@ type trials struct {
 	fails, cuts, anew int
 	waiting           bool
 	pause             time.Duration
-}
-
-// ErrChanged is that the content is not what it was.
-var ErrChanged = errors.New("the file was changed while it was sent")
-
-// unchanged makes sure that what was sent is what was to be sent.
-func (s *Sender) unchanged(ctx context.Context, closely bool) error {
-	if s.Still == nil {
-		return nil
-	}
-	still, err := s.Still(ctx, closely)
-	if err == nil && !still {
-		err = ErrChanged
-	}
-	return err
-}
-
-// abortPatience is how long it is tried to tell the far side that nothing more comes.
-const abortPatience = 10 * time.Second
-
-// giveUp has the far side forget a transfer that can never be finished.
-func (s *Sender) giveUp(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, abortPatience)
-	defer cancel()
-	if err := s.do(ctx, commandAbort, commandAbort, nil); err != nil {
-		s.say("what the far side has of it stays there until it expires: " + err.Error())
-	}
-	_ = s.forget() // the note is of no use, and does no harm
 }
 
 // decide says whether a failure is the last.
@@ -240,6 +222,9 @@ func (s *Sender) attempt(ctx context.Context) error {
 	if err := s.up(ctx); err != nil {
 		return err
 	}
+	if done, err := s.ask(ctx); done || err != nil {
+		return err
+	}
 	if s.state.Acked < s.Size || s.Size == 0 {
 		meta := s.Meta
 		meta.Size, meta.Checksum = s.Size, s.sum()
@@ -250,6 +235,7 @@ func (s *Sender) attempt(ctx context.Context) error {
 		if err := s.do(ctx, commandInit, "init", payload); err != nil {
 			return err
 		}
+		s.begun = true
 		if err := s.segments(ctx); err != nil {
 			return err
 		}
@@ -257,7 +243,29 @@ func (s *Sender) attempt(ctx context.Context) error {
 	if err := s.unchanged(ctx, false); err != nil {
 		return err
 	}
+	return s.fin(ctx)
+}
+
+func (s *Sender) fin(ctx context.Context) error {
 	return s.do(ctx, commandFin, "fin/"+strconv.FormatInt(s.Size, 10)+"/"+s.sum(), nil)
+}
+
+// ask asks whether the far side has the file already, which is most of what is sent
+// twice. Its answer counts but for what says that the file has to be sent.
+func (s *Sender) ask(ctx context.Context) (there bool, err error) {
+	if !s.Ask || s.asked || s.begun || s.Size <= int64(s.Segment) {
+		return false, nil
+	}
+	err = s.fin(ctx)
+	if said, refused := errors.AsType[*Refused](err); refused {
+		switch said.Word {
+		case "incomplete", "checksum_mismatch", "read_segment":
+			s.asked = true
+			return false, nil
+		}
+	}
+	s.there = err == nil
+	return s.there, err
 }
 
 func (s *Sender) topic(rest string) string {

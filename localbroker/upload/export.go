@@ -203,6 +203,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 	}
 	s.mu.Lock()
 	s.removeLocked(t)
+	s.removedLocked(t, nil)
 	s.mu.Unlock()
 	return nil
 }

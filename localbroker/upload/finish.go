@@ -242,11 +242,11 @@ func (s *Service) again(t *transfer, j *job, m *meta, before *prior, plan []piec
 		}
 	}
 	s.mu.Lock()
-	if !t.gone {
-		s.removeLocked(t)
-	}
+	s.removeLocked(t) // with a job it is there
 	s.mu.Unlock()
-	return s.durable(t.client, t.forgotten())
+	err := s.durable(t.client, t.forgotten())
+	s.removed(t, err)
+	return err
 }
 
 // verified makes a transfer wait for its export, durably; with mode direct it is

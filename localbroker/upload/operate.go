@@ -163,11 +163,13 @@ func (s *Service) GiveUp(ctx context.Context, clientID, fileID string) error {
 		if wait == nil {
 			s.removeLocked(t)
 			s.mu.Unlock()
-			if err := s.durable(t.client, t.forgotten()); err != nil {
+			err := s.durable(t.client, t.forgotten())
+			s.removed(t, err)
+			s.poke() // the queue has it still
+			if err != nil {
 				return fmt.Errorf("give up a transfer: %w; it may come back at the next start", err)
 			}
 			s.deps.Drops.Count("file-given-up", t.client, rootSync+t.file)
-			s.poke() // the queue has it still
 			continue
 		}
 		s.mu.Unlock()

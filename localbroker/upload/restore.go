@@ -98,8 +98,9 @@ func (s *Service) adoptLocked(t *transfer) {
 			t, other = other, t
 		}
 		s.open[t.pair] = t
-		s.removeLocked(other)
 		s.deps.Shelf.Forget(shelfTransfer, transferKey(other.number))
+		s.removeLocked(other)
+		s.removedLocked(other, nil)
 	}
 	s.open[t.pair] = t
 }

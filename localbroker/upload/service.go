@@ -130,7 +130,8 @@ type transfer struct {
 	refused   bool      // the target will never take it as it is
 	chances   chances
 	journal   journal
-	gone      bool // data is closed and removed when it has no user
+	gone      bool // it is none any more; data is closed when it has no user
+	over      bool // and its end is on the shelf: what else the disk has of it goes
 }
 
 // Open makes the service, with what an earlier start has left.

@@ -38,7 +38,11 @@ func (s *Service) sweep(ctx context.Context) {
 		}
 		if puts := s.ageLocked(t, now); len(puts) > 0 {
 			// What could not be written comes back at a start, and goes with the next sweep.
-			steps = append(steps, step{client: t.client, puts: puts, done: func(error) {}})
+			st := step{client: t.client, puts: puts, done: func(error) {}}
+			if t.gone {
+				st.done = func(err error) { s.removed(t, err) }
+			}
+			steps = append(steps, st)
 		}
 	}
 	for _, list := range []map[pair]*transfer{s.open, s.leaving} {

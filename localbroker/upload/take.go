@@ -219,6 +219,7 @@ func (s *Service) forsakeLocked(t *transfer) {
 		return
 	}
 	s.removeLocked(t)
+	s.removedLocked(t, nil) // nothing of it is on the shelf
 }
 
 // sameBytes reports whether a segment that came before has these bytes.
@@ -297,7 +298,7 @@ func (s *Service) releaseLocked(t *transfer) {
 func (s *Service) settleLocked(t *transfer, at span, next stored, err error) {
 	now, known := t.segments[at]
 	switch {
-	case !known: // the transfer is gone
+	case !known || t.gone:
 	case err == nil:
 		next.durable = true
 		t.segments[at] = next
@@ -305,61 +306,4 @@ func (s *Service) settleLocked(t *transfer, at span, next stored, err error) {
 		delete(t.segments, at)
 		s.chargeLocked(t, -1, 0)
 	}
-}
-
-// leaveLocked gives the transfer's file back.
-func (s *Service) leaveLocked(t *transfer) {
-	t.users--
-	if t.users == 0 && (t.gone || s.opened > keepOpen) {
-		s.closeLocked(t)
-	}
-	if t.users == 0 && t.gone {
-		_ = os.Remove(s.path(t)) // the next start removes what stays
-	}
-}
-
-// abort gives up a transfer; one that is being assembled is not.
-func (s *Service) abort(p pair, answer func(error)) {
-	s.mu.Lock()
-	t := s.open[p]
-	known := t != nil && t.job == nil
-	if known {
-		s.removeLocked(t)
-		s.sync.add(step{client: p.client, puts: []bridge.Put{t.forgotten()}, done: answer})
-	}
-	s.mu.Unlock()
-	if !known {
-		answer(nil)
-	}
-}
-
-// forgotten takes the durable state away.
-func (t *transfer) forgotten() bridge.Put {
-	return bridge.Put{Namespace: shelfTransfer, Key: transferKey(t.number)}
-}
-
-// removeLocked forgets a transfer: its file goes, and what the shelf has of its
-// segments. The caller puts its end on the shelf.
-func (s *Service) removeLocked(t *transfer) {
-	for _, list := range []map[pair]*transfer{s.open, s.leaving} {
-		if list[t.pair] == t {
-			delete(list, t.pair)
-		}
-	}
-	if t.gone {
-		return
-	}
-	s.chargeLocked(t, -len(t.segments), -t.charged)
-	t.gone = true
-	keys := make([]string, 0, len(t.segments))
-	for at := range t.segments {
-		keys = append(keys, segmentKey(t.number, at))
-	}
-	if len(keys) > 0 {
-		s.deps.Shelf.Forget(shelfSegment, keys...)
-	}
-	t.segments = nil
-	s.countLocked(t.client, t.waits, -1)
-	t.users++
-	s.leaveLocked(t)
 }
