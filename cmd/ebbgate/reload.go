@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -204,6 +205,33 @@ func howBilled(cfg *configs.Config) map[string]billing.Options {
 	return all
 }
 
+// changedUpstreams names what of the upstreams differs in how they are billed, of the
+// first of them.
+func changedUpstreams(old, new *configs.Config) string {
+	was, is := howBilled(old), howBilled(new)
+	names := slices.Concat(slices.Collect(maps.Keys(was)), slices.Collect(maps.Keys(is)))
+	slices.Sort(names)
+	for _, name := range names {
+		at := "upstreams." + name
+		a, before := was[name]
+		b, after := is[name]
+		switch {
+		case !before || !after:
+			return at
+		case reflect.DeepEqual(a, b):
+		case a.HTTP != b.HTTP:
+			return at + ".endpoint or .way (to HTTPS, or from it)"
+		case a.MQTT3 != b.MQTT3:
+			return at + ".protocol"
+		case a.Region != b.Region && old.Upstreams[name].Billing.Region == new.Upstreams[name].Billing.Region:
+			return at + ".endpoint (another region)"
+		default:
+			return changedKeys(at+".billing", a, b)
+		}
+	}
+	return "upstreams"
+}
+
 // ofRestart is file transfer without what a reload takes: the pace of exports.
 func ofRestart(o configs.FileTransfer) configs.FileTransfer {
 	o.Export.Bandwidth, o.Export.Metered = 0, metered.Options{}
@@ -227,7 +255,7 @@ func needsRestart(old, new *configs.Config) string {
 	case !reflect.DeepEqual(old.Gateway, new.Gateway):
 		return "gateway"
 	case !reflect.DeepEqual(howBilled(old), howBilled(new)):
-		return "which upstreams there are, or how one bills,"
+		return changedUpstreams(old, new)
 	case old.Policy != new.Policy:
 		return "policy (its folders and switches; what is in the folders may change)"
 	}

@@ -24,8 +24,12 @@ const (
 	serviceHTTP = "iotdata"          // HTTPS publish
 )
 
-// aheadOfEnd is how long before their end credentials are fetched anew.
-const aheadOfEnd = 5 * time.Minute
+// Credentials are looked for anew so long before their end, and so often. Whoever hands
+// them out may keep them until they end: till then they are good.
+const (
+	aheadOfEnd = 5 * time.Minute
+	lookAgain  = 10 * time.Second
+)
 
 // Signer signs with credentials that it finds when they are needed. It is safe
 // for concurrent use.
@@ -39,6 +43,9 @@ type Signer struct {
 
 	mu       sync.Mutex
 	provider sdk.CredentialsProvider // nil: to be looked for
+	have     sdk.Credentials         // what it gave last; empty: nothing
+	looked   time.Time               // when it was asked
+	forgot   int                     // how often that was forgotten
 }
 
 // NewSigner makes a signer from valid options for a region. Nothing is looked
@@ -105,7 +112,8 @@ func (s *Signer) SignRequest(r *http.Request, body []byte) error {
 func (s *Signer) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.provider = nil
+	s.provider, s.have = nil, sdk.Credentials{}
+	s.forgot++
 }
 
 func hashOf(body []byte) string {
@@ -115,25 +123,49 @@ func hashOf(body []byte) string {
 
 // credentials are what to sign with now.
 func (s *Signer) credentials(ctx context.Context) (sdk.Credentials, error) {
+	now := s.now()
 	s.mu.Lock()
-	p := s.provider
-	s.mu.Unlock()
-	if p == nil {
-		var err error
-		if p, err = s.find(ctx); err != nil {
-			return sdk.Credentials{}, err
-		}
-		s.mu.Lock()
-		s.provider = p
+	p, have, forgot := s.provider, s.have, s.forgot
+	good := have.HasKeys() && lasts(have, now)
+	if good && (lasts(have, now.Add(aheadOfEnd)) || now.Sub(s.looked) < lookAgain) {
 		s.mu.Unlock()
+		return have, nil
 	}
-	c, err := p.Retrieve(ctx)
-	if err != nil {
+	s.looked = now
+	s.mu.Unlock()
+	c, err := s.look(ctx, p, forgot)
+	switch {
+	case err == nil && lasts(c, now):
+		return c, nil
+	case good:
+		return have, nil
+	case err != nil:
 		return sdk.Credentials{}, err
 	}
-	if c.CanExpire && !s.now().Before(c.Expires) {
-		s.Forget()
-		return sdk.Credentials{}, fmt.Errorf("the credentials of %s ended at %s", c.Source, c.Expires.UTC().Format(time.RFC3339))
+	s.Forget()
+	return sdk.Credentials{}, fmt.Errorf("the credentials of %s ended at %s", c.Source, c.Expires.UTC().Format(time.RFC3339))
+}
+
+// lasts reports whether credentials have not ended at a time.
+func lasts(c sdk.Credentials, at time.Time) bool { return !c.CanExpire || at.Before(c.Expires) }
+
+// look asks a provider, or one that it finds, for credentials, and keeps what it says
+// unless that is to be forgotten meanwhile.
+func (s *Signer) look(ctx context.Context, p sdk.CredentialsProvider, forgot int) (c sdk.Credentials, err error) {
+	if p == nil {
+		if p, err = s.find(ctx); err != nil {
+			return c, err
+		}
+	} else if cache, ok := p.(interface{ Invalidate() }); ok {
+		cache.Invalidate() // it would keep them until they end
+	}
+	if c, err = p.Retrieve(ctx); err != nil {
+		return c, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.forgot == forgot {
+		s.provider, s.have = p, c
 	}
 	return c, nil
 }
@@ -151,7 +183,6 @@ func (s *Signer) find(ctx context.Context) (sdk.CredentialsProvider, error) {
 		config.WithRegion(s.region),
 		config.WithAppID("ebbgate"),
 		config.WithLogger(logging.Nop{}), // what matters comes as an error
-		config.WithCredentialsCacheOptions(func(o *sdk.CredentialsCacheOptions) { o.ExpiryWindow = aheadOfEnd }),
 	}
 	if s.o.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(s.o.Profile))

@@ -146,3 +146,66 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// Who hands credentials out may keep them until they end (a credential_process that
+// caches): they are good for as long, are looked for anew every now and then in their
+// last minutes, and no longer used when they have ended.
+func TestCredentialsAreGoodUntilTheirEnd(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	config, given, asked := filepath.Join(dir, "config"), filepath.Join(dir, "given.json"), filepath.Join(dir, "asked")
+	t.Setenv("AWS_CONFIG_FILE", config)
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(config, "[profile vault]\ncredential_process = sh -c 'echo >>"+asked+"; cat "+given+"'\n")
+	end := time.Now().Add(2 * time.Minute).UTC().Truncate(time.Second)
+	give := func(key string, end time.Time) {
+		write(given, `{"Version": 1, "AccessKeyId": "`+key+`", "SecretAccessKey": "secret", "SessionToken": "token", "Expiration": "`+end.Format(time.RFC3339)+`"}`)
+	}
+	give("AKIDFIRST", end)
+	s := NewSigner(Options{Profile: "vault"}, "eu-central-1")
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	sign := func() (string, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://h/topics/t", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.SignRequest(r, nil)
+		return r.Header.Get("Authorization"), err
+	}
+	if _, ends, err := s.SignURL(t.Context(), "wss://h/mqtt"); err != nil || !ends.Equal(end) {
+		t.Errorf("a link that ends at %v: %v, want %v", ends, err, end)
+	}
+	for range 50 {
+		now = now.Add(time.Second)
+		if by, err := sign(); err != nil || !strings.Contains(by, "AKIDFIRST") {
+			t.Fatalf("%v before the end: signed by %q: %v", end.Sub(now), by, err)
+		}
+	}
+	if lines, err := os.ReadFile(asked); err != nil || len(lines) < 3 || len(lines) > 7 {
+		t.Errorf("asked %d times in 50 seconds: %v", len(lines), err)
+	}
+	write(given, "no JSON")
+	now = now.Add(lookAgain)
+	if _, err := sign(); err != nil {
+		t.Errorf("they have not ended, though there are no newer: %v", err)
+	}
+	give("AKIDFIRST", end)
+	now = end
+	if _, err := sign(); err == nil || !strings.Contains(err.Error(), "ended at "+end.Format(time.RFC3339)) {
+		t.Errorf("after their end: %v", err)
+	}
+	give("AKIDSECOND", end.Add(time.Hour))
+	if by, err := sign(); err != nil || !strings.Contains(by, "AKIDSECOND") {
+		t.Errorf("signed by %q: %v", by, err)
+	}
+}

@@ -15,7 +15,7 @@ import (
 type Member struct {
 	Name      string        // for people
 	Via       string        // what [bridge.Outcome.Via] says of what it took
-	Sender    bridge.Sender // whoever it is, it does not share its identity with another member
+	Sender    bridge.Sender // whoever it is, it does not share its identity with another member; one with a Rest is told when nobody tries it
 	After     time.Duration // how long it may be away before the next takes over as well
 	BackAfter time.Duration // how long it must be reached again before it takes back from another upstream
 
@@ -107,6 +107,9 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 			default:
 				s.tried[i] = nil
 				s.giveUp(i)
+				for n := i + 1; n < len(s.members); n++ {
+					s.members[n].rest()
+				}
 				return s.use(ctx, w, i), nil
 			}
 		}
@@ -140,11 +143,19 @@ func (s *Sender) tryOpen(ctx context.Context, last int) {
 				s.tried[i].giveUp()
 				s.tried[i] = nil
 			}
+			s.members[i].rest()
 			s.hooks.Warn(bridge.Warning{Code: "failover-closed", Severity: bridge.Notice,
 				Text: fmt.Sprintf("%s is not reached, and %s, which would take its messages, may not now (%s): they wait", s.members[0].Name, s.members[i].Name, why)})
 		case s.tried[i] == nil:
 			s.tried[i] = begin(ctx, s.members[i], s.news)
 		}
+	}
+}
+
+// rest lets a member that nobody tries now take its warnings back.
+func (m *Member) rest() {
+	if r, ok := m.Sender.(interface{ Rest() }); ok {
+		r.Rest()
 	}
 }
 
@@ -206,6 +217,7 @@ func (s *Sender) await(ctx context.Context, l *link, n int) (better int, leave b
 			}
 			switch {
 			case shut:
+				s.members[i].rest()
 			case w == nil:
 				s.tried[i] = begin(ctx, s.members[i], s.news)
 			case w.reached():

@@ -25,6 +25,20 @@ type fake struct {
 	hold  bool // acknowledges nothing
 	links []*fakeLink
 	took  []string
+	down  bool // it warns that it is not reached
+}
+
+// Rest implements what a member may have.
+func (f *fake) Rest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = false
+}
+
+func (f *fake) warns() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down
 }
 
 func (f *fake) set(up bool) {
@@ -45,10 +59,11 @@ func (f *fake) Connect(ctx context.Context) (bridge.Link, error) {
 		f.mu.Lock()
 		if f.up {
 			l := &fakeLink{f: f, done: make(chan struct{})}
-			f.links = append(f.links, l)
+			f.links, f.down = append(f.links, l), false
 			f.mu.Unlock()
 			return l, nil
 		}
+		f.down = true
 		f.mu.Unlock()
 		select {
 		case <-tick.C:
@@ -294,6 +309,29 @@ func TestTheReserveEndsWithItsContext(t *testing.T) {
 		if first.live()+second.live() != 0 {
 			t.Error("a link stays behind")
 		}
+	})
+}
+
+// Whoever is not tried any more is nobody's trouble: both were away, and the first
+// has come back.
+func TestWhoIsNotTriedDoesNotWarn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s, first, second, _ := rig()
+		second.set(false)
+		time.AfterFunc(time.Hour, func() {
+			if !first.warns() || !second.warns() {
+				t.Error("they are not reached, and do not say so")
+			}
+			first.set(true)
+		})
+		l := connect(t, ctx, s)
+		if first.warns() || second.warns() {
+			t.Error("a warning stays of one that nobody tries, or that is reached")
+		}
+		_ = l.Close()
+		<-l.Done()
 	})
 }
 

@@ -221,7 +221,7 @@ func (l *link) do(j *job) bridge.Outcome {
 	case bridge.ResultRetry:
 		l.u.phase.putOff(time.Now(), a, j.topic, l.u.hooks, l.u.log)
 	case bridge.ResultAcked:
-		l.u.phase.took(time.Now(), l.u.hooks, l.u.log)
+		l.u.took()
 	}
 	switch {
 	case ok:

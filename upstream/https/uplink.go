@@ -40,7 +40,8 @@ type Uplink struct {
 	bucket *upstream.Bucket
 	phase  phase
 
-	live atomic.Pointer[link] // the latest link; for Refresh
+	live    atomic.Pointer[link] // the latest link; for Refresh
+	refused atomic.Bool          // the login, and nothing was taken since
 
 	connecting sync.Mutex // one link at a time
 	backoff    *upstream.Backoff
@@ -175,7 +176,24 @@ func (u *Uplink) down(err error) {
 	over := "uplink-refused"
 	if e, ok := errors.AsType[*upstream.RefusedError](err); ok {
 		w, over = bridge.Warning{Code: "uplink-refused", Severity: bridge.Critical, Text: fmt.Sprintf("%s: %v", u.o.Endpoint, e)}, "uplink-down"
+		u.refused.Store(true)
 	}
 	u.hooks.Over(over)
 	u.hooks.Warn(w)
+}
+
+// took notes that a message was taken, and so the login.
+func (u *Uplink) took() {
+	u.phase.took(time.Now(), u.hooks, u.log)
+	if u.refused.CompareAndSwap(true, false) {
+		u.hooks.Over("uplink-refused")
+	}
+}
+
+// Rest ends the warnings of an uplink that is not asked to connect any more.
+func (u *Uplink) Rest() {
+	u.refused.Store(false)
+	for _, code := range []string{"uplink-down", "uplink-refused", warningBusy} {
+		u.hooks.Over(code)
+	}
 }

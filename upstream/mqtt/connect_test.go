@@ -147,6 +147,9 @@ func TestRefusalsAreWarnedOfAndTriedAgain(t *testing.T) {
 	if w := receive(t, raised, "a warning"); w.Code != "uplink-down" || w.Severity != bridge.Degraded {
 		t.Errorf("warning %+v", w)
 	}
+	if u.Rest(); len(health.Warnings()) != 0 {
+		t.Errorf("warnings of one that nobody asks for: %v", health.Warnings())
+	}
 	l := receive(t, link, "a link")
 	if w := health.Warnings(); len(w) != 0 {
 		t.Errorf("warnings while up: %v", w)

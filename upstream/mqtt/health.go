@@ -57,6 +57,16 @@ func (h *health) wanted() {
 	h.mu.Unlock()
 }
 
+// forget ends what was told of a client id that nobody uses now.
+func (h *health) forget() {
+	h.mu.Lock()
+	h.err, h.cut = nil, 0
+	h.mu.Unlock()
+	for _, of := range []string{"-down", "-refused", "-taken-over"} {
+		h.hooks.Over(h.prefix + of)
+	}
+}
+
 // up notes a link by the way of an endpoint.
 func (h *health) up(endpoint string) {
 	h.mu.Lock()

@@ -107,6 +107,9 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 	}
 }
 
+// Rest ends the warnings of an uplink that is not asked to connect any more.
+func (u *Uplink) Rest() { u.health.forget() }
+
 // Endpoint is the first of the ways where the uplink goes.
 func (u *Uplink) Endpoint() string { return u.dialer.ways[0].Options.Endpoint }
 
