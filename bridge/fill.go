@@ -17,8 +17,10 @@ func (f *Forwarder) fill() error {
 	}
 	for _, ln := range f.lanes {
 		if f.closed(ln) {
+			f.takeOff(ln)
 			continue
 		}
+		f.takeOutlived(ln)
 		if ln.live {
 			f.moveSplits(ln)
 		}
@@ -40,6 +42,23 @@ func (f *Forwarder) fill() error {
 		l.publish()
 	}
 	return nil
+}
+
+// takeOff makes what a lane's lines have not sent wait in the spool again: the lane is
+// closed, perhaps for days.
+func (f *Forwarder) takeOff(ln *lane) {
+	for _, l := range f.lines {
+		if l.held[ln.n] > 0 {
+			f.unsentOf(l, func(fl *flight) bool { return fl.lane == ln })
+		}
+	}
+}
+
+// unsentOf takes back from a line what matches and was not sent.
+func (f *Forwarder) unsentOf(l *line, match func(*flight) bool) {
+	for _, fl := range l.recall(match) {
+		f.unsent(fl)
+	}
 }
 
 // readOn reads at the front until there is nothing more to read, or no line that
@@ -300,8 +319,16 @@ func (f *Forwarder) advance(t *tip, limit Place) (known bool, err error) {
 				return false, nil
 			}
 		}
+		if !gone && s.last != nil && s.other != nil && !s.last.looked(r.Place) {
+			t.cursor.Seek(r.Place)
+			t.next = r.Place
+			return false, nil // the forwarder is woken when it was
+		}
 		switch {
 		case gone:
+		case s.outlived(r):
+			f.acquit(r.Seq)
+			f.giveUp(&flight{Stored: r, source: s}, Conflated, "")
 		case r.Mortal() && r.Expired(f.spool.Age()):
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")

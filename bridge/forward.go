@@ -199,6 +199,11 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 	for i := range f.slots {
 		f.slots[i].n = i
 	}
+	for _, q := range cfg.Queues {
+		if q.Last != nil {
+			q.Last.wakes(f.wakeUp)
+		}
+	}
 	for i, s := range senders {
 		f.lines = append(f.lines, newLine(i, len(senders), f, s))
 	}

@@ -17,6 +17,11 @@ import (
 // what the forwarder has not come to: so what it drops was never sent. Each
 // message costs one look, and memory is bounded: with more topics than it can
 // remember, those that come last keep all.
+//
+// Where live messages go first a newer one may be sent while an older one of its topic
+// is read already, or comes back from a link that broke: sent after it, the older would
+// be the last word. So there nothing is sent before it was looked at, and the forwarder
+// gives up what is outlived when it comes to it.
 type KeepLast struct {
 	cfg    KeepLastConfig
 	spool  Spool
@@ -24,7 +29,6 @@ type KeepLast struct {
 	health *Health
 	log    *slog.Logger
 
-	topics map[string]*ring
 	held   int // in all rings
 	tidied int // messages taken since the last tidying
 	giving []replaced
@@ -33,6 +37,11 @@ type KeepLast struct {
 	mu      sync.Mutex
 	reached map[Place]Place // by the forwarder: where it began to read → how far it is
 	doomed  map[Place]bool  // beyond that: in giving, or, when true, being committed
+	topics  map[string]*ring
+	past    Place  // what lies before was looked at
+	awaited bool   // the forwarder waits for more to be
+	wake    func() // the forwarder, nil for nobody
+	missed  bool   // something that it had come to is outlived
 }
 
 // replaced is a message that is about to be given up.
@@ -113,7 +122,9 @@ func (k *KeepLast) Reached(from, p Place) (gone, open bool) {
 func (k *KeepLast) Run(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	defer k.spool.Watch(wake, k.cfg.Queue)()
-	k.topics, k.held = map[string]*ring{}, 0
+	k.mu.Lock()
+	k.topics, k.held, k.past = map[string]*ring{}, 0, 0
+	k.mu.Unlock()
 	c := k.spool.Cursor(k.cfg.Queue)
 	defer c.Close()
 	tick := time.NewTicker(conflateDelay / 4)
@@ -142,7 +153,9 @@ func (k *KeepLast) read(ctx context.Context, c Cursor) error {
 		if err != nil || r == nil {
 			return err
 		}
-		k.take(r)
+		if wake := k.take(r); wake != nil {
+			wake()
+		}
 		if len(k.giving) >= conflateAtOnce {
 			k.commit(ctx)
 		}
@@ -150,10 +163,17 @@ func (k *KeepLast) read(ctx context.Context, c Cursor) error {
 	return nil
 }
 
-// take remembers a message, and gives up the one that it replaces.
-func (k *KeepLast) take(r *Stored) {
+// take remembers a message, and gives up the one that it replaces. It returns what wakes
+// the forwarder if that waits.
+func (k *KeepLast) take(r *Stored) (wake func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.past = r.Place + 1
+	if k.awaited {
+		wake, k.awaited = k.wake, false
+	}
 	if k.cfg.Exempt != "" && strings.HasPrefix(r.Topic, k.cfg.Exempt) {
-		return
+		return wake
 	}
 	k.tidied++
 	t := k.topics[r.Topic]
@@ -165,34 +185,60 @@ func (k *KeepLast) take(r *Stored) {
 		if k.held >= k.cfg.Most && !k.tidy() {
 			k.health.Raise(Warning{Code: k.code("full"), Severity: Notice,
 				Text: fmt.Sprintf("%d messages of topics wait in %s: of the topics beyond these all messages are kept, and not the last %d", k.held, k.cfg.Queue, k.cfg.Last)})
-			return
+			return wake
 		}
 		k.topics[r.Topic] = t
 		t.list = append(t.list, w)
 		k.held++
-		return
+		return wake
 	}
 	old := t.list[t.next]
 	t.list[t.next] = w
 	t.next = (t.next + 1) % len(t.list)
-	if k.doom(old.place) {
-		if len(k.giving) == 0 {
-			k.since = time.Now()
-		}
-		k.giving = append(k.giving, replaced{old, r.Topic})
+	if k.wasReached(old.place) {
+		k.missed = true
+		return wake
 	}
+	k.doomed[old.place] = false
+	if len(k.giving) == 0 {
+		k.since = time.Now()
+	}
+	k.giving = append(k.giving, replaced{old, r.Topic})
+	return wake
 }
 
-// doom reports whether the message at a place may be given up: the forwarder
-// will not send it then.
-func (k *KeepLast) doom(p Place) bool {
+// wakes sets what wakes the forwarder.
+func (k *KeepLast) wakes(wake func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.wasReached(p) {
-		return false
-	}
-	k.doomed[p] = false
-	return true
+	k.wake = wake
+}
+
+// looked reports whether the message at a place was looked at. If not the forwarder is
+// woken when more were.
+func (k *KeepLast) looked(p Place) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.awaited = p >= k.past
+	return !k.awaited
+}
+
+// outlived reports whether as many newer messages of its topic have come as may wait.
+func (k *KeepLast) outlived(topic string, p Place) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.topics[topic]
+	return t != nil && len(t.list) >= k.cfg.Last && p < t.list[t.next].place
+}
+
+// outlivedSome reports whether that has become so of something that the forwarder had
+// come to, since it was last asked.
+func (k *KeepLast) outlivedSome() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	some := k.missed
+	k.missed = false
+	return some
 }
 
 // closes takes a doomed place for a commit; false: the forwarder has come to it.
@@ -227,14 +273,12 @@ func (k *KeepLast) wasReached(p Place) bool {
 
 // tidy forgets the topics of which nothing waits any more, and reports whether
 // that has made room. It looks at all topics, so it is done once in as many
-// messages as are remembered.
+// messages as are remembered. k.mu is held.
 func (k *KeepLast) tidy() bool {
 	if k.tidied < k.cfg.Most {
 		return false
 	}
 	k.tidied = 0
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	for topic, t := range k.topics {
 		newest := t.list[(t.next+len(t.list)-1)%len(t.list)]
 		if k.wasReached(newest.place) {

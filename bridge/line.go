@@ -195,7 +195,7 @@ func (l *line) next() *flight {
 		return nil
 	}
 	q := l.turn
-	if l.turn = nil; q == nil || len(q.flights) == q.first {
+	if l.turn = nil; q == nil || !l.goes(q) {
 		q = l.first()
 	}
 	if q == nil {
@@ -231,7 +231,7 @@ func (l *line) next() *flight {
 func (l *line) first() *queue {
 	var q *queue
 	for i := range l.queues {
-		if c := &l.queues[i]; len(c.flights) > c.first && (q == nil || c.cost > 0 && c.turn < q.turn) {
+		if c := &l.queues[i]; (q == nil || c.cost > 0 && c.turn < q.turn) && l.goes(c) {
 			q = c
 		}
 	}
@@ -239,6 +239,12 @@ func (l *line) first() *queue {
 		return nil
 	}
 	return q.orBehind()
+}
+
+// goes reports whether a queue has something that may go now: what was read before its
+// lane was closed does not. [with mu]
+func (l *line) goes(q *queue) bool {
+	return len(q.flights) > q.first && !l.f.closed(q.flights[q.first].lane)
 }
 
 // unnext puts back what next has just returned.

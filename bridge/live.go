@@ -37,10 +37,21 @@ func (v *live) send(l *line) error {
 		if fl == nil {
 			break
 		}
-		v.err = l.send(v.ctx, v.link, fl)
+		if !l.isStale(fl) {
+			v.err = l.send(v.ctx, v.link, fl)
+		}
 	}
 	v.link.Flush()
 	return v.err
+}
+
+// isStale gives back what has expired since it was read: the forwarder gives it up.
+func (l *line) isStale(fl *flight) bool {
+	if !fl.Mortal() || !fl.Expired(l.f.spool.Age()) {
+		return false
+	}
+	l.put(report{flight: fl, unsent: true})
+	return true
 }
 
 // sendNow is send for a goroutine that must not wait. It reports whether nothing
@@ -59,6 +70,9 @@ func (v *live) sendNow(l *line) bool {
 		fl := l.next()
 		if fl == nil {
 			return true
+		}
+		if l.isStale(fl) {
+			continue
 		}
 		if ok, v.err = l.sendNow(link, fl); !ok {
 			return false

@@ -97,9 +97,7 @@ func (f *Forwarder) moveSplits(ln *lane) {
 			x.moving = true
 			f.goBack()
 			for _, l := range f.lines {
-				for _, fl := range l.recall(func(fl *flight) bool { return fl.source == s }) {
-					f.unsent(fl)
-				}
+				f.unsentOf(l, func(fl *flight) bool { return fl.source == s })
 			}
 			t.cursor.Seek(x.at)
 			t.head, t.next = nil, x.at
@@ -156,6 +154,24 @@ func (f *Forwarder) moveSplit(s *source, now time.Time) {
 	t.cursor.Seek(s.split.at)
 	t.head, t.next = nil, s.split.at
 	s.asked = 0 // the mark of what comes begins at the split
+}
+
+// outlived reports whether newer messages of the topic of one that waits behind the live
+// ones have made it needless: they went, or go, before it.
+func (s *source) outlived(r *Stored) bool {
+	return s.last != nil && s.other != nil && !s.live && s.last.outlived(r.Topic, r.Place)
+}
+
+// takeOutlived takes back what lines have of a lane that has become so.
+func (f *Forwarder) takeOutlived(ln *lane) {
+	for _, s := range ln.sources {
+		if s.last == nil || s.other == nil || s.live || !s.last.outlivedSome() {
+			continue
+		}
+		for _, l := range f.lines {
+			f.unsentOf(l, func(fl *flight) bool { return fl.source == s && s.outlived(fl.Stored) })
+		}
+	}
 }
 
 // orBehind is what goes in the turn of a queue that has something: itself, or, after
