@@ -47,7 +47,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream) (*cloud, error) {
 		return nil, errors.Join(err, c.close())
 	}
 	hooks = g.counting(hooks, name, c.gate)
-	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
+	shared := g.sharedBy(c, u)
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
 		own := hooks
