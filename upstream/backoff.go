@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -61,19 +62,30 @@ func (o BackoffOptions) Validate() []bridge.Problem {
 // time up to the spread; the n-th after it waits a random time up to
 // min(max, base·2ⁿ⁻¹) (full jitter), with the spread for the base where it is
 // more, on top of what is left of the floor, so that the waits of a fleet never
-// meet and never look constant. It is for one goroutine.
+// meet and never look constant. One attempt is under way at a time.
 type Backoff struct {
-	o        BackoffOptions
-	random   func(below time.Duration) time.Duration
-	gate     *Gate // nil: none
+	o         BackoffOptions
+	random    func(below time.Duration) time.Duration
+	gate      *Gate       // nil: none
+	elsewhere func() bool // see [Shared]; nil: no
+	bucket    *Bucket     // of the same client id; nil: nobody has said which
+
+	mu    sync.Mutex
+	heirs // see [Paces]
+	history
+}
+
+// history is what the next attempt depends on.
+type history struct {
 	attempts int
 	last     time.Time // of the latest attempt
 	before   time.Time // of the one before that
 	began    time.Time // as last, and never taken back
+	due      time.Time // when the wait that is under way ends; zero: none is
 	renewed  bool      // the next one follows a link that was ended to be renewed
 	offline  bool      // the latest attempt reached nobody
-
-	elsewhere func() bool // see [Shared]; nil: no
+	reached  bool      // the latest attempt has said who we are
+	ours     bool      // the latest attempt, or its link, was ended by us
 }
 
 // Gate spaces the attempts of all connections to one upstream: however many
@@ -106,22 +118,29 @@ func NewBackoff(o BackoffOptions, random func(below time.Duration) time.Duration
 func (b *Backoff) Through(g *Gate) { b.gate = g }
 
 // Wait blocks until the next attempt may start, and counts it. It fails only
-// when ctx ends.
+// when ctx ends. What became of the attempt is told by Failed, GivenUp, or, when its
+// link has ended, by Lived.
 func (b *Backoff) Wait(ctx context.Context) error {
-	if err := b.pause(ctx); err != nil {
+	if err := b.succeed(ctx); err != nil {
 		return err
 	}
-	if b.gate != nil {
-		if err := b.gate.turns.Wait(ctx); err != nil {
-			return err
-		}
+	err := b.pause(ctx)
+	if err == nil && b.gate != nil {
+		err = b.gate.turns.Wait(ctx)
 	}
-	if ctx.Err() != nil { // both were ready
-		return ctx.Err()
+	if err == nil {
+		err = ctx.Err() // both were ready
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		b.settle()
+		return err
 	}
 	b.attempts++
 	now := time.Now()
-	b.before, b.last, b.began, b.offline, b.renewed = b.last, now, now, false, false
+	b.before, b.last, b.began, b.due = b.last, now, now, time.Time{}
+	b.offline, b.renewed, b.reached, b.ours = false, false, false, false
 	return nil
 }
 
@@ -130,7 +149,10 @@ func (b *Backoff) Wait(ctx context.Context) error {
 // connections, and of other gateways: it waits for its turn and up to the spread,
 // as after a start.
 func (b *Backoff) Reached(ctx context.Context) error {
-	if time.Since(b.began) >= askAgain {
+	b.mu.Lock()
+	began := b.began
+	b.mu.Unlock()
+	if time.Since(began) >= askAgain {
 		t := time.NewTimer(b.random(b.o.Spread + 1))
 		defer t.Stop()
 		select {
@@ -144,21 +166,27 @@ func (b *Backoff) Reached(ctx context.Context) error {
 			}
 		}
 	}
-	b.last = time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last, b.reached = time.Now(), true
 	return nil
 }
 
 // pause awaits the delay. A machine that comes onto another network meanwhile
 // begins anew: what failed there may work here.
 func (b *Backoff) pause(ctx context.Context) error {
-	t := time.NewTimer(b.delay(time.Now()))
+	b.mu.Lock()
+	now := time.Now()
+	t := time.NewTimer(b.wait(now))
+	looks := b.gate != nil && b.attempts > 1
+	b.mu.Unlock()
 	defer t.Stop()
 	var look <-chan time.Time
 	var here string
-	if b.gate != nil && b.attempts > 1 {
+	if looks {
 		tick := time.NewTicker(networkEvery)
 		defer tick.Stop()
-		look, here = tick.C, b.gate.network.state(time.Now())
+		look, here = tick.C, b.gate.network.state(now)
 	}
 	for {
 		select {
@@ -168,8 +196,11 @@ func (b *Backoff) pause(ctx context.Context) error {
 			return nil
 		case now := <-look:
 			if there := b.gate.network.state(now); there != here {
-				here, b.attempts = there, 1
-				t.Reset(b.delay(now))
+				here = there
+				b.mu.Lock()
+				b.attempts, b.due = 1, time.Time{}
+				t.Reset(b.wait(now))
+				b.mu.Unlock()
 			}
 		}
 	}
@@ -181,6 +212,9 @@ func (b *Backoff) pause(ctx context.Context) error {
 // minutes longer than the link is away. It does count while the messages go
 // another way.
 func (b *Backoff) Failed(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.settle()
 	if b.elsewhere != nil && b.elsewhere() {
 		return
 	}
@@ -200,11 +234,26 @@ const offlineWait = 1500 * time.Millisecond
 // were acknowledged on the latest link: the waits go no further than 8 times the base.
 const usefulAttempts = 4
 
-// Lived tells how long the link of the latest attempt was up. From
+// Ending is how a link has ended.
+type Ending int
+
+// How a link ends: by itself or by the broker, to be renewed, or because it is not
+// wanted any more.
+const (
+	Broke Ending = iota
+	Renewed
+	Closed
+)
+
+// Lived tells how long the link of the latest attempt was up, and how it ended. From
 // [StableAfter] on the waits begin small again; the attempt after a link that was
 // ended to be renewed goes at once. After a shorter one that was of use they grow, but
 // stay small: a few messages on which the broker hangs up must not stop all others.
-func (b *Backoff) Lived(d time.Duration, useful, renewed bool) {
+func (b *Backoff) Lived(d time.Duration, useful bool, end Ending) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.settle()
+	b.reached, b.ours = true, end == Closed
 	if d < StableAfter {
 		if useful {
 			b.attempts = min(b.attempts, usefulAttempts)
@@ -212,21 +261,51 @@ func (b *Backoff) Lived(d time.Duration, useful, renewed bool) {
 		return
 	}
 	b.attempts = 1 // the attempt that made that link; the next one follows it
-	b.renewed = renewed
+	b.renewed = end == Renewed
+}
+
+// GivenUp tells of an attempt that nobody awaits any more. The floor is about those
+// that have said who we are.
+func (b *Backoff) GivenUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.settle()
+	b.ours = true
+	if !b.reached {
+		b.last = b.before
+	}
 }
 
 // Attempts is how many attempts were made since the start or the latest stable
 // link.
-func (b *Backoff) Attempts() int { return b.attempts }
+func (b *Backoff) Attempts() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.attempts
+}
+
+// wait is the wait that begins now, or goes on; b.mu is held.
+func (b *Backoff) wait(now time.Time) time.Duration {
+	d := b.delay(now)
+	if !b.due.IsZero() { // another began it, with other options perhaps
+		floor := b.floor(now)
+		d = min(max(b.due.Sub(now), floor), floor+b.o.Max)
+	}
+	b.due = now.Add(d)
+	return d
+}
+
+// floor is what is left of the floor.
+func (b *Backoff) floor(now time.Time) time.Duration { return max(0, b.o.Floor-now.Sub(b.last)) }
 
 func (b *Backoff) delay(now time.Time) time.Duration {
 	switch {
 	case b.renewed:
 		return 0
 	case b.offline:
-		return max(b.o.Floor-now.Sub(b.last), offlineWait/2+b.random(offlineWait/2)-now.Sub(b.began), 0)
+		return max(b.floor(now), offlineWait/2+b.random(offlineWait/2)-now.Sub(b.began))
 	case b.attempts == 0:
-		return b.random(b.o.Spread + 1)
+		return b.floor(now) + b.random(b.o.Spread+1)
 	}
 	bound := max(b.o.Base, b.o.Spread)
 	for range b.attempts - 1 {
@@ -235,5 +314,5 @@ func (b *Backoff) delay(now time.Time) time.Duration {
 		}
 		bound *= 2
 	}
-	return max(0, b.o.Floor-now.Sub(b.last)) + b.random(min(bound, b.o.Max)+1)
+	return b.floor(now) + b.random(min(bound, b.o.Max)+1)
 }

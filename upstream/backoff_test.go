@@ -97,7 +97,7 @@ func TestOnlyAStableLinkResetsTheAttempts(t *testing.T) {
 				b := NewBackoff(BackoffOptions{Base: time.Second, Max: time.Minute}, most)
 				waits(t, b, 5)
 				time.Sleep(c.lived)
-				b.Lived(c.lived, false, false)
+				b.Lived(c.lived, false, Broke)
 				if d := waits(t, b, 1)[0]; d != c.want {
 					t.Errorf("waited %v, want %v", d, c.want)
 				}
@@ -208,7 +208,7 @@ func comeBack(t *testing.T, spread time.Duration, gateways int, away time.Durati
 		b := NewBackoff(o, nil)
 		waits(t, b, 1)
 		time.Sleep(time.Until(lost))
-		b.Lived(time.Hour, false, false)
+		b.Lived(time.Hour, false, Broke)
 		for last := lost; last.Before(back); {
 			waits(t, b, 1)
 			now := time.Now()
@@ -255,7 +255,7 @@ func TestWaitsAfterUsefulLinks(t *testing.T) {
 					if d := waits(t, b, 1)[0]; d != want*time.Second {
 						t.Errorf("attempt %d waited up to %v, want %v", i, d, want*time.Second)
 					}
-					b.Lived(time.Second, c.useful, false)
+					b.Lived(time.Second, c.useful, Broke)
 				}
 			})
 		})
@@ -269,7 +269,7 @@ func TestARenewedLinkIsFollowedAtOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute}, most)
 			waits(t, b, 4)
-			b.Lived(lived, true, true)
+			b.Lived(lived, true, Renewed)
 			if d := waits(t, b, 1)[0]; d != want {
 				t.Errorf("after %v it waited %v, want %v", lived, d, want)
 			}

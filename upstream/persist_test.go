@@ -109,7 +109,7 @@ func TestNoHurryWhileTheMessagesGoElsewhere(t *testing.T) {
 		d.dial = c.dial
 		b := NewBackoff(BackoffOptions{Base: time.Second, Max: 2 * time.Minute}, most)
 		s := Shared{Gate: NewGate(), Elsewhere: func() bool { return true }}
-		s.Join(NewBucket(Limits{}), b)
+		s.Join("gateway", NewBucket(Limits{}), b)
 		d.Share(s)
 		for time.Now().Before(c.plugged) {
 			if err := b.Wait(t.Context()); err != nil {

@@ -82,19 +82,24 @@ func (o AccountLimits) Bucket() *Bucket {
 type Shared struct {
 	Account *Bucket // nil: no limit
 	Gate    *Gate
+	Paces   *Paces // of all that join; nil: nobody takes their place after them
 
 	// Elsewhere reports whether another way or another upstream carries the
 	// messages: then there is no hurry. Nil: none does.
 	Elsewhere func() bool
 }
 
-// Join makes a connection's bucket and back-off some of those that share.
-func (s Shared) Join(b *Bucket, back *Backoff) {
+// Join makes the bucket and the back-off of a client id, or of what else goes by that
+// name, some of those that share.
+func (s Shared) Join(name string, b *Bucket, back *Backoff) {
 	if s.Account != nil {
 		b.Within(s.Account)
 	}
 	back.Through(s.Gate)
-	back.elsewhere = s.Elsewhere
+	back.elsewhere, back.bucket = s.Elsewhere, b
+	if s.Paces != nil {
+		s.Paces.join(name, back)
+	}
 }
 
 // Connections is a number of connections, or Auto.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -84,6 +85,27 @@ func (e *ProxyError) Remedy() string {
 	return ""
 }
 
+// SilentProxyError says that a proxy takes connections, and has not answered what it
+// was asked for: what a firewall's rule that throws away looks like.
+type SilentProxyError struct {
+	Proxy  string        // host and port
+	Target string        // likewise, what it was asked for
+	After  time.Duration // that it was waited for
+	Err    error         // the end of that time
+}
+
+// Error says what was asked for, and what most such rules are about.
+func (e *SilentProxyError) Error() string {
+	s := fmt.Sprintf("the proxy %s has not answered within %v when asked for a tunnel to %s", e.Proxy, e.After.Round(100*time.Millisecond), e.Target)
+	if _, port, _ := net.SplitHostPort(e.Target); port != "443" {
+		s += "; let its rules allow CONNECT there, or use a way on port 443, which is all that many allow"
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *SilentProxyError) Unwrap() error { return e.Err }
+
 // Dialer opens TCP connections, through a proxy where there is one.
 type Dialer struct {
 	o           ProxyOptions
@@ -123,9 +145,10 @@ func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 		return nil, fmt.Errorf("connect to the proxy %s: %w", proxy, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	asked := time.Now()
 	err = tunnel(c, proxy, address, login)
 	if !stop() {
-		err = ctx.Err()
+		err = &SilentProxyError{Proxy: proxy, Target: address, After: time.Since(asked), Err: ctx.Err()}
 	}
 	if err != nil {
 		_ = c.Close()
@@ -200,11 +223,11 @@ func tunnel(c net.Conn, proxy, address, login string) error {
 }
 
 // readHead reads the head of an HTTP answer and not a byte behind it: what
-// follows belongs to the tunnel.
+// follows belongs to the tunnel. A line may end without a CR (RFC 9112, 2.2).
 func readHead(c net.Conn) (string, error) {
 	var head []byte
 	var b [1]byte
-	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+	for !bytes.HasSuffix(head, []byte("\n\r\n")) && !bytes.HasSuffix(head, []byte("\n\n")) {
 		if len(head) == proxyAnswer {
 			return "", fmt.Errorf("no end within %d bytes", proxyAnswer)
 		}

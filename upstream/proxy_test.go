@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ebbgate/ebbgate/internal/peers"
 )
@@ -129,5 +132,54 @@ func TestAProxysAnswerLeavesTheTunnelWhole(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(out); err != nil || string(rest) != "first words" {
 		t.Errorf("through the tunnel came %q: %v", rest, err)
+	}
+}
+
+// A proxy that takes the connection and swallows CONNECT is named, with what it was
+// asked for; so is one that does not come to an end.
+func TestASilentProxyIsNamed(t *testing.T) {
+	for _, c := range []struct{ name, says, target, hint string }{
+		{"nothing", "", "cloud.example:8883", "port 443"},
+		{"half a head", "HTTP/1.1 200", "cloud.example:8883", "port 443"},
+		{"nothing on 443", "", "cloud.example:443", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				d := NewDialer(ProxyOptions{Proxy: "http://proxy.example:3128", Username: "ada", Password: "hidden"})
+				d.dial = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
+				go func() {
+					_, _ = io.CopyN(io.Discard, theirs, 1)
+					go func() { _, _ = io.WriteString(theirs, c.says) }()
+					_, _ = io.Copy(io.Discard, theirs)
+				}()
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				_, err := d.Dial(ctx, c.target)
+				want := "the proxy proxy.example:3128 has not answered within 3s when asked for a tunnel to " + c.target
+				if _, silent := errors.AsType[*SilentProxyError](err); !silent || !errors.Is(err, context.DeadlineExceeded) ||
+					!strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "port 443") != (c.hint != "") || strings.Contains(err.Error(), "hidden") {
+					t.Errorf("%v, want %q", err, want)
+				}
+			})
+		})
+	}
+}
+
+// Lines of a head may end with a bare LF.
+func TestAProxysHeadMayHaveBareLineFeeds(t *testing.T) {
+	for _, head := range []string{"HTTP/1.0 200 OK\n\n", "HTTP/1.1 200 OK\nVia: x\n\n", "HTTP/1.1 200 OK\r\nVia: x\n\r\n", "HTTP/1.1 200 OK\nVia: x\r\n\n"} {
+		in, out := net.Pipe()
+		go func() {
+			_, _ = in.Read(make([]byte, 1024))
+			_, _ = io.WriteString(in, head+"\nfirst words")
+			_ = in.Close()
+		}()
+		if err := tunnel(out, "proxy", "h:1", ""); err != nil {
+			t.Errorf("%q: %v", head, err)
+		} else if rest, err := io.ReadAll(out); err != nil || string(rest) != "\nfirst words" {
+			t.Errorf("%q: through the tunnel came %q: %v", head, rest, err)
+		}
+		_ = in.Close()
 	}
 }

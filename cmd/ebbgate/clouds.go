@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
@@ -40,10 +41,12 @@ type cloud struct {
 	files      *mqtt.Talk     // that takes files; nil for none
 	down       *bridge.Forwarder
 	downQueues []bridge.QueueRef
-	gate       *metered.Gate // nil for a link that may carry anything at any time
-	open       bridge.Gate   // of whoever takes its messages; nil: always
-	limit      float64       // messages a second that may go up, 0 for no limit
-	stop       func() error  // ends a sandbox in this process; nil for none
+	paces      *upstream.Paces
+	reached    []configs.Upstream // how: it, and those that take over
+	gate       *metered.Gate      // nil for a link that may carry anything at any time
+	open       bridge.Gate        // of whoever takes its messages; nil: always
+	limit      float64            // messages a second that may go up, 0 for no limit
+	stop       func() error       // ends a sandbox in this process; nil for none
 }
 
 func (c *cloud) close() error {
@@ -173,13 +176,13 @@ func isDead(queue string) bool { return strings.HasPrefix(queue, "dead/") }
 // before it runs.
 func (g *gateway) openClouds() ([]*cloud, error) {
 	g.forgetThings()
-	gates, err := g.openGates()
+	common, err := g.openCommons()
 	if err != nil {
 		return nil, err
 	}
 	var out []*cloud
 	for _, name := range slices.Sorted(maps.Keys(g.cfg.Upstreams)) {
-		c, err := g.openCloud(name, g.cfg.Upstreams[name], gates)
+		c, err := g.openCloud(name, g.cfg.Upstreams[name], common)
 		if err != nil {
 			return out, err
 		}
@@ -237,6 +240,7 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		clouds, changed, retired := g.clouds, g.stats.cloudsChanged(), g.retired
 		round, end := context.WithCancel(ctx)
 		g.retired, g.endRound = nil, end
+		g.follow(clouds)
 		g.mu.Unlock()
 		if err := closeClouds(retired, nil); err != nil {
 			end()

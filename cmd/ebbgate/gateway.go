@@ -59,6 +59,8 @@ type gateway struct {
 	table    *rules.Table
 	clouds   []*cloud
 	ways     map[string]*upstream.Ways // by upstream: what is known of the ways there
+	gates    map[string]*upstream.Gate // likewise: whose turn it is to connect
+	running  map[string]*cloud         // likewise: those that ran last
 	endRound context.CancelFunc        // ends those that run now; nil before the first
 	retired  []*cloud                  // replaced by a reload and not closed yet: one may still run
 }

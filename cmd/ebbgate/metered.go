@@ -7,13 +7,22 @@ import (
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/internal/telemetry"
+	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/metered"
 )
 
-// openGates makes the gates of the upstreams that have windows or a budget.
-func (g *gateway) openGates() (map[string]*metered.Gate, error) {
-	out := map[string]*metered.Gate{}
+// commons is what all connections to an upstream share, whoever's messages they carry,
+// by its name: the gate of its metered link, and the bucket of its account, if it has
+// any.
+type commons struct {
+	gates    map[string]*metered.Gate
+	accounts map[string]*upstream.Bucket
+}
+
+func (g *gateway) openCommons() (*commons, error) {
+	c := &commons{gates: map[string]*metered.Gate{}, accounts: map[string]*upstream.Bucket{}}
 	for name, u := range g.cfg.Upstreams {
+		c.accounts[name] = u.Pool.Account.Bucket()
 		if !u.Metered.Restricts() {
 			continue
 		}
@@ -24,9 +33,9 @@ func (g *gateway) openGates() (map[string]*metered.Gate, error) {
 		if err := gate.Forget(); err != nil {
 			g.log.Warn("old counters of the budget cannot be removed", "upstream", name, "error", err)
 		}
-		out[name] = gate
+		c.gates[name] = gate
 	}
-	return out, nil
+	return c, nil
 }
 
 // usedGate is the gate of whoever takes an upstream's messages: one that takes over goes
@@ -38,8 +47,8 @@ type usedGate struct {
 	all    []*metered.Gate
 }
 
-// gateOf is the gate of an upstream's forwarder, nil when nothing is ever closed.
-func gateOf(own *metered.Gate, uplinks []uplink) bridge.Gate {
+// usedGateOf is the gate of an upstream's forwarder, nil when nothing is ever closed.
+func usedGateOf(own *metered.Gate, uplinks []uplink) bridge.Gate {
 	u := &usedGate{own: own}
 	u.count(own)
 	for _, up := range uplinks {

@@ -9,14 +9,13 @@ import (
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/aws"
 	"github.com/ebbgate/ebbgate/upstream/https"
-	"github.com/ebbgate/ebbgate/upstream/metered"
 	"github.com/ebbgate/ebbgate/upstream/mqtt"
 )
 
 // openCloud makes the senders of one upstream, and the forwarders that feed
-// them. gates are those of all upstreams that have one.
-func (g *gateway) openCloud(name string, u configs.Upstream, gates map[string]*metered.Gate) (*cloud, error) {
-	c := &cloud{name: name, gate: gates[name]}
+// them.
+func (g *gateway) openCloud(name string, u configs.Upstream, common *commons) (*cloud, error) {
+	c := &cloud{name: name, gate: common.gates[name]}
 	o := u.MQTT
 	if u.Type == configs.TypeSandbox && o.Endpoint == "" {
 		endpoint, stop, err := startSandbox(g.log)
@@ -44,14 +43,14 @@ func (g *gateway) openCloud(name string, u configs.Upstream, gates map[string]*m
 		},
 	}
 	hooks = g.counting(hooks, name, c.gate)
-	shared := upstream.Shared{Account: u.Pool.Account.Bucket(), Gate: upstream.NewGate()}
+	shared := g.sharedBy(c, common)
 	var senders []bridge.Sender
 	for i := range u.Pool.Most() {
 		own := hooks
 		if i > 0 {
 			own = numbered(hooks, i+1)
 		}
-		up, err := g.withFailover(name, o, i, shared, own, gates)
+		up, err := g.withFailover(name, o, i, shared, own, common)
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}
@@ -64,7 +63,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream, gates map[string]*m
 	if u.Pool.Connections == upstream.Auto {
 		c.spread = upstream.NewSizer(u.Pool, o.Limits)
 	}
-	c.open = gateOf(c.gate, c.uplinks)
+	c.open = usedGateOf(c.gate, c.uplinks)
 	c.standby = len(c.upQueues) == 0 && g.takesOver(name)
 	c.up = bridge.NewForwarder(bridge.ForwarderConfig{
 		Upstream: name, Queues: c.upQueues,
@@ -73,7 +72,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream, gates map[string]*m
 		Gate:        c.open,
 		Window:      g.window(name),
 	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
-	g.openThings(c, u, queues, hooks, shared.Account, gateOf(c.gate, nil))
+	g.openThings(c, u, queues, hooks, shared.Account, usedGateOf(c.gate, nil))
 	c.shapers, c.rawQueues = g.shapersOf(name)
 	var filters []string
 	for _, s := range g.table.Subscriptions(name) {

@@ -36,7 +36,7 @@ func (g *gateway) openThings(c *cloud, u configs.Upstream, q cloudQueues, hooks 
 	c.trouble = &thingTrouble{upstream: c.name, health: g.health, of: map[string]map[string]map[string]string{}}
 	// The things have a gate of their own: however many are refused, their attempts
 	// take no turn of the connections that all others share.
-	shared := upstream.Shared{Account: account, Gate: upstream.NewGate()}
+	shared := upstream.Shared{Account: account, Gate: g.gateOf(c.name + " (things)"), Paces: c.paces}
 	for _, thing := range u.AsThings.Things {
 		t := &thingLink{name: thing.Name, queues: q.own[thing.Name]}
 		var moved []bridge.Successor

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 
@@ -67,9 +68,10 @@ func (g *gateway) counting(h upstream.Hooks, name string, gate *metered.Gate) up
 
 // withFailover puts those that take over behind the i-th sender to an upstream, if
 // there are any: the upstream that its failover names, the one that that one's
-// names, and so on. Each is bound by its own gate; one without goes by the upstream's,
-// whose budget is the link's then, whoever is reached over it.
-func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks, gates map[string]*metered.Gate) (uplink, error) {
+// names, and so on. Each is bound by its own gate and its own limits of an account; one
+// without goes by the upstream's, whose budget is the link's then, whoever is reached
+// over it.
+func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstream.Shared, hooks upstream.Hooks, common *commons) (uplink, error) {
 	c := &chain{}
 	var members []failover.Member
 	for step, at := range configs.Chain(g.cfg.Upstreams, name) {
@@ -77,10 +79,9 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 		if step == 0 {
 			to.MQTT = o // the endpoint of a sandbox is in it
 		}
-		log, gate := g.log.With("upstream", at), gates[at]
-		if gate == nil {
-			gate = gates[name]
-		}
+		log := g.log.With("upstream", at)
+		gate, shared := cmp.Or(common.gates[at], common.gates[name]), shared
+		shared.Account = cmp.Or(common.accounts[at], shared.Account)
 		if step > 0 {
 			own, id = g.onBehalf(hooks, step, at, gate), upstream.ClientID(configs.FailoverID(to, name), i)
 			log = log.With("for", name)
@@ -100,7 +101,7 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 			c.gates = append(c.gates, gate)
 			m := failover.Member{Name: l.name, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter}
 			if step > 0 {
-				m.Closed = closedTo(gates[at])
+				m.Closed = closedTo(common.gates[at])
 			}
 			if n < len(legs)-1 {
 				m.After = blocked

@@ -111,7 +111,11 @@ func (l *link) fail(err error) {
 	go func() {
 		l.busy.Wait()
 		l.client.CloseIdleConnections()
-		l.u.backoff.Lived(time.Since(l.begun), false, false) // before done is closed, so before the next Wait
+		end := upstream.Broke
+		if errors.Is(err, ErrClosed) {
+			end = upstream.Closed
+		}
+		l.u.backoff.Lived(time.Since(l.begun), false, end) // before done is closed, so before the next Wait
 		l.u.down(err)
 		close(l.done)
 	}()

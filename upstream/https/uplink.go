@@ -93,7 +93,7 @@ func (u *Uplink) Status() upstream.Status {
 // Share makes the uplink keep to what all connections to its upstream share. Call
 // it before Connect.
 func (u *Uplink) Share(s upstream.Shared) {
-	s.Join(u.bucket, u.backoff)
+	s.Join(u.o.Endpoint, u.bucket, u.backoff)
 	u.reach.Share(s)
 }
 
@@ -119,6 +119,7 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 			return u.link, nil
 		}
 		if ctx.Err() != nil {
+			u.backoff.GivenUp()
 			return nil, ctx.Err()
 		}
 		u.backoff.Failed(err)

@@ -43,7 +43,7 @@ func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer
 // share makes the dialer one of several of an upstream, whose attempts wait as b
 // says.
 func (d *dialer) share(s upstream.Shared, b *upstream.Backoff) {
-	s.Join(d.bucket, b)
+	s.Join(d.clientID, d.bucket, b)
 	d.net.Share(s)
 }
 

@@ -100,7 +100,9 @@ func (d *Downlink) Run(ctx context.Context) error {
 		if err == nil {
 			err = d.serve(ctx, c)
 			d.dialer.left(c, err)
-			d.backoff.Lived(time.Since(c.epoch), false, errors.Is(err, ErrRenewed))
+			d.backoff.Lived(time.Since(c.epoch), false, ending(err))
+		} else if ctx.Err() != nil {
+			d.backoff.GivenUp()
 		} else {
 			d.backoff.Failed(err)
 		}

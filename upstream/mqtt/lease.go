@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/ebbgate/ebbgate/upstream"
 )
 
 // ErrRenewed is why a link ended in whose place another one is made. What was in
@@ -19,6 +21,17 @@ var ErrRenewed = errors.New("ended to be renewed")
 // ErrIdle is why a link ended that had nothing to send. The next message opens
 // another.
 var ErrIdle = errors.New("nothing to send")
+
+// ending is how a link has ended, by its reason.
+func ending(err error) upstream.Ending {
+	switch {
+	case errors.Is(err, ErrRenewed), errors.Is(err, ErrIdle):
+		return upstream.Renewed
+	case errors.Is(err, ErrClosed):
+		return upstream.Closed
+	}
+	return upstream.Broke
+}
 
 // webSocketLife is how long AWS IoT Core lets a WebSocket live (Q42).
 const webSocketLife = 24 * time.Hour

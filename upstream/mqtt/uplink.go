@@ -100,6 +100,7 @@ func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
 			return u.link, nil
 		}
 		if ctx.Err() != nil {
+			u.backoff.GivenUp()
 			return nil, ctx.Err()
 		}
 		u.backoff.Failed(err)
@@ -155,7 +156,7 @@ func (u *Uplink) begin(c *conn) *link {
 			u.spelled = true // before done is closed, so before the next link
 		}
 		u.dialer.left(c, err)
-		u.backoff.Lived(time.Since(c.epoch), l.useful, errors.Is(err, ErrRenewed) || errors.Is(err, ErrIdle)) // before done is closed, so before the next Wait
+		u.backoff.Lived(time.Since(c.epoch), l.useful, ending(err)) // before done is closed, so before the next Wait
 		u.health.down(err)
 	}
 	u.health.up(c.endpoint)
