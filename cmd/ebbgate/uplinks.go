@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
@@ -98,7 +99,7 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 				return nil, err
 			}
 			c.uplinks = append(c.uplinks, up)
-			c.gates = append(c.gates, gate)
+			c.gates, c.names = append(c.gates, gate), append(c.names, at+": "+l.name)
 			m := failover.Member{Name: l.name, Via: at, Sender: up, After: to.Failover.After, BackAfter: to.Failover.BackAfter}
 			if step > 0 {
 				m.Closed = closedTo(common.gates[at])
@@ -116,7 +117,31 @@ func (g *gateway) withFailover(name string, o mqtt.Options, i int, shared upstre
 		return c.uplinks[0], nil
 	}
 	c.Sender = failover.New(members, hooks)
+	c.follow(g.chainBefore(name, i))
 	return c, nil
+}
+
+// chainBefore is the chain that the i-th sender to an upstream was before a reload, nil
+// for none.
+func (g *gateway) chainBefore(name string, i int) *chain {
+	for _, was := range g.clouds {
+		if was.name == name && i < len(was.uplinks) {
+			c, _ := was.uplinks[i].(*chain)
+			return c
+		}
+	}
+	return nil
+}
+
+// follow goes on where another chain is, if that went by the same members: who is away
+// for long is not waited for again after each reload.
+func (c *chain) follow(before *chain) {
+	if before == nil {
+		return
+	}
+	if n := before.Resumes(); n < len(c.names) && slices.Equal(before.names[:n+1], c.names[:n+1]) {
+		c.Resume(n)
+	}
 }
 
 // onBehalf are the hooks of the step-th upstream that takes over: its warnings are
@@ -144,6 +169,7 @@ func marked(h upstream.Hooks, mark string) upstream.Hooks {
 type chain struct {
 	*failover.Sender // nil for one that has none
 	uplinks          []uplink
+	names            []string        // of each
 	gates            []*metered.Gate // of each; nil: none
 	own              int             // of the uplinks, which are ways to the upstream itself
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"encoding/json"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -74,4 +75,36 @@ func TestWhatTakesOverKeepsToItsOwnMeter(t *testing.T) {
 	if d := both.await(&f.acked, time.Minute); d.Lost > 0 {
 		t.Errorf("%d acknowledged messages are at neither, such as %v", d.Lost, d.Sample)
 	}
+}
+
+// A reload while another cloud takes the messages is no reason to wait for the first one
+// again: from then on that would take a day.
+func TestAReloadStaysWithWhatTookOver(t *testing.T) {
+	t.Parallel()
+	first, second := peers.Mosquitto(t, peers.MosquittoOptions{}), peers.Mosquitto(t, peers.MosquittoOptions{})
+	proxy := peers.NewProxy(t, first.Addr)
+	atSecond := &cloud{}
+	atSecond.hears(t, second.Addr, "counter")
+	proxy.Cut()
+	g := newGateway(t, site{Endpoint: "mqtt://" + proxy.Addr, Set: []string{"upstreams.standby.endpoint=mqtt://" + second.Addr}})
+	g.edit(replace("    ack_timeout: 3s\n", "    ack_timeout: 3s\n    failover: {to: standby, after: 1s}\n"))
+	g.start()
+	f := &fleet{devices: 1, window: 5, size: 100}
+	f.start(t, g.Listen)
+	defer f.stop()
+	arrives := func(when string, after int64) {
+		t.Helper()
+		if !until(time.Minute, func() bool { return atSecond.total.Load() > after }) {
+			t.Fatalf("nothing arrives %s", when)
+		}
+	}
+	arrives("when it has taken over", 0)
+	const up = `msg="uplink is up"`
+	links := strings.Count(g.log(), up)
+	g.edit(replace("after: 1s", "after: 24h"))
+	g.signal(syscall.SIGHUP)
+	if !until(time.Minute, func() bool { return strings.Count(g.log(), up) > links }) {
+		t.Fatalf("there is no other link after the reload:\n%s", g.log())
+	}
+	arrives("after the reload", atSecond.total.Load())
 }

@@ -58,8 +58,8 @@ type Sender struct {
 	connecting sync.Mutex
 	present    *link
 	tried      []*way // by member; nil: nobody tries it
-	from       int    // members up to this one are tried from the start
 
+	from  atomic.Int32 // members up to this one are tried from the start
 	using atomic.Int32 // the member in use, counted from 1; 0: none
 }
 
@@ -71,6 +71,13 @@ func New(members []Member, hooks upstream.Hooks) *Sender {
 
 // Using is the member that is in use, by its place in the chain; -1: none is.
 func (s *Sender) Using() int { return int(s.using.Load()) - 1 }
+
+// Resume makes the sender go on where another was that had the same members up to that
+// one: it and those before it are tried from the start. Call it before Connect.
+func (s *Sender) Resume(member int) { s.from.Store(int32(member)) }
+
+// Resumes is what to resume the sender with.
+func (s *Sender) Resumes() int { return int(s.from.Load()) }
 
 // Connect waits until one of the members is reached: the first, and after a while
 // the second as well, and so on. Of several it takes the first. It fails only
@@ -120,15 +127,25 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 		case <-patience.C:
 			last++
 			s.tryOpen(ctx, last)
-			if last < s.from {
+			if last < s.Resumes() {
 				patience.Reset(0) // it was beyond this one already
 			} else if last+1 < len(s.members) {
 				patience.Reset(s.members[last].After)
 			}
 		case <-ctx.Done():
 			s.giveUp(0)
+			s.end()
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// end takes back what was told of a sender that is not asked to connect any more.
+func (s *Sender) end() {
+	s.hooks.Over("failed-over")
+	s.hooks.Over("failover-closed")
+	for i := range s.members {
+		s.members[i].rest()
 	}
 }
 
@@ -173,7 +190,8 @@ func (s *Sender) giveUp(i int) {
 // tried on.
 func (s *Sender) use(ctx context.Context, w *way, i int) *link {
 	l := &link{Link: w.link, via: s.members[i].Via, watched: make(chan struct{})}
-	s.present, s.from = l, i
+	s.present = l
+	s.from.Store(int32(i))
 	s.using.Store(int32(i) + 1)
 	s.hooks.Over("failover-closed")
 	if i == 0 {
@@ -186,7 +204,7 @@ func (s *Sender) use(ctx context.Context, w *way, i int) *link {
 	go func() {
 		defer close(l.watched)
 		if better, leave := s.await(ctx, l, i); leave {
-			s.from = better
+			s.from.Store(int32(better))
 			l.retire()
 		}
 		<-l.Done()

@@ -335,6 +335,32 @@ func TestWhoIsNotTriedDoesNotWarn(t *testing.T) {
 	})
 }
 
+// One that resumes another tries the members that were in use at once, and what was told
+// of it ends with it.
+func TestResumes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, _, second, warned := rig()
+		l := connect(t, ctx, s)
+		cancel()
+		_ = l.Close()
+		<-l.Done()
+		if _, err := s.Connect(ctx); err == nil || len(warned.Warnings()) != 0 || second.live() != 0 {
+			t.Errorf("after its end: %v, warnings %v", err, warned.Warnings())
+		}
+		again, _, second, warned := rig()
+		again.Resume(s.Resumes())
+		began := time.Now()
+		l = connect(t, t.Context(), again)
+		if d := time.Since(began); d > time.Second || again.Using() != 1 || len(warned.Warnings()) != 1 {
+			t.Errorf("member %d after %v, warnings %v", again.Using(), d, warned.Warnings())
+		}
+		second.set(false)
+		<-l.Done()
+		_ = l.Close()
+	})
+}
+
 func TestValidate(t *testing.T) {
 	if p := DefaultOptions().Validate(); len(p) != 0 {
 		t.Errorf("problems %v", p)

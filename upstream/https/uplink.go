@@ -99,9 +99,14 @@ func (u *Uplink) Share(s upstream.Shared) {
 
 // Connect waits until the server has been reached and TLS has agreed. It closes
 // the previous link first, and fails only when ctx ends.
-func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
+func (u *Uplink) Connect(ctx context.Context) (_ bridge.Link, err error) {
 	u.connecting.Lock()
 	defer u.connecting.Unlock()
+	defer func() {
+		if err != nil {
+			u.Rest()
+		}
+	}()
 	if u.link != nil {
 		_ = u.link.Close() // never fails
 		<-u.link.Done()

@@ -94,6 +94,7 @@ func (d *Downlink) Choose(ways []Way, known *upstream.Ways) { d.dialer.take(ways
 func (d *Downlink) Run(ctx context.Context) error {
 	for {
 		if err := d.backoff.Wait(ctx); err != nil {
+			d.health.forget()
 			return nil
 		}
 		c, err := d.dialer.open(ctx)
@@ -108,6 +109,7 @@ func (d *Downlink) Run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			d.health.down(ErrClosed)
+			d.health.forget()
 			return nil
 		}
 		d.health.down(err)

@@ -75,9 +75,14 @@ func (u *Uplink) OnDemand(demand func(context.Context) error, idle time.Duration
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
 // It fails only when ctx ends.
-func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
+func (u *Uplink) Connect(ctx context.Context) (_ bridge.Link, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	defer func() {
+		if err != nil {
+			u.Rest()
+		}
+	}()
 	if u.link != nil {
 		_ = u.link.Close() // never fails
 		<-u.link.Done()
