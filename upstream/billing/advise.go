@@ -100,8 +100,8 @@ func (f *Fleet) Measures() []Measure {
 	}
 	if f.Acks > 0 {
 		out = append(out, Measure{
-			Name:     "qos 0 for what comes down",
-			Risk:     "a command that is on its way when the link ends is lost",
+			Name:     "publish at QoS 0 what comes down (whoever sends it: the gateway subscribes at QoS 1)",
+			Risk:     "a command that is on its way when the link ends is lost, and so is one that is sent while there is none",
 			Consumer: "whoever sends commands must see that they were obeyed, and send again",
 			apply:    func(p *Plan) { p.DownQoS0 = true },
 		})

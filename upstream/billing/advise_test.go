@@ -99,6 +99,24 @@ func TestAdviceIsNearlyTheBest(t *testing.T) {
 	}
 }
 
+// Only who publishes what comes down can do so at QoS 0: the advice says who, once there is
+// something to save, and no more when they do.
+func TestAdviceOnWhatComesDownSaysWhoCanFollowIt(t *testing.T) {
+	for acks, want := range map[int64]int{450_000: 1, 0: 0} {
+		f := fleets()["building"]
+		f.Acks = acks
+		n := 0
+		for _, m := range f.Measures() {
+			if strings.Contains(m.Name, "QoS 0") && strings.Contains(m.Name, "whoever sends it: the gateway subscribes at QoS 1") {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d answers: %d measures, want %d", acks, n, want)
+		}
+	}
+}
+
 // What a measure saves lies between what it saves by the one reading of "5 KB" and by the
 // other, whichever of its plans is dearer by which.
 func TestSavingsLieWithinTheirBounds(t *testing.T) {
