@@ -23,6 +23,7 @@ type aggregate struct {
 	To       moment           `json:"to"`
 	FirstAge time.Duration    `json:"first_age"`
 	Fields   map[string]*stat `json:"fields"`
+	By       *Window          `json:"by,omitempty"` // how it is summed up; in partial records only
 }
 
 // moment is a bridge.Instant as JSON, whatever the clock says.

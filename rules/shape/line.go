@@ -8,10 +8,11 @@ import (
 
 // line is the steps of a route in their order. It implements [bridge.Line].
 type line struct {
-	queue  string
-	steps  []step
-	split  int // payloads above go in parts, 0: none
-	divert int // payloads above go as files, 0: none
+	queue   string
+	steps   []step
+	windows bool // one of them makes windows
+	split   int  // payloads above go in parts, 0: none
+	divert  int  // payloads above go as files, 0: none
 }
 
 // Terms are what a route's upstream says for its batches.
@@ -29,7 +30,7 @@ type Terms struct {
 // New makes the line of a route, empty. Products go to queue. With drop, messages
 // that a step would have to read and cannot are dropped.
 func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
-	l := &line{queue: queue, split: int(o.Split), divert: int(o.Divert)}
+	l := &line{queue: queue, windows: o.Window.on(), split: int(o.Split), divert: int(o.Divert)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
 	}
@@ -47,11 +48,15 @@ func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
 
 // Take implements [bridge.Line].
 func (l *line) Take(s *bridge.Stored, out func(*bridge.Product)) {
-	l.from(0, &item{
+	it := &item{
 		rec: s.Record, to: s.Receiver,
 		members: []bridge.Member{{Place: s.Place, Size: s.Size(), ID: s.ID}},
 		order:   orderOf(s.Record),
-	}, out)
+	}
+	if !l.windows && isPartial(s.Record) {
+		it = it.summedUp()
+	}
+	l.from(0, it, out)
 }
 
 // from gives an item to the step at i.
