@@ -33,6 +33,7 @@ type batcher struct {
 	count   int
 	age     func() time.Duration
 	apart   bool // see Terms
+	divert  int  // payloads above go alone: as files; 0: none
 
 	groups  map[groupKey]*group
 	waits   map[stream]*group // in which of them messages wait
@@ -72,9 +73,9 @@ type element struct {
 	it   *item
 }
 
-func newBatcher(o Batch, c *codec, terms Terms) *batcher {
+func newBatcher(o Batch, c *codec, divert int, terms Terms) *batcher {
 	b := &batcher{
-		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience), apart: terms.Apart,
+		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience), apart: terms.Apart, divert: divert,
 		groups: map[groupKey]*group{}, waits: map[stream]*group{}, next: never,
 	}
 	if b.count == 0 {
@@ -103,7 +104,7 @@ func (b *batcher) take(it *item, next func(*item)) {
 		}
 		next(it)
 		return
-	case it.order == alone:
+	case it.order == alone, it.diverted(b.divert):
 		for i := 0; i < len(b.oldest); {
 			if g := b.oldest[i]; g.key.topic == key.topic && g.key.device == key.device {
 				b.close(g, next)
@@ -111,7 +112,12 @@ func (b *batcher) take(it *item, next func(*item)) {
 				i++
 			}
 		}
-		next(it)
+		if it.order == joins {
+			it.order = alone
+			(&compressor{b.codec}).take(it, next) // as it would be without batches
+		} else {
+			next(it)
+		}
 		return
 	}
 	if before := b.waits[it.stream()]; before != nil && before.key != key {

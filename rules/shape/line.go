@@ -39,7 +39,7 @@ func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
 	}
 	switch {
 	case o.Batch.on():
-		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), terms))
+		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), l.divert, terms))
 	case o.Compress != None:
 		l.steps = append(l.steps, &compressor{newCodec(o.Compress)})
 	}
@@ -85,7 +85,7 @@ func (l *line) product(it *item) *bridge.Product {
 	rec.Receivers = []bridge.Receiver{to}
 	out := &bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members}
 	switch {
-	case it.above(l.divert) && !Sparkplug(rec.Topic):
+	case it.diverted(l.divert):
 		out.File = true
 	case it.above(l.split):
 		out.Records = parts(&rec, l.split)
@@ -101,6 +101,9 @@ func (it *item) above(limit int) bool {
 	payload, _ := it.enveloped(false)
 	return len(payload) > limit
 }
+
+// diverted reports whether a message is to go as a file.
+func (it *item) diverted(limit int) bool { return it.above(limit) && !Sparkplug(it.rec.Topic) }
 
 // Ripe implements [bridge.Line].
 func (l *line) Ripe(now time.Duration, out func(*bridge.Product)) (time.Duration, bool) {
