@@ -15,8 +15,25 @@ type Measure struct {
 	Name     string // what to do
 	Risk     string // what it may cost otherwise
 	Consumer string // what who reads the messages must change
+	Past     string // why it is not to be advised any more; empty: it is
 
 	apply func(*Plan)
+}
+
+// Does is what a route of the configuration does already of what could be advised.
+type Does struct{ BasicIngest, ClearRetain, Batch, NoOrigin bool }
+
+// past says why a measure for a route comes too late, empty when it does not.
+func (f *Fleet) past(route string, does func(Does) bool) string {
+	switch d, there := f.Routes[route]; {
+	case f.Routes == nil:
+		return ""
+	case !there:
+		return "the configuration has no route " + route + " any more"
+	case does(d):
+		return "the configuration has it already, and what was sent before is in this span"
+	}
+	return ""
 }
 
 // Advice is a measure with what it saves, on top of those before it.
@@ -50,11 +67,28 @@ func (f *Fleet) byRoute() (out []routeTraffic) {
 	return out
 }
 
-// Measures are what could be done about a fleet, whether it saves or not: each to a
+// Measures are what could be done about a fleet.
+func (f *Fleet) Measures() []Measure {
+	return slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past != "" })
+}
+
+// Past are the measures that the configuration has taken, or cannot take any more, with
+// what would have been saved a year of what was sent without them: by themselves, the most
+// first.
+func (f *Fleet) Past() []Advice {
+	now, ok := f.Cost(f.Plan(nil))
+	if !ok {
+		return nil
+	}
+	past := slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past == "" })
+	return slices.DeleteFunc(f.savings(now, nil, past), func(a Advice) bool { return a.PerYear.Rat().Sign() <= 0 })
+}
+
+// measures are what could be done about a fleet, whether it saves or not: each to a
 // route, as the configuration has them. What of the route it cannot be done to, or
 // would cost more by it, it leaves as it is, and says that this needs a route of its
 // own.
-func (f *Fleet) Measures() []Measure {
+func (f *Fleet) measures() []Measure {
 	var out []Measure
 	for _, r := range f.byRoute() {
 		add := func(m Measure, to []int, change func(int, *Treatment)) {
@@ -81,6 +115,7 @@ func (f *Fleet) Measures() []Measure {
 			Name:     "send by Basic Ingest: ",
 			Risk:     "no subscriber receives it and nothing is retained; an acknowledgement means only that the rule's engine has it",
 			Consumer: "make the rule that reads it the one that is named in $aws/rules/NAME/…",
+			Past:     f.past(r.name, func(d Does) bool { return d.BasicIngest }),
 		}, those(func(i int, t Traffic) bool {
 			return !t.service() && !IsBasicIngest(t.Topic) && !slices.ContainsFunc(f.Rules[i], func(d DeclaredRule) bool { return d.Subscribers > 0 })
 		}), func(_ int, h *Treatment) {
@@ -91,6 +126,7 @@ func (f *Fleet) Measures() []Measure {
 				Name:     "retain: clear, ",
 				Risk:     "who subscribes later hears nothing until the next message",
 				Consumer: "nothing, unless it relies on the retained copy",
+				Past:     f.past(r.name, func(d Does) bool { return d.ClearRetain }),
 			}, r.all, func(_ int, h *Treatment) { h.ClearRetain = true })
 		}
 		f.batches(r, add)
@@ -99,6 +135,7 @@ func (f *Fleet) Measures() []Measure {
 				Name:     "origin: none, ",
 				Risk:     "the cloud sees neither device, nor message id, nor time of acceptance: duplicates cannot be told",
 				Consumer: "read what it needs from topic and payload",
+				Past:     f.past(r.name, func(d Does) bool { return d.NoOrigin }),
 			}, r.all, func(_ int, h *Treatment) { h.NoOrigin = !h.Then.envelope })
 		}
 	}
@@ -152,6 +189,7 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(int, *Trea
 	limit := min(unit, otherReading(unit))
 	m := Measure{
 		Name:     fmt.Sprintf("batch up to %d B, one metered message: ", limit),
+		Past:     f.past(r.name, func(d Does) bool { return d.Batch }),
 		Risk:     fmt.Sprintf("a message waits up to %v (batch.age) for others of its topic", batchAge),
 		Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves",
 	}
