@@ -20,7 +20,7 @@ type Table struct {
 	down   map[string]*index // by upstream
 	queues []Queue
 	shaped []Shaped
-	subs   map[string][]Subscription
+	subs   map[string][]string // filters, by upstream
 	last   map[string]keepLast // by queue
 	passes string              // upstream whose services devices reach
 	own    map[string][]string // see Options.Own
@@ -70,12 +70,6 @@ type Queue struct {
 	Together bool
 }
 
-// Subscription is a filter that an upstream connection must subscribe to.
-type Subscription struct {
-	Filter string
-	QoS    byte // the most that any route of it wants: 0 or 1
-}
-
 // Compile makes a table, or fails with all problems of o.
 func Compile(o Options) (*Table, error) {
 	if ps := o.Validate(); len(ps) > 0 {
@@ -86,7 +80,7 @@ func Compile(o Options) (*Table, error) {
 		return nil, fmt.Errorf("routes: %s", strings.Join(lines, "\n"))
 	}
 	o = o.expanded()
-	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]Subscription{}, last: map[string]keepLast{}, passes: o.PassThrough.Upstream, own: o.Own}
+	t := &Table{all: o.Match == "all", down: map[string]*index{}, subs: map[string][]string{}, last: map[string]keepLast{}, passes: o.PassThrough.Upstream, own: o.Own}
 	t.up.own = owners(o.Own)
 	for _, f := range o.LocalOnly {
 		t.up.trie.add(mustFilter(f), localOnly)
@@ -113,7 +107,9 @@ func Compile(o Options) (*Table, error) {
 		if t.down[d.Upstream] == nil {
 			t.down[d.Upstream] = &index{}
 		}
-		t.subscribe(d)
+		if !slices.Contains(t.subs[d.Upstream], d.From) {
+			t.subs[d.Upstream] = append(t.subs[d.Upstream], d.From)
+		}
 		t.down[d.Upstream].add(d.From, route{
 			name: d.Name, queue: bridge.QueueName("down", d.Upstream, d.Name), upstream: d.Upstream,
 			ingest: mustTemplate(d.Topic, false), limits: limitsOf(o.TopicLimits, false),
@@ -129,22 +125,6 @@ func (t *Table) queue(q Queue) {
 	if !slices.Contains(t.queues, q) {
 		t.queues = append(t.queues, q)
 	}
-}
-
-// subscribe notes the route's filter once; at QoS 0 only when no route of the
-// filter wants more.
-func (t *Table) subscribe(d DownRoute) {
-	want := Subscription{Filter: d.From, QoS: 1}
-	if d.QoS == "0" {
-		want.QoS = 0
-	}
-	for i := range t.subs[d.Upstream] {
-		if s := &t.subs[d.Upstream][i]; s.Filter == d.From {
-			s.QoS = max(s.QoS, want.QoS)
-			return
-		}
-	}
-	t.subs[d.Upstream] = append(t.subs[d.Upstream], want)
 }
 
 func (x *index) add(filter string, r route) {
@@ -225,11 +205,9 @@ func (s Shaped) For(thing string) Shaped {
 // PassThrough is the upstream whose services devices reach, empty without.
 func (t *Table) PassThrough() string { return t.passes }
 
-// Subscriptions lists what the down routes of an upstream subscribe to, each
-// filter once.
-func (t *Table) Subscriptions(upstream string) []Subscription {
-	return append([]Subscription(nil), t.subs[upstream]...)
-}
+// Subscriptions lists the filters that the down routes of an upstream subscribe to, each
+// once, whatever their QoS on the site.
+func (t *Table) Subscriptions(upstream string) []string { return slices.Clone(t.subs[upstream]) }
 
 // qos is a route's QoS: 0, 1, or what the message had.
 type qos int8

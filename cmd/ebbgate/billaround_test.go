@@ -29,7 +29,7 @@ type sentFleet struct {
 
 // sendThrough sends so many messages through a route, which is written as in a file, with its
 // steps, and meters what comes out.
-func sendThrough(t *testing.T, written string, messages int) *sentFleet {
+func sendThrough(t *testing.T, written string, messages int, own func(i int) string) *sentFleet {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "ebbgate.yaml")
 	text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
@@ -79,6 +79,9 @@ func sendThrough(t *testing.T, written string, messages int) *sentFleet {
 		case i%5 == 0:
 			msg.Topic, msg.Payload = "dt/camera/"+device.ClientID, bytes.Repeat([]byte{0xff}, 90+i%7)
 		}
+		if text := own(i); text != "" {
+			msg.User = []bridge.UserProperty{{Key: "trace", Value: text}}
+		}
 		to, err := table.Up(&device, &msg)
 		if err != nil || len(to) != 1 {
 			t.Fatalf("%d receivers, %v", len(to), err)
@@ -112,6 +115,48 @@ func sendThrough(t *testing.T, written string, messages int) *sentFleet {
 	return &sentFleet{config, cfg, f}
 }
 
+func noProperties(int) string { return "" }
+
+// What devices say of their messages keeps those apart that say other things: what batches
+// would save is what they do save, and the advice is to put envelopes around them where that
+// is more.
+func TestWhatIfOfUserProperties(t *testing.T) {
+	const messages = 2000
+	for _, c := range []struct {
+		name    string
+		own     func(i int) string
+		then    string
+		percent int64
+		notes   bool
+		advice  string
+	}{
+		{"each has its own", func(i int) string { return fmt.Sprint("id-", i) }, "batch: {format: json, age: 24h}", 1, true, "with origin: envelope"},
+		{"each has its own, in envelopes", func(i int) string { return fmt.Sprint("id-", i) }, "origin: envelope, batch: {format: json, age: 24h}", 10, false, "with origin: envelope"},
+		{"one in eleven has some", func(i int) string { return strings.Repeat("x", 1/(1+i%11)) }, "batch: {format: json, age: 24h}", 20, true, "with origin: envelope"},
+		{"all have the same", func(int) string { return "x" }, "batch: {format: json, age: 24h}", 10, true, ""},
+		{"each device has its own", func(i int) string { return fmt.Sprint("site-", i%4) }, "batch: {format: json, age: 24h}", 15, true, "with origin: envelope"},
+		{"none has any", noProperties, "batch: {format: json, age: 24h}", 15, false, ""},
+	} {
+		was, then := sendThrough(t, "qos: 1", messages, c.own), sendThrough(t, c.then, messages, c.own)
+		plan, notes, err := (&whatIfOptions{routes: then.config}).plan(was.cfg, was.fleet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := was.fleet.Counted(plan).Messages, then.fleet.Counted(then.fleet.Plan(nil)).Messages
+		if off := max(got-want, want-got); 100*off > c.percent*want {
+			t.Errorf("%s: %d metered messages, in truth %d", c.name, got, want)
+		}
+		if said := strings.Contains(strings.Join(notes, "\n"), "have user properties of their own"); said != c.notes {
+			t.Errorf("%s: %q", c.name, notes)
+		}
+		for _, m := range was.fleet.Measures() {
+			if strings.HasPrefix(m.Name, "batch ") && strings.Contains(m.Name, "origin: envelope") != (c.advice != "") {
+				t.Errorf("%s: %s", c.name, m.Name)
+			}
+		}
+	}
+}
+
 // What other topics, and another way to tell the origin, would have cost is what they do
 // cost: an envelope around each message is in it, also inside a batch, with the names of the
 // devices that there are.
@@ -143,7 +188,7 @@ func TestWhatIfOfTopicsAndOrigins(t *testing.T) {
 		{"batch: {format: json}", "batch: {format: json}, origin: envelope", 60, "of what is batched or compressed already is not recorded"},
 		{"qos: 1", "split: 2KiB", 60, "what its split sends in parts"},
 	} {
-		was, then := sendThrough(t, c.was, messages), sendThrough(t, c.then, messages)
+		was, then := sendThrough(t, c.was, messages, noProperties), sendThrough(t, c.then, messages, noProperties)
 		plan, notes, err := (&whatIfOptions{routes: then.config}).plan(was.cfg, was.fleet)
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/rules/shape"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
@@ -85,12 +87,31 @@ change. What saves less than --least a year is not worth the bother.`,
 				return &exitError{exitInvalid, fmt.Errorf("--least %s: write dollars a year, such as 10", least)}
 			}
 			t := &billTable{out: cmd.OutOrStdout()}
-			return errors.Join(o.each(cmd, func(_ *configs.Config, f *billing.Fleet) error { printAdvice(t, f, threshold); return nil }), t.err)
+			return errors.Join(o.each(cmd, func(cfg *configs.Config, f *billing.Fleet) error {
+				f.Routes = routesOf(cfg)
+				printAdvice(t, f, threshold)
+				return nil
+			}), t.err)
 		},
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVar(&least, "least", "10", "dollars a year below which a measure is not worth the bother")
 	return cmd
+}
+
+// routesOf are the routes of a configuration, with what they do. Which upstream one is for
+// does not matter: another may have taken over.
+func routesOf(cfg *configs.Config) map[string]billing.Does {
+	all := map[string]billing.Does{ // it is as AWS's services want it
+		rules.PassThroughRoute: {BasicIngest: true, ClearRetain: true, Batch: true, NoOrigin: true},
+	}
+	for _, r := range cfg.Routes.Up {
+		all[r.Name] = billing.Does{
+			BasicIngest: r.BasicIngest != "" || billing.IsBasicIngest(r.Topic), ClearRetain: r.Retain == "clear",
+			Batch: r.Steps.Batch.Format != shape.None, NoOrigin: r.Origin == "none" || r.Origin == "bare",
+		}
+	}
+	return all
 }
 
 func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
@@ -118,6 +139,11 @@ func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 		t.paragraph("  ", fmt.Sprintf("too early to tell whether anything saves $%s a year: of the first hour only what came in it is known, not when it began; ask again in some hours", threshold.FloatString(2)))
 	default:
 		t.paragraph("  ", fmt.Sprintf("don't bother: nothing saves $%s a year", threshold.FloatString(2)))
+	}
+	for _, a := range f.Past() {
+		if a.PerYear.Rat().Cmp(threshold) >= 0 {
+			t.paragraph("  ", fmt.Sprintf("not advised: %s ($%s a year): %s; --period day tells what is sent now", printable(a.Name), cents(a.PerYear), printable(a.Past)))
+		}
 	}
 	for _, a := range bother {
 		if f.MayBeWorth(a, threshold) {

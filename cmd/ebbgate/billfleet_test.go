@@ -180,6 +180,22 @@ func TestAdvise(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for now, want := range map[string]string{
+		"upstream: aws, basic_ingest: store, priority": "not advised: send by Basic Ingest: route telemetry ($",
+		"upstream: aws, ttl: 1h, priority":             "1. send by Basic Ingest: route telemetry",
+	} {
+		if err := os.WriteFile(config, bytes.Replace(text, []byte("upstream: aws, priority"), []byte(now), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := strings.Join(strings.Fields(runBill(t, "advise", "--config", config, "--least", "0")), " ")
+		if !strings.Contains(out, want) || strings.Contains(want, "not advised") && strings.Contains(out, "1. send by Basic") {
+			t.Errorf("%s: no %q in\n%s", now, want, out)
+		}
+	}
 	var stdout, stderr bytes.Buffer
 	if code := execute([]string{"bill", "advise", "--config", config, "--least", "much"}, &stdout, &stderr); code != exitInvalid {
 		t.Errorf("--least much: exit %d", code)

@@ -115,7 +115,10 @@ func (o *whatIfOptions) steps(was, r rules.UpRoute, t billing.Traffic, how *bill
 			note("batches of %s are not worked out", b.Format)
 		}
 		batch.Limit, batch.Count, batch.Age = b.Limit(unit), b.Count, b.Age
-		batch.Shared = !strings.Contains(r.Topic, "${")
+		batch.Shared, batch.Own = !strings.Contains(r.Topic, "${"), r.Origin == "envelope"
+		if text := ownProperties(t); text != "" && !batch.Own {
+			note("%s", text)
+		}
 		how.Batch = batch
 	}
 	if r.Steps.Compress != was.Steps.Compress {
@@ -175,6 +178,16 @@ func plainTopic(topic string) string {
 		return topic[min(billing.BasicIngestPrefix(rule), len(topic)):]
 	}
 	return topic
+}
+
+// ownProperties says of traffic with user properties of its devices what batches make of it.
+func ownProperties(t billing.Traffic) string {
+	n, changes := t.Sizes.Own()
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s messages have user properties of their own, and %s others than the one before: only messages with the same share a batch, which is counted, unless origin: envelope is written with it",
+		thousands(n), thousands(t.Sizes.Messages()), thousands(changes))
 }
 
 // forEver is longer than any span: of what is silent for so long one message of

@@ -71,6 +71,9 @@ func (o *whatIfOptions) plan(cfg *configs.Config, f *billing.Fleet) (p billing.P
 			batch, _ := billing.BatchFormat(o.format, f.Traffic[i].MeanPayload())
 			batch.Limit, batch.Age = int(limit), o.age
 			p.Treatments[i].Batch = batch
+			if text := ownProperties(f.Traffic[i]); text != "" {
+				notes = append(notes, fmt.Sprintf("route %s: %s", f.Traffic[i].Route, text))
+			}
 			if f.Traffic[i].Retained() > 0 && !p.Treatments[i].ClearRetain {
 				notes = append(notes, fmt.Sprintf("route %s has sent retained messages, and a route that keeps them makes no batches: write retain: clear with the batch; until then their copies are priced as they were", f.Traffic[i].Route))
 			}

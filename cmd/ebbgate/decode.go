@@ -34,7 +34,8 @@ type decoding struct {
 	out    *bufio.Writer
 	errs   io.Writer
 	take   func(shape.Received) error
-	failed int // lines that could not be undone
+	failed int   // lines that could not be undone
+	doubt  error // that the present message is what was sent
 }
 
 func newDecodeCommand() *cobra.Command {
@@ -50,7 +51,8 @@ With --input lines each line is one message, either "TOPIC HEX", as written by
 mosquitto_sub -F '%t %x', or a JSON object with topic, payload and properties, as
 written by mosquitto_sub -V 5 -F %J. The first loses the properties: compression is
 recognised by its first bytes, batches other than JSON arrays need --batch. A line
-that cannot be undone is told on standard error, and the others are undone. With
+that cannot be undone is told on standard error, and the others are undone; one that
+begins as if it was compressed and is not, or is damaged, is told and given out. With
 --input message each file is one payload.`,
 		Example: `  mosquitto_sub -h broker -t 'dt/#' -F '%t %x' | ebbgate decode
   ebbgate decode --input message --batch ndjson payload.bin`,
@@ -78,7 +80,7 @@ func (f *decodeFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	enc := json.NewEncoder(c.out)
 	enc.SetEscapeHTML(false)
-	d := &shape.Decoder{Batch: f.batch}
+	d := &shape.Decoder{Batch: f.batch, Doubt: func(why error) { c.doubt = why }}
 	c.take = func(m shape.Received) error {
 		return d.Decode(m, func(one shape.Decoded) error { return enc.Encode(one) })
 	}
@@ -118,7 +120,7 @@ func (f *decodeFlags) file(cmd *cobra.Command, name string, fn func(io.Reader) e
 }
 
 // message reads one payload.
-func (c *decoding) message(_ string, r io.Reader) error {
+func (c *decoding) message(name string, r io.Reader) error {
 	payload, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
 	if err != nil {
 		return err
@@ -126,7 +128,17 @@ func (c *decoding) message(_ string, r io.Reader) error {
 	if len(payload) > maxMessage {
 		return fmt.Errorf("it is larger than %d bytes", maxMessage)
 	}
-	return c.take(shape.Received{Payload: payload})
+	err = c.take(shape.Received{Payload: payload})
+	c.doubted(name)
+	return err
+}
+
+// doubted says so when what was read was given out as it came, and may be damaged.
+func (c *decoding) doubted(where string) {
+	if c.doubt != nil {
+		_, _ = fmt.Fprintf(c.errs, "%s: %v: it is given out as it came\n", where, c.doubt)
+		c.doubt = nil
+	}
 }
 
 // lines reads a message a line. What was undone is written before a wait for more:
@@ -155,6 +167,7 @@ func (c *decoding) lines(name string, r io.Reader) error {
 			c.failed++
 			_, _ = fmt.Fprintf(c.errs, "%s: line %d: %v\n", name, n, wrong) // the exit code says it as well
 		}
+		c.doubted(fmt.Sprintf("%s: line %d", name, n))
 		if in.Buffered() == 0 {
 			if err := c.out.Flush(); err != nil {
 				return err

@@ -74,10 +74,7 @@ func (g *gateway) openCloud(name string, u configs.Upstream, common *commons) (*
 	}, g.spool, senders, byTaker{g.meter}, g.drops, g.health, g.log)
 	g.openThings(c, u, queues, hooks, shared.Account, usedGateOf(c.gate, nil))
 	c.shapers, c.rawQueues = g.shapersOf(name)
-	var filters []string
-	for _, s := range g.table.Subscriptions(name) {
-		filters = append(filters, s.Filter)
-	}
+	filters := g.table.Subscriptions(name)
 	u.MQTT = o
 	first := g.legs(name, u, shared.Gate)[0]
 	if len(filters) > 0 {

@@ -177,7 +177,11 @@ func (f *spoolFlags) drop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drop QUEUE", Short: "Give up messages for good", Args: cobra.ExactArgs(1),
 		Long: `Give up messages for good: those that the queue holds now, and none that come to
-it meanwhile. Ctrl-C ends it; what was dropped by then stays so.`,
+it meanwhile. Ctrl-C ends it; what was dropped by then stays so.
+
+A queue that waits for the steps of its route (raw/…) is refused beside a running
+gateway, which would send what is in open batches and windows all the same: drop what
+they become, or stop the gateway first.`,
 		Example: "  ebbgate spool drop dead/up/aws/telemetry --yes\n  ebbgate spool drop up/aws/telemetry --from 17 --limit 1 --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]

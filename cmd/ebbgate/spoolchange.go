@@ -93,9 +93,16 @@ func changeRecords(ctx context.Context, s *desk, r spoolRequest, emit func(spool
 }
 
 // allowed refuses to move what is being delivered: what is in flight would be
-// delivered from either queue.
+// delivered from either queue. It refuses to drop what waits for the steps of a route: what
+// is in an open batch or window goes with it.
 func (c *changing) allowed() error {
-	if !c.moves || c.delivers == nil || !c.delivers(c.queue) {
+	if c.delivers == nil || !c.delivers(c.queue) {
+		return nil
+	}
+	if !c.moves {
+		if products, raw := bridge.IsRaw(c.queue); raw {
+			return fmt.Errorf("the gateway has what waits in %s in batches and windows that are open, and would send it all the same: drop what they become, in %s, or stop the gateway and drop what is left", c.queue, products)
+		}
 		return nil
 	}
 	return fmt.Errorf("the gateway is delivering %s, and what is in flight would be delivered twice: let it empty the queue, or stop the gateway and move what is left", c.queue)

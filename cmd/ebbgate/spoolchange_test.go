@@ -236,6 +236,33 @@ func TestRequeueOfALiveQueueIsRefused(t *testing.T) {
 	}
 }
 
+// What waits for the steps of a route is not dropped beside a gateway, whose open batches
+// have it: it would be given up, and sent. Other queues are, and all without a gateway.
+func TestDropOfWhatStepsHaveIsRefused(t *testing.T) {
+	const raw = "raw/up/cloud/all"
+	for _, live := range []bool{true, false} {
+		s := deskWith(t, 2)
+		giveTo(t, s.Spool, raw, 3)
+		giveTo(t, s.Spool, "up/cloud/all", 4)
+		if live {
+			s.delivers = func(string) bool { return true }
+		}
+		for queue, want := range map[string]int64{raw: 3, "up/cloud/all": 4, deadAll: 2} {
+			err := s.operate(t.Context(), spoolRequest{Op: "drop", Queue: queue}, func(spoolLine) error { return nil })
+			refused := live && queue == raw
+			if refused {
+				want = 0
+			}
+			if l := settled(t, s.Spool).Ledger(queue); (err != nil) != refused || l.Dropped != want {
+				t.Errorf("beside a gateway %v, %s: %+v, %v", live, queue, l, err)
+			}
+			if refused && !strings.Contains(err.Error(), "drop what they become, in up/cloud/all, or stop the gateway") {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+}
+
 // Ctrl-C of a command that has the spool to itself says what was done.
 func TestRequeueIsInterrupted(t *testing.T) {
 	config, _ := spooled(t)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -155,15 +156,29 @@ func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error
 		}
 		found += n
 	}
+	held, again := found > 0, map[string]int{} // dead letters that nobody has given up, by queue
 	damaged := s.drops.Entries(func(e *bridge.DropEntry) bool {
 		if e.ID == id {
 			found++
+			if e.Reason == bridge.DeadLetter {
+				again["dead/"+e.Queue]++
+			} else if again[e.Queue] > 0 {
+				again[e.Queue]--
+			}
 			err = emit(spoolLine{Why: &whyLine{State: whyDropped, Of: of, Drop: describeDrop(e)}})
 		}
 		return err == nil
 	})
 	if err != nil || damaged != nil {
 		return nil, firstOf(err, damaged)
+	}
+	for _, queue := range slices.Sorted(maps.Keys(again)) {
+		if again[queue] > 0 && !held {
+			text := fmt.Sprintf("sent again since, from %s (ebbgate spool requeue), and neither held nor given up after that: delivered", queue)
+			if err := emit(spoolLine{Why: &whyLine{State: whySent, Of: of, Text: text}}); err != nil {
+				return nil, err
+			}
+		}
 	}
 	parts, err := s.partsOf(id)
 	if err != nil {

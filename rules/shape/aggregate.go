@@ -22,7 +22,9 @@ type aggregate struct {
 	From     moment           `json:"from"`
 	To       moment           `json:"to"`
 	FirstAge time.Duration    `json:"first_age"`
+	Unsynced bool             `json:"unsynced,omitempty"` // nobody vouched for the clock of some
 	Fields   map[string]*stat `json:"fields"`
+	By       *Window          `json:"by,omitempty"` // how it is summed up; in partial records only
 }
 
 // moment is a bridge.Instant as JSON, whatever the clock says.
@@ -57,7 +59,7 @@ type stat struct {
 // add takes a message in. A field that it does not have, or that is no number, is
 // not counted for it.
 func (a *aggregate) add(r *bridge.Record, fields []payload.Field, v any) {
-	one := &aggregate{Count: 1, ID: r.ID, From: momentOf(r.Instant), To: momentOf(r.Instant), FirstAge: r.Age, Fields: map[string]*stat{}}
+	one := &aggregate{Count: 1, ID: r.ID, From: momentOf(r.Instant), To: momentOf(r.Instant), FirstAge: r.Age, Unsynced: !r.Synced, Fields: map[string]*stat{}}
 	for _, f := range fields {
 		if n, ok := f.Number(v); ok {
 			one.Fields[f.String()] = &stat{First: n, Last: n, Min: n, Max: n, Mean: n, Count: 1, FirstAge: r.Age, LastAge: r.Age}
@@ -75,6 +77,7 @@ func (a *aggregate) merge(b *aggregate) {
 		a.To = b.To
 	}
 	a.Count += b.Count
+	a.Unsynced = a.Unsynced || b.Unsynced
 	if a.Fields == nil {
 		a.Fields = map[string]*stat{}
 	}
@@ -140,8 +143,9 @@ type summary struct {
 // asked for.
 func (a *aggregate) report(functions []string) []byte {
 	from, to := a.From.instant(), a.To.instant()
+	whole := bridge.Instant{Synced: from.Synced && to.Synced && !a.Unsynced}
 	s := summary{
-		Topic: a.Topic, Count: a.Count, Fields: map[string]map[string]float64{}, Clock: from.Quality(),
+		Topic: a.Topic, Count: a.Count, Fields: map[string]map[string]float64{}, Clock: whole.Quality(),
 		From: from.Wall.UTC().Format(bridge.AcceptedLayout), To: to.Wall.UTC().Format(bridge.AcceptedLayout),
 	}
 	for name, f := range a.Fields {

@@ -33,11 +33,13 @@ type batcher struct {
 	count   int
 	age     func() time.Duration
 	apart   bool // see Terms
+	divert  int  // payloads above go alone: as files; 0: none
 
 	groups  map[groupKey]*group
-	oldest  []*group      // by the age of their first message
-	waiting int           // bytes of all
-	next    time.Duration // none is due before
+	waits   map[stream]*group // in which of them messages wait
+	oldest  []*group          // by the age of their first message
+	waiting int               // bytes of all
+	next    time.Duration     // none is due before
 }
 
 // groupKey is what the messages of a batch have in common.
@@ -49,6 +51,10 @@ type groupKey struct {
 	origin bridge.OriginMode
 	user   string // the devices' user properties: the batch has them for all of its messages
 }
+
+// stream is what one device has sent to one topic: it keeps its order, so all of it that
+// waits is in one open batch.
+type stream struct{ topic, device string }
 
 // group is an open batch.
 type group struct {
@@ -67,10 +73,10 @@ type element struct {
 	it   *item
 }
 
-func newBatcher(o Batch, c *codec, terms Terms) *batcher {
+func newBatcher(o Batch, c *codec, divert int, terms Terms) *batcher {
 	b := &batcher{
-		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience), apart: terms.Apart,
-		groups: map[groupKey]*group{}, next: never,
+		framing: framings[o.Format], codec: c, limit: o.Limit(terms.Unit), count: o.Count, age: o.waits(terms.Patience), apart: terms.Apart, divert: divert,
+		groups: map[groupKey]*group{}, waits: map[stream]*group{}, next: never,
 	}
 	if b.count == 0 {
 		b.count = bridge.MaxMembers
@@ -98,12 +104,24 @@ func (b *batcher) take(it *item, next func(*item)) {
 		}
 		next(it)
 		return
-	case it.order == alone:
-		if g := b.groups[key]; g != nil {
-			b.close(g, next)
+	case it.order == alone, it.diverted(b.divert):
+		for i := 0; i < len(b.oldest); {
+			if g := b.oldest[i]; g.key.topic == key.topic && g.key.device == key.device {
+				b.close(g, next)
+			} else {
+				i++
+			}
 		}
-		next(it)
+		if it.order == joins {
+			it.order = alone
+			(&compressor{b.codec}).take(it, next) // as it would be without batches
+		} else {
+			next(it)
+		}
 		return
+	}
+	if before := b.waits[it.stream()]; before != nil && before.key != key {
+		b.close(before, next) // as it would be for what goes alone
 	}
 	payload, _ := it.enveloped(true)
 	e := element{b.framing.element(payload), it}
@@ -148,6 +166,8 @@ func (it *item) propertiesOfBatch() string {
 	return string(out)
 }
 
+func (it *item) stream() stream { return stream{it.to.Topic, it.rec.Device} }
+
 // open begins a batch.
 func (b *batcher) open(key groupKey, next func(*item)) *group {
 	if len(b.groups) >= maxGroups {
@@ -164,6 +184,9 @@ func (b *batcher) add(g *group, e element) {
 		g.plain += b.framing.between
 	}
 	g.elements = append(g.elements, e)
+	if s := e.it.stream(); b.waits[s] != g {
+		b.waits[s] = g
+	}
 	g.plain += len(e.data)
 	g.members += len(e.it.members)
 	b.waiting += heldBytes + len(e.data)
@@ -264,6 +287,7 @@ func (b *batcher) remove(g *group) {
 	b.oldest = slices.DeleteFunc(b.oldest, func(o *group) bool { return o == g })
 	for _, e := range g.elements {
 		b.waiting -= heldBytes + len(e.data)
+		delete(b.waits, e.it.stream())
 	}
 }
 

@@ -27,6 +27,9 @@ type Decoder struct {
 	Batch string
 	// Most is how large a payload may become when it is undone; 0 means 64 MiB.
 	Most int
+	// Doubt is told of a message that begins as what is compressed does, and cannot be
+	// undone: it is given out as it came, and may be damaged. nil: nobody is.
+	Doubt func(why error)
 
 	assemblies map[bridge.MessageID]*assembly
 	waiting    int                // bytes of all of them
@@ -89,7 +92,12 @@ func (d *Decoder) Decode(m Received, out func(Decoded) error) error {
 	if format == None {
 		return out(opened(m, payload))
 	}
-	if err := split(payload, format, func([]byte) error { return nil }); err != nil {
+	n := 0
+	err = split(payload, format, func([]byte) error { n++; return nil })
+	if err == nil && n == 0 { // no batch is empty: a device has sent this
+		return out(opened(m, payload))
+	}
+	if err != nil {
 		if d.Batch == Auto && m.ContentType == "" && !packed { // it only looked like one
 			return out(opened(m, payload))
 		}
@@ -121,7 +129,10 @@ func (d *Decoder) decompress(m Received) (payload []byte, packed bool, err error
 	case err == nil:
 		return payload, true, nil
 	case name == "" && !errors.Is(err, errTooLarge):
-		return m.Payload, false, nil // it only looked compressed
+		if d.Doubt != nil { // it only looked compressed, or it is damaged
+			d.Doubt(fmt.Errorf("topic %q: it begins as what is compressed does, and cannot be decompressed: %w", m.Topic, err))
+		}
+		return m.Payload, false, nil
 	default:
 		return nil, false, fmt.Errorf("topic %q: cannot be decompressed: %w", m.Topic, err)
 	}

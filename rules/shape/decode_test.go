@@ -103,6 +103,62 @@ func TestEnvelopesInABatch(t *testing.T) {
 	}
 }
 
+// What is compressed, has lost the property that says so, and is damaged is given out as it
+// came, with a word; so is a device's own text that begins so.
+func TestWhatOnlyLooksCompressedIsToldOf(t *testing.T) {
+	whole := []byte(`[{"v":1},{"v":2}]`)
+	flipped := func(b []byte, at int) string {
+		b = slices.Clone(b)
+		b[at] ^= 4
+		return string(b)
+	}
+	gz, zs := slices.Clone(newCodec(Gzip).compress(whole)), slices.Clone(newCodec(Zstd).compress(whole))
+	for name, c := range map[string]struct {
+		payload string
+		told    bool
+		want    int // messages
+	}{
+		"gzip":               {string(gz), false, 2},
+		"zstd":               {string(zs), false, 2},
+		"a bit of gzip":      {flipped(gz, len(gz)-2), true, 1},
+		"a bit of zstd":      {flipped(zs, len(zs)-6), true, 1},
+		"gzip cut short":     {string(gz[:len(gz)-3]), true, 1},
+		"a device's own":     {"\x1f\x8b\x08 not gzip", true, 1},
+		"nothing compressed": {string(whole), false, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []error
+			n := 0
+			d := Decoder{Batch: Auto, Doubt: func(why error) { told = append(told, why) }}
+			err := d.Decode(Received{Topic: "dt/a", Payload: []byte(c.payload)}, func(one Decoded) error {
+				if n++; c.want == 1 && one.payload(t) != c.payload {
+					t.Errorf("came out as %q", one.payload(t))
+				}
+				return nil
+			})
+			if err != nil || n != c.want || (len(told) == 1) != c.told || c.told && !strings.Contains(told[0].Error(), `topic "dt/a": it begins as what is compressed does`) {
+				t.Errorf("%d messages, %v, told %v", n, err, told)
+			}
+		})
+	}
+}
+
+// No batch is empty: what would be one is a device's own.
+func TestAnEmptyListIsADevicesOwn(t *testing.T) {
+	for _, c := range []struct{ batch, contentType, payload string }{
+		{Auto, "", "[]"}, {Auto, typeJSON, " [ ] "}, {JSON, "", "[]"}, {NDJSON, "", ""}, {LengthPrefixed, "", ""}, {Auto, typeNDJSON, ""},
+	} {
+		var got []string
+		err := (&Decoder{Batch: c.batch}).Decode(Received{Payload: []byte(c.payload), ContentType: c.contentType}, func(d Decoded) error {
+			got = append(got, d.payload(t))
+			return nil
+		})
+		if err != nil || !slices.Equal(got, []string{c.payload}) {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+	}
+}
+
 // What comes from elsewhere is refused within bounds, or taken as it is.
 func TestDecoderRefuses(t *testing.T) {
 	bomb := newCodec(Gzip).compress(make([]byte, 1<<20))

@@ -8,10 +8,11 @@ import (
 
 // line is the steps of a route in their order. It implements [bridge.Line].
 type line struct {
-	queue  string
-	steps  []step
-	split  int // payloads above go in parts, 0: none
-	divert int // payloads above go as files, 0: none
+	queue   string
+	steps   []step
+	windows bool // one of them makes windows
+	split   int  // payloads above go in parts, 0: none
+	divert  int  // payloads above go as files, 0: none
 }
 
 // Terms are what a route's upstream says for its batches.
@@ -29,7 +30,7 @@ type Terms struct {
 // New makes the line of a route, empty. Products go to queue. With drop, messages
 // that a step would have to read and cannot are dropped.
 func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
-	l := &line{queue: queue, split: int(o.Split), divert: int(o.Divert)}
+	l := &line{queue: queue, windows: o.Window.on(), split: int(o.Split), divert: int(o.Divert)}
 	if o.Deadband.on() {
 		l.steps = append(l.steps, newDeadband(o.Deadband, drop))
 	}
@@ -38,7 +39,7 @@ func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
 	}
 	switch {
 	case o.Batch.on():
-		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), terms))
+		l.steps = append(l.steps, newBatcher(o.Batch, newCodec(o.Compress), l.divert, terms))
 	case o.Compress != None:
 		l.steps = append(l.steps, &compressor{newCodec(o.Compress)})
 	}
@@ -47,11 +48,15 @@ func New(o Options, drop bool, queue string, terms Terms) bridge.Line {
 
 // Take implements [bridge.Line].
 func (l *line) Take(s *bridge.Stored, out func(*bridge.Product)) {
-	l.from(0, &item{
+	it := &item{
 		rec: s.Record, to: s.Receiver,
 		members: []bridge.Member{{Place: s.Place, Size: s.Size(), ID: s.ID}},
 		order:   orderOf(s.Record),
-	}, out)
+	}
+	if !l.windows && isPartial(s.Record) {
+		it = it.summedUp()
+	}
+	l.from(0, it, out)
 }
 
 // from gives an item to the step at i.
@@ -80,7 +85,7 @@ func (l *line) product(it *item) *bridge.Product {
 	rec.Receivers = []bridge.Receiver{to}
 	out := &bridge.Product{Records: []*bridge.Record{&rec}, Members: it.members}
 	switch {
-	case it.above(l.divert) && !Sparkplug(rec.Topic):
+	case it.diverted(l.divert):
 		out.File = true
 	case it.above(l.split):
 		out.Records = parts(&rec, l.split)
@@ -96,6 +101,9 @@ func (it *item) above(limit int) bool {
 	payload, _ := it.enveloped(false)
 	return len(payload) > limit
 }
+
+// diverted reports whether a message is to go as a file.
+func (it *item) diverted(limit int) bool { return it.above(limit) && !Sparkplug(it.rec.Topic) }
 
 // Ripe implements [bridge.Line].
 func (l *line) Ripe(now time.Duration, out func(*bridge.Product)) (time.Duration, bool) {

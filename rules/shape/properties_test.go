@@ -19,8 +19,8 @@ func TestPropertiesSurviveABatch(t *testing.T) {
 		batches int
 	}{
 		"envelopes":  {bridge.OriginEnvelope, 1},
-		"none":       {bridge.OriginNone, 3},
-		"properties": {bridge.OriginUserProperties, 3},
+		"none":       {bridge.OriginNone, 6}, // each differs from the one before it
+		"properties": {bridge.OriginUserProperties, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := on(t, func(o *Options) { o.Batch.Format, o.Compress = JSON, Gzip })

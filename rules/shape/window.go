@@ -18,6 +18,11 @@ type Window struct {
 
 func (w Window) on() bool { return w.Every != 0 }
 
+// same reports whether two sum up alike.
+func (w Window) same(o Window) bool {
+	return w.Every == o.Every && slices.Equal(w.Fields, o.Fields) && slices.Equal(w.Functions, o.Functions)
+}
+
 var windowFunctions = []string{"first", "last", "min", "max", "avg", "count"}
 
 // Bounds of windows.
@@ -160,6 +165,7 @@ func (w *windower) push(key source, x *window) *window {
 func (w *windower) fold(x *window, next func(*item)) {
 	rec, to := *x.first.rec, *x.first.to
 	rec.Properties, rec.ID = bridge.Properties{ContentType: typePartial}, bridge.MessageID{}
+	x.sum.By = &w.Window
 	rec.Payload, rec.Device = x.sum.encode(), x.device
 	rec.Age, to.Queue = x.sum.FirstAge, w.raw
 	next(&item{rec: &rec, to: &to, members: x.members, order: back, into: x.sum.ID})
@@ -172,12 +178,39 @@ func isPartial(r *bridge.Record) bool {
 	return r.ContentType == typePartial && r.ID == bridge.MessageID{}
 }
 
+// summedUp is a part as the message of a window of its own, as it was to be summed up: the
+// route's windows are others now, or it has none any more. What cannot be read, of another
+// version of this program, stays as it is.
+func (it *item) summedUp() *item {
+	part, err := decodeAggregate(it.rec.Payload)
+	if err != nil {
+		return it
+	}
+	it.of(part)
+	var functions []string
+	if part.By != nil {
+		functions = part.By.Functions
+	}
+	x := &window{sum: *part, first: &item{rec: it.rec, to: it.to}, device: it.rec.Device, members: it.members}
+	it = x.product(functions)
+	it.order = alone
+	return it
+}
+
+// of notes in which message the members of a part go on: where it goes.
+func (it *item) of(part *aggregate) {
+	for i := range it.members { // what was told to be in part.ID is where this goes
+		it.members[i].ID = part.ID
+	}
+}
+
 // takePartial puts a part back into its window. After a restart that is not open
-// yet, or with an end that is a little off, when the clock has been corrected.
+// yet, or with an end that is a little off, when the clock has been corrected. A reload
+// that changes the windows ends those that there were.
 func (w *windower) takePartial(it *item, next func(*item)) {
 	part, err := decodeAggregate(it.rec.Payload)
-	if err != nil { // of another version of this program
-		next(it)
+	if err != nil || part.By != nil && !part.By.same(w.Window) {
+		next(it.summedUp())
 		return
 	}
 	key := w.sourceOf(it)
@@ -192,9 +225,7 @@ func (w *windower) takePartial(it *item, next func(*item)) {
 		at = w.push(key, &window{sum: aggregate{Topic: part.Topic, Start: part.Start, End: part.End}})
 	}
 	at.parts = max(at.parts-1, 0)
-	for i := range it.members { // what was told to be in part.ID is where this goes
-		it.members[i].ID = part.ID
-	}
+	it.of(part)
 	at.sum.merge(part)
 	w.join(at, it, next)
 }
@@ -217,7 +248,7 @@ func (w *windower) ripe(now time.Duration, next func(*item)) time.Duration {
 				w.fold(x, next)
 				asked = true
 			default:
-				next(w.product(x))
+				next(x.product(w.Functions))
 				w.count--
 				w.held -= key.size()
 				continue
@@ -246,11 +277,11 @@ func (w *windower) keys() []source {
 	return keys
 }
 
-// product is the message of a window.
-func (w *windower) product(x *window) *item {
+// product is the message of a window, with the functions that were asked for.
+func (x *window) product(functions []string) *item {
 	rec, to := *x.first.rec, *x.first.to
 	rec.Properties = bridge.Properties{ContentType: typeJSON}
-	rec.Payload = x.sum.report(w.Functions)
+	rec.Payload = x.sum.report(functions)
 	rec.ID, rec.Instant = x.sum.ID, x.sum.From.instant()
 	if rec.Device = x.device; x.device == several {
 		rec.Thing = ""

@@ -154,6 +154,23 @@ func TestWindowsAndTheClock(t *testing.T) {
 			}
 		})
 	}
+	// What it says of the clock holds for all that is in it, parts that were written back too.
+	for _, odd := range []int{-1, 0, 100, 299} {
+		b := on(t, func(o *Options) { minute(o); o.Window.Every = time.Hour })
+		for i := range 300 {
+			s := reading("dt/a", `{"v":1}`, time.Duration(i)*time.Second)
+			s.Synced = i != odd
+			b.give(s)
+			b.again()
+		}
+		want := "unsynchronised"
+		if odd < 0 {
+			want = "synchronised"
+		}
+		if got := b.end(2 * time.Hour); len(got) != 1 || got[0].Count != 300 || got[0].Clock != want {
+			t.Errorf("message %d by a bad clock: %+v", odd, got)
+		}
+	}
 	// Without a good clock a window begins with its first message.
 	b := on(t, minute)
 	for _, age := range []time.Duration{17 * time.Second, 76 * time.Second, 78 * time.Second} {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // Measure is something that could be done to save money.
@@ -13,8 +15,25 @@ type Measure struct {
 	Name     string // what to do
 	Risk     string // what it may cost otherwise
 	Consumer string // what who reads the messages must change
+	Past     string // why it is not to be advised any more; empty: it is
 
 	apply func(*Plan)
+}
+
+// Does is what a route of the configuration does already of what could be advised.
+type Does struct{ BasicIngest, ClearRetain, Batch, NoOrigin bool }
+
+// past says why a measure for a route comes too late, empty when it does not.
+func (f *Fleet) past(route string, does func(Does) bool) string {
+	switch d, there := f.Routes[route]; {
+	case f.Routes == nil:
+		return ""
+	case !there:
+		return "the configuration has no route " + route + " any more"
+	case does(d):
+		return "the configuration has it already, and what was sent before is in this span"
+	}
+	return ""
 }
 
 // Advice is a measure with what it saves, on top of those before it.
@@ -48,21 +67,38 @@ func (f *Fleet) byRoute() (out []routeTraffic) {
 	return out
 }
 
-// Measures are what could be done about a fleet, whether it saves or not: each to a
+// Measures are what could be done about a fleet.
+func (f *Fleet) Measures() []Measure {
+	return slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past != "" })
+}
+
+// Past are the measures that the configuration has taken, or cannot take any more, with
+// what would have been saved a year of what was sent without them: by themselves, the most
+// first.
+func (f *Fleet) Past() []Advice {
+	now, ok := f.Cost(f.Plan(nil))
+	if !ok {
+		return nil
+	}
+	past := slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past == "" })
+	return slices.DeleteFunc(f.savings(now, nil, past), func(a Advice) bool { return a.PerYear.Rat().Sign() <= 0 })
+}
+
+// measures are what could be done about a fleet, whether it saves or not: each to a
 // route, as the configuration has them. What of the route it cannot be done to, or
 // would cost more by it, it leaves as it is, and says that this needs a route of its
 // own.
-func (f *Fleet) Measures() []Measure {
+func (f *Fleet) measures() []Measure {
 	var out []Measure
 	for _, r := range f.byRoute() {
-		add := func(m Measure, to []int, change func(*Treatment)) {
+		add := func(m Measure, to []int, change func(int, *Treatment)) {
 			if len(to) == 0 {
 				return
 			}
 			m.Name += "route " + r.name + f.without(r, to)
 			m.apply = func(p *Plan) {
 				for _, i := range to {
-					change(&p.Treatments[i])
+					change(i, &p.Treatments[i])
 				}
 			}
 			out = append(out, m)
@@ -79,15 +115,19 @@ func (f *Fleet) Measures() []Measure {
 			Name:     "send by Basic Ingest: ",
 			Risk:     "no subscriber receives it and nothing is retained; an acknowledgement means only that the rule's engine has it",
 			Consumer: "make the rule that reads it the one that is named in $aws/rules/NAME/…",
+			Past:     f.past(r.name, func(d Does) bool { return d.BasicIngest }),
 		}, those(func(i int, t Traffic) bool {
 			return !t.service() && !IsBasicIngest(t.Topic) && !slices.ContainsFunc(f.Rules[i], func(d DeclaredRule) bool { return d.Subscribers > 0 })
-		}), func(h *Treatment) { h.BasicIngest, h.ClearRetain, h.Prefix = true, true, BasicIngestPrefix(r.name) })
+		}), func(_ int, h *Treatment) {
+			h.BasicIngest, h.ClearRetain, h.Prefix = true, true, BasicIngestPrefix(r.name)
+		})
 		if len(those(func(_ int, t Traffic) bool { return t.Retained() > 0 })) > 0 {
 			add(Measure{
 				Name:     "retain: clear, ",
 				Risk:     "who subscribes later hears nothing until the next message",
 				Consumer: "nothing, unless it relies on the retained copy",
-			}, r.all, func(h *Treatment) { h.ClearRetain = true })
+				Past:     f.past(r.name, func(d Does) bool { return d.ClearRetain }),
+			}, r.all, func(_ int, h *Treatment) { h.ClearRetain = true })
 		}
 		f.batches(r, add)
 		if to := those(func(_ int, t Traffic) bool { return t.hasProperties() && !IsBasicIngest(t.Topic) }); len(to) > 0 {
@@ -95,13 +135,14 @@ func (f *Fleet) Measures() []Measure {
 				Name:     "origin: none, ",
 				Risk:     "the cloud sees neither device, nor message id, nor time of acceptance: duplicates cannot be told",
 				Consumer: "read what it needs from topic and payload",
-			}, r.all, func(h *Treatment) { h.NoOrigin = true })
+				Past:     f.past(r.name, func(d Does) bool { return d.NoOrigin }),
+			}, r.all, func(_ int, h *Treatment) { h.NoOrigin = !h.Then.envelope })
 		}
 	}
 	if f.Acks > 0 {
 		out = append(out, Measure{
-			Name:     "qos 0 for what comes down",
-			Risk:     "a command that is on its way when the link ends is lost",
+			Name:     "publish at QoS 0 what comes down (whoever sends it: the gateway subscribes at QoS 1)",
+			Risk:     "a command that is on its way when the link ends is lost, and so is one that is sent while there is none",
 			Consumer: "whoever sends commands must see that they were obeyed, and send again",
 			apply:    func(p *Plan) { p.DownQoS0 = true },
 		})
@@ -141,12 +182,14 @@ func (t Traffic) service() bool {
 // to be had only once something before them has cleared the flag, and what that
 // saves is not theirs. What nearly fills a metered message alone would need two
 // with the brackets of a batch. Payloads that are not JSON would be a third longer in
-// a batch of JSON: they are prefixed by their lengths.
-func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment))) {
+// a batch of JSON: they are prefixed by their lengths. Messages that have user properties of
+// their own, and others than those before them, share a batch in envelopes only.
+func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(int, *Treatment))) {
 	unit := int64(f.Options.Unit)
 	limit := min(unit, otherReading(unit))
 	m := Measure{
 		Name:     fmt.Sprintf("batch up to %d B, one metered message: ", limit),
+		Past:     f.past(r.name, func(d Does) bool { return d.Batch }),
 		Risk:     fmt.Sprintf("a message waits up to %v (batch.age) for others of its topic", batchAge),
 		Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves",
 	}
@@ -160,9 +203,15 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment
 			m.Consumer = "take messages apart that stand behind each other, each after its length (format: length_prefixed, as not all of them are JSON), which a rule's SQL cannot; rules and actions are saved only if they do it themselves"
 		}
 	}
-	change := func(h *Treatment) {
+	plain := func(_ int, h *Treatment) {
 		h.Batch, _ = BatchFormat(format, longest)
 		h.Batch.Limit, h.Batch.Age = int(limit), batchAge
+	}
+	change := plain
+	if wrapped := f.inEnvelopes(plain); 10*f.packs(r, wrapped) < 9*f.packs(r, plain) { // else it is not worth another form
+		change = wrapped
+		m.Name += "with origin: envelope, as messages have user properties of their own, "
+		m.Consumer += "; whose each message is, and its user properties, stand in its envelope"
 	}
 	var to []int
 	kept := false
@@ -174,7 +223,7 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment
 		now := t.asItIs()
 		now.ClearRetain = true
 		then := now
-		change(&then)
+		change(i, &then)
 		if t.sent(then, unit).processed <= t.sent(now, unit).processed {
 			to = append(to, i)
 			kept = kept || t.Retained() > 0
@@ -183,11 +232,40 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(*Treatment
 	if kept {
 		m.Consumer += "; what is retained goes alone: retain: clear comes first"
 	}
-	add(m, to, func(h *Treatment) {
+	add(m, to, func(i int, h *Treatment) {
 		if !kept || h.ClearRetain {
-			change(h)
+			change(i, h)
 		}
 	})
+}
+
+// inEnvelopes makes batches of envelopes of what has user properties of its own.
+func (f *Fleet) inEnvelopes(batch func(int, *Treatment)) func(int, *Treatment) {
+	return func(i int, h *Treatment) {
+		batch(i, h)
+		t, mode := f.Traffic[i], bridge.OriginNone
+		if n, _ := t.Sizes.Own(); n == 0 {
+			return
+		}
+		if t.hasProperties() {
+			mode = bridge.OriginUserProperties
+		}
+		h.Was, h.Then = OriginOf(mode, t.Names(), f.Options.MQTT3), OriginOf(bridge.OriginEnvelope, t.Names(), f.Options.MQTT3)
+		h.Batch.Own, h.NoOrigin = true, false
+	}
+}
+
+// packs is how many units a route comes to when it is changed.
+func (f *Fleet) packs(r routeTraffic, change func(int, *Treatment)) (units int64) {
+	for _, i := range r.all {
+		if t := f.Traffic[i]; !t.service() {
+			how := t.asItIs()
+			how.ClearRetain = true
+			change(i, &how)
+			units += t.sent(how, int64(f.Options.Unit)).processed
+		}
+	}
+	return units
 }
 
 // Retained is how many of the messages went with the retain flag.

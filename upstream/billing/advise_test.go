@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"maps"
 	"math/big"
 	"math/rand/v2"
 	"strings"
@@ -95,6 +96,24 @@ func TestAdviceIsNearlyTheBest(t *testing.T) {
 		t.Logf("%s: $%s of $%s a year (%.1f %%), of $%s", name, got.FloatString(2), best.FloatString(2), 100*share, before.Times(12, 1))
 		if share < 0.9 || best.Sign() == 0 {
 			t.Errorf("%s: advice saves $%s a year, the best set $%s", name, got.FloatString(2), best.FloatString(2))
+		}
+	}
+}
+
+// Only who publishes what comes down can do so at QoS 0: the advice says who, once there is
+// something to save, and no more when they do.
+func TestAdviceOnWhatComesDownSaysWhoCanFollowIt(t *testing.T) {
+	for acks, want := range map[int64]int{450_000: 1, 0: 0} {
+		f := fleets()["building"]
+		f.Acks = acks
+		n := 0
+		for _, m := range f.Measures() {
+			if strings.Contains(m.Name, "QoS 0") && strings.Contains(m.Name, "whoever sends it: the gateway subscribes at QoS 1") {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d answers: %d measures, want %d", acks, n, want)
 		}
 	}
 }
@@ -329,5 +348,45 @@ func TestAdviceOfTheFirstHours(t *testing.T) {
 				t.Errorf("%s saves $%s in %v, at least %v: too early %v, want %v", bother[0].Name, bother[0].PerYear, f.Span, f.Least, got, c.early)
 			}
 		})
+	}
+}
+
+// What a route does by now, and one that is gone, is advised no more, and told of; so much
+// of the span was sent before.
+func TestAdviceGoesByTheConfiguration(t *testing.T) {
+	one := fleets()["building"]
+	measures := func(routes map[string]Does) (advised, past int) {
+		f := *one
+		f.Routes = routes
+		for _, a := range f.Past() {
+			if past++; a.Past == "" || a.PerYear.Rat().Sign() <= 0 {
+				t.Errorf("%+v", a)
+			}
+		}
+		return len(f.Measures()), past
+	}
+	all, past := measures(nil)
+	if past != 0 {
+		t.Errorf("without a configuration %d are past", past)
+	}
+	as := map[string]Does{}
+	for _, r := range one.byRoute() {
+		as[r.name] = Does{}
+	}
+	if n, past := measures(as); n != all || past != 0 {
+		t.Errorf("as it was sent: %d measures, want %d, and %d past", n, all, past)
+	}
+	for _, r := range one.byRoute() {
+		with := maps.Clone(as)
+		with[r.name] = Does{Batch: true}
+		if n, past := measures(with); n != all-1 || past > 1 {
+			t.Errorf("%s makes batches: %d measures of %d, %d past", r.name, n, all, past)
+		}
+		with[r.name] = Does{true, true, true, true}
+		done, _ := measures(with)
+		delete(with, r.name)
+		if n, past := measures(with); n != done || past == 0 {
+			t.Errorf("%s is gone: %d measures, want %d, %d past", r.name, n, done, past)
+		}
 	}
 }

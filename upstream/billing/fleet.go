@@ -26,7 +26,8 @@ type Fleet struct {
 	Prices   *PriceList
 	Options  Options
 
-	Elsewhere []string // what of it went to other places, as the bill calls them
+	Routes    map[string]Does // the routes of the configuration; nil: not known, and all that have sent are taken for them
+	Elsewhere []string        // what of it went to other places, as the bill calls them
 
 	Before Usage // what the rest of the account uses in a month of the region
 	Free   Usage // what of it all is free

@@ -23,6 +23,31 @@ type daySizes struct {
 	key       string
 	histogram sizes.Histogram
 	dirty     bool
+
+	// What user properties the last message of a device to a topic had, by their hashes;
+	// nil while no message of the day has had any.
+	last map[uint64]uint64
+}
+
+// maxLast bounds what is remembered of user properties: beyond, all is forgotten, and a
+// change or two are not seen.
+const maxLast = 512
+
+// note records the user properties of a message, once there are some.
+func (d *daySizes) note(device string, sent message) {
+	if sent.own == 0 && d.last == nil {
+		return
+	}
+	if d.last == nil {
+		d.last = map[uint64]uint64{}
+	}
+	of := sizes.Hash(sizes.Hash(0, device), sent.name)
+	was, known := d.last[of]
+	if !known && len(d.last) >= maxLast {
+		clear(d.last)
+	}
+	d.last[of] = sent.own
+	d.histogram.Owned(sent.name, sent.own, known && was != sent.own)
 }
 
 // message is what is recorded of one that was sent: bytes of what was metered.
@@ -31,6 +56,7 @@ type message struct {
 	retained, http       bool
 	name                 string // the topic
 	json                 bool   // by its looks
+	own                  uint64 // hash of its device's user properties; 0: none
 }
 
 func messageOf(out *bridge.Message, size int, http bool) message {
@@ -38,7 +64,23 @@ func messageOf(out *bridge.Message, size int, http bool) message {
 	if !http { // else the topic is no part of it (M18)
 		rest -= len(out.Topic)
 	}
-	return message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload)}
+	return message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload), ownOf(out.User)}
+}
+
+// propEncoding is set by a route's compression, where that makes a payload smaller: it is
+// no word of a device's that keeps messages apart.
+const propEncoding = "content-encoding"
+
+// ownOf is a hash of the user properties that are not the gateway's word.
+func ownOf(user []bridge.UserProperty) (sum uint64) {
+	for _, u := range user {
+		switch u.Key {
+		case bridge.PropDevice, bridge.PropThing, bridge.PropID, bridge.PropAccepted, bridge.PropClock, bridge.PropHops, propEncoding:
+		default:
+			sum = sizes.Hash(sizes.Hash(sum, u.Key)+1, u.Value) | 1
+		}
+	}
+	return sum
 }
 
 // looksJSON tells by the ends of a payload whether it is JSON, and a short one by all
@@ -106,6 +148,7 @@ func (b *sizeBook) note(hour string, s series, sent message) {
 		if !sent.json {
 			d.histogram.NotJSON()
 		}
+		d.note(s.device, sent)
 		d.dirty = true
 	}
 }

@@ -43,6 +43,7 @@ type Batch struct {
 	Record int           // bytes of the format for each message: 1 for the comma or the line's end
 	Shared bool          // all go to one topic; else to those that they had
 	Text   bool          // what is not JSON stands as base64
+	Own    bool          // each message carries its device's user properties, in an envelope; else those with others share none
 }
 
 func (b Batch) on() bool { return b.Limit > 0 }
@@ -147,9 +148,16 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 		return 0, 0
 	}
 	most := b.Count
+	own, changes := t.Sizes.Own()
+	if b.Own {
+		own, changes = 0, 0
+	}
 	if b.Age > 0 { // those that come while the first waits
 		rate := t.perSecond(total)
-		if !b.Shared {
+		switch {
+		case own > 0:
+			rate /= float64(max(1, t.Sizes.Alike()))
+		case !b.Shared:
 			rate /= float64(max(1, t.Sizes.Topics()))
 		}
 		if young := 1 + int(rate*b.Age.Seconds()); most == 0 || young < most {
@@ -162,7 +170,12 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	wrap := t.notJSON()
 	mixed := turnsOf(cells, total)
 	sample := min(total, maxPacked)
+	change, changed := float64(changes)/float64(max(1, t.Sizes.Messages())), 0.0
 	for range sample {
+		if changed += change; changed >= 1 && open.messages > 0 { // an open batch goes first
+			full.close(&open, unit)
+			changed--
+		}
 		c := mixed.next()
 		payload := int(c.Payload/c.Messages) + b.Record
 		if b.Text { // which of the sizes have it is not recorded: each has its part

@@ -29,22 +29,56 @@ type Cell struct {
 // Histogram is messages by metered size. The zero Histogram is empty and ready.
 type Histogram struct {
 	cells map[uint16]*Cell
-	names [nameWords]uint64 // a bit for each topic, by its hash
-	other int64             // messages whose payload is not JSON
+	names names // of topics
+	other int64 // messages whose payload is not JSON
+
+	// Of the devices' own user properties, once there are some.
+	own     int64 // messages that have some
+	changes int64 // messages that have others than the one before them
+	pairs   names // of topics with what their messages have
 }
+
+// names are a bit for each name, by its hash.
+type names [nameWords]uint64
 
 // nameWords are 1,024 bits: they tell some 4,000 topics apart, to a few percent.
 const nameWords = 16
 
 // Named notes the topic of a message: messages of one topic can share a batch.
-func (h *Histogram) Named(topic string) {
-	sum := uint64(14695981039346656037) // FNV-1a, the same at each start: what is written goes on
-	for i := range len(topic) {
-		sum = (sum ^ uint64(topic[i])) * 1099511628211
+func (h *Histogram) Named(topic string) { h.names.add(Hash(0, topic)) }
+
+// Owned notes the user properties that a device has given a message, by their hash, 0 for
+// none, and whether they are others than those of its message before to that topic. It is
+// for all messages from the first on that has some.
+func (h *Histogram) Owned(topic string, properties uint64, changed bool) {
+	if properties != 0 {
+		h.own++
 	}
+	if changed {
+		h.changes++
+	}
+	h.pairs.add(Hash(properties, topic))
+}
+
+// Hash goes on with a hash, 0 at first, the same at each start: what is written goes on.
+func Hash(sum uint64, text string) uint64 {
+	sum ^= 14695981039346656037 // FNV-1a
+	for i := range len(text) {
+		sum = (sum ^ uint64(text[i])) * 1099511628211
+	}
+	return sum
+}
+
+func (n *names) add(sum uint64) {
 	sum = (sum ^ sum>>33) * 0xff51afd7ed558ccd // its last characters reach few of the upper bits
 	bit := (sum ^ sum>>33) % (64 * nameWords)
-	h.names[bit/64] |= 1 << (bit % 64)
+	n[bit/64] |= 1 << (bit % 64)
+}
+
+func (n *names) merge(o names) {
+	for i, w := range o {
+		n[i] |= w
+	}
 }
 
 // NotJSON notes that the payload of a message is not JSON.
@@ -53,13 +87,23 @@ func (h *Histogram) NotJSON() { h.other++ }
 // Others is how many of the messages are noted as not JSON.
 func (h *Histogram) Others() int64 { return h.other }
 
-// Topics is about how many topics the messages had, 0 when that is not known. By
-// how many bits are still free it tells how many names there were, as chance has
-// it (linear counting).
-func (h *Histogram) Topics() int64 {
+// Own is how many of the messages have user properties of their devices, and changes of how
+// many they are others than those of the message before, of one device to one topic.
+func (h *Histogram) Own() (n, changes int64) { return h.own, h.changes }
+
+// Topics is about how many topics the messages had, 0 when that is not known.
+func (h *Histogram) Topics() int64 { return h.names.count() }
+
+// Alike is about how many kinds of messages there were that can share a batch without
+// envelopes: of one topic, with the same user properties. It is 0 when that is not known.
+func (h *Histogram) Alike() int64 { return max(h.names.count(), h.pairs.count()) }
+
+// count tells by how many bits are still free how many names there were, as chance has it
+// (linear counting).
+func (n *names) count() int64 {
 	const all = 64 * nameWords
 	taken := 0
-	for _, w := range h.names {
+	for _, w := range n {
 		taken += bits.OnesCount64(w)
 	}
 	free := max(float64(all-taken), 0.5)
@@ -136,9 +180,10 @@ func (h *Histogram) Merge(o Histogram) {
 		own.Retained += c.Retained
 	}
 	h.other += o.other
-	for i, w := range o.names {
-		h.names[i] |= w
-	}
+	h.own += o.own
+	h.changes += o.changes
+	h.names.merge(o.names)
+	h.pairs.merge(o.pairs)
 }
 
 // Cells are the cells by rising size.
@@ -158,10 +203,12 @@ func (h *Histogram) Messages() (n int64) {
 	return n
 }
 
-// version begins what Encode writes; oldVersion, which tells neither topics nor what
-// is not JSON, what it wrote before.
+// What Encode writes begins with a version: owned where there are user properties of
+// devices, plain where there are none, as before they were told. oldVersion tells neither
+// topics nor what is not JSON.
 const (
-	version    = 2
+	owned      = 3
+	plain      = 2
 	oldVersion = 1
 )
 
@@ -170,9 +217,15 @@ var ErrDamaged = errors.New("sizes: not a histogram")
 
 // Encode writes the histogram.
 func (h *Histogram) Encode() []byte {
-	out := []byte{version}
-	out = h.appendNames(out)
-	out = binary.AppendUvarint(out, uint64(h.other))
+	out := []byte{plain}
+	if h.own > 0 {
+		out[0] = owned
+	}
+	out = h.names.append(out)
+	if out = binary.AppendUvarint(out, uint64(h.other)); h.own > 0 {
+		out = binary.AppendUvarint(binary.AppendUvarint(out, uint64(h.own)), uint64(h.changes))
+		out = h.pairs.append(out)
+	}
 	for _, at := range slices.Sorted(maps.Keys(h.cells)) {
 		c := h.cells[at]
 		for _, v := range [...]int64{int64(at), c.Messages, c.Payload, c.Topic, c.Rest, c.Retained} {
@@ -185,18 +238,31 @@ func (h *Histogram) Encode() []byte {
 // Decode reads what Encode wrote, and refuses anything else.
 func Decode(in []byte) (Histogram, error) {
 	h := Histogram{cells: map[uint16]*Cell{}}
-	if len(in) == 0 || in[0] != version && in[0] != oldVersion {
+	if len(in) == 0 || in[0] < oldVersion || in[0] > owned {
 		return Histogram{}, ErrDamaged
 	}
-	if in[0] == version {
-		rest, ok := h.takeNames(in[1:])
-		n, used := binary.Uvarint(rest)
-		if !ok || used <= 0 || n > 1<<62 {
-			return Histogram{}, ErrDamaged
+	version := in[0]
+	in = in[1:]
+	ok := true
+	number := func(n *int64) {
+		v, used := binary.Uvarint(in)
+		if ok = ok && used > 0 && v <= 1<<62; ok {
+			*n, in = int64(v), in[used:]
 		}
-		h.other, in = int64(n), rest[used:]
-	} else {
-		in = in[1:]
+	}
+	if version >= plain {
+		in, ok = h.names.take(in)
+		number(&h.other)
+	}
+	if version == owned {
+		number(&h.own)
+		number(&h.changes)
+		if ok {
+			in, ok = h.pairs.take(in)
+		}
+	}
+	if !ok || version == owned && h.own == 0 {
+		return Histogram{}, ErrDamaged
 	}
 	last := -1
 	for len(in) > 0 {
@@ -221,17 +287,17 @@ func Decode(in []byte) (Histogram, error) {
 // few, and are written every minute.
 const fewNames = 48
 
-// appendNames writes how many bits are set and which, or all of them.
-func (h *Histogram) appendNames(out []byte) []byte {
+// append writes how many bits are set and which, or all of them.
+func (n *names) append(out []byte) []byte {
 	var set []int
 	for i := range 64 * nameWords {
-		if h.names[i/64]>>(i%64)&1 == 1 {
+		if n[i/64]>>(i%64)&1 == 1 {
 			set = append(set, i)
 		}
 	}
 	out = binary.AppendUvarint(out, uint64(len(set)))
 	if len(set) > fewNames {
-		for _, w := range h.names {
+		for _, w := range n {
 			out = binary.BigEndian.AppendUint64(out, w)
 		}
 		return out
@@ -242,28 +308,28 @@ func (h *Histogram) appendNames(out []byte) []byte {
 	return out
 }
 
-// takeNames reads what appendNames wrote.
-func (h *Histogram) takeNames(in []byte) (rest []byte, ok bool) {
-	n, used := binary.Uvarint(in)
+// take reads what append wrote.
+func (n *names) take(in []byte) (rest []byte, ok bool) {
+	bits, used := binary.Uvarint(in)
 	if used <= 0 {
 		return nil, false
 	}
 	in = in[used:]
-	if n > fewNames {
+	if bits > fewNames {
 		if len(in) < 8*nameWords {
 			return nil, false
 		}
-		for i := range h.names {
-			h.names[i] = binary.BigEndian.Uint64(in[8*i:])
+		for i := range n {
+			n[i] = binary.BigEndian.Uint64(in[8*i:])
 		}
 		return in[8*nameWords:], true
 	}
-	for range n {
+	for range bits {
 		i, used := binary.Uvarint(in)
 		if used <= 0 || i >= 64*nameWords {
 			return nil, false
 		}
-		h.names[i/64] |= 1 << (i % 64)
+		n[i/64] |= 1 << (i % 64)
 		in = in[used:]
 	}
 	return in, true

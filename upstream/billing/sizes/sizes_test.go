@@ -140,13 +140,54 @@ func TestOldHistogramsAreRead(t *testing.T) {
 	}
 }
 
+// What devices say of their messages is told apart, and written only where there is some: a
+// histogram without it is read by earlier versions.
+func TestUserPropertiesAreCounted(t *testing.T) {
+	var h, other Histogram
+	if h.Encode()[0] != plain {
+		t.Error("an empty one is not as before")
+	}
+	for i := range 400 {
+		into := &h
+		if i%3 == 0 {
+			into = &other
+		}
+		topic, set := fmt.Sprint("dt/", i%4), uint64(0)
+		if i%10 == 0 {
+			set = Hash(7, "unit") | 1
+		}
+		into.Add(10, len(topic), 0, false)
+		into.Named(topic)
+		into.Owned(topic, set, i%10 < 2)
+	}
+	h.Merge(other)
+	whole := h.Encode()
+	back, err := Decode(whole)
+	if err != nil || whole[0] != owned {
+		t.Fatalf("version %d, %v", whole[0], err)
+	}
+	if n, changes := back.Own(); n != 40 || changes != 80 || back.Topics() != 4 || back.Alike() != 6 { // of two topics with and without
+		t.Errorf("%d messages, %d changes, %d topics, %d kinds", n, changes, back.Topics(), back.Alike())
+	}
+	for n := range len(whole) - len((&Histogram{cells: h.cells}).Encode()) {
+		if _, err := Decode(whole[:1+n]); !errors.Is(err, ErrDamaged) {
+			t.Errorf("cut off after %d bytes: %v", 1+n, err)
+		}
+	}
+	if _, err := Decode(append([]byte{owned}, (&Histogram{}).Encode()[1:]...)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("without any: %v", err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	var h Histogram
 	h.Add(240, 12, 9, true)
 	h.Add(5000, 12, 9, false)
 	f.Add(h.Encode())
 	f.Add([]byte{})
-	f.Add([]byte{version, 1})
+	h.Owned("dt/a", 5, true)
+	f.Add(h.Encode())
+	f.Add([]byte{plain, 1})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		h, err := Decode(in)
 		if err != nil {
