@@ -134,7 +134,6 @@ func (s *Service) attempt(ctx context.Context, t *transfer) error {
 	s.tellExported(t, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.chances.running = false
 	if err == nil {
 		if at := slices.Index(s.queue, t); at >= 0 {
 			s.queue = slices.Delete(s.queue, at, at+1)
@@ -152,6 +151,7 @@ func (s *Service) attempt(ctx context.Context, t *transfer) error {
 func (s *Service) settle(r *round, a attempt) (holds bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	a.chances.running = false // and not before it is known when it is due
 	switch {
 	case a.err == nil:
 		r.took = r.took || a.journal.taken
