@@ -125,6 +125,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 		return err
 	}
 	s.mu.Lock()
+	s.exports.note(s, e)
 	s.removeLocked(t)
 	s.removedLocked(t, nil)
 	s.mu.Unlock()
