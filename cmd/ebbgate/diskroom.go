@@ -61,6 +61,15 @@ func roomOfCache(cfg *configs.Config) diskRoom {
 	return diskRoom{cfg.Streams.Dir, keep, cfg.Spool.Dir}
 }
 
+// roomOfStreams is the room for the files of streams that are defined here.
+func roomOfStreams(cfg *configs.Config) diskRoom {
+	keep := 2 * cfg.Spool.Headroom // some for the messages of the time until somebody looks
+	if cfg.FileTransfer.Enabled {
+		keep = max(keep, cfg.FileTransfer.Headroom)
+	}
+	return diskRoom{cfg.Streams.Dir, keep, cfg.Spool.Dir}
+}
+
 // roomOfExports is the room for copies of exported files. What was taken is kept where it
 // is until then.
 func roomOfExports(cfg *configs.Config) diskRoom {

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,6 +78,44 @@ func TestRoomOfCache(t *testing.T) {
 		if got := roomOfCache(cfg); got.keep != c.want || got.dir != cfg.Streams.Dir || got.spool != cfg.Spool.Dir {
 			t.Errorf("%s: %+v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// TestRoomOfStreams: the files of a stream that is defined here leave what messages and
+// files need, and the command says what to do.
+func TestRoomOfStreams(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		files         bool
+		spool, ofFile bridge.Size
+		want          bridge.Size
+	}{
+		{"no files", false, 64 << 20, 256 << 20, 128 << 20},
+		{"files", true, 64 << 20, 256 << 20, 256 << 20},
+		{"much for messages", true, 1 << 30, 1 << 28, 2 << 30},
+	} {
+		cfg := configs.Default()
+		cfg.Spool.Headroom, cfg.FileTransfer.Enabled, cfg.FileTransfer.Headroom = c.spool, c.files, c.ofFile
+		if got := roomOfStreams(cfg); got.keep != c.want || got.dir != cfg.Streams.Dir || got.spool != cfg.Spool.Dir {
+			t.Errorf("%s: %+v, want %v", c.name, got, c.want)
+		}
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{"ebbgate.yaml": "policy: {things: \"\", policies: \"\"}\nstreams: {dir: streams}\nspool: {dir: .}\n", "fw.bin": "firmware"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create := func(set string) (int, string) {
+		var stderr bytes.Buffer
+		code := execute([]string{"streams", "create", "fw", filepath.Join(dir, "fw.bin"), "--config", filepath.Join(dir, "ebbgate.yaml"), "--set", set}, io.Discard, &stderr)
+		return code, stderr.String()
+	}
+	if code, text := create("spool.headroom=1000000GiB"); code != 1 || !strings.Contains(text, "streams/local has no room for a copy of these files: free ") {
+		t.Errorf("%d: %s", code, text)
+	}
+	if code, text := create("spool.headroom=32MiB"); code != 0 {
+		t.Errorf("%d: %s", code, text)
 	}
 }
 

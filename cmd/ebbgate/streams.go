@@ -48,7 +48,9 @@ func (f *streamsFlags) library() (*delivery.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return delivery.OpenLibrary(cfg.Streams.Dir), nil
+	l := delivery.OpenLibrary(cfg.Streams.Dir)
+	l.Keep(roomOfStreams(cfg).missing)
+	return l, nil
 }
 
 func (f *streamsFlags) create() *cobra.Command {

@@ -30,7 +30,8 @@ import (
 // A gateway reads while commands of other processes write; commands take turns by
 // a lock on the folder.
 type Library struct {
-	dir string
+	dir     string
+	missing func(n int64) int64 // see Keep; nil: nothing is
 
 	mu     sync.Mutex
 	known  map[string]loaded

@@ -43,14 +43,20 @@ func (l *Library) snapshot(ctx context.Context, s *Stream, paths []string) ([]Fi
 	if err := makeFolders(home); err != nil {
 		return nil, err
 	}
+	if err := removeUnfinished(home); err != nil { // it may be what there is no room for
+		return nil, err
+	}
+	if err := l.roomFor(roomOf(all)); err != nil {
+		return nil, err
+	}
 	work, err := makeWork(home)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(work) }() // there is nothing when it got its name; what a kill leaves goes with the next change of the stream
+	defer func() { _ = os.RemoveAll(work) }() // there is nothing when it got its name; what a kill leaves goes with the next files of the stream
 	var files []File
 	for _, n := range all {
-		f, err := copyIn(ctx, n.path, work, n.id)
+		f, err := l.copyIn(ctx, n.path, work, n.id)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n.path, err)
 		}
@@ -96,7 +102,7 @@ func (l *Library) keep(was, next *Stream) error {
 }
 
 // copyIn copies one file, with its hash and checksums. Memory is one chunk.
-func copyIn(ctx context.Context, path, folder string, id int) (File, error) {
+func (l *Library) copyIn(ctx context.Context, path, folder string, id int) (File, error) {
 	// A pipe without a writer would hang an open that waits.
 	in, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -117,7 +123,7 @@ func copyIn(ctx context.Context, path, folder string, id int) (File, error) {
 		return File{}, err
 	}
 	f := File{ID: id, Name: filepath.Base(path)}
-	list, err := copyChunks(ctx, out, in, &f)
+	list, err := l.copyChunks(ctx, out, in, &f)
 	if err == nil {
 		err = out.Sync()
 	}
@@ -134,10 +140,13 @@ func copyIn(ctx context.Context, path, folder string, id int) (File, error) {
 	return f, writeWhole(sumsPath(folder, id), list.bytes())
 }
 
-func copyChunks(ctx context.Context, out io.Writer, in io.Reader, f *File) (list sums, err error) {
+func (l *Library) copyChunks(ctx context.Context, out io.Writer, in io.Reader, f *File) (list sums, err error) {
 	hash, buf := sha256.New(), make([]byte, chunkSize)
 	for {
 		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := l.roomFor(0); err != nil { // others write there too
 			return nil, err
 		}
 		n, err := io.ReadFull(in, buf)

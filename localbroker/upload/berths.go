@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// exportsAtOnce is how many files are exported at a time with mode direct, whose fins
-// come as devices like: each takes connections and descriptors, and memory to read the
-// file with. With mode spooled they go one after the other.
+// exportsAtOnce is how many files are exported at a time: each takes connections and
+// descriptors, and memory to read the file with.
 const exportsAtOnce = 4
 
 // berths are the places for files that are being exported, or read for their checksums. Who finds none waits: the

@@ -26,7 +26,9 @@
 //     hashed as it came (prefix.go), and puts the verdict on the shelf. That is what its answer
 //     means with export mode spooled; with direct the file has been exported.
 //   - Export (export.go) hands the file to a [bridge.FileTarget], in the order of
-//     the fins, again and again until it is taken. A target on the same disk takes
+//     the fins, again and again until it is taken; while it takes what comes, small ones
+//     of other clients go beside the first (exportqueue.go), and one that fails is told
+//     from a target that is away (probe.go). A target on the same disk takes
 //     a file whose segments came in order, as nearly all do, by renaming it: it is
 //     written once. Others read it, in order. With mode direct each fin exports its
 //     own file, a few at a time (berths.go).

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -27,7 +26,7 @@ func (s *Service) enqueue(t *transfer) {
 }
 
 // export works on the queue until ctx ends. While the target takes nothing it
-// tries again and again, later and later, in the order of the fins.
+// tries again and again, later and later, the first of the queue.
 func (s *Service) export(ctx context.Context) {
 	wait := exportFirst
 	for ctx.Err() == nil {
@@ -56,91 +55,15 @@ func (s *Service) export(ctx context.Context) {
 	}
 }
 
-// round is what became of the queue.
-type round struct {
-	held   error // of the first file that was not exported
-	others bool  // it alone: others are not held up by it
-	took   bool  // the target has taken something
-}
-
-// keep notes a file that was not exported, unless one before it was not.
-func (r *round) keep(t *transfer, err error, others bool) {
-	if r.held == nil || r.others && !others {
-		r.held, r.others = fmt.Errorf("%s of %s: %w", t.meta.Name, t.client, err), others
-	}
-}
-
-// text is what a person is told.
-func (r *round) text() string {
-	if r.others {
-		return fmt.Sprintf("a finished file cannot be exported, while others can: %v; it is kept, and tried again every %v at most, or by ebbgate files retry", r.held, aloneLast)
-	}
-	return fmt.Sprintf("finished files cannot be exported: %v; they are kept, and it is tried again every %v at most", r.held, exportLast)
-}
-
-// exportQueue exports what waits.
-func (s *Service) exportQueue(ctx context.Context) (r round) {
-	for at := 0; ctx.Err() == nil; {
-		s.mu.Lock()
-		if at >= len(s.queue) {
-			s.mu.Unlock()
-			return r
-		}
-		t := s.queue[at]
-		if late := time.Now().Before(t.chances.due) && !t.gone; t.refused || late {
-			if !t.refused {
-				r.keep(t, t.failure, true)
-			}
-			s.mu.Unlock()
-			at++
-			continue
-		}
-		s.mu.Unlock()
-		if s.deps.Open != nil {
-			if err := s.deps.Open(ctx); err != nil {
-				r.held = err
-				return r
-			}
-		}
-		err := s.exportOne(ctx, t)
-		s.tellExported(t, err)
-		s.mu.Lock()
-		if err == nil {
-			r.took = r.took || t.journal.taken
-			s.queue = slices.Delete(s.queue, at, at+1)
-			s.mu.Unlock()
-			continue
-		}
-		pass, suspect := s.failedLocked(t, err), t.suspect(err)
-		failure := t.failure
-		s.mu.Unlock()
-		switch {
-		case pass && bridge.OfFile(err): // a warning of its own tells
-		case pass:
-			r.keep(t, failure, true)
-		case suspect && s.probe(ctx, t):
-			r.took = true
-			s.mu.Lock()
-			at = slices.Index(s.queue, t) // nobody else takes it out
-			s.mu.Unlock()
-			continue // it may have been the target all the same, that is back by now
-		default:
-			r.keep(t, err, false)
-			s.tellQueued(r.held, t)
-			return r
-		}
-		at++
-	}
-	return r
-}
-
 // tellRefusedLocked warns of the files that the target refuses for what they are:
 // they are kept, hold nobody up, and are not tried again before the next start.
 func (s *Service) tellRefusedLocked(last *transfer) {
 	n := 0
 	for _, t := range s.queue {
-		if t.refused {
-			n++
+		if t.refused && !t.gone {
+			if n++; !last.refused || last.gone {
+				last = t
+			}
 		}
 	}
 	if n == 0 {
@@ -202,6 +125,7 @@ func (s *Service) exportOne(ctx context.Context, t *transfer) error {
 		return err
 	}
 	s.mu.Lock()
+	s.exports.note(s, e)
 	s.removeLocked(t)
 	s.removedLocked(t, nil)
 	s.mu.Unlock()

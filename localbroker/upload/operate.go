@@ -113,7 +113,7 @@ func (s *Service) Retry(clientID, fileID string) error {
 	for _, t := range s.queue {
 		if t.pair == p && !t.gone {
 			t.attempts, t.refused, waits = 0, false, true
-			t.chances.due, t.chances.passed = time.Time{}, 0
+			t.chances.due, t.chances.passed, t.chances.aside = time.Time{}, 0, false
 			s.tellRefusedLocked(t)
 		}
 	}

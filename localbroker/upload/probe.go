@@ -24,6 +24,8 @@ type chances struct {
 	due     time.Time // it is not tried before, nor does it hold others up
 	passed  int       // how often they were exported in spite of it
 	probed  int       // how often it was the other one
+	running bool      // it is being exported
+	aside   bool      // it has failed beside another: it is tried as the first only
 }
 
 // failedLocked notes why a file was not exported, and reports whether those behind it are

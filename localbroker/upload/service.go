@@ -83,8 +83,10 @@ type Service struct {
 	open     map[pair]*transfer // that take segments, or whose fin is being worked on
 	leaving  map[pair]*transfer // durably verified and queued, the newest of a pair
 	queue    []*transfer        // verified, in the order of their fins
-	stored   bool               // the folder is there, and as it should be: see storeLocked
-	usage    map[string]*usage  // of the clients that have any
+	exports  remembered
+	flows    bool              // the target has taken what was tried last
+	stored   bool              // the folder is there, and as it should be: see storeLocked
+	usage    map[string]*usage // of the clients that have any
 	all      usage
 	opened   int // files of transfers
 	ended    bool

@@ -4,21 +4,9 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
-)
-
-// What is remembered of exported files: long enough for any device that has lost
-// an answer.
-const (
-	rememberFor  = 30 * 24 * time.Hour
-	rememberMost = 100_000
-
-	// With a time to keep them, so many are remembered: of one that is forgotten nobody
-	// knows any more that it is to go.
-	rememberKept = 1_000_000
 )
 
 // Sweep gives up what is too old: segments and metadata by their own ages, as
@@ -139,65 +127,3 @@ func (s *Service) punchLocked(t *transfer, holes []piece) {
 		holes = holes[n:]
 	}
 }
-
-// sweepExported looks through what is remembered of exported files.
-func (s *Service) sweepExported(ctx context.Context, now time.Duration) error {
-	type entry struct {
-		key string
-		at  time.Duration
-	}
-	var left []entry
-	var forget []string
-	var expired []exported
-	wall, synced := s.deps.Wall()
-	err := s.deps.Shelf.Scan(shelfFile, "", func(key string, value []byte) bool {
-		var e exported
-		switch err := decodeJSON(value, &e); {
-		case err != nil || e.Meta == nil || e.At+rememberFor <= now && !s.removes(&e):
-			forget = append(forget, strings.Clone(key))
-		case s.dated(&e) && synced && *e.Meta.ExpireAt <= wall.Unix(), !s.dated(&e) && s.opts.Export.KeepFor > 0 && e.At+s.opts.Export.KeepFor <= now:
-			expired = append(expired, e)
-		default:
-			left = append(left, entry{strings.Clone(key), e.At})
-		}
-		return true
-	})
-	most := rememberMost
-	if s.opts.Export.KeepFor > 0 {
-		most = rememberKept
-	}
-	if n := len(left) - most; n > 0 {
-		slices.SortFunc(left, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
-		for _, e := range left[:n] {
-			forget = append(forget, e.key)
-		}
-		if s.opts.Export.KeepFor > 0 {
-			s.deps.Log.Warn("so many files are exported that the oldest are forgotten, and stay for good: remove them, or shorten file_transfer.export.keep_for", "forgotten", n, "remembered", most)
-		}
-	}
-	for _, e := range expired { // F55
-		if err := s.deps.Target.Remove(ctx, e.Place); err != nil {
-			s.deps.Log.Warn("an exported file that has expired could not be removed", "client", e.ClientID, "file", e.FileID, "error", err)
-			if bridge.OfTarget(err) {
-				break
-			}
-			if !bridge.OfFile(err) { // else it is where files do not go any more
-				continue
-			}
-		}
-		forget = append(forget, pair{e.ClientID, e.FileID}.key())
-	}
-	if len(forget) > 0 {
-		s.deps.Shelf.Forget(shelfFile, forget...)
-	}
-	return err
-}
-
-// dated reports whether an exported file goes by the time that its device gave.
-func (s *Service) dated(e *exported) bool {
-	return s.opts.Export.ExpireAt == expireRemove && e.Meta.ExpireAt != nil
-}
-
-// removes reports whether an exported file is removed some day: so long it is
-// remembered.
-func (s *Service) removes(e *exported) bool { return s.dated(e) || s.opts.Export.KeepFor > 0 }
