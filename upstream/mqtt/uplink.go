@@ -75,9 +75,14 @@ func (u *Uplink) OnDemand(demand func(context.Context) error, idle time.Duration
 // Connect waits until a link is up. It closes the previous one first, when that
 // still lives: two links of one client id would take each other over for ever.
 // It fails only when ctx ends.
-func (u *Uplink) Connect(ctx context.Context) (bridge.Link, error) {
+func (u *Uplink) Connect(ctx context.Context) (_ bridge.Link, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	defer func() {
+		if err != nil {
+			u.dialer.gate.NoLonger(&u.dialer)
+		}
+	}()
 	if u.link != nil {
 		_ = u.link.Close() // never fails
 		<-u.link.Done()
@@ -154,6 +159,9 @@ func (u *Uplink) begin(c *conn) *link {
 		}
 		u.dialer.left(c, err)
 		u.backoff.Lived(time.Since(c.epoch), l.useful, ending(err)) // before done is closed, so before the next Wait
+		if errors.Is(err, ErrClosed) {
+			u.dialer.gate.NoLonger(&u.dialer)
+		}
 		u.health.down(err)
 	}
 	u.health.up(c.endpoint)
