@@ -90,10 +90,12 @@ type history struct {
 
 // Gate spaces the attempts of all connections to one upstream: however many
 // there are, their CONNECTs come one by one. It also knows, for all of them, when
-// this machine is on another network. It is safe for concurrent use.
+// this machine is on another network, and which of them tries a new certificate. It
+// is safe for concurrent use.
 type Gate struct {
 	turns   *rate.Limiter
 	network network
+	trials  trials
 }
 
 // connectSpacing is the least time between two CONNECTs of one upstream.

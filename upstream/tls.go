@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -42,6 +43,52 @@ func (o TLSOptions) Config(host string) (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{cert}
 	}
 	return c, nil
+}
+
+// Outdated says that a client certificate is not valid at a time, by its dates; empty
+// for one that is, and for none. The clock may be what is wrong.
+func (o TLSOptions) Outdated(cert *x509.Certificate, now time.Time) string {
+	switch {
+	case cert == nil:
+	case now.After(cert.NotAfter):
+		return fmt.Sprintf("the client certificate %s ended at %s", o.Cert, cert.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(cert.NotBefore):
+		return fmt.Sprintf("the client certificate %s is not valid before %s, and the clock of this machine says %s", o.Cert, cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return ""
+}
+
+// Dated adds to a refusal that the client certificate is outside of its dates, when it
+// is: few servers say why they do not take it.
+func (o TLSOptions) Dated(err error, cert *x509.Certificate, now time.Time) error {
+	e, ok := errors.AsType[*RefusedError](err)
+	why := o.Outdated(cert, now)
+	if !ok || why == "" {
+		return err
+	}
+	return &RefusedError{Code: e.Code, Reason: e.Reason, Remedy: why + ": put one there that is valid; or " + e.Remedy, Err: err}
+}
+
+// Fits says why the files cannot be used at a time, nil when they can.
+func (o TLSOptions) Fits(now time.Time) error {
+	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+	if err != nil {
+		return err
+	}
+	if why := o.Outdated(pair.Leaf, now); why != "" {
+		return errors.New(why)
+	}
+	return nil
+}
+
+// CAFits says why the file of authorities cannot be used, nil when it can or there is
+// none.
+func (o TLSOptions) CAFits() error {
+	if o.CA == "" {
+		return nil
+	}
+	_, err := readPool(o.CA)
+	return err
 }
 
 func readPool(path string) (*x509.CertPool, error) {

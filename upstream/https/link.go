@@ -28,12 +28,14 @@ type link struct {
 	first net.Conn // made by Connect, not used yet
 	err   error
 	lanes map[string][]*job // what waits, and what is under way in front
+	held  map[string]*held  // devices of which one was not taken for now
 	busy  sync.WaitGroup
 }
 
 // job is one message on its way.
 type job struct {
 	publish
+	at     place
 	report func(bridge.Outcome)
 }
 
@@ -43,7 +45,7 @@ func newLink(u *Uplink, first net.Conn) *link {
 	l := &link{
 		u: u, first: first, begun: time.Now(),
 		slots: make(chan struct{}, u.o.Window()),
-		lanes: map[string][]*job{}, done: make(chan struct{}),
+		lanes: map[string][]*job{}, held: map[string]*held{}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.client = &http.Client{
@@ -146,7 +148,7 @@ func (l *link) Send(ctx context.Context, d *bridge.Delivery, report func(bridge.
 		}
 		return err
 	}
-	return l.enqueue(d.Key(), &job{p, report})
+	return l.enqueue(d.Key(), &job{p, place{d.Receiver.Queue, d.Place}, report})
 }
 
 func downError(err error) error { return fmt.Errorf("send: link is down: %w", err) }
@@ -160,6 +162,7 @@ func (l *link) enqueue(device string, j *job) error {
 		<-l.slots
 		return downError(l.err)
 	}
+	l.comesAgain(device, j)
 	waiting, running := l.lanes[device]
 	l.lanes[device] = append(waiting, j)
 	if !running {
@@ -171,7 +174,6 @@ func (l *link) enqueue(device string, j *job) error {
 // run sends what a lane holds, in its order. When one is not taken for now, those
 // behind it are not sent either: they would overtake it.
 func (l *link) run(device string) {
-	held := ""
 	for {
 		l.mu.Lock()
 		waiting := l.lanes[device]
@@ -182,7 +184,7 @@ func (l *link) run(device string) {
 		}
 		j := waiting[0]
 		l.lanes[device] = waiting[1:]
-		err := l.err
+		err, held := l.err, l.heldBack(device, j)
 		l.mu.Unlock()
 		var o bridge.Outcome
 		switch {
@@ -192,7 +194,7 @@ func (l *link) run(device string) {
 			o = bridge.Outcome{Result: bridge.ResultRetry, Reason: held}
 		default:
 			if o = l.do(j); o.Result == bridge.ResultRetry {
-				held = o.Reason
+				l.hold(device, j, o.Reason)
 			}
 		}
 		j.report(o)
@@ -213,7 +215,7 @@ func (l *link) do(j *job) bridge.Outcome {
 	sent := requestSize(r)
 	res, err := l.client.Do(r)
 	if err != nil {
-		return l.lost(upstream.Explain(err), sent)
+		return l.lost(l.u.explain(err), sent)
 	}
 	a, err := read(res)
 	_ = res.Body.Close() // all that matters is read

@@ -3,6 +3,7 @@ package https
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,8 +41,9 @@ type Uplink struct {
 	bucket *upstream.Bucket
 	phase  phase
 
-	live    atomic.Pointer[link] // the latest link; for Refresh
-	refused atomic.Bool          // the login, and nothing was taken since
+	live    atomic.Pointer[link]             // the latest link; for Refresh
+	cert    atomic.Pointer[x509.Certificate] // the latest; nil: none
+	refused atomic.Bool                      // the login, and nothing was taken since
 
 	connecting sync.Mutex // one link at a time
 	backoff    *upstream.Backoff
@@ -142,6 +144,9 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 		return nil, upstream.Explain(err)
 	}
 	conf.NextProtos = u.o.alpn(u.at)
+	if len(conf.Certificates) > 0 {
+		u.cert.Store(conf.Certificates[0].Leaf)
+	}
 	raw, err := u.reach.Dial(ctx, u.at.address())
 	if err != nil {
 		return nil, upstream.Explain(err)
@@ -149,9 +154,15 @@ func (u *Uplink) dial(ctx context.Context) (net.Conn, error) {
 	secure := tls.Client(upstream.Counted(raw, u.hooks.Carried), conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, upstream.Explain(fmt.Errorf("TLS: %w", err))
+		return nil, u.explain(fmt.Errorf("TLS: %w", err))
 	}
 	return secure, nil
+}
+
+// explain tells a refusal from other errors, and whether our certificate's dates may be
+// its cause.
+func (u *Uplink) explain(err error) error {
+	return u.o.TLS.Dated(upstream.Explain(err), u.cert.Load(), time.Now())
 }
 
 func (u *Uplink) up() {

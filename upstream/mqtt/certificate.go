@@ -18,7 +18,7 @@ func (h *health) certificate(cert *x509.Certificate, trouble string, now time.Ti
 	w := bridge.Warning{Code: code, Severity: bridge.Degraded}
 	switch {
 	case trouble != "":
-		w.Text = fmt.Sprintf("%s: the files of tls.cert and tls.key have changed and do not fit: %s; the connection goes on with the old ones until it ends", h.o.Endpoint, trouble)
+		w.Text = fmt.Sprintf("%s: %s; the connection goes on with what it had before until it ends", h.o.Endpoint, trouble)
 	case cert == nil || cert.NotAfter.Sub(now) > certificateSoon:
 		h.hooks.Over(code)
 		return

@@ -21,6 +21,7 @@ type dialer struct {
 	resume   bool             // persistent session: Clean Start 0 and o.SessionExpiry; else Clean Start and no expiry
 	receive  uint16           // Receive Maximum to announce
 	bucket   *upstream.Bucket // of the client id, through all of its connections
+	gate     *upstream.Gate   // of all connections; nil: this is the only one
 	log      *slog.Logger
 	older    bool                                                        // the next attempt speaks MQTT 3.1.1
 	ways     []Way                                                       // the best first; at least one
@@ -45,6 +46,7 @@ func newDialer(o Options, clientID string, resume bool, log *slog.Logger) dialer
 func (d *dialer) share(s upstream.Shared, b *upstream.Backoff) {
 	s.Join(d.clientID, d.bucket, b)
 	d.net.Share(s)
+	d.gate = s.Gate
 }
 
 // open makes one attempt, or two where the broker may speak another version of
@@ -83,6 +85,7 @@ func (d *dialer) attempt(ctx context.Context) (*conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = t.Close() })
 	defer stop()
 	c, err := d.login(ctx, t)
+	err = d.ways[t.way].Options.TLS.Dated(err, t.cert, time.Now())
 	if err == nil && !stop() {
 		err = ctx.Err()
 	}
@@ -121,7 +124,8 @@ type transport struct {
 	nc    net.Conn
 	raw   *socket           // below TLS
 	cert  *x509.Certificate // ours, nil without
-	files []stamp           // of the certificate
+	files stamps            // of the certificate
+	ca    stamp             // of the authorities
 	ends  time.Time         // when the connection has to be another one; zero: never
 }
 
@@ -169,7 +173,7 @@ func (d *dialer) transport(ctx context.Context, way int) (*transport, error) {
 // secure puts TLS and the WebSocket onto a connection, as its way wants them.
 func (d *dialer) secure(ctx context.Context, t *transport, w Way) error {
 	t.nc = t.raw
-	t.files = stampsOf(w.Options.TLS) // before they are read: what comes later is seen as new
+	t.files, t.ca = stampsOf(w.Options.TLS), stampOf(w.Options.TLS.CA) // before they are read: what comes later is seen as new
 	if t.e.secure() {
 		conf, err := w.Options.tlsConfig(t.e)
 		if err != nil {
@@ -180,7 +184,7 @@ func (d *dialer) secure(ctx context.Context, t *transport, w Way) error {
 		}
 		secure := tls.Client(t.raw, conf)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return upstream.Explain(fmt.Errorf("TLS: %w", err))
+			return w.Options.TLS.Dated(upstream.Explain(fmt.Errorf("TLS: %w", err)), t.cert, time.Now())
 		}
 		t.nc = secure
 	}
@@ -227,6 +231,8 @@ func (d *dialer) login(ctx context.Context, t *transport) (*conn, error) {
 		c.server.maximumPayload = awsPayload
 	}
 	c.cert, c.lease = t.cert, newLease(time.Now(), t.ends, w.Options.TLS, t.files)
+	c.lease.ca, c.lease.gate, c.lease.who = t.ca, d.gate, d
+	d.gate.LetIn(w.Options.TLS.Cert, upstream.Pair(t.files))
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]
 		c.keepAlive = time.Duration(*ca.Properties.ServerKeepAlive) * time.Second

@@ -92,6 +92,7 @@ func (d *Downlink) Choose(ways []Way, known *upstream.Ways) { d.dialer.take(ways
 // Run receives, through every reconnect, until ctx ends; it returns nil then.
 // It is called once.
 func (d *Downlink) Run(ctx context.Context) error {
+	defer d.dialer.gate.NoLonger(&d.dialer)
 	for {
 		if err := d.backoff.Wait(ctx); err != nil {
 			d.health.forget()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,7 +27,7 @@ func TestQ42_LeasesEndBeforeTheirTime(t *testing.T) {
 	for _, life := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
 		seen := map[time.Time]bool{}
 		for range 100 {
-			l := newLease(now, now.Add(life), TLSOptions{}, nil)
+			l := newLease(now, now.Add(life), TLSOptions{}, stamps{})
 			if after := l.renew.Sub(now); after < life*80/100 || after > life*95/100 {
 				t.Fatalf("a life of %v is renewed after %v", life, after)
 			}
@@ -40,7 +41,7 @@ func TestQ42_LeasesEndBeforeTheirTime(t *testing.T) {
 		}
 	}
 	for name, ends := range map[string]time.Time{"never": {}, "already ended": now.Add(-time.Hour)} {
-		l := newLease(now, ends, TLSOptions{}, nil)
+		l := newLease(now, ends, TLSOptions{}, stamps{})
 		if why := l.over(now.Add(1000 * time.Hour)); why != nil {
 			t.Errorf("%s: renewed: %v", name, why)
 		}
@@ -127,6 +128,23 @@ func TestANewCertificateRenewsTheLink(t *testing.T) {
 	replace(old.KeyFile, next.KeyFile)
 	if why := l.over(now); !errors.Is(why, ErrRenewed) || l.told != "" {
 		t.Errorf("a new pair: %v, told %q", why, l.told)
+	}
+	for _, v := range []struct {
+		peers.Validity
+		told string
+	}{
+		{peers.Validity{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}, "ended at"},
+		{peers.Validity{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}, "is not valid before"},
+	} {
+		dated := ca.Client("dated", v.Validity)
+		replace(old.CertFile, dated.CertFile)
+		replace(old.KeyFile, dated.KeyFile)
+		if why := l.over(now); why != nil || !strings.Contains(l.told, v.told) {
+			t.Errorf("a pair that %s: %v, told %q", v.told, why, l.told)
+		}
+		if why := l.over(now.Add(90 * time.Minute)); (why != nil) != (v.told == "is not valid before") {
+			t.Errorf("an hour and a half later: %v, told %q", why, l.told)
+		}
 	}
 	if err := os.Remove(old.CertFile); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 // Who is told to look takes a new certificate up at once, and not when the next
 // look is due; files that are as they were change nothing.
 func TestRefreshTakesANewCertificateUpAtOnce(t *testing.T) {
-	year := peers.Validity{NotAfter: time.Now().AddDate(1, 0, 0)}
+	year := peers.Validity{NotBefore: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Now().AddDate(1, 0, 0)} // from before synctest's clock begins
 	old, next := peers.CA(t).Client("old-one", year), peers.CA(t).Client("next-one", year)
 	synctest.Test(t, func(t *testing.T) {
 		o := unhurried()

@@ -81,6 +81,7 @@ func (u *Uplink) Connect(ctx context.Context) (_ bridge.Link, err error) {
 	defer func() {
 		if err != nil {
 			u.Rest()
+			u.dialer.gate.NoLonger(&u.dialer)
 		}
 	}()
 	if u.link != nil {
@@ -162,6 +163,9 @@ func (u *Uplink) begin(c *conn) *link {
 		}
 		u.dialer.left(c, err)
 		u.backoff.Lived(time.Since(c.epoch), l.useful, ending(err)) // before done is closed, so before the next Wait
+		if errors.Is(err, ErrClosed) {
+			u.dialer.gate.NoLonger(&u.dialer)
+		}
 		u.health.down(err)
 	}
 	u.health.up(c.endpoint)
