@@ -185,10 +185,11 @@ func TestVersions(t *testing.T) {
 	if got := v3.take(); string(got.Payload) != "x" {
 		t.Errorf("v3 got %q", got.Payload)
 	}
+	eventually(t, "it has acknowledged that", func() bool { return h.waits("v5") == 0 })
 	h.leave(v5, "v5")
 	pub.send(publish(2, "t", "late", func(pk *packets.Packet) { pk.Properties.MessageExpiryInterval = 50 }))
 	pub.expect(packets.Puback)
-	eventually(t, "queued", func() bool { return h.Status().QueuedBytes > 0 })
+	eventually(t, "it waits for that one", func() bool { return h.waits("v5") == 1 })
 	h.clock.advance(time.Minute)
 	v5 = h.join(5, "v5", persistent(600))
 	v5.expectNothing()
