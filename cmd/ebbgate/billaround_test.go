@@ -157,6 +157,22 @@ func TestWhatIfOfUserProperties(t *testing.T) {
 	}
 }
 
+// The origin is advised against by what it takes, however short the names are.
+func TestAdviceOnOriginsOfShortNames(t *testing.T) {
+	const messages = 2000
+	was, then := sendThrough(t, "origin: user_properties", messages, noProperties), sendThrough(t, "origin: none", messages, noProperties)
+	for _, m := range was.fleet.Measures() {
+		if strings.HasPrefix(m.Name, "origin: none") {
+			got, want := was.fleet.Counted(was.fleet.Plan([]billing.Measure{m})), then.fleet.Counted(then.fleet.Plan(nil))
+			if got != want || got.Messages >= was.fleet.Counted(was.fleet.Plan(nil)).Messages {
+				t.Errorf("%+v, in truth %+v", got, want)
+			}
+			return
+		}
+	}
+	t.Errorf("no such measure in %+v", was.fleet.Measures())
+}
+
 // What other topics, and another way to tell the origin, would have cost is what they do
 // cost: an envelope around each message is in it, also inside a batch, with the names of the
 // devices that there are.

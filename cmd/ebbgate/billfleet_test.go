@@ -252,6 +252,30 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
+// A price list that is not valid is a configuration that is not: it is told before a spool
+// is looked for.
+func TestBillOfAPriceListThatIsNone(t *testing.T) {
+	config, _ := billed(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "prices.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(filepath.Dir(config), "other.yaml")
+	changed := bytes.Replace(text, []byte("username: pump"), []byte("username: pump, billing: {price_list: prices.json}"), 1)
+	if err := os.WriteFile(other, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--config", other}, {"advise", "--config", other}, {"what-if", "--config", config, "--routes", other}} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append([]string{"bill"}, args...), &stdout, &stderr); code != exitInvalid || !strings.Contains(stderr.String(), "upstream aws: ") || !strings.Contains(stderr.String(), "price list: schema") {
+			t.Errorf("%v: exit %d: %s", args, code, stderr.String())
+		}
+	}
+}
+
 // A range begins with its lower end, also that of a difference, and one that cannot be
 // seen is not shown.
 func TestRangesAreInOrder(t *testing.T) {

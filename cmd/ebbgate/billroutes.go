@@ -28,7 +28,7 @@ func (o *whatIfOptions) fromFile(cfg *configs.Config, f *billing.Fleet, p *billi
 			p.Unit = int64(then.Unit)
 		}
 		if p.Prices, err = then.Prices(); err != nil {
-			return nil, err
+			return nil, &exitError{exitInvalid, fmt.Errorf("%s: upstream %s: %w", o.routes, f.Upstream, err)}
 		}
 		if o.then = protocolOf(then); o.then != protocolOf(f.Options) {
 			for i := range p.Treatments {

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -28,11 +30,17 @@ const billStall = time.Minute
 // withLedger gives fn the ledger: that of the running gateway, or of its spool
 // when there is none. Either is priced by this configuration.
 func withLedger(ctx context.Context, cfg *configs.Config, fn func(*billing.Ledger) error) error {
+	of := billingOf(cfg)
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if _, err := of[name].Prices(); err != nil {
+			return &exitError{exitInvalid, fmt.Errorf("upstream %s: %w", name, err)}
+		}
+	}
 	source, closing, err := ledgerSource(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	ledger, err := billing.NewLedger(source, billingOf(cfg))
+	ledger, err := billing.NewLedger(source, of)
 	if err == nil {
 		if e := cfg.FileTransfer.Export; e.To == configs.ExportS3 {
 			ledger.PriceStore(cmp.Or(e.S3.Link, billOfS3), storeOf(e.S3))

@@ -3,6 +3,7 @@ package shape
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type stat struct {
 	Min      float64       `json:"min"`
 	Max      float64       `json:"max"`
 	Mean     float64       `json:"mean"`
+	Sum      *float64      `json:"sum,omitempty"` // nil where it is more than a number holds: then the mean tells
 	Count    int64         `json:"count"`
 	FirstAge time.Duration `json:"first_age"`
 	LastAge  time.Duration `json:"last_age"`
@@ -62,7 +64,7 @@ func (a *aggregate) add(r *bridge.Record, fields []payload.Field, v any) {
 	one := &aggregate{Count: 1, ID: r.ID, From: momentOf(r.Instant), To: momentOf(r.Instant), FirstAge: r.Age, Unsynced: !r.Synced, Fields: map[string]*stat{}}
 	for _, f := range fields {
 		if n, ok := f.Number(v); ok {
-			one.Fields[f.String()] = &stat{First: n, Last: n, Min: n, Max: n, Mean: n, Count: 1, FirstAge: r.Age, LastAge: r.Age}
+			one.Fields[f.String()] = &stat{First: n, Last: n, Min: n, Max: n, Mean: n, Sum: &n, Count: 1, FirstAge: r.Age, LastAge: r.Age}
 		}
 	}
 	a.merge(one)
@@ -84,7 +86,10 @@ func (a *aggregate) merge(b *aggregate) {
 	for name, s := range b.Fields {
 		if t := a.Fields[name]; t == nil {
 			clone := *s
-			a.Fields[name] = &clone
+			if a.Fields[name] = &clone; s.Sum != nil {
+				sum := *s.Sum
+				clone.Sum = &sum
+			}
 		} else {
 			t.merge(s)
 		}
@@ -103,6 +108,19 @@ func (s *stat) merge(t *stat) {
 	// A mean does not overflow where a sum does.
 	s.Mean = s.Mean*(float64(s.Count)/float64(n)) + t.Mean*(float64(t.Count)/float64(n))
 	s.Count = n
+	if s.Sum != nil && t.Sum != nil && !math.IsInf(*s.Sum+*t.Sum, 0) {
+		*s.Sum += *t.Sum
+	} else {
+		s.Sum = nil
+	}
+}
+
+// mean is the average, as exact as its sum is.
+func (s *stat) mean() float64 {
+	if s.Sum != nil {
+		return *s.Sum / float64(s.Count)
+	}
+	return s.Mean
 }
 
 func (a *aggregate) encode() []byte {
@@ -149,7 +167,7 @@ func (a *aggregate) report(functions []string) []byte {
 		From: from.Wall.UTC().Format(bridge.AcceptedLayout), To: to.Wall.UTC().Format(bridge.AcceptedLayout),
 	}
 	for name, f := range a.Fields {
-		all := map[string]float64{"first": f.First, "last": f.Last, "min": f.Min, "max": f.Max, "avg": f.Mean, "count": float64(f.Count)}
+		all := map[string]float64{"first": f.First, "last": f.Last, "min": f.Min, "max": f.Max, "avg": f.mean(), "count": float64(f.Count)}
 		for k := range all {
 			if len(functions) > 0 && !slices.Contains(functions, k) {
 				delete(all, k)

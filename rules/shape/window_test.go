@@ -3,6 +3,7 @@ package shape
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -233,5 +234,43 @@ func TestPartWithoutAWindow(t *testing.T) {
 	b.line.Take(part, func(p *bridge.Product) { b.out = append(b.out, p) })
 	if got := b.sent(); !slices.Equal(got, []string{`{"count":256}`}) {
 		t.Errorf("sent %q", got)
+	}
+}
+
+// An average is what its sum says, as long as that is a number; of larger values it is the
+// mean. Parts that an earlier version has written know no sum.
+func TestAverages(t *testing.T) {
+	const most = "1.7976931348623157e308"
+	for _, c := range []struct {
+		name   string
+		values []string
+		want   float64
+	}{
+		{"odd numbers", func() (out []string) {
+			for i := 1; i <= 449; i += 2 {
+				out = append(out, fmt.Sprint(i))
+			}
+			return out
+		}(), 225},
+		{"halves", []string{"1", "2.5", "1"}, 1.5},
+		{"635 of them", func() (out []string) {
+			for i := range 636 {
+				out = append(out, fmt.Sprint(i))
+			}
+			return out
+		}(), 317.5},
+		{"the largest", []string{most, most, most, most}, math.MaxFloat64},
+	} {
+		b := on(t, func(o *Options) {
+			o.Window = Window{Every: time.Hour, Fields: []string{"v"}, Functions: []string{"avg"}}
+		})
+		for i, v := range c.values {
+			b.give(reading("dt/a", `{"v":`+v+`}`, time.Duration(i)*time.Second))
+			b.again()
+		}
+		got := b.end(2 * time.Hour)
+		if len(got) != 1 || got[0].Fields["v"]["avg"] != c.want && c.want < 1e9 || got[0].Fields["v"]["avg"] < c.want*(1-1e-12) {
+			t.Errorf("%s: %+v, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -278,7 +278,7 @@ func (t Traffic) Retained() (n int64) {
 
 func (t Traffic) hasProperties() bool {
 	for _, c := range t.Sizes.Cells() {
-		if c.Rest >= originSize*c.Messages {
+		if c.Rest >= t.originSize()*c.Messages {
 			return true
 		}
 	}

@@ -17,6 +17,8 @@ type Counts struct {
 	Minutes   int64 `json:"minutes"`         // of connectivity (M01)
 	Socket    int64 `json:"socket_bytes"`    // at the sockets: TLS, frames, pings and attempts besides; not of one device or topic
 
+	basicMore int64 // of Basic: units beyond one for each message; ledgers of earlier versions do not tell
+
 	fewer int64 // units fewer by 5,120 bytes, as the ledger has it; see reread
 }
 
@@ -31,6 +33,7 @@ func (c *Counts) add(o Counts) {
 	c.Answers += o.Answers
 	c.Other += o.Other
 	c.Basic += o.Basic
+	c.basicMore += o.basicMore
 	c.Shadow += o.Shadow
 	c.Throttled += o.Throttled
 	c.Minutes += o.Minutes
@@ -64,6 +67,8 @@ func (c *Counts) set(kind byte, n int64) {
 		c.fewer += n
 	case kindBasic:
 		c.Basic = n
+	case kindBasicMore:
+		c.basicMore = n
 	case kindShadow:
 		c.Shadow = n
 	case kindThrottled:

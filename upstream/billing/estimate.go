@@ -11,7 +11,7 @@ func (o Options) declared(s series, c Counts) (least, most Usage) {
 	}
 	all, certain := o.rulesOf(s.prefix)
 	sum := func(rules []DeclaredRule) Usage {
-		u := declaredFor(rules, c.Units-c.Retained-c.Answers, max(0, c.Messages-c.Basic)).Plus(declaredBasic(rules, c.Basic))
+		u := declaredFor(rules, c.Units-c.Retained-c.Answers, max(0, c.Messages-c.Basic+c.basicMore)).Plus(declaredBasic(rules, c.Basic))
 		u.Shadow = c.Shadow
 		return u
 	}

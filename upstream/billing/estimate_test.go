@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -138,5 +139,37 @@ func TestLinkPriceByWireBytes(t *testing.T) {
 	b, err := l.Bill(Today(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)))
 	if err != nil || b.Totals[0].LinkUSD != "0.250000" || b.Totals[0].USD != "" {
 		t.Errorf("%+v, %v", b.Totals, err)
+	}
+}
+
+// What goes by Basic Ingest takes no answers of subscribers from what does not, however
+// large it is and however lines are put together.
+func TestAnswersBesideBasicIngest(t *testing.T) {
+	for _, most := range []int{1, 100} { // with one, all is (other)
+		spool, clock := newMemory(), &wallClock{}
+		clock.set("2026-11-20 13:10")
+		o := frankfurt()
+		o.MaxDevices, o.MaxPrefixes = most, most
+		o.DeclaredRules = []DeclaredRule{{Topic: "#", Subscribers: 1, QoS: "1"}}
+		m := newMeter(t, spool, o, clock)
+		for i := range 12 {
+			topic, payload := "dt/a", 10
+			if i%3 == 0 {
+				topic, payload = "$aws/rules/store/dt/a", 11_000 // three units
+			}
+			var b bridge.Batch
+			m.Delivered(&b, "aws", stored(fmt.Sprint("pump-", i%5), topic, payload), bridge.Outcome{Wire: 100})
+			spool.Commit(&b, nil)
+		}
+		l := newLedger(t, spool, map[string]Options{"aws": o})
+		from, to := Month(clock.Wall)
+		for name, read := range map[string]func(time.Time, time.Time, time.Duration) (*Bill, error){"by device": l.Detail, "together": l.Course} {
+			for _, step := range []time.Duration{0, time.Hour} {
+				b, err := read(from, to, step)
+				if err != nil || b.Totals[0].Units != 8 || b.Totals[0].Basic != 12 || b.Totals[0].EstimatedUsage.Messages != 8+8 {
+					t.Errorf("%s, %v, %d names: %+v, %v", name, step, most, b.Totals, err)
+				}
+			}
+		}
 	}
 }

@@ -114,3 +114,26 @@ func TestFoldEndsWhereTheDiskFails(t *testing.T) {
 		t.Errorf("%v, %d counters of %d", err, len(spool.counters), len(before))
 	}
 }
+
+// Sizes of a day that no clock has told stay, as no time is too long ago for them; what is
+// none of ours goes.
+func TestWhichSizesAreDropped(t *testing.T) {
+	now := time.Date(2028, 3, 20, 12, 0, 0, 0, time.UTC)
+	p := pile{"aws", "r", "dt/a", false}
+	spool := newMemory()
+	for _, day := range []string{hourUnknown, "20280319", "~20280319", "20280119", "~20280119", "20280118", "~20280118", "20280199"} {
+		spool.sizes[p.key(day)] = []byte("1")
+	}
+	spool.sizes["something else"] = []byte("1")
+	if err := dropSizes(t.Context(), spool, now); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for key := range spool.sizes {
+		day, _, _ := strings.Cut(key, sep)
+		got[day] = true
+	}
+	if want := map[string]bool{hourUnknown: true, "20280319": true, "~20280319": true, "20280119": true, "~20280119": true}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

@@ -22,6 +22,7 @@ const (
 	kindOther     = 'v' // units more by 5,000 bytes, of those that were counted by 5,120 (M03)
 	kindFewer     = 'd' // units fewer by 5,120 bytes, of those that were counted by 5,000
 	kindBasic     = 'i' // units that Basic Ingest's rules processed (M16, M19)
+	kindBasicMore = 'j' // of these: those beyond one for each message
 	kindShadow    = 'o' // shadow operations (M21)
 	kindThrottled = 'q' // messages that the cloud refused for now (M26)
 	kindMinutes   = 't' // minutes of connectivity (M01)

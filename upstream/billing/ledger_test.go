@@ -218,6 +218,9 @@ func TestPriceListRefusesWhatWouldBillWrongly(t *testing.T) {
 		"high below":     strings.Replace(head+tier, `"low":0.5`, `"high":0.9`, 1),
 		"no regions":     `{"schema":"aws-iot-core-prices/1","currency":"USD","as_of":"2026-11-20"}`,
 		"free below 0":   strings.Replace(head+tier, `"regions"`, `"free_tier":{"messages":-1},"regions"`, 1),
+		"another unit":   strings.Replace(head+tier, `"regions"`, `"metering":{"message_unit_bytes":{"value":1}},"regions"`, 1),
+		"no unit":        strings.Replace(head+tier, `"regions"`, `"metering":{"message_unit_bytes":{"value":0}},"regions"`, 1),
+		"hours":          strings.Replace(head+tier, `"regions"`, `"metering":{"connectivity_unit_seconds":3600},"regions"`, 1),
 		"two documents":  head + tier + "{}",
 		"a great power":  strings.Replace(head+tier, "0.1", "1e1000000", 1),
 		"a power":        strings.Replace(head+tier, "0.1", "1e-1", 1),
@@ -242,6 +245,16 @@ func TestPriceListRefusesWhatWouldBillWrongly(t *testing.T) {
 	} {
 		if _, err := ParsePrices([]byte(strings.Replace(head+tier, c.old, c.again, 1))); err == nil || !strings.Contains(err.Error(), c.at+"stands there twice") {
 			t.Errorf("%s twice: %v", name, err)
+		}
+	}
+	for _, unit := range []string{"5120", "5000"} { // by either reading, and with a mark of its coding
+		if _, err := ParsePrices([]byte("\ufeff" + strings.Replace(head+tier, `"regions"`, `"metering":{"message_unit_bytes":{"value":`+unit+`,"status":"inferred"}},"regions"`, 1))); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, words := range []string{`"as AWS has it"`, `{"message_unit":1}`, `{"message_unit_bytes":1}`} {
+		if _, err := ParsePrices([]byte(strings.Replace(head+tier, `"regions"`, `"metering":`+words+`,"regions"`, 1))); err != nil {
+			t.Errorf("%s: %v", words, err)
 		}
 	}
 	p, err := ParsePrices([]byte(head + tier))

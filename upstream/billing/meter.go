@@ -102,7 +102,10 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 		rest = append(rest, change{c.key(kind), n})
 	}
 	if basic {
-		rest = append(rest, change{c.key(kindBasic), Units(size, unit)})
+		n := Units(size, unit)
+		if rest = append(rest, change{c.key(kindBasic), n}); n > 1 {
+			rest = append(rest, change{c.key(kindBasicMore), n - 1})
+		}
 	}
 	if units > 0 && out.Retain {
 		rest = append(rest, change{c.key(kindRetained), Units(size, unit)})

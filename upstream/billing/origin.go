@@ -75,6 +75,15 @@ func (o Origin) as(then Origin, cells []sizes.Cell, wrap float64, batched bool) 
 	}
 }
 
+// originSize is what the origin's user properties take of each message.
+func (t Traffic) originSize() int64 {
+	if t.device == 0 {
+		return originSize
+	}
+	n := t.Names()
+	return int64(OriginOf(bridge.OriginUserProperties, n, false).Rest - OriginOf(bridge.OriginNone, n, false).Rest)
+}
+
 // notJSON is the part of the messages whose payload is not JSON.
 func (t Traffic) notJSON() float64 {
 	return float64(t.Sizes.Others()) / float64(max(1, t.Sizes.Messages()))

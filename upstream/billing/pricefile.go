@@ -29,7 +29,18 @@ type (
 		// For whoever reads the file.
 		Warning  string          `json:"warning"`
 		Types    []string        `json:"price_list_usage_types"`
-		Metering json.RawMessage `json:"metering"`
+		Metering json.RawMessage `json:"metering"` // but for what meteringEntry has of it
+	}
+	// meteringEntry is what the prices are for. A list that says something else is for
+	// another bill than this one.
+	meteringEntry struct {
+		Message unitEntry `json:"message_unit_bytes"`
+		Shadow  unitEntry `json:"shadow_unit_bytes"`
+		Rule    unitEntry `json:"rule_unit_bytes"`
+		Seconds *int64    `json:"connectivity_unit_seconds"`
+	}
+	unitEntry struct {
+		Value *int64 `json:"value"`
 	}
 	freeEntry struct {
 		Minutes  int64 `json:"connection_minutes"`
@@ -74,6 +85,7 @@ func ParsePrices(data []byte) (*PriceList, error) {
 	if len(data) > maxPriceList {
 		return nil, fmt.Errorf("price list: more than %d bytes", maxPriceList)
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some tools put it before text in UTF-8
 	var f priceFile
 	in := json.NewDecoder(bytes.NewReader(data))
 	in.DisallowUnknownFields()
@@ -91,6 +103,13 @@ func ParsePrices(data []byte) (*PriceList, error) {
 	}
 	if _, err := time.Parse(time.DateOnly, f.AsOf); err != nil {
 		return nil, fmt.Errorf("price list: as_of is %q, want the day of the prices, such as 2026-11-20", f.AsOf)
+	}
+	var units meteringEntry
+	if len(f.Metering) > 0 {
+		_ = json.Unmarshal(f.Metering, &units) // what is otherwise is nobody's business
+	}
+	if err := units.check(); err != nil {
+		return nil, fmt.Errorf("price list: metering: %w", err)
 	}
 	if len(f.Regions) == 0 {
 		return nil, fmt.Errorf("price list: no regions")
@@ -110,6 +129,23 @@ func ParsePrices(data []byte) (*PriceList, error) {
 	}
 	out.bound()
 	return out, nil
+}
+
+// check refuses units that are none of the bill's.
+func (e meteringEntry) check() error {
+	for _, u := range []struct {
+		name string
+		n    *int64
+		want []int64
+	}{
+		{"message_unit_bytes", e.Message.Value, []int64{DefaultUnit, decimalUnit}}, {"shadow_unit_bytes", e.Shadow.Value, []int64{ShadowUnit, 1000}},
+		{"rule_unit_bytes", e.Rule.Value, []int64{DefaultUnit, decimalUnit}}, {"connectivity_unit_seconds", e.Seconds, []int64{60}},
+	} {
+		if u.n != nil && !slices.Contains(u.want, *u.n) {
+			return fmt.Errorf("%s is %d, and the bill does not go by it: take it out, and set billing.unit where metered messages are of another size", u.name, *u.n)
+		}
+	}
+	return nil
 }
 
 func (e regionEntry) region() (r Region, err error) {

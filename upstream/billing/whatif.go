@@ -48,8 +48,9 @@ type Batch struct {
 
 func (b Batch) on() bool { return b.Limit > 0 }
 
-// originSize is about what the origin's user properties take: five names, an id,
-// a time, the quality of the clock, and names of a device and a thing of 12 bytes.
+// originSize is about what the origin's user properties take where the ledger tells no
+// device: five names, an id, a time, the quality of the clock, and names of a device and a
+// thing of 12 bytes.
 const originSize = 157
 
 // maxPacked bounds how many messages are packed to see how full batches get: the
@@ -97,7 +98,7 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 		case how.Protocol == ProtocolMQTT3:
 			c.Rest = 0
 		case how.NoOrigin:
-			c.Rest = max(0, c.Rest-originSize*c.Messages)
+			c.Rest = max(0, c.Rest-t.originSize()*c.Messages)
 		}
 		switch {
 		case http:
