@@ -80,7 +80,7 @@ func TestCheckShowsTheCertificate(t *testing.T) {
 func TestTheWindowIsTheLinks(t *testing.T) {
 	for inFlight, want := range map[int]int{-1: 1, 0: 1, 1: 1, 31: 31, 32: 32, 33: 32, 65535: 32} {
 		o := Options{Limits: upstream.Limits{InFlight: inFlight}}
-		if l := newLink(&Uplink{o: o}, nil); o.Window() != want || l.Window() != want {
+		if l := newLink(&Uplink{o: o}, nil, upstream.CertFiles{}); o.Window() != want || l.Window() != want {
 			t.Errorf("in_flight %d: %d, and the link %d; want %d", inFlight, o.Window(), l.Window(), want)
 		}
 	}

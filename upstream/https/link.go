@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -17,12 +18,15 @@ import (
 // of its own; a goroutine per lane that has any sends them.
 type link struct {
 	u      *Uplink
-	client *http.Client
+	client atomic.Pointer[http.Client]
 	slots  chan struct{} // a place in the window each
 	ctx    context.Context
 	cancel context.CancelFunc
 	begun  time.Time
 	done   chan struct{}
+
+	files   upstream.CertFiles
+	refresh chan struct{} // a token when the certificate is to be looked at now
 
 	mu    sync.Mutex
 	first net.Conn // made by Connect, not used yet
@@ -41,15 +45,21 @@ type job struct {
 
 var _ bridge.Link = (*link)(nil)
 
-func newLink(u *Uplink, first net.Conn) *link {
+func newLink(u *Uplink, first net.Conn, files upstream.CertFiles) *link {
 	l := &link{
-		u: u, first: first, begun: time.Now(),
+		u: u, first: first, files: files, refresh: make(chan struct{}, 1), begun: time.Now(),
 		slots: make(chan struct{}, u.o.Window()),
 		lanes: map[string][]*job{}, held: map[string]*held{}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.client = &http.Client{
-		Timeout: u.o.AckTimeout,
+	l.client.Store(l.newClient())
+	return l
+}
+
+// newClient has no connections yet.
+func (l *link) newClient() *http.Client {
+	return &http.Client{
+		Timeout: l.u.o.AckTimeout,
 		Transport: &http.Transport{
 			DialTLSContext:      func(ctx context.Context, _, _ string) (net.Conn, error) { return l.connection(ctx) },
 			MaxIdleConnsPerHost: cap(l.slots), MaxConnsPerHost: cap(l.slots),
@@ -57,7 +67,6 @@ func newLink(u *Uplink, first net.Conn) *link {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return l
 }
 
 // connection is the one that Connect has made, then new ones.
@@ -112,7 +121,7 @@ func (l *link) fail(err error) {
 	}
 	go func() {
 		l.busy.Wait()
-		l.client.CloseIdleConnections()
+		l.client.Load().CloseIdleConnections()
 		end := upstream.Broke
 		if errors.Is(err, ErrClosed) {
 			end = upstream.Closed
@@ -213,7 +222,7 @@ func (l *link) do(j *job) bridge.Outcome {
 		return l.lost(err, 0)
 	}
 	sent := requestSize(r)
-	res, err := l.client.Do(r)
+	res, err := l.client.Load().Do(r)
 	if err != nil {
 		return l.lost(l.u.explain(err), sent)
 	}

@@ -30,7 +30,7 @@ type Signer interface {
 
 // Uplink is the [bridge.Sender] to one server. It is safe for concurrent use.
 //
-// Its warnings are uplink-down, uplink-refused and uplink-busy.
+// Its warnings are uplink-down, uplink-refused, uplink-certificate and uplink-busy.
 type Uplink struct {
 	o      Options
 	at     server
@@ -40,6 +40,7 @@ type Uplink struct {
 	reach  *upstream.Dialer
 	bucket *upstream.Bucket
 	phase  phase
+	look   time.Duration // how often a link looks at the certificate's files
 
 	live    atomic.Pointer[link]             // the latest link; for Refresh
 	cert    atomic.Pointer[x509.Certificate] // the latest; nil: none
@@ -67,16 +68,18 @@ func NewUplink(o Options, signer Signer, log *slog.Logger, hooks upstream.Hooks)
 		b.Floor = 200 * time.Millisecond
 	}
 	return &Uplink{
-		o: o, at: at, signer: signer, log: log, hooks: hooks, reach: upstream.NewDialer(o.Proxy), bucket: upstream.NewBucket(o.Limits),
+		o: o, at: at, signer: signer, log: log, hooks: hooks, look: certificateCheck, reach: upstream.NewDialer(o.Proxy), bucket: upstream.NewBucket(o.Limits),
 		backoff: upstream.NewBackoff(b, nil), status: upstream.Status{Since: time.Now()},
 	}, nil
 }
 
-// Refresh takes a new client certificate up now: connections that nothing is under
-// way on are ended, and the next ones have it.
+// Refresh takes a new client certificate up now, if its files are others.
 func (u *Uplink) Refresh() {
 	if l := u.live.Load(); l != nil {
-		l.client.CloseIdleConnections()
+		select {
+		case l.refresh <- struct{}{}:
+		default: // it is about to
+		}
 	}
 }
 
@@ -118,9 +121,11 @@ func (u *Uplink) Connect(ctx context.Context) (_ bridge.Link, err error) {
 		if err := u.backoff.Wait(ctx); err != nil {
 			return nil, err
 		}
+		files := u.o.TLS.Files()
 		first, err := u.dial(ctx)
 		if err == nil {
-			u.link = newLink(u, first)
+			u.link = newLink(u, first, files)
+			u.link.busy.Go(u.link.watch)
 			u.live.Store(u.link)
 			u.up()
 			return u.link, nil

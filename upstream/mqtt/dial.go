@@ -124,9 +124,8 @@ type transport struct {
 	nc    net.Conn
 	raw   *socket           // below TLS
 	cert  *x509.Certificate // ours, nil without
-	files stamps            // of the certificate
-	ca    stamp             // of the authorities
-	ends  time.Time         // when the connection has to be another one; zero: never
+	files upstream.CertFiles
+	ends  time.Time // when the connection has to be another one; zero: never
 }
 
 // Close implements io.Closer.
@@ -173,7 +172,7 @@ func (d *dialer) transport(ctx context.Context, way int) (*transport, error) {
 // secure puts TLS and the WebSocket onto a connection, as its way wants them.
 func (d *dialer) secure(ctx context.Context, t *transport, w Way) error {
 	t.nc = t.raw
-	t.files, t.ca = stampsOf(w.Options.TLS), stampOf(w.Options.TLS.CA) // before they are read: what comes later is seen as new
+	t.files = w.Options.TLS.Files()
 	if t.e.secure() {
 		conf, err := w.Options.tlsConfig(t.e)
 		if err != nil {
@@ -230,9 +229,9 @@ func (d *dialer) login(ctx context.Context, t *transport) (*conn, error) {
 	if _, ok := upstream.ParseAWSHost(t.e.host); ok {
 		c.server.maximumPayload = awsPayload
 	}
-	c.cert, c.lease = t.cert, newLease(time.Now(), t.ends, w.Options.TLS, t.files)
-	c.lease.ca, c.lease.gate, c.lease.who = t.ca, d.gate, d
-	d.gate.LetIn(w.Options.TLS.Cert, upstream.Pair(t.files))
+	c.cert, c.lease = t.cert, newLease(time.Now(), t.ends, t.files)
+	c.lease.path, c.lease.gate, c.lease.who = w.Options.TLS.Cert, d.gate, d
+	d.gate.LetIn(w.Options.TLS.Cert, t.files.Pair())
 	c.keepAlive = d.o.KeepAlive
 	if ca.Properties.ServerKeepAlive != nil { // [MQTT-3.2.2-21]
 		c.keepAlive = time.Duration(*ca.Properties.ServerKeepAlive) * time.Second

@@ -132,7 +132,7 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	d.health.up(c.endpoint)
 	d.live.Store(c)
 	if d.renew || !c.server.sessionPresent {
-		d.subscribe(ctx, r, d.filters)
+		d.subscribe(ctx, r)
 	}
 	d.subscribed.Store(says)
 	defer d.subscribed.Store(nil)
@@ -148,27 +148,50 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 			return c.reason()
 		case <-retry.C:
 			if len(r.refused) > 0 {
-				d.subscribe(ctx, r, filtersOf(r.refused))
+				if refused, ok := d.ask(ctx, r, filtersOf(r.refused)); ok {
+					d.tell(r, refused)
+				}
 			}
 		}
 	}
 }
 
-// subscribe asks for filters, eight in a packet (Q16), and looks at every code
-// of every answer (B17, Q17). A refusal does not end the connection: the other
-// filters still work.
-func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string) {
-	d.renew = true
+// subscribe asks for all filters that are needed. What another covers is, when that
+// one is refused.
+func (d *Downlink) subscribe(ctx context.Context, r *receiver) {
 	var refused []refusedFilter
+	asked := map[string]bool{}
+	for {
+		more := slices.DeleteFunc(d.wanted(refused), func(f string) bool { return asked[f] })
+		if len(more) == 0 {
+			break
+		}
+		for _, f := range more {
+			asked[f] = true
+		}
+		not, ok := d.ask(ctx, r, more)
+		if !ok {
+			return
+		}
+		refused = append(refused, not...)
+	}
+	d.tell(r, refused)
+}
+
+// ask asks for filters, eight in a packet (Q16), and looks at every code of every
+// answer (B17, Q17). A refusal does not end the connection: the other filters still
+// work. It is not ok when the connection ends.
+func (d *Downlink) ask(ctx context.Context, r *receiver, filters []string) (refused []refusedFilter, ok bool) {
+	d.renew = true
 	for part := range slices.Chunk(filters, 8) {
 		answered := r.counted.Subscribing(part, nil)
 		codes, err := r.subscribe(ctx, part, d.options(r.c))
 		if ctx.Err() != nil {
-			return
+			return nil, false
 		}
 		if err != nil {
 			r.c.fail(fmt.Errorf("subscribe: %w", err)) // does nothing when the connection ended first
-			return
+			return nil, false
 		}
 		answered()
 		for i, code := range codes {
@@ -177,6 +200,11 @@ func (d *Downlink) subscribe(ctx context.Context, r *receiver, filters []string)
 			}
 		}
 	}
+	return refused, true
+}
+
+// tell notes which filters are refused now.
+func (d *Downlink) tell(r *receiver, refused []refusedFilter) {
 	r.refused = refused
 	d.renew = len(refused) > 0
 	if len(refused) == 0 {

@@ -1,12 +1,9 @@
 package mqtt
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream"
@@ -42,20 +39,19 @@ const leaseCheck = 10 * time.Second
 // with ends, or its certificate's files are others.
 type lease struct {
 	renew time.Time // zero: never
-	tls   TLSOptions
-	files stamps // of tls, as they were when they were read
-	ca    stamp  // of tls.ca, as it was when it was last good
+	files upstream.CertFiles
 	told  string // what is wrong with the new files
 
-	gate *upstream.Gate // is asked who tries a new certificate first
+	path string         // of the certificate
+	gate *upstream.Gate // is asked who tries a new one first
 	who  any            // asks
 }
 
 // newLease is for a connection that must not live beyond ends, zero for never.
 // It is renewed after 80 to 95 % of its time: early enough for several attempts,
 // and not with the rest of a fleet that was started together.
-func newLease(now, ends time.Time, o TLSOptions, files stamps) lease {
-	l := lease{tls: o, files: files}
+func newLease(now, ends time.Time, files upstream.CertFiles) lease {
+	l := lease{files: files}
 	if life := ends.Sub(now); !ends.IsZero() && life > 0 {
 		l.renew = now.Add(life*80/100 + rand.N(life*15/100+1))
 	}
@@ -78,54 +74,9 @@ func (l *lease) over(now time.Time) error {
 	if !l.renew.IsZero() && !now.Before(l.renew) {
 		return fmt.Errorf("%w: what it was opened with ends soon", ErrRenewed)
 	}
-	l.told = ""
-	if now := stampOf(l.tls.CA); now != l.ca {
-		if err := l.tls.CAFits(); err != nil {
-			l.told = "the file of tls.ca has changed and cannot be used: " + err.Error()
-		} else {
-			l.ca = now
-		}
-	}
-	current := stampsOf(l.tls)
-	if current == l.files {
-		return nil
-	}
-	// Two files are not replaced in one moment: the link lives on with what
-	// it has until they fit.
-	if err := l.tls.Fits(now); err != nil {
-		l.told = "the files of tls.cert and tls.key have changed and do not fit: " + err.Error()
-		return nil
-	}
-	if l.told != "" || !l.gate.MayTry(l.tls.Cert, upstream.Pair(current), l.who) {
+	fresh, as, told := l.files.Look(now)
+	if l.told = told; !fresh || !l.gate.MayTry(l.path, as, l.who) {
 		return nil
 	}
 	return fmt.Errorf("%w: there is a new client certificate", ErrRenewed)
-}
-
-// stamp tells one content of a file from another: its hash, for size and time may be
-// the same. Zero is that of a file that cannot be read.
-type stamp = [sha256.Size]byte
-
-// maxCertificate bounds what is read of a file.
-const maxCertificate = 1 << 20
-
-// stamps are the stamps of the client certificate's files.
-type stamps upstream.Pair
-
-func stampsOf(o TLSOptions) stamps { return stamps{Cert: stampOf(o.Cert), Key: stampOf(o.Key)} }
-
-func stampOf(path string) stamp {
-	if path == "" {
-		return stamp{}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return stamp{}
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(f, maxCertificate)); err != nil {
-		return stamp{}
-	}
-	return stamp(h.Sum(nil))
 }

@@ -27,7 +27,7 @@ func TestQ42_LeasesEndBeforeTheirTime(t *testing.T) {
 	for _, life := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
 		seen := map[time.Time]bool{}
 		for range 100 {
-			l := newLease(now, now.Add(life), TLSOptions{}, stamps{})
+			l := newLease(now, now.Add(life), upstream.CertFiles{})
 			if after := l.renew.Sub(now); after < life*80/100 || after > life*95/100 {
 				t.Fatalf("a life of %v is renewed after %v", life, after)
 			}
@@ -41,7 +41,7 @@ func TestQ42_LeasesEndBeforeTheirTime(t *testing.T) {
 		}
 	}
 	for name, ends := range map[string]time.Time{"never": {}, "already ended": now.Add(-time.Hour)} {
-		l := newLease(now, ends, TLSOptions{}, stamps{})
+		l := newLease(now, ends, upstream.CertFiles{})
 		if why := l.over(now.Add(1000 * time.Hour)); why != nil {
 			t.Errorf("%s: renewed: %v", name, why)
 		}
@@ -104,7 +104,7 @@ func TestANewCertificateRenewsTheLink(t *testing.T) {
 	old, next := ca.Client("old", peers.Validity{}), ca.Client("next", peers.Validity{})
 	o := TLSOptions{Cert: old.CertFile, Key: old.KeyFile}
 	now := time.Now()
-	l := newLease(now, time.Time{}, o, stampsOf(o))
+	l := newLease(now, time.Time{}, o.Files())
 	replace := func(path, by string) {
 		t.Helper()
 		text, err := os.ReadFile(by)

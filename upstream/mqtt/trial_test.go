@@ -124,8 +124,7 @@ func TestABadFileOfAuthoritiesIsToldOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	l := newLease(now, time.Time{}, o, stampsOf(o))
-	l.ca = stampOf(o.CA)
+	l := newLease(now, time.Time{}, o.Files())
 	for _, c := range []struct{ text, told string }{
 		{string(good), ""}, {"garbage", "tls.ca has changed and cannot be used"}, {string(good), ""}, {string(good) + string(good), ""},
 	} {
