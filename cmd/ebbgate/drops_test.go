@@ -152,14 +152,30 @@ func TestWhyOfADeadLetterThatWasSentAgain(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
-	// Another is given up by an operator: nothing of it was sent again.
-	id = bridge.MessageID{1, 0, 1}
-	giveTo(t, s.Spool, queue, 2)
-	take(func(b *bridge.Batch, x *bridge.Stored) { b.Release(x) }, queue)
-	take(refuse, queue)
-	take(func(b *bridge.Batch, x *bridge.Stored) { s.drop(b, x, false) }, deadAll)
-	if got := why(); !slices.Equal(got, []string{whyDropped, whyDropped}) {
-		t.Errorf("given up: %q", got)
+	// Others are given up by an operator at last, wherever they are then.
+	give := func(b *bridge.Batch, x *bridge.Stored) { s.drop(b, x, false) }
+	type step struct {
+		change func(b *bridge.Batch, x *bridge.Stored)
+		from   string
+	}
+	n := 1
+	for what, steps := range map[string][]step{
+		"as a dead letter":         {{refuse, queue}, {give, deadAll}},
+		"as one for a second time": {{refuse, queue}, {again, deadAll}, {refuse, queue}, {give, deadAll}},
+		"when it was sent again":   {{refuse, queue}, {again, deadAll}, {give, queue}},
+	} {
+		giveTo(t, s.Spool, queue, n+1) // the last is a new one
+		for range n {
+			take(func(b *bridge.Batch, x *bridge.Stored) { b.Release(x) }, queue)
+		}
+		id = bridge.MessageID{1, 0, byte(n)}
+		n++
+		for _, x := range steps {
+			take(x.change, x.from)
+		}
+		if got := why(); len(got) < 2 || slices.ContainsFunc(got, func(state string) bool { return state != whyDropped }) {
+			t.Errorf("given up %s: %q", what, got)
+		}
 	}
 }
 

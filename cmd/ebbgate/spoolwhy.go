@@ -156,15 +156,11 @@ func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error
 		}
 		found += n
 	}
-	held, again := found > 0, map[string]int{} // dead letters that nobody has given up, by queue
+	held, again := found > 0, map[string]bool{} // by queue: the last that was written of it is that it is a dead letter
 	damaged := s.drops.Entries(func(e *bridge.DropEntry) bool {
 		if e.ID == id {
 			found++
-			if e.Reason == bridge.DeadLetter {
-				again["dead/"+e.Queue]++
-			} else if again[e.Queue] > 0 {
-				again[e.Queue]--
-			}
+			again[strings.TrimPrefix(e.Queue, bridge.DeadQueue(""))] = e.Reason == bridge.DeadLetter
 			err = emit(spoolLine{Why: &whyLine{State: whyDropped, Of: of, Drop: describeDrop(e)}})
 		}
 		return err == nil
@@ -173,8 +169,8 @@ func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error
 		return nil, firstOf(err, damaged)
 	}
 	for _, queue := range slices.Sorted(maps.Keys(again)) {
-		if again[queue] > 0 && !held {
-			text := fmt.Sprintf("sent again since, from %s (ebbgate spool requeue), and neither held nor given up after that: delivered", queue)
+		if again[queue] && !held {
+			text := fmt.Sprintf("sent again since, from %s (ebbgate spool requeue), and neither held nor given up after that: delivered", bridge.DeadQueue(queue))
 			if err := emit(spoolLine{Why: &whyLine{State: whySent, Of: of, Text: text}}); err != nil {
 				return nil, err
 			}
