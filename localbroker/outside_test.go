@@ -131,3 +131,16 @@ func TestResponsesOutsideTheBytes(t *testing.T) {
 	}
 	h.above(0, 1)
 }
+
+// TestSilentQoS2CountsBytes: what MQTT 3.1.1 devices send at QoS 2, and AWS passes over
+// in silence (B75), is of the quota of bytes.
+func TestSilentQoS2CountsBytes(t *testing.T) {
+	h, _ := openOutside(t, profileAWS, &shop{})
+	d := h.join(4, "old")
+	for id := uint16(1); id <= 8; id++ {
+		pk := publish(id, "t", strings.Repeat("x", 100<<10))
+		pk.FixedHeader.Qos = 2
+		d.send(pk)
+	}
+	h.above(0, 1)
+}

@@ -18,6 +18,11 @@ func (c *client) publish(pk *packets.Packet) *cause {
 		return why
 	}
 	c.broker.traffic.published(len(pk.Payload))
+	r := &receipt{client: c, id: pk.PacketID}
+	r.family = c.broker.family(c.profile, pk.TopicName)
+	if !r.outside() { // what is refused in silence below is of the quota as well
+		c.wire.throttle.passes(c.inbound.size, c.wire.done)
+	}
 	qos := pk.FixedHeader.Qos
 	switch {
 	case qos > c.profile.maximumQoS():
@@ -28,11 +33,6 @@ func (c *client) publish(pk *packets.Packet) *cause {
 		return &cause{reason: "protocol-error", code: 0x82} // B102
 	case strings.ContainsAny(pk.Properties.ResponseTopic, "+#"):
 		return &cause{reason: "protocol-error", code: 0x82} // B101
-	}
-	r := &receipt{client: c, id: pk.PacketID}
-	r.family = c.broker.family(c.profile, pk.TopicName)
-	if !r.outside() {
-		c.wire.throttle.passes(c.inbound.size, c.wire.done)
 	}
 	if _, large := r.family.(LargeFamily); large {
 		detach(pk)
