@@ -3,6 +3,7 @@ package billing
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -24,30 +25,51 @@ type daySizes struct {
 	histogram sizes.Histogram
 	dirty     bool
 
-	// What user properties the last message of a device to a topic had, by their hashes;
-	// nil while no message of the day has had any.
-	last map[uint64]uint64
+	last lastOwn
 }
 
-// maxLast bounds what is remembered of user properties: beyond, all is forgotten, and a
-// change or two are not seen.
-const maxLast = 512
+// lastOwn is what user properties the last message of a device to a topic had. Of many
+// such streams it follows a part, one in 2^rare of them, and what these say stands for all.
+type lastOwn struct {
+	own  map[uint64]uint64 // hashes, by that of the stream; nil while no message of the day has had any
+	rare uint
+}
+
+// mostFollowed bounds the streams that are.
+const mostFollowed = 512
+
+// follows reports whether a stream is one of the part.
+func (l *lastOwn) follows(stream uint64) bool {
+	return stream*0x9e3779b97f4a7c15>>(64-l.rare) == 0 // a shift by all bits leaves none
+}
+
+// note follows a stream to its next message, and returns how many changes that stands for.
+func (l *lastOwn) note(stream, own uint64) int64 {
+	if !l.follows(stream) {
+		return 0
+	}
+	was, known := l.own[stream]
+	l.own[stream] = own
+	for len(l.own) > mostFollowed {
+		l.rare++
+		maps.DeleteFunc(l.own, func(s, _ uint64) bool { return !l.follows(s) })
+	}
+	if !known || was == own {
+		return 0
+	}
+	return 1 << l.rare
+}
 
 // note records the user properties of a message, once there are some.
 func (d *daySizes) note(device string, sent message) {
-	if sent.own == 0 && d.last == nil {
+	if sent.own == 0 && d.last.own == nil {
 		return
 	}
-	if d.last == nil {
-		d.last = map[uint64]uint64{}
+	if d.last.own == nil {
+		d.last.own = map[uint64]uint64{}
 	}
-	of := sizes.Hash(sizes.Hash(0, device), sent.name)
-	was, known := d.last[of]
-	if !known && len(d.last) >= maxLast {
-		clear(d.last)
-	}
-	d.last[of] = sent.own
-	d.histogram.Owned(sent.name, sent.own, known && was != sent.own)
+	stream := sizes.Hash(sizes.Hash(0, device), sent.name)
+	d.histogram.Owned(sent.name, sent.own, d.last.note(stream, sent.own))
 }
 
 // message is what is recorded of one that was sent: bytes of what was metered.

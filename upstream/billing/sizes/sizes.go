@@ -48,15 +48,13 @@ const nameWords = 16
 func (h *Histogram) Named(topic string) { h.names.add(Hash(0, topic)) }
 
 // Owned notes the user properties that a device has given a message, by their hash, 0 for
-// none, and whether they are others than those of its message before to that topic. It is
-// for all messages from the first on that has some.
-func (h *Histogram) Owned(topic string, properties uint64, changed bool) {
+// none. changes is how many messages it stands for that have others than the message before
+// of their device to their topic. It is for all messages from the first on that has some.
+func (h *Histogram) Owned(topic string, properties uint64, changes int64) {
 	if properties != 0 {
 		h.own++
 	}
-	if changed {
-		h.changes++
-	}
+	h.changes += changes
 	h.pairs.add(Hash(properties, topic))
 }
 
@@ -89,7 +87,7 @@ func (h *Histogram) Others() int64 { return h.other }
 
 // Own is how many of the messages have user properties of their devices, and changes of how
 // many they are others than those of the message before, of one device to one topic.
-func (h *Histogram) Own() (n, changes int64) { return h.own, h.changes }
+func (h *Histogram) Own() (n, changes int64) { return h.own, min(h.changes, h.Messages()) }
 
 // Topics is about how many topics the messages had, 0 when that is not known.
 func (h *Histogram) Topics() int64 { return h.names.count() }

@@ -152,13 +152,16 @@ func TestUserPropertiesAreCounted(t *testing.T) {
 		if i%3 == 0 {
 			into = &other
 		}
-		topic, set := fmt.Sprint("dt/", i%4), uint64(0)
+		topic, set, changes := fmt.Sprint("dt/", i%4), uint64(0), int64(0)
 		if i%10 == 0 {
 			set = Hash(7, "unit") | 1
 		}
+		if i%10 < 2 {
+			changes = 1
+		}
 		into.Add(10, len(topic), 0, false)
 		into.Named(topic)
-		into.Owned(topic, set, i%10 < 2)
+		into.Owned(topic, set, changes)
 	}
 	h.Merge(other)
 	whole := h.Encode()
@@ -185,7 +188,7 @@ func FuzzDecode(f *testing.F) {
 	h.Add(5000, 12, 9, false)
 	f.Add(h.Encode())
 	f.Add([]byte{})
-	h.Owned("dt/a", 5, true)
+	h.Owned("dt/a", 5, 1)
 	f.Add(h.Encode())
 	f.Add([]byte{plain, 1})
 	f.Fuzz(func(t *testing.T, in []byte) {
