@@ -53,6 +53,7 @@ type Forwarder struct {
 	wanted   int     // of them
 	running  int     // those whose goroutine runs
 	up       int     // those that have a link, or are being accounted for
+	gated    bool    // some may be closed by themselves
 	takers   []*line // those that take messages
 	passes   int     // how often the front went back to what it had passed over
 	idle     *line   // one that has nothing to do; nil: none
@@ -205,7 +206,8 @@ func NewForwarder(cfg ForwarderConfig, spool Spool, senders []Sender, meter Mete
 		}
 	}
 	for i, s := range senders {
-		f.lines = append(f.lines, newLine(i, len(senders), f, s))
+		l := newLine(i, len(senders), f, s)
+		f.lines, f.gated = append(f.lines, l), f.gated || l.gate != nil
 	}
 	return f
 }
@@ -273,7 +275,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			} else if f.up == 0 {
 				f.readable()
 			}
-			if f.reprieved(now) {
+			if turned := f.turnGates(); f.reprieved(now) || turned {
 				f.assign()
 			}
 			sized = now

@@ -81,6 +81,13 @@ func (l *line) outcomes() []report {
 	return out
 }
 
+// flying is how many were sent and are not settled.
+func (l *line) flying() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out
+}
+
 // waiting is how many messages wait to be sent. [with mu]
 func (l *line) waiting() (n int) {
 	for i := range l.queues {

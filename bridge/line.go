@@ -21,8 +21,9 @@ type line struct {
 	n      int
 	f      *Forwarder
 	sender Sender
-	resume chan struct{} // the forwarder has accounted for what the link lost
-	wake   chan struct{} // there is something to send, or room in the window
+	gate   func(priority int) bool // of its link alone; nil: always open
+	resume chan struct{}           // the forwarder has accounted for what the link lost
+	wake   chan struct{}           // there is something to send, or room in the window
 
 	// The forwarder's.
 	running   bool // its goroutine runs
@@ -41,6 +42,8 @@ type line struct {
 	busyAt    time.Time   // it had something to do, as of the latest look while there are holds
 	crowded   bool        // see suspect
 	good      bool        // something was acknowledged on it since the receiver hung up
+	shut      bool        // its link is closed for something,
+	avoided   bool        // and another is not
 	barren    int         // how often the receiver has hung up on it since something was
 	shunned   time.Time   // its devices go by others until then; zero: they do not
 	passed    []*reader   // by lane: what the front has passed over because this line was full
@@ -111,6 +114,9 @@ func newLine(n, of int, f *Forwarder, s Sender) *line {
 		resume: make(chan struct{}), wake: make(chan struct{}, 1),
 		passed: make([]*reader, len(f.lanes)), held: make([]int, len(f.lanes)), bytes: make([]int, len(f.lanes)),
 		most: make([]int, len(f.lanes)), filled: make([]bool, len(f.lanes)), fullSince: make([]time.Time, len(f.lanes)), queues: make([]queue, len(f.lanes)),
+	}
+	if g, ok := s.(GatedSender); ok {
+		l.gate = g.Open
 	}
 	for i, ln := range f.lanes {
 		l.queues[i].share, l.queues[i].low, l.most[i] = &share{cost: ln.cost}, leastAhead/4, leastAhead
@@ -244,7 +250,11 @@ func (l *line) first() *queue {
 // goes reports whether a queue has something that may go now: what was read before its
 // lane was closed does not. [with mu]
 func (l *line) goes(q *queue) bool {
-	return len(q.flights) > q.first && !l.f.closed(q.flights[q.first].lane)
+	if len(q.flights) == q.first {
+		return false
+	}
+	ln := q.flights[q.first].lane
+	return !l.f.closed(ln) && l.opens(ln)
 }
 
 // unnext puts back what next has just returned.
@@ -319,12 +329,6 @@ func (l *line) land(link Link) {
 			return
 		}
 	}
-}
-
-func (l *line) flying() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out
 }
 
 // open gives the line a window of a new link. [the forwarder's]

@@ -67,7 +67,7 @@ func (f *Forwarder) resize(ctx context.Context) {
 }
 
 // takes reports whether slots may be on the line.
-func (l *line) takes() bool { return l.usable() && l.shunned.IsZero() }
+func (l *line) takes() bool { return l.usable() && !l.avoided && l.shunned.IsZero() }
 
 // usable reports whether something could be sent on the line.
 func (l *line) usable() bool { return l.up && !l.retiring && l.ended == nil }
@@ -75,6 +75,7 @@ func (l *line) usable() bool { return l.up && !l.retiring && l.ended == nil }
 // assign finds the line of every slot anew: the one that its number says, or,
 // while that is not up, one of those that are.
 func (f *Forwarder) assign() {
+	f.turnGates()
 	f.endShuns()
 	f.takers = f.takers[:0]
 	for _, l := range f.lines {

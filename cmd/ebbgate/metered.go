@@ -40,7 +40,7 @@ func (g *gateway) openCommons() (*commons, error) {
 
 // usedGate is the gate of whoever takes an upstream's messages: one that takes over goes
 // by its own, and when it has none by that of the upstream. While connections go to
-// different ones, none may be closed: all read from the same queues.
+// different ones it is open when one of them is, see [chain.Open].
 type usedGate struct {
 	own    *metered.Gate // nil: none
 	chains []*chain
@@ -78,12 +78,12 @@ func (u *usedGate) Open(priority int) bool {
 	used := false
 	for _, c := range u.chains {
 		if i := c.Using(); i >= 0 {
-			if used = true; c.gates[i] != nil && !c.gates[i].Open(priority) {
-				return false
+			if used = true; c.gates[i] == nil || c.gates[i].Open(priority) {
+				return true
 			}
 		}
 	}
-	return used || u.own == nil || u.own.Open(priority)
+	return !used && (u.own == nil || u.own.Open(priority))
 }
 
 // Account implements [bridge.Gate].

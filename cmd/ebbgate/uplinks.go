@@ -177,6 +177,12 @@ type chain struct {
 // beyond reports whether a later member than the step-th carries the messages.
 func (c *chain) beyond(step int) bool { return c.Sender != nil && c.Using() > step }
 
+// Open implements [bridge.GatedSender]: by the gate of the one in use.
+func (c *chain) Open(priority int) bool {
+	i := c.Using()
+	return i < 0 || c.gates[i] == nil || c.gates[i].Open(priority)
+}
+
 // Status is that of the one in use, else of the first, with all ways to the
 // upstream itself.
 func (c *chain) Status() upstream.Status {
