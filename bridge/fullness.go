@@ -6,6 +6,10 @@ import "time"
 func (l *line) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.stopped { // by a gate that may be open again, and nobody else would tell
+		l.stopped = false
+		l.tell()
+	}
 	for i := range l.queues {
 		q := &l.queues[i]
 		l.held[i], l.bytes[i] = len(q.flights)-q.first, q.bytes

@@ -106,3 +106,28 @@ func testDevicesLeaveAClosedLink(t *testing.T) {
 	}
 	end()
 }
+
+// blink is a gate that is closed for one look.
+type blink struct {
+	asked atomic.Int64
+	at    int64
+}
+
+func (b *blink) Open(int) bool         { return b.asked.Add(1) != b.at }
+func (b *blink) Account(*bridge.Batch) {}
+
+// Whenever a gate is closed for a moment, whoever has looked just then looks again.
+func TestAGateThatBlinksStopsNothing(t *testing.T) {
+	t.Parallel()
+	for _, window := range []int{1, 3} {
+		t.Run(fmt.Sprint("window ", window), inNoTime(func(t *testing.T) {
+			for at := range int64(50) {
+				s := openUnsynced(t)
+				putMany(t, s, normal, 20, func(i int) string { return fmt.Sprint("d", i%3) })
+				f, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}, Gate: &blink{at: at}}, s, []bridge.Sender{&cloud{window: window, after: 10 * time.Millisecond}}, new(bridge.Health))
+				await(t, func() string { return fmt.Sprintf("closed at look %d: %+v", at, f.Stats()) }, empty(s, normal))
+				end()
+			}
+		}))
+	}
+}

@@ -59,17 +59,18 @@ type line struct {
 
 	live live
 
-	mu     sync.Mutex
-	queues []queue // by lane
-	inbox  inbox
-	room   int       // places of the window that are free
-	out    int       // sent and not settled
-	solo   bool      // what is out is alone, and stays so
-	unsure time.Time // something was sent since that is never answered
-	still  time.Time // the link is up, and nothing is out, since then
-	turn   *queue    // whose first waits to be alone
-	hushed bool      // a timer tells when it may be
-	vtime  float64   // of the latest that was sent, see queue
+	mu      sync.Mutex
+	queues  []queue // by lane
+	inbox   inbox
+	room    int       // places of the window that are free
+	out     int       // sent and not settled
+	solo    bool      // what is out is alone, and stays so
+	unsure  time.Time // something was sent since that is never answered
+	still   time.Time // the link is up, and nothing is out, since then
+	turn    *queue    // whose first waits to be alone
+	stopped bool      // a gate kept something back
+	hushed  bool      // a timer tells when it may be
+	vtime   float64   // of the latest that was sent, see queue
 
 	connected atomic.Bool
 	connects  atomic.Int64
@@ -254,7 +255,9 @@ func (l *line) goes(q *queue) bool {
 		return false
 	}
 	ln := q.flights[q.first].lane
-	return !l.f.closed(ln) && l.opens(ln)
+	goes := !l.f.closed(ln) && l.opens(ln)
+	l.stopped = l.stopped || !goes
+	return goes
 }
 
 // unnext puts back what next has just returned.

@@ -108,3 +108,28 @@ func testWhatIsReadMayStillExpire(t *testing.T) {
 		t.Errorf("%d were sent, %+v", sent, l)
 	}
 }
+
+// Whichever of the backlog is replaced while the link is busy, and wherever the reading
+// stands then, the newest of its topic is the last word.
+func TestWhateverIsReplacedIsTheLastWord(t *testing.T) {
+	t.Parallel()
+	const topics = 60
+	for only := 28; only < 44; only++ { // the link's queue begins with 32
+		t.Run(fmt.Sprint(only), inNoTime(func(t *testing.T) {
+			s := openUnsynced(t)
+			log := openLog(t, s, bridge.DefaultDropLimits())
+			k, stop := keeping(t, s, log, new(bridge.Health), bridge.KeepLastConfig{Last: 1})
+			topic := func(i int) string { return fmt.Sprint("state/", i%topics) }
+			publish(t, s, 0, topics, topic)
+			to := &cloud{window: 3, after: time.Second}
+			time.AfterFunc(2*time.Second, func() { publish(t, s, topics+only, topics+only+1, topic) })
+			queues := slices.Clone(liveFirst)
+			queues[0].Last = k
+			forwardFrom(t, queues, s, to, new(noMeter), log, new(bridge.Health), func() bool { return s.Ledger(normal).Accepted == topics+1 && s.Ledger(normal).Held == 0 })
+			stop()
+			if got := to.payloads(); slices.Contains(got, fmt.Sprint(only)) || !slices.Contains(got, fmt.Sprint(topics+only)) {
+				t.Errorf("arrived %v", got)
+			}
+		}))
+	}
+}

@@ -162,13 +162,24 @@ func (s *source) outlived(r *Stored) bool {
 	return s.last != nil && s.other != nil && !s.live && s.last.outlived(r.Topic, r.Place)
 }
 
-// takeOutlived takes back what lines have of a lane that has become so.
+// takeOutlived takes back what lines have of a lane that has become so, and what was read
+// and has found no room there.
 func (f *Forwarder) takeOutlived(ln *lane) {
 	for _, s := range ln.sources {
 		if s.last == nil || s.other == nil || s.live || !s.last.outlivedSome() {
 			continue
 		}
+		again := func(r *reader) {
+			if t := r.tips[s.n]; t.head != nil && s.outlived(t.head) {
+				t.cursor.Seek(t.head.Place)
+				t.head, t.next = nil, t.head.Place
+			}
+		}
+		again(ln.front)
 		for _, l := range f.lines {
+			if r := l.passed[ln.n]; r != nil {
+				again(r)
+			}
 			f.unsentOf(l, func(fl *flight) bool { return fl.source == s && s.outlived(fl.Stored) })
 		}
 	}

@@ -108,6 +108,7 @@ func (g *gateway) connections(c *cloud) int {
 		n = min(n, g.useful(c, now))
 	}
 	c.wanted.Store(int64(n))
+	g.tellHeld(c)
 	if s := c.status(); s.Pace.Slowed {
 		g.health.Raise(bridge.Warning{Code: "uplink-throttled-" + c.name, Severity: bridge.Notice,
 			Text: fmt.Sprintf("%s throttles us: %.0f messages a second go instead of more, and a little more every second; lower limits.messages_per_second, or look for who else uses its quota", c.name, s.Pace.Rate)})

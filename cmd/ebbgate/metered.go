@@ -93,6 +93,30 @@ func (u *usedGate) Account(b *bridge.Batch) {
 	}
 }
 
+// tellHeld tells when whoever takes a cloud's messages lets only urgent ones pass.
+func (g *gateway) tellHeld(c *cloud) {
+	code, why := "failover-held-"+c.name, ""
+	if u, ok := c.open.(*usedGate); ok && !u.Open(0) {
+		why = u.held()
+	}
+	if why == "" {
+		g.health.Clear(code)
+		return
+	}
+	g.health.Raise(bridge.Warning{Code: code, Severity: bridge.Notice,
+		Text: fmt.Sprintf("another upstream takes the messages of %s, and lets only those pass that override its metered (%s): the others wait", c.name, why)})
+}
+
+// held says what keeps messages from a member that has taken over, empty for nothing.
+func (u *usedGate) held() string {
+	for _, c := range u.chains {
+		if i := c.Using(); i >= c.own && c.gates[i] != nil && c.gates[i] != u.own && !c.gates[i].Open(0) {
+			return closedText(meteredBy(c.gates[i]))
+		}
+	}
+	return ""
+}
+
 // mostUrgent is the highest priority that a message may have.
 const mostUrgent = 9
 

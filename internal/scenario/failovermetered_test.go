@@ -71,6 +71,9 @@ func TestWhatTakesOverKeepsToItsOwnMeter(t *testing.T) {
 	if _, bytes := g.used(t, "satellite"); bytes > 1_000_000+over*1300 || atSecond.total.Load() == 0 {
 		t.Errorf("%d bytes and %d messages went by a budget of 1,000,000", bytes, atSecond.total.Load())
 	}
+	g.edit(replace("budget: 1MB}", "budget: 1MB, override: 9}"))
+	g.signal(syscall.SIGHUP)
+	g.awaitSaid(t, "only what overrides goes", func(s said) bool { return s.warns("failover-held-cloud") && s.warns("failed-over-cloud") })
 	proxy.Restore()
 	if d := both.await(&f.acked, time.Minute); d.Lost > 0 {
 		t.Errorf("%d acknowledged messages are at neither, such as %v", d.Lost, d.Sample)

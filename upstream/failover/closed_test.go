@@ -72,7 +72,12 @@ func TestWhoeverIsClosedTakesNothing(t *testing.T) {
 			t.Errorf("outcome %+v", o)
 		}
 		<-l.Done()
-		time.AfterFunc(10*time.Minute, func() { first.set(true) })
+		time.AfterFunc(10*time.Minute, func() {
+			if !slices.Equal(codes(), []string{"failover-closed"}) {
+				t.Errorf("while they wait: warnings %v", codes())
+			}
+			first.set(true)
+		})
 		l = connect(t, ctx, s)
 		if via := send(t, l, "c"); via != "main true" || len(codes()) != 0 {
 			t.Errorf("taken by %s, warnings %v", via, codes())

@@ -123,6 +123,7 @@ func (s *Sender) Connect(ctx context.Context) (bridge.Link, error) {
 		select {
 		case <-s.news:
 		case <-look.C:
+			s.hooks.Over("failed-over") // nobody takes the messages
 			s.tryOpen(ctx, last)
 		case <-patience.C:
 			last++
