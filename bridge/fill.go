@@ -207,6 +207,9 @@ func (t *tip) putsOff(now bool) bool {
 
 // give hands a tip's head to the line of its slot.
 func (f *Forwarder) give(t *tip, s *slot) {
+	if t.live && t.last != nil {
+		f.takeOutlived(t.other.lane) // before what outlives it goes
+	}
 	r, n := t.head, t.lane.n
 	fl := &flight{Stored: r, lane: t.lane, source: t.source, line: s.line, slot: s, attempt: t.tries[r.Place].times + 1, probe: !t.paused.IsZero(), alone: f.goesAlone(r), blamed: f.blamed(r)}
 	t.flying[r.Place] = fl

@@ -348,7 +348,7 @@ func (k *KeepLast) forgive() {
 
 func (k *KeepLast) complain(err error) {
 	if k.health.Raise(Warning{Code: k.code("failing"), Severity: Degraded,
-		Text: fmt.Sprintf("older messages of the topics in %s cannot be given up, and are sent: %v", k.cfg.Queue, err)}) {
+		Text: fmt.Sprintf("older messages of the topics in %s cannot be given up, and are sent, or wait where live_first is set: %v", k.cfg.Queue, err)}) {
 		k.log.Error("keep_last does not work", "error", err)
 	}
 }

@@ -26,8 +26,8 @@ func TestOneTriesANewCertificate(t *testing.T) {
 	may("the first, after nothing", path, fresh, first, false)
 	g.LetIn(path, fresh)
 	may("the first, after the second was let in", path, fresh, first, true)
-	may("the second, with the next", path, better, second, true)
-	may("the first, with the next", path, better, first, false)
+	may("the first, with the next", path, better, first, true)
+	may("the second, with the next", path, better, second, false)
 	may("the first, with the one before", path, fresh, first, true)
 	var none *Gate
 	if none.LetIn(path, fresh); !none.MayTry(path, better, first) {

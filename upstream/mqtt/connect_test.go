@@ -195,3 +195,20 @@ func TestAttemptsEndInTime(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Who ends while it tries a new certificate leaves that to the others.
+func TestWhoEndsTriesNothing(t *testing.T) {
+	u, gate := NewUplink(quick("127.0.0.1:1"), "gateway", discard(), upstream.Hooks{}), upstream.NewGate()
+	u.Share(upstream.Shared{Gate: gate})
+	if !gate.MayTry("gateway.crt", upstream.Pair{}, &u.dialer) || gate.MayTry("gateway.crt", upstream.Pair{}, t) {
+		t.Fatal("it does not try")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := u.Connect(ctx); err == nil {
+		t.Error("it connects")
+	}
+	if !gate.MayTry("gateway.crt", upstream.Pair{}, t) {
+		t.Error("nobody else may try")
+	}
+}
