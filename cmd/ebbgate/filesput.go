@@ -236,7 +236,7 @@ func (o *filesPut) describe(ctx context.Context, s *filesend.Sender, file *os.Fi
 	if o.expireIn > 0 {
 		s.Meta.ExpireAt = time.Now().Add(o.expireIn).Unix()
 	}
-	s.Ask = true
+	s.Ask, s.Chosen = true, o.fileID != ""
 	s.Async, s.Checksum, s.Segment, s.InFlight, s.Patience = o.async, o.checksum, int(o.segment), o.inFlight, o.wait
 	return nil
 }

@@ -50,15 +50,21 @@ func (g *gateway) queuesOf(name string) (cloudQueues, error) {
 		}
 	}
 	shaped := map[string]bool{}
-	for _, s := range g.table.Shaped() {
+	all := g.spool.Queues()
+	for _, s := range g.shapedOf(name) {
 		shaped[bridge.RawQueue(s.Queue)] = true
-		if q, ok := known[s.Queue]; ok && s.Upstream == name {
-			if _, _, own := bridge.OwnedBy(s.Queue); !own {
-				out.before = append(out.before, bridge.Predecessor{Queue: bridge.RawQueue(s.Queue), Raw: true, Priority: q.Priority})
+		if _, _, own := bridge.OwnedBy(s.Queue); own {
+			continue
+		}
+		priority := known[s.Queue].Priority
+		if _, lives := known[s.Queue]; !lives {
+			priority = g.lastPriority(s.Queue)
+			if !slices.Contains(all, s.Queue) {
+				all = append(all, s.Queue)
 			}
 		}
+		out.before = append(out.before, bridge.Predecessor{Queue: bridge.RawQueue(s.Queue), Raw: true, Priority: priority})
 	}
-	all := g.spool.Queues()
 	for _, q := range g.router.Table().Queues() { // in force until this one is: nothing may have come yet
 		if !slices.Contains(all, q.Name) {
 			all = append(all, q.Name)
@@ -103,7 +109,7 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 	products, raw := bridge.IsRaw(queue)
 	shared, thing, own := bridge.OwnedBy(products)
 	up := strings.HasPrefix(products, "up/"+name+"/")
-	waits := g.spool.Depth(queue).Records > 0 || g.fills(queue)
+	waits := g.spool.Depth(queue).Records > 0 || g.fills(queue) || shaped[bridge.RawQueue(queue)]
 	r := bridge.QueueRef{Name: queue, Priority: g.lastPriority(shared)}
 	route, lives := known[shared]
 	if own && lives {
@@ -112,17 +118,17 @@ func (g *gateway) leftBehind(out *cloudQueues, name, queue string, known map[str
 			r.Last = g.keepLast(queue)
 		}
 	}
+	if up && !lives && (shaped[bridge.RawQueue(shared)] || bridge.WasShaped(g.spool, shared)) { // perhaps into batches of several devices
+		r.Together = shared
+	}
 	switch {
 	case raw && up && own && shaped[bridge.RawQueue(shared)]:
-		r.Name = products // the route's steps are still there, see shapersOf
+		r.Name = products // there is a shaper, see shapersOf
 		out.add(r, thing, things)
 	case raw && up:
-		out.add(r, thing, things) // its steps are gone, and what waited for them goes as it is
+		out.add(r, thing, things) // nothing waits there; what is put back goes as it is
 	case !waits && !own:
 	case up:
-		if !lives && bridge.WasShaped(g.spool, shared) { // perhaps into batches of several devices
-			r.Together = shared
-		}
 		out.add(r, thing, things)
 	case strings.HasPrefix(queue, "down/"+name+"/"):
 		out.down = append(out.down, r)
@@ -200,12 +206,38 @@ func (g *gateway) goThrough(table, before *rules.Table) {
 	table.Through(func(queue string) bool { return left[queue] })
 }
 
+// shapedOf lists an upstream's routes whose steps need a stage of their own, and then, with
+// no steps, those that are gone and have left something that waited for theirs: what is a
+// part of a window there is nothing that may be sent as it is.
+func (g *gateway) shapedOf(name string) (out []rules.Shaped) {
+	for _, s := range g.table.Shaped() {
+		if s.Upstream == name {
+			out = append(out, s)
+		}
+	}
+	gone := func(products string) {
+		shared, _, _ := bridge.OwnedBy(products)
+		if strings.HasPrefix(shared, "up/"+name+"/") && !slices.ContainsFunc(out, func(s rules.Shaped) bool { return s.Queue == shared }) {
+			out = append(out, rules.Shaped{Queue: shared, Upstream: name, Steps: rules.DefaultUpRoute().Steps})
+		}
+	}
+	for _, q := range g.spool.Queues() {
+		if products, raw := bridge.IsRaw(q); raw && g.spool.Depth(q).Records > 0 {
+			gone(products)
+		}
+	}
+	for _, s := range g.router.Table().Shaped() { // in force until this one is
+		gone(s.Queue)
+	}
+	return out
+}
+
 // shapersOf makes the stages of an upstream's routes whose steps need one. Those of
 // the things that have, or had, connections of their own are kin: what such a thing
 // has sent to another queue before is given out before what it sends now.
 func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 	left := map[string][]string{} // by the queue of the route
-	table := g.table.Shaped()
+	table := g.shapedOf(name)
 	for _, q := range g.spool.Queues() {
 		products, isRaw := bridge.IsRaw(q)
 		shared, _, own := bridge.OwnedBy(products)
@@ -225,9 +257,6 @@ func (g *gateway) shapersOf(name string) (out []*bridge.Shaper, raw []string) {
 	line := func(s rules.Shaped) func() bridge.Line { return func() bridge.Line { return s.Line(terms) } }
 	kin := map[string]*bridge.Kin{} // by the queue of the route, which comes before those of its things
 	for _, s := range table {
-		if s.Upstream != name {
-			continue
-		}
 		shared, _, own := bridge.OwnedBy(s.Queue)
 		if !own {
 			kin[shared] = bridge.NewKin()

@@ -16,7 +16,7 @@ import (
 func TestQueuesThatGoTogether(t *testing.T) {
 	s := emptySpool(t)
 	var b bridge.Batch
-	for _, q := range []string{"up/aws/mixed@fan", "raw/up/aws/mixed@drill", "up/aws/apart@fan", "up/aws/gone", "up/aws/plain"} {
+	for _, q := range []string{"up/aws/mixed@fan", "raw/up/aws/mixed@drill", "up/aws/apart@fan", "up/aws/gone", "up/aws/plain", "raw/up/aws/lost@fan"} {
 		b.Append(&bridge.Record{Message: bridge.Message{Topic: "dt/a", QoS: 1}, Receivers: []bridge.Receiver{{Queue: q, Topic: "dt/a", QoS: 1}}})
 	}
 	b.Add("shape", "up/aws/gone|out", 1)
@@ -46,6 +46,7 @@ func TestQueuesThatGoTogether(t *testing.T) {
 		"up/aws/mixed": "up/aws/mixed", "up/aws/mixed@pump": "up/aws/mixed", "up/aws/mixed@fan": "up/aws/mixed", "up/aws/mixed@drill": "up/aws/mixed",
 		"up/aws/apart": "", "up/aws/apart@pump": "", "up/aws/apart@fan": "",
 		"up/aws/gone": "up/aws/gone", "up/aws/plain": "",
+		"up/aws/lost": "up/aws/lost", "up/aws/lost@fan": "up/aws/lost", // the raw queue of a route that is gone is shaped, by no steps
 	}
 	for _, q := range append(got.up, got.own["pump"]...) {
 		if together, known := want[q.Name]; !known || q.Together != together {

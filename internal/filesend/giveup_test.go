@@ -68,12 +68,14 @@ func TestNeverTaken(t *testing.T) {
 }
 
 // TestAsksFirst: of a file in several segments a fin asks whether it is there, and
-// nothing is sent when it is, or never can be; else all of it is, as without.
+// nothing is sent when it is, or never can be; else all of it is, as without. By an id
+// that is not made of its name it asks when the far side knows that, after init.
 func TestAsksFirst(t *testing.T) {
 	for name, c := range map[string]struct {
 		first   []verdict // to the first fins
 		segment int
 		noted   int64
+		chosen  bool   // the id is not made of name and content
 		want    string // of the error; empty: it is there
 		sent    int64  // commands
 		resumed int64
@@ -86,13 +88,25 @@ func TestAsksFirst(t *testing.T) {
 		"it is being looked at": {first: []verdict{{code: 0x80, word: "timeout"}, {code: 0x97, word: "eagain"}, {cut: true}, {word: wordSuccess}}, segment: 10, sent: 4, resumed: 64},
 		"it is in one segment":  {segment: 64, sent: 3},
 		"it goes on":            {segment: 10, noted: 30, sent: 6, resumed: 30},
+
+		"it is there, by a chosen id":           {chosen: true, first: []verdict{{word: wordSuccess}}, segment: 10, sent: 2, resumed: 64},
+		"another is, by a chosen id":            {chosen: true, first: []verdict{{code: 0x80, word: "filemeta_conflict"}}, segment: 10, want: "filemeta_conflict", sent: 3},
+		"nothing is, by a chosen id":            {chosen: true, segment: 10, sent: 10},
+		"it is being looked at, by a chosen id": {chosen: true, first: []verdict{{code: 0x97, word: "eagain"}, {word: wordSuccess}}, segment: 10, sent: 4, resumed: 64},
+		"one segment, by a chosen id":           {chosen: true, segment: 64, sent: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFar(t)
 				fins := 0
 				f.script = func(_ int, rest string) verdict {
+					if rest == commandAbort {
+						return verdict{word: wordSuccess}
+					}
 					if strings.HasPrefix(rest, "fin") {
+						if c.chosen && f.init == nil {
+							return verdict{word: wordSuccess} // it cannot say of what name it is
+						}
 						if fins++; fins <= len(c.first) {
 							return c.first[fins-1]
 						}
@@ -100,7 +114,7 @@ func TestAsksFirst(t *testing.T) {
 					return verdict{}
 				}
 				s := f.sends()
-				s.Ask, s.Segment, s.StatePath = true, c.segment, filepath.Join(t.TempDir(), "fox.put.json")
+				s.Ask, s.Chosen, s.Segment, s.StatePath = true, c.chosen, c.segment, filepath.Join(t.TempDir(), "fox.put.json")
 				if c.noted > 0 {
 					f.segments[0], f.segments[10], f.segments[20] = []byte(content[:10]), []byte(content[10:20]), []byte(content[20:30])
 					s.resume()
@@ -114,13 +128,44 @@ func TestAsksFirst(t *testing.T) {
 				case err == nil && r.Resumed != c.resumed:
 					t.Errorf("%+v", r)
 				}
-				if s.sent != c.sent || c.resumed == s.Size && f.init != nil {
+				if s.sent != c.sent || !c.chosen && c.resumed == s.Size && f.init != nil {
 					t.Errorf("sent %d: %q", s.sent, f.commands)
 				}
 				if _, err := os.Stat(s.StatePath); err == nil {
 					t.Error("the note is still there")
 				}
 			})
+		})
+	}
+}
+
+// TestAsksOnce: what was told that the file is not there does not ask at each attempt.
+func TestAsksOnce(t *testing.T) {
+	for _, chosen := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFar(t)
+			cuts := 0
+			f.script = func(_ int, rest string) verdict {
+				if rest == "0" && cuts < 2 {
+					cuts++
+					return verdict{cut: true}
+				}
+				return verdict{}
+			}
+			s := f.sends()
+			s.Ask, s.Chosen, s.Segment = true, chosen, 10
+			if _, err := s.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			fins := 0
+			for _, rest := range f.commands {
+				if strings.HasPrefix(rest, "fin") {
+					fins++
+				}
+			}
+			if fins != 2 || cuts != 2 {
+				t.Errorf("chosen %v: %q", chosen, f.commands)
+			}
 		})
 	}
 }

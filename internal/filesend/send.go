@@ -30,6 +30,9 @@ type Sender struct {
 	// segments, whether it has the file already. A false success is not possible but with
 	// EMQX, which compares nothing and says the same after all of it was sent.
 	Ask bool
+	// Chosen says that the file id is not made of name and content. Such a file is asked for
+	// after init: before, the far side knows no name to compare.
+	Chosen bool
 
 	Async    bool          // commands are answered by their responses alone
 	Checksum bool          // each segment goes with its own SHA-256
@@ -45,7 +48,7 @@ type Sender struct {
 	state    state
 	saved    time.Time
 	unnoted  bool
-	asked    bool // Ask is done
+	asked    bool // Ask is done, or an earlier run has sent something
 	there    bool // and the far side has it
 	begun    bool // init was taken, or the far side has what an earlier run has sent
 	window   int  // segments on their way
@@ -110,6 +113,7 @@ func (s *Sender) Run(ctx context.Context) (*Result, error) {
 	s.save() // before init says when it expires
 	resumed, began := s.state.Acked, time.Now()
 	s.begun = resumed > 0
+	s.asked = s.begun
 	s.tell()
 	t := trials{pause: firstPause}
 	for {
@@ -222,8 +226,10 @@ func (s *Sender) attempt(ctx context.Context) error {
 	if err := s.up(ctx); err != nil {
 		return err
 	}
-	if done, err := s.ask(ctx); done || err != nil {
-		return err
+	if !s.Chosen {
+		if done, err := s.ask(ctx); done || err != nil {
+			return err
+		}
 	}
 	if s.state.Acked < s.Size || s.Size == 0 {
 		meta := s.Meta
@@ -236,6 +242,11 @@ func (s *Sender) attempt(ctx context.Context) error {
 			return err
 		}
 		s.begun = true
+		if s.Chosen {
+			if done, err := s.ask(ctx); done || err != nil {
+				return err
+			}
+		}
 		if err := s.segments(ctx); err != nil {
 			return err
 		}
@@ -253,7 +264,7 @@ func (s *Sender) fin(ctx context.Context) error {
 // ask asks whether the far side has the file already, which is most of what is sent
 // twice. Its answer counts but for what says that the file has to be sent.
 func (s *Sender) ask(ctx context.Context) (there bool, err error) {
-	if !s.Ask || s.asked || s.begun || s.Size <= int64(s.Segment) {
+	if !s.Ask || s.asked || s.Size <= int64(s.Segment) {
 		return false, nil
 	}
 	err = s.fin(ctx)
