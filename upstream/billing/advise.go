@@ -191,7 +191,9 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(int, *Trea
 		batch = does.Batch
 	case does.Batch.on():
 		batch = does.Batch
-		batch.Limit, batch.Age, batch.Count = max(batch.Limit, best.Limit), max(batch.Age, best.Age), 0
+		if batch.Age, batch.Count = max(batch.Age, best.Age), 0; batch.Limit <= int(unit) { // else it is meant to cost several
+			batch.Limit = best.Limit
+		}
 		m.Name = fmt.Sprintf("let batches grow to %d B and %v, whatever their count: ", batch.Limit, batch.Age)
 	case int64(best.Limit) != otherReading(int64(best.Limit)):
 		m.Name = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", best.Limit, decimalUnit, DefaultUnit)

@@ -99,7 +99,7 @@ func TestBatchesThatAreLessThanAdvised(t *testing.T) {
 	}
 	plain := traffic("telemetry", "dt/line", messages, 9, false, 200)
 	tiny, short, low := fullBatch(false), fullBatch(false), fullBatch(false)
-	tiny.Count, short.Age, low.Limit = 2, time.Second, 500
+	tiny.Limit, tiny.Count, short.Age, low.Limit = DefaultUnit, 2, time.Second, 500
 	long := fullBatch(false)
 	long.Limit, long.Age = 4*decimalUnit, time.Hour
 	short.Limit = 2 * decimalUnit
