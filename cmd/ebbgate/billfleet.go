@@ -78,8 +78,8 @@ func newAdviseCommand() *cobra.Command {
 		Short: "Rank what would save most, with its risk and what the consumer must change",
 		Long: `Rank what would save most a year, from the sizes of what was sent: batching,
 Basic Ingest, retain, origin, QoS of what comes down. Each measure comes on top of
-those before it, with what it risks and what whoever reads the messages must
-change. What saves less than --least a year is not worth the bother.`,
+those before it and of what the configuration does already, as which all of the span
+is taken, with what it risks and what whoever reads the messages must change. What saves less than --least a year is not worth the bother.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			threshold, ok := new(big.Rat).SetString(least)
@@ -88,7 +88,7 @@ change. What saves less than --least a year is not worth the bother.`,
 			}
 			t := &billTable{out: cmd.OutOrStdout()}
 			return errors.Join(o.each(cmd, func(cfg *configs.Config, f *billing.Fleet) error {
-				f.Routes = routesOf(cfg)
+				f.Routes = routesOf(cfg, int(f.Options.Unit))
 				printAdvice(t, f, threshold)
 				return nil
 			}), t.err)
@@ -99,17 +99,23 @@ change. What saves less than --least a year is not worth the bother.`,
 	return cmd
 }
 
-// routesOf are the routes of a configuration, with what they do. Which upstream one is for
-// does not matter: another may have taken over.
-func routesOf(cfg *configs.Config) map[string]billing.Does {
-	all := map[string]billing.Does{ // it is as AWS's services want it
-		rules.PassThroughRoute: {BasicIngest: true, ClearRetain: true, Batch: true, NoOrigin: true},
-	}
+// routesOf are the routes of a configuration, with what they do, at an upstream that meters
+// messages by so many bytes. Which upstream one is for does not matter: another may have
+// taken over.
+func routesOf(cfg *configs.Config, unit int) map[string]billing.Does {
+	all := map[string]billing.Does{rules.PassThroughRoute: {Fixed: true}}
 	for _, r := range cfg.Routes.Up {
-		all[r.Name] = billing.Does{
+		d := billing.Does{
 			BasicIngest: r.BasicIngest != "" || billing.IsBasicIngest(r.Topic), ClearRetain: r.Retain == "clear",
-			Batch: r.Steps.Batch.Format != shape.None, NoOrigin: r.Origin == "none" || r.Origin == "bare",
+			NoOrigin: r.Origin == "none" || r.Origin == "bare", Envelope: r.Origin == "envelope",
 		}
+		if b := r.Steps.Batch; b.Format != shape.None {
+			limit := b.Limit(unit)
+			d.Batch, _ = billing.BatchFormat(b.Format, limit)
+			d.Batch.Limit, d.Batch.Count, d.Batch.Age = limit, b.Count, b.Age
+			d.Batch.Shared, d.Batch.Own = !strings.Contains(r.Topic, "${"), d.Envelope
+		}
+		all[r.Name] = d
 	}
 	return all
 }
@@ -124,6 +130,10 @@ func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 	year := now.Times(12, 1)
 	t.paragraph("", fmt.Sprintf("%s: $%s a year at the pace of the last %s%s", f.Upstream, cents(year), humanAge(f.Span), between(year)))
 	t.covered(f)
+	if then, _ := f.Range(f.Taken()); then.Rat().Cmp(now.Rat()) != 0 {
+		then = then.Times(12, 1)
+		t.paragraph("  ", fmt.Sprintf("had all of it been sent as the configuration does it by now: about $%s a year%s; what is advised comes on top of that", cents(then), between(then)))
+	}
 	saved := billing.Amount{}
 	for i, a := range advice {
 		saved = saved.Plus(a.PerYear)

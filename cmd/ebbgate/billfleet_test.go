@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
 )
@@ -185,14 +187,16 @@ func TestAdvise(t *testing.T) {
 		t.Fatal(err)
 	}
 	for now, want := range map[string]string{
-		"upstream: aws, basic_ingest: store, priority": "not advised: send by Basic Ingest: route telemetry ($",
-		"upstream: aws, ttl: 1h, priority":             "1. send by Basic Ingest: route telemetry",
+		"upstream: aws, basic_ingest: store, priority":  "not advised: send by Basic Ingest: route telemetry ($",
+		"upstream: aws, basic_ingest: store2, priority": "had all of it been sent as the configuration does it by now: about $",
+		"upstream: aws, ttl: 1h, priority":              "1. send by Basic Ingest: route telemetry",
 	} {
 		if err := os.WriteFile(config, bytes.Replace(text, []byte("upstream: aws, priority"), []byte(now), 1), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		out := strings.Join(strings.Fields(runBill(t, "advise", "--config", config, "--least", "0")), " ")
-		if !strings.Contains(out, want) || strings.Contains(want, "not advised") && strings.Contains(out, "1. send by Basic") {
+		has := strings.Contains(now, "basic_ingest")
+		if !strings.Contains(out, want) || has == strings.Contains(out, "1. send by Basic") || has != strings.Contains(out, "had all of it been sent") {
 			t.Errorf("%s: no %q in\n%s", now, want, out)
 		}
 	}
@@ -324,6 +328,33 @@ func TestTheOtherReadingHasADirection(t *testing.T) {
 		(&billTable{out: &out}).known(total)
 		if s := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(s, want) {
 			t.Errorf("%d: %s", other, s)
+		}
+	}
+}
+
+// What the routes do is told as they are written, at the unit of the upstream.
+func TestRoutesOf(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "ebbgate.yaml")
+	for written, want := range map[string]billing.Does{
+		"retain: keep":                                {},
+		"origin: bare, basic_ingest: store":           {BasicIngest: true, ClearRetain: true, NoOrigin: true},
+		"batch: {format: json, age: 1m}":              {ClearRetain: true, Batch: billing.Batch{Limit: 5000, Age: time.Minute, Fixed: 1, Record: 1, Type: 16, Text: true}},
+		"topic: all, batch: {format: json, count: 2}": {ClearRetain: true, Batch: billing.Batch{Limit: 5000, Count: 2, Age: 10 * time.Second, Fixed: 1, Record: 1, Type: 16, Text: true, Shared: true}},
+		"origin: envelope, batch: {format: length_prefixed, size: 400B, age: 1h}": {ClearRetain: true, Envelope: true, Batch: billing.Batch{Limit: 400, Age: time.Hour, Record: 2, Type: 29, Own: true}},
+	} {
+		text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
+			"routes: {up: [{name: telemetry, from: \"dt/#\", upstream: aws, " + written + "}]}\n" +
+			"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:443\", username: pump}}\n"
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := configs.Load(config, nil, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", written, err)
+		}
+		all := routesOf(cfg, 5000)
+		if got := all["telemetry"]; got != want || !all[rules.PassThroughRoute].Fixed {
+			t.Errorf("%s: %+v, want %+v", written, got, want)
 		}
 	}
 }

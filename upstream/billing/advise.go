@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/ebbgate/ebbgate/bridge"
 )
 
 // Measure is something that could be done to save money.
@@ -18,22 +16,6 @@ type Measure struct {
 	Past     string // why it is not to be advised any more; empty: it is
 
 	apply func(*Plan)
-}
-
-// Does is what a route of the configuration does already of what could be advised.
-type Does struct{ BasicIngest, ClearRetain, Batch, NoOrigin bool }
-
-// past says why a measure for a route comes too late, empty when it does not.
-func (f *Fleet) past(route string, does func(Does) bool) string {
-	switch d, there := f.Routes[route]; {
-	case f.Routes == nil:
-		return ""
-	case !there:
-		return "the configuration has no route " + route + " any more"
-	case does(d):
-		return "the configuration has it already, and what was sent before is in this span"
-	}
-	return ""
 }
 
 // Advice is a measure with what it saves, on top of those before it.
@@ -91,6 +73,9 @@ func (f *Fleet) Past() []Advice {
 func (f *Fleet) measures() []Measure {
 	var out []Measure
 	for _, r := range f.byRoute() {
+		if f.Routes[r.name].Fixed {
+			continue
+		}
 		add := func(m Measure, to []int, change func(int, *Treatment)) {
 			if len(to) == 0 {
 				return
@@ -184,34 +169,56 @@ func (t Traffic) service() bool {
 // with the brackets of a batch. Payloads that are not JSON would be a third longer in
 // a batch of JSON: they are prefixed by their lengths. Messages that have user properties of
 // their own, and others than those before them, share a batch in envelopes only.
+//
+// A route of the configuration that makes smaller batches is to make larger ones, and one
+// whose batches lack only the envelopes is to put them around.
 func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(int, *Treatment))) {
-	unit := int64(f.Options.Unit)
-	limit := min(unit, otherReading(unit))
-	m := Measure{
-		Name:     fmt.Sprintf("batch up to %d B, one metered message: ", limit),
-		Past:     f.past(r.name, func(d Does) bool { return d.Batch }),
-		Risk:     fmt.Sprintf("a message waits up to %v (batch.age) for others of its topic", batchAge),
-		Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves",
-	}
-	if limit != otherReading(limit) {
-		m.Name = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", limit, decimalUnit, DefaultUnit)
-	}
+	unit, does := int64(f.Options.Unit), f.Routes[r.name]
+	best := Batch{Limit: int(min(unit, otherReading(unit))), Age: batchAge}
+	m := Measure{Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves"}
 	format, longest := "json", 0
 	for _, i := range r.all {
 		if t := f.Traffic[i]; t.Sizes.Others() > 0 && !t.service() {
-			format, longest = "length_prefixed", int(limit)
+			format, longest = "length_prefixed", best.Limit
 			m.Consumer = "take messages apart that stand behind each other, each after its length (format: length_prefixed, as not all of them are JSON), which a rule's SQL cannot; rules and actions are saved only if they do it themselves"
 		}
 	}
-	plain := func(_ int, h *Treatment) {
-		h.Batch, _ = BatchFormat(format, longest)
-		h.Batch.Limit, h.Batch.Age = int(limit), batchAge
+	batch, _ := BatchFormat(format, longest)
+	batch.Limit, batch.Age = best.Limit, best.Age
+	enough := does.Batch.atLeast(best)
+	switch {
+	case enough:
+		batch = does.Batch
+	case does.Batch.on():
+		batch = does.Batch
+		if batch.Age, batch.Count = max(batch.Age, best.Age), 0; batch.Limit <= int(unit) { // else it is meant to cost several
+			batch.Limit = best.Limit
+		}
+		m.Name = fmt.Sprintf("let batches grow to %d B and %v, whatever their count: ", batch.Limit, batch.Age)
+	case int64(best.Limit) != otherReading(int64(best.Limit)):
+		m.Name = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", best.Limit, decimalUnit, DefaultUnit)
+	default:
+		m.Name = fmt.Sprintf("batch up to %d B, one metered message: ", best.Limit)
 	}
-	change := plain
-	if wrapped := f.inEnvelopes(plain); 10*f.packs(r, wrapped) < 9*f.packs(r, plain) { // else it is not worth another form
+	m.Risk = fmt.Sprintf("a message waits up to %v (batch.age) for others of its topic", batch.Age)
+	plain := func(_ int, h *Treatment) { h.Batch = batch }
+	change, wrapped := plain, f.inEnvelopes(plain)
+	wrap := 10*f.packs(r, wrapped) < 9*f.packs(r, plain) // else it is not worth another form
+	if does.Envelope || wrap {
 		change = wrapped
-		m.Name += "with origin: envelope, as messages have user properties of their own, "
+	}
+	if wrap && !does.Envelope {
+		name := "with origin: envelope, "
+		if enough {
+			name = "origin: envelope with the batches that it makes, "
+			m.Risk = "each message is longer by its envelope"
+		}
+		m.Name += name + "as messages have user properties of their own, "
 		m.Consumer += "; whose each message is, and its user properties, stand in its envelope"
+	}
+	m.Past = f.past(r.name, func(d Does) bool { return enough && (d.Envelope || !wrap) })
+	if enough && m.Name == "" {
+		m.Name = fmt.Sprintf("batch up to %d B: ", batch.Limit)
 	}
 	var to []int
 	kept := false
@@ -243,15 +250,11 @@ func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(int, *Trea
 func (f *Fleet) inEnvelopes(batch func(int, *Treatment)) func(int, *Treatment) {
 	return func(i int, h *Treatment) {
 		batch(i, h)
-		t, mode := f.Traffic[i], bridge.OriginNone
-		if n, _ := t.Sizes.Own(); n == 0 {
+		if n, _ := f.Traffic[i].Sizes.Own(); n == 0 {
 			return
 		}
-		if t.hasProperties() {
-			mode = bridge.OriginUserProperties
-		}
-		h.Was, h.Then = OriginOf(mode, t.Names(), f.Options.MQTT3), OriginOf(bridge.OriginEnvelope, t.Names(), f.Options.MQTT3)
-		h.Batch.Own, h.NoOrigin = true, false
+		f.wrap(i, h)
+		h.Batch.Own = true
 	}
 }
 
@@ -299,14 +302,15 @@ func (f *Fleet) Plan(measures []Measure) Plan {
 
 // Advise ranks what would save most, each measure on top of those before it: it
 // takes the one that saves most, looks again, and stops at what saves less than
-// leastPerYear dollars a year. What is left is not worth the bother.
+// leastPerYear dollars a year. What is left is not worth the bother. What the
+// configuration does already comes before them all ([Fleet.Taken]).
 func (f *Fleet) Advise(leastPerYear *big.Rat) (advice []Advice, bother []Advice, ok bool) {
 	with := *f // the same is asked of it again and again
 	f = &with
 	f.known = map[asked]sending{}
 	left := f.Measures()
-	var taken []Measure
-	now, ok := f.Cost(f.Plan(nil))
+	taken := f.taken()
+	now, ok := f.Cost(f.Plan(taken))
 	if !ok {
 		return nil, nil, false
 	}

@@ -378,11 +378,11 @@ func TestAdviceGoesByTheConfiguration(t *testing.T) {
 	}
 	for _, r := range one.byRoute() {
 		with := maps.Clone(as)
-		with[r.name] = Does{Batch: true}
+		with[r.name] = Does{Batch: Batch{Limit: DefaultUnit, Age: time.Hour}}
 		if n, past := measures(with); n != all-1 || past > 1 {
 			t.Errorf("%s makes batches: %d measures of %d, %d past", r.name, n, all, past)
 		}
-		with[r.name] = Does{true, true, true, true}
+		with[r.name] = Does{BasicIngest: true, ClearRetain: true, NoOrigin: true, Batch: Batch{Limit: DefaultUnit, Age: time.Hour}}
 		done, _ := measures(with)
 		delete(with, r.name)
 		if n, past := measures(with); n != done || past == 0 {
