@@ -15,8 +15,8 @@
 // device is on, fill.go who is given what, and hold.go what waits after a refusal.
 // What is not taken is judged by seven things: reject.go and makeway.go (refused with an
 // answer), denied.go and pause.go (by a policy: one device, or all of a route), suspect.go
-// and rest.go (hung up on), shun.go (it is the connection). expire.go gives up what is too
-// old where nothing is sent.
+// and rest.go (hung up on), shun.go (it is the connection). gate.go says by which connection
+// nothing may go now, and expire.go gives up what is too old where nothing is sent.
 //
 // Promises that the walk keeps, and that every implementation of the
 // interfaces here must not break:

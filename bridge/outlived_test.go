@@ -133,3 +133,22 @@ func TestWhateverIsReplacedIsTheLastWord(t *testing.T) {
 		}))
 	}
 }
+
+// What was read before a window closes expires behind it like what was not.
+func TestWhatWasReadExpiresBehindAClosedWindow(t *testing.T) {
+	inNoTime(testWhatWasReadExpiresBehindAClosedWindow)(t)
+}
+
+func testWhatWasReadExpiresBehindAClosedWindow(t *testing.T) {
+	s, gate := openUnsynced(t), new(randomGate)
+	putMortal(t, s, 100)
+	c := &cloud{window: 1, after: 10 * time.Second}
+	_, end := startWith(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal, Priority: 4}}, Gate: gate}, s, []bridge.Sender{c}, new(bridge.Health))
+	<-time.After(15 * time.Second)
+	gate.closed[4].Store(true)
+	<-time.After(3 * time.Hour)
+	if l, sent := s.Ledger(normal), int64(len(c.payloads())); l.Held != 20-1 || l.Delivered != sent || sent != 2 {
+		t.Errorf("%d were sent, and of those that live for ever 19 wait: %+v", sent, l)
+	}
+	end()
+}
