@@ -39,11 +39,7 @@ func (f *Forwarder) turnGates() (changed bool) {
 	}
 	some := false
 	for _, l := range f.lines {
-		was := l.shut
 		l.shut = slices.ContainsFunc(f.lanes, func(ln *lane) bool { return !l.opens(ln) })
-		if was && !l.shut {
-			l.tell()
-		}
 		some = some || l.usable() && !l.shut
 	}
 	for _, l := range f.lines {
