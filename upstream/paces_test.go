@@ -248,6 +248,65 @@ func TestWhatThrottlingTaughtOutlivesReloads(t *testing.T) {
 	}
 }
 
+// A successor of the same limits goes on as the one before would have, second by second.
+func TestASuccessorRecoversAsTheOneBefore(t *testing.T) {
+	for name, l := range map[string]Limits{"a rate": DefaultLimits(), "none": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				old, next := NewBucket(l), NewBucket(l)
+				send(t, old, 200, 1)
+				time.Sleep(time.Second)
+				old.Throttled()
+				time.Sleep(1500 * time.Millisecond)
+				old.Throttled()
+				time.Sleep(2300 * time.Millisecond)
+				next.follow(old)
+				for s := 0; old.Pace().Slowed; s++ {
+					if want, got := old.Pace(), next.Pace(); got != want {
+						t.Fatalf("after %d s it is %+v, want %+v", s, got, want)
+					}
+					if time.Sleep(time.Second); s > 600 {
+						t.Fatal("it stays slow")
+					}
+				}
+				if next.Pace() != old.Pace() {
+					t.Errorf("in the end it is %+v", next.Pace())
+				}
+			})
+		})
+	}
+}
+
+// What came in just before a reload is paid for after it, in messages and in bytes.
+func TestDebtOutlivesReloads(t *testing.T) {
+	for name, c := range map[string]struct {
+		l    Limits
+		came int // messages of a thousand bytes
+		want time.Duration
+	}{
+		"messages": {Limits{MessagesPerSecond: 10, Burst: 1}, 6, 600 * time.Millisecond},
+		"bytes":    {Limits{BytesPerSecond: 10_000}, 8, 757*time.Millisecond + 200*time.Microsecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				old, next := NewBucket(c.l), NewBucket(c.l)
+				for range c.came {
+					old.Take(1000)
+				}
+				next.follow(old)
+				if next.spacing.have != old.spacing.have {
+					t.Errorf("the spacing has %v, and had %v", next.spacing.have, old.spacing.have)
+				}
+				began := time.Now()
+				send(t, next, 1, 1000)
+				if d := time.Since(began).Round(100 * time.Microsecond); d != c.want {
+					t.Errorf("waited %v, want %v", d, c.want)
+				}
+			})
+		})
+	}
+}
+
 // A reload takes the place of links that are about to end, while they do.
 func TestFollowIsSafeBesideTheEnd(t *testing.T) {
 	o := BackoffOptions{Base: time.Millisecond, Max: time.Millisecond}

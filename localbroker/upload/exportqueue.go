@@ -74,13 +74,17 @@ func (s *Service) exportQueue(ctx context.Context) (r round) {
 			go func() { done <- attempt{t, first, s.attempt(ctx, t)} }()
 		}
 		if running > 0 {
+			more := s.exporter
+			if failed != nil {
+				more = nil // nothing new is begun: what has come is for the next round
+			}
 			select {
 			case a := <-done:
 				running--
 				if s.settle(&r, a) && failed == nil {
 					failed = &a
 				}
-			case <-s.exporter: // there is more
+			case <-more:
 			}
 			continue
 		}

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,6 +165,34 @@ func TestAsideWhatFails(t *testing.T) {
 		g.let(t, nil, "b2")
 		g.under(t, "d1", "e1")
 		g.let(t, nil, "d1", "e1")
+		y.wantLeft()
+		if y.warned(warningExport) {
+			t.Error(y.health.Warnings())
+		}
+	})
+}
+
+// TestPokedWhileOneRuns: what changes the queue while one file has failed and another is
+// still being exported is looked at when that ends, not when it is tried again.
+func TestPokedWhileOneRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g *gated
+		y := openYard(t, func(y *yard) { g = y.gate() })
+		y.takes("a", "a0", "a1")
+		y.takes("b", "b1")
+		g.under(t, "a0")
+		g.let(t, nil, "a0")
+		g.under(t, "a1", "b1")
+		g.let(t, errors.New("of neither"), "a1")
+		y.takes("c", "c1")
+		g.under(t, "b1")
+		if err := y.GiveUp(t.Context(), "a", "a1"); err != nil {
+			t.Fatal(err)
+		}
+		g.under(t, "b1")
+		g.let(t, nil, "b1")
+		g.under(t, "c1") // at once
+		g.let(t, nil, "c1")
 		y.wantLeft()
 		if y.warned(warningExport) {
 			t.Error(y.health.Warnings())

@@ -54,7 +54,7 @@ func (s *Service) failedLocked(t *transfer, err error) (pass bool) {
 	default:
 		t.attempts++
 	}
-	if !c.alone && t.attempts < passOver {
+	if !c.alone && t.attempts < passOver && !s.passesLocked(t.client) {
 		return false
 	}
 	if c.alone {
@@ -63,6 +63,13 @@ func (s *Service) failedLocked(t *transfer, err error) (pass bool) {
 	c.due = time.Now().Add(min(aloneFirst<<min(c.passed, 10), aloneLast))
 	c.passed++
 	return true
+}
+
+// passesLocked reports whether a file of a client was passed over. When that is for a folder
+// of the client's that is none, or cannot be written, its others fail as well, and each
+// would hold up everybody until it is passed over, too.
+func (s *Service) passesLocked(client string) bool {
+	return slices.ContainsFunc(s.queue, func(t *transfer) bool { return t.client == client && t.chances.passed > 0 })
 }
 
 // suspect reports whether a file that has failed may be the only one that does.

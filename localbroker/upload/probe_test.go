@@ -157,6 +157,49 @@ func TestOneIsCut(t *testing.T) {
 	})
 }
 
+// TestFolderOfOneClient: when no file of a client can be written, large ones of others wait
+// for the first of them only, and its own go on by themselves when they can be.
+func TestFolderOfOneClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *cutting
+		y := openYard(t, func(y *yard) { c = y.cut() })
+		broken := errors.New("mkdir a: not a directory")
+		fails := map[string]error{"a1": broken, "a2": broken, "a3": broken, "d1": broken}
+		c.fail(nil, fails)
+		y.takes("b", "b0") // the target takes what comes
+		synctest.Wait()
+		y.takes("a", "a1")
+		y.takes("b", "b1")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		y.wantLeft("a1")
+		c.times()
+		y.takes("a", "a2", "a3")
+		y.takes("c", "c1")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		y.wantLeft("a1", "a2", "a3")
+		if n := c.times(); n["a2"] != 1 || n["a3"] != 1 || n["c1"] != 1 {
+			t.Errorf("tried: %v", n)
+		}
+		if text := y.warns(warningExport); !strings.Contains(text, "while others can: ") {
+			t.Errorf("it warns: %s", text)
+		}
+		y.takes("d", "d1")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		y.mu.Lock()
+		if c := y.leaving[pair{"d", "d1"}].chances; c.passed != 0 {
+			t.Errorf("what is known of one client is held against another: %+v", c)
+		}
+		y.mu.Unlock()
+		c.fail(nil, nil)
+		time.Sleep(aloneLast)
+		synctest.Wait()
+		y.wantLeft()
+	})
+}
+
 // TestOutageIsOfNoFile: while the target is away no file is taken for the one that fails,
 // however long it lasts, also when it comes back in the moment in which another is tried:
 // they go when it is back, and none is shown as failed for itself.

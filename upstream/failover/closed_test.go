@@ -121,3 +121,37 @@ func TestAChainGoesPastWhatIsClosed(t *testing.T) {
 		<-l.Done()
 	})
 }
+
+// Whoever is reached only when it has closed again takes nothing, and is asked anew when it
+// opens.
+func TestClosedWhileItWasTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		first, second := &fake{}, &fake{}
+		var of door
+		s := New([]Member{
+			{Name: "main", Via: "main", Sender: first, After: time.Minute + lookAgain/2, BackAfter: time.Minute},
+			{Name: "standby", Via: "standby", Sender: second, Closed: of.why},
+		}, upstream.Hooks{})
+		// It is reached half a look later, before it is seen that it has closed.
+		time.AfterFunc(time.Minute+5*lookAgain/4, func() { of.closed.Store(true); second.set(true) })
+		opens := time.Hour + lookAgain/2
+		time.AfterFunc(opens, func() {
+			if s.Using() >= 0 {
+				t.Error("what is closed is used")
+			}
+			of.closed.Store(false)
+		})
+		began := time.Now()
+		l := connect(t, ctx, s)
+		if d := time.Since(began); d < opens || d > opens+2*lookAgain {
+			t.Errorf("over after %v", d)
+		}
+		if via := send(t, l, "a"); via != "standby true" || second.live() != 1 {
+			t.Errorf("taken by %s, which has %d links", via, second.live())
+		}
+		_ = l.Close()
+		<-l.Done()
+	})
+}
