@@ -52,7 +52,8 @@ type stat struct {
 	Min      float64       `json:"min"`
 	Max      float64       `json:"max"`
 	Mean     float64       `json:"mean"`
-	Sum      *float64      `json:"sum,omitempty"` // nil where it is more than a number holds: then the mean tells
+	Sum      *float64      `json:"sum,omitempty"`  // nil where it is more than a number holds: then the mean tells
+	Lost     float64       `json:"lost,omitempty"` // what rounding has left out of Sum
 	Count    int64         `json:"count"`
 	FirstAge time.Duration `json:"first_age"`
 	LastAge  time.Duration `json:"last_age"`
@@ -109,18 +110,32 @@ func (s *stat) merge(t *stat) {
 	s.Mean = s.Mean*(float64(s.Count)/float64(n)) + t.Mean*(float64(t.Count)/float64(n))
 	s.Count = n
 	if s.Sum != nil && t.Sum != nil && !math.IsInf(*s.Sum+*t.Sum, 0) {
-		*s.Sum += *t.Sum
+		sum, lost := added(*s.Sum, *t.Sum)
+		*s.Sum, s.Lost = sum, s.Lost+t.Lost+lost
 	} else {
-		s.Sum = nil
+		s.Sum, s.Lost = nil, 0
 	}
 }
 
-// mean is the average, as exact as its sum is.
-func (s *stat) mean() float64 {
-	if s.Sum != nil {
-		return *s.Sum / float64(s.Count)
+// added is the sum of two numbers, and what its rounding has lost (Neumaier).
+func added(a, b float64) (sum, lost float64) {
+	if math.Abs(a) < math.Abs(b) {
+		a, b = b, a
 	}
-	return s.Mean
+	sum = a + b
+	return sum, a - sum + b
+}
+
+// mean is the average: the number next to it, where the sum fits one. Readings that
+// are all the same are their own average, and no average lies beyond its readings.
+func (s *stat) mean() float64 {
+	mean := s.Mean
+	if s.Sum != nil {
+		n := float64(s.Count)
+		mean = *s.Sum / n
+		mean += (math.FMA(-mean, n, *s.Sum) + s.Lost) / n // what the division has left, too
+	}
+	return min(max(mean, s.Min), s.Max)
 }
 
 func (a *aggregate) encode() []byte {
@@ -188,7 +203,7 @@ func (w Window) Size(topic int) int {
 	at := momentOf(bridge.Instant{Wall: time.Date(2026, 11, 21, 22, 4, 5, 0, time.UTC), Synced: true})
 	a := &aggregate{Topic: strings.Repeat("t", topic), Count: 1000, From: at, To: at, Fields: map[string]*stat{}}
 	for _, f := range w.Fields {
-		a.Fields[f] = &stat{First: 21.53, Last: 21.53, Min: 21.53, Max: 21.53, Mean: 21.534285714285716, Count: 1000}
+		a.Fields[f] = &stat{First: 21.53, Last: 21.53, Min: 21.53, Max: 21.54, Mean: 21.534285714285716, Count: 1000}
 	}
 	return len(a.report(w.Functions))
 }
