@@ -34,6 +34,7 @@ func (s *desk) move(b *bridge.Batch, x *bridge.Stored, queue string) {
 	to.Queue = queue
 	moved.Receivers = []bridge.Receiver{to}
 	b.Append(&moved)
+	s.drops.NoteMove(b, x, x.ID, queue)
 	b.Put("dead", x.ID.String(), nil)
 	b.ReleaseAs(x, bridge.Moved)
 	b.IfLive = true // it may be delivered meanwhile, and is not moved then
