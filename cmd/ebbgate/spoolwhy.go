@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // Where a message is, in [whyLine].
@@ -41,6 +42,7 @@ type whyLine struct {
 type partLine struct {
 	Product string    `json:"product,omitempty"` // the id of the message that it is in
 	Step    string    `json:"step,omitempty"`    // or what kept it back
+	Self    bool      `json:"self,omitempty"`    // that is the one that has its id
 	Queue   string    `json:"queue"`             // of the products
 	When    time.Time `json:"when"`
 	Clock   string    `json:"clock"`
@@ -84,6 +86,10 @@ func (l *whyLine) tell(w io.Writer) error {
 	}
 	switch r := l.Record; l.State {
 	case whyPart:
+		if l.Part.Self {
+			_, err = fmt.Fprintf(w, "its id is that of what the steps of the route have made of it and of others, in %s, from %s on\n", l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
+			break
+		}
 		_, err = fmt.Fprintf(w, "made a part of message %s in %s by the steps of the route, at %s\n", l.Part.Product, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
 	case whyKept:
 		_, err = fmt.Fprintf(w, "kept back by the step %s of %s, as the route says, at %s\n", l.Part.Step, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
@@ -176,9 +182,12 @@ func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error
 	var made *bridge.PartOf // the product that has its id
 	for i, p := range parts {
 		if p.Product == id {
+			if made != nil {
+				continue // the sum of a window has its id, too, and each part of that
+			}
 			made = &parts[i]
 		}
-		l := &whyLine{State: whyPart, Of: of, Part: &partLine{p.Product.String(), p.Step, p.Queue, p.When, bridge.Instant{Synced: p.Synced}.Quality()}}
+		l := &whyLine{State: whyPart, Of: of, Part: &partLine{p.Product.String(), p.Step, p.Product == id, p.Queue, p.When, bridge.Instant{Synced: p.Synced}.Quality()}}
 		if p.Product != id {
 			way.left(p.Queue)
 		}
@@ -288,10 +297,14 @@ func (s *desk) whyHeld(queue string, id bridge.MessageID) (found []*whyLine, err
 		if err != nil || x == nil {
 			return found, err
 		}
-		if x.ID != id {
+		part, summed := shape.SummedIn(x.Record)
+		if x.ID != id && (!summed || part.ID != id) {
 			continue
 		}
 		l := &whyLine{State: whyHeld, Ahead: ahead, Record: describe(s.Spool, x, false), Next: s.next(queue)}
+		if summed {
+			l.Next = part.Text() + ": " + l.Next
+		}
 		if isDead(queue) {
 			l.State = whyDead
 		}
