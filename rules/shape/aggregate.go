@@ -53,6 +53,7 @@ type stat struct {
 	Max      float64       `json:"max"`
 	Mean     float64       `json:"mean"`
 	Sum      *float64      `json:"sum,omitempty"` // nil where it is more than a number holds: then the mean tells
+	Lost     float64       `json:"lost,omitempty"` // what roundings have taken from Sum
 	Count    int64         `json:"count"`
 	FirstAge time.Duration `json:"first_age"`
 	LastAge  time.Duration `json:"last_age"`
@@ -108,19 +109,26 @@ func (s *stat) merge(t *stat) {
 	// A mean does not overflow where a sum does.
 	s.Mean = s.Mean*(float64(s.Count)/float64(n)) + t.Mean*(float64(t.Count)/float64(n))
 	s.Count = n
-	if s.Sum != nil && t.Sum != nil && !math.IsInf(*s.Sum+*t.Sum, 0) {
-		*s.Sum += *t.Sum
-	} else {
-		s.Sum = nil
+	if s.Sum == nil || t.Sum == nil || math.IsInf(*s.Sum+*t.Sum, 0) {
+		s.Sum, s.Lost = nil, 0
+		return
 	}
+	a, b := *s.Sum, *t.Sum
+	if math.Abs(a) < math.Abs(b) {
+		a, b = b, a
+	}
+	*s.Sum = a + b
+	s.Lost += t.Lost + (b - (*s.Sum - a)) // Neumaier: what the smaller one has lost of its end
 }
 
-// mean is the average, as exact as its sum is.
+// mean is the average, as exact as its sum is. Of readings that stay the same it is
+// that reading: it is never outside of what there was.
 func (s *stat) mean() float64 {
+	mean := s.Mean
 	if s.Sum != nil {
-		return *s.Sum / float64(s.Count)
+		mean = (*s.Sum + s.Lost) / float64(s.Count)
 	}
-	return s.Mean
+	return min(max(mean, s.Min), s.Max)
 }
 
 func (a *aggregate) encode() []byte {
@@ -188,7 +196,7 @@ func (w Window) Size(topic int) int {
 	at := momentOf(bridge.Instant{Wall: time.Date(2026, 11, 21, 22, 4, 5, 0, time.UTC), Synced: true})
 	a := &aggregate{Topic: strings.Repeat("t", topic), Count: 1000, From: at, To: at, Fields: map[string]*stat{}}
 	for _, f := range w.Fields {
-		a.Fields[f] = &stat{First: 21.53, Last: 21.53, Min: 21.53, Max: 21.53, Mean: 21.534285714285716, Count: 1000}
+		a.Fields[f] = &stat{First: 21.53, Last: 21.53, Min: 21.53, Max: 21.54, Mean: 21.534285714285716, Count: 1000}
 	}
 	return len(a.report(w.Functions))
 }
