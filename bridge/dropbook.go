@@ -63,19 +63,13 @@ type notes struct {
 	hours map[string]int // key of nsHours → its place in Adds
 }
 
-// note adds an entry to the batch that releases its message.
+// note adds an entry to the batch that releases its message, and to the sums.
 func (d *dropBook) note(b *Batch, e *DropEntry) {
-	if b.notes == nil {
-		b.notes = &notes{page: d.begin(b), hours: map[string]int{}}
-	}
-	n := b.notes
-	block := &b.Puts[n.put]
-	if len(block.Value) > shortNotes {
+	if b.notes != nil && len(b.Puts[b.notes.put].Value) > shortNotes {
 		e.Device, e.Topic, e.Detail = "", "", ""
 	}
-	before := len(block.Value)
-	block.Value = n.append(block.Value, e)
-	d.grew(b, n.page, 1, int64(len(block.Value)-before))
+	d.append(b, e)
+	n := b.notes
 	hour := hourKey(Instant{Wall: e.Dropped, Synced: e.Synced}, e.Reason, e.Queue)
 	at, ok := n.hours[hour]
 	if !ok {
@@ -84,6 +78,18 @@ func (d *dropBook) note(b *Batch, e *DropEntry) {
 		b.Add(nsHours, hour, 0)
 	}
 	b.Adds[at].Delta++
+}
+
+// append adds an entry to the batch.
+func (d *dropBook) append(b *Batch, e *DropEntry) {
+	if b.notes == nil {
+		b.notes = &notes{page: d.begin(b), hours: map[string]int{}}
+	}
+	n := b.notes
+	block := &b.Puts[n.put]
+	before := len(block.Value)
+	block.Value = n.blockWriter.append(block.Value, e)
+	d.grew(b, n.page, 1, int64(len(block.Value)-before))
 }
 
 // hourKey is the key of a sum in nsHours.

@@ -22,10 +22,7 @@ type DropHour struct {
 // several upstreams dropped at once, until it returns false. The entry is fn's
 // only until it returns. What is on its way into the log is waited for.
 func (l *DropLog) Entries(fn func(*DropEntry) bool) error {
-	if l.book == nil {
-		return nil
-	}
-	return scanBlocks(l.book.spool, nsDrops, func(block []byte) (bool, error) { return eachInBlock(block, fn) })
+	return l.History(func(e *DropEntry) bool { return e.MovedTo() != "" || fn(e) })
 }
 
 // scanBlocks calls fn for the blocks of a log until it wants no more. A damaged

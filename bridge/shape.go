@@ -31,6 +31,14 @@ type Line interface {
 	Ripe(now time.Duration, out func(*Product)) (next time.Duration, ok bool)
 }
 
+// Summing is a [Line] that puts records of its own back into its queue, which have no
+// id.
+type Summing interface {
+	// Summed tells which message a record will be in, and says what it is when it is
+	// one of the line's own.
+	Summed(r *Record) (id MessageID, what string)
+}
+
 // Product is what a line makes of records: it is appended and they are released,
 // in one batch.
 type Product struct {
@@ -50,6 +58,7 @@ type Product struct {
 	File bool
 
 	lost    *Stored // what the drop log is told of, when there is a Reason
+	detail  string  // of it
 	away    int     // bytes that go as a file
 	pointer bool    // they have gone
 }

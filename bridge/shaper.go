@@ -162,7 +162,8 @@ func (s *Shaper) read(c Cursor) (end bool, err error) {
 // take gives a record to the line.
 func (s *Shaper) take(r *Stored) {
 	if r.Mortal() && r.Expired(s.spool.Age()) {
-		s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: r})
+		lost, detail := s.named(r)
+		s.gather(&Product{Members: []Member{{r.Place, r.Size(), r.ID}}, Reason: Expired.String(), lost: lost, detail: detail})
 		return
 	}
 	s.line.Take(r, func(p *Product) {
@@ -171,6 +172,22 @@ func (s *Shaper) take(r *Stored) {
 		}
 		s.made(p)
 	})
+}
+
+// named is a record with the id by which it is asked for, and what it is: what the line
+// has put back is found by those whom it sums up.
+func (s *Shaper) named(r *Stored) (*Stored, string) {
+	line, ok := s.line.(Summing)
+	if !ok {
+		return r, ""
+	}
+	id, what := line.Summed(r.Record)
+	if what == "" {
+		return r, ""
+	}
+	rec := *r.Record
+	rec.ID = id
+	return &Stored{Seq: r.Seq, Place: r.Place, Record: &rec, Receiver: r.Receiver}, what
 }
 
 func (s *Shaper) full() bool {
@@ -232,7 +249,7 @@ func (s *Shaper) cut() (b Batch, n int) {
 		fate := Consumed
 		if p.lost != nil {
 			fate = Dropped
-			s.drops.Note(&b, p.lost, p.Reason, "")
+			s.drops.Note(&b, p.lost, p.Reason, p.detail)
 		}
 		for _, m := range p.Members {
 			b.Releases = append(b.Releases, Release{raw, m.Place, m.Size, fate})

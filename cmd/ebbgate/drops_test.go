@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,92 +90,6 @@ func TestWhyAndDropsOffline(t *testing.T) {
 	}
 	want("it would be message 1 of the start of 20", "spool", "why", born)
 	want("no start of this gateway that it remembers", "spool", "why", strings.Repeat("ab", 16))
-}
-
-// Of a dead letter that was sent again, and taken, it is not only told that it was refused.
-func TestWhyOfADeadLetterThatWasSentAgain(t *testing.T) {
-	s := deskWith(t, 0)
-	const queue = "up/cloud/all"
-	giveTo(t, s.Spool, queue, 1)
-	id := bridge.MessageID{1}
-	why := func() (out []string) {
-		t.Helper()
-		if err := s.operate(t.Context(), spoolRequest{Op: "why", ID: id.String()}, func(l spoolLine) error {
-			out = append(out, l.Why.State)
-			if l.Why.State == whySent && !strings.HasPrefix(l.Why.Text, "sent again since, from dead/up/cloud/all") {
-				t.Errorf("%s", l.Why.Text)
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	first := func(queue string) *bridge.Stored {
-		t.Helper()
-		settled(t, s.Spool)
-		c := s.Cursor(queue)
-		defer c.Close()
-		x, err := c.Next()
-		if err != nil || x == nil {
-			t.Fatalf("%s: %v, %v", queue, x, err)
-		}
-		return x
-	}
-	take := func(change func(b *bridge.Batch, x *bridge.Stored), from string) {
-		t.Helper()
-		var b bridge.Batch
-		change(&b, first(from))
-		commit(t, s.Spool, &b)
-		settled(t, s.Spool)
-	}
-	refuse := func(b *bridge.Batch, x *bridge.Stored) {
-		s.move(b, x, deadAll)
-		s.drops.Note(b, x, bridge.DeadLetter, "refused with 0x99")
-	}
-	again := func(b *bridge.Batch, x *bridge.Stored) { s.move(b, x, queue) }
-	for _, c := range []struct {
-		what   string
-		change func(b *bridge.Batch, x *bridge.Stored)
-		from   string
-		want   []string
-	}{
-		{"refused", refuse, queue, []string{whyDead, whyDropped}},
-		{"sent again", again, deadAll, []string{whyHeld, whyDropped}},
-		{"refused again", refuse, queue, []string{whyDead, whyDropped, whyDropped}},
-		{"sent once more", again, deadAll, []string{whyHeld, whyDropped, whyDropped}},
-		{"delivered", func(b *bridge.Batch, x *bridge.Stored) { b.Release(x) }, queue, []string{whyDropped, whyDropped, whySent}},
-	} {
-		take(c.change, c.from)
-		if got := why(); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, want %q", c.what, got, c.want)
-		}
-	}
-	// Others are given up by an operator at last, wherever they are then.
-	give := func(b *bridge.Batch, x *bridge.Stored) { s.drop(b, x, false) }
-	type step struct {
-		change func(b *bridge.Batch, x *bridge.Stored)
-		from   string
-	}
-	n := 1
-	for what, steps := range map[string][]step{
-		"as a dead letter":         {{refuse, queue}, {give, deadAll}},
-		"as one for a second time": {{refuse, queue}, {again, deadAll}, {refuse, queue}, {give, deadAll}},
-		"when it was sent again":   {{refuse, queue}, {again, deadAll}, {give, queue}},
-	} {
-		giveTo(t, s.Spool, queue, n+1) // the last is a new one
-		for range n {
-			take(func(b *bridge.Batch, x *bridge.Stored) { b.Release(x) }, queue)
-		}
-		id = bridge.MessageID{1, 0, byte(n)}
-		n++
-		for _, x := range steps {
-			take(x.change, x.from)
-		}
-		if got := why(); len(got) < 2 || slices.ContainsFunc(got, func(state string) bool { return state != whyDropped }) {
-			t.Errorf("given up %s: %q", what, got)
-		}
-	}
 }
 
 // A running gateway answers the same, with what it knows of the future, and

@@ -92,7 +92,7 @@ func TestWhyFollowsParts(t *testing.T) {
 			}
 		}
 	}
-	want(1, "held in up/cloud/all, place 1", "made a part of message "+first+" in up/cloud/all by the steps of the route, at ")
+	want(1, "held in up/cloud/all, place 1", "its id is that of what the steps of the route have made of it and of others, in up/cloud/all, from ")
 	want(2, "made a part of message "+first, "message "+first+": held in up/cloud/all, place 1")
 	want(4, "kept back by the step deadband of up/cloud/all, as the route says, at ")
 	if code, out := spoolRun(t, config, "spool", "drop", queue, "--yes"); code != exitOK {

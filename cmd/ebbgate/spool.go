@@ -156,7 +156,11 @@ then stays so.
 A queue that a running gateway is delivering is refused, since what is in flight
 would be delivered twice: one whose upstream has a link, one to the site, and one
 that waits for the steps of its route. Let the gateway empty it, or stop the
-gateway and move what is left.`,
+gateway and move what is left.
+
+What waits for the steps of a route that is gone (raw/…) goes through those of another
+to its raw/… queue, and past all steps to every other queue. What a window has summed
+up by then becomes a message there, which says of how many.`,
 		Example: "  ebbgate spool requeue dead/up/aws/telemetry\n  ebbgate spool requeue up/aws/old --to up/aws/telemetry",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Queue = args[0]

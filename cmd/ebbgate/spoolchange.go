@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // What is changed in one commit: a commit is synced, and with one for each record
@@ -28,37 +29,57 @@ type soFarLine struct {
 // recordChange puts the change of a record into a batch, perhaps again.
 type recordChange func(b *bridge.Batch, x *bridge.Stored, again bool)
 
-// move is the change of requeue.
+// move is the change of requeue. What windows have summed up of a raw queue becomes a
+// message, when it goes to a queue that is sent: nobody else can read it.
 func (s *desk) move(b *bridge.Batch, x *bridge.Stored, queue string) {
-	moved, to := *x.Record, *x.Receiver
+	rec, receiver := x.Record, x.Receiver
+	if _, raw := bridge.IsRaw(queue); !raw {
+		var err error
+		if rec, receiver, err = shape.Message(x); err != nil { // changing.take has asked
+			rec, receiver = x.Record, x.Receiver
+		}
+	}
+	moved, to := *rec, *receiver
 	to.Queue = queue
 	moved.Receivers = []bridge.Receiver{to}
 	b.Append(&moved)
+	id := x.ID
+	if part, ok := shape.SummedIn(x.Record); ok {
+		id = part.ID
+	}
+	s.drops.NoteMove(b, x, id, queue)
 	b.Put("dead", x.ID.String(), nil)
 	b.ReleaseAs(x, bridge.Moved)
 	b.IfLive = true // it may be delivered meanwhile, and is not moved then
 }
 
-// drop is the change of drop.
+// drop is the change of drop. A part of a window stands in the log with the id by which
+// those are found that it sums up.
 func (s *desk) drop(b *bridge.Batch, x *bridge.Stored, again bool) {
 	b.Put("dead", x.ID.String(), nil)
 	b.ReleaseAs(x, bridge.Dropped)
 	b.IfLive = true // it may be delivered meanwhile, and is not dropped then
-	note := s.drops.Note
+	note, detail := s.drops.Note, ""
 	if again {
 		note = s.drops.NoteAgain
 	}
-	note(b, x, bridge.ByOperator, "")
+	if part, ok := shape.SummedIn(x.Record); ok {
+		rec := *x.Record
+		rec.ID, detail = part.ID, part.Text()
+		x = &bridge.Stored{Seq: x.Seq, Place: x.Place, Record: &rec, Receiver: x.Receiver}
+	}
+	note(b, x, bridge.ByOperator, detail)
 }
 
 // changing changes records of a queue, batch by batch.
 type changing struct {
 	*desk
-	queue  string
-	moves  bool
-	change recordChange
-	again  bool // what is in a batch was in one before that came to nothing
-	emit   func(spoolLine) error
+	queue   string
+	moves   bool
+	toSteps bool // of another route
+	change  recordChange
+	again   bool // what is in a batch was in one before that came to nothing
+	emit    func(spoolLine) error
 
 	list  []*bridge.Stored // of the next batch
 	bytes int
@@ -76,8 +97,12 @@ func changeRecords(ctx context.Context, s *desk, r spoolRequest, emit func(spool
 	if r.To == r.Queue {
 		return fmt.Errorf("the messages are in %s already", r.To)
 	}
+	_, toSteps := bridge.IsRaw(r.To)
+	if _, raw := bridge.IsRaw(r.Queue); moves && toSteps && !raw {
+		return fmt.Errorf("what is in %s has gone through the steps of its route, and would go through those of %s: only what waits in another raw/… may be moved there", r.Queue, r.To)
+	}
 	r.Limit = max(r.Limit, 0)
-	c := &changing{desk: s, queue: r.Queue, moves: moves, change: change, emit: emit}
+	c := &changing{desk: s, queue: r.Queue, moves: moves, toSteps: toSteps, change: change, emit: emit}
 	c.soFar.All = int(s.Depth(r.Queue).Records)
 	if r.Limit > 0 {
 		c.soFar.All = min(c.soFar.All, r.Limit)
@@ -109,6 +134,11 @@ func (c *changing) allowed() error {
 }
 
 func (c *changing) take(x *bridge.Stored) error {
+	if c.moves && !c.toSteps {
+		if _, _, err := shape.Message(x); err != nil {
+			return fmt.Errorf("place %d of %s: %w: start the version that wrote it, with the route, or take the others with --from and --limit", x.Place, c.queue, err)
+		}
+	}
 	c.list, c.bytes = append(c.list, x), c.bytes+x.Size()
 	if len(c.list) < changedRecords && c.bytes < changedBytes {
 		return nil

@@ -87,7 +87,8 @@ type recordLine struct {
 // errGone ends an operation whose reader has gone.
 var errGone = errors.New("the reader has gone")
 
-// routed lists the queues that the routes of a configuration send.
+// routed lists the queues that the routes of a configuration send, and those that wait
+// for their steps.
 func routed(o rules.Options) ([]string, error) {
 	table, err := rules.Compile(o)
 	if err != nil {
@@ -96,6 +97,9 @@ func routed(o rules.Options) ([]string, error) {
 	var names []string
 	for _, q := range table.Queues() {
 		names = append(names, q.Name)
+	}
+	for _, q := range table.Shaped() {
+		names = append(names, bridge.RawQueue(q.Queue))
 	}
 	return names, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/rules/shape"
 )
 
 // Where a message is, in [whyLine].
@@ -18,6 +18,7 @@ const (
 	whyHeld    = "held"
 	whyDead    = "dead-letter"
 	whyDropped = "dropped"
+	whyMoved   = "moved"
 	whyPart    = "part-of"
 	whyKept    = "kept-back"
 	whySent    = "delivered"
@@ -26,13 +27,14 @@ const (
 
 // whyLine is what became of a message at one of its receivers.
 type whyLine struct {
-	State  string      `json:"state"`        // held | dead-letter | dropped | part-of | kept-back | delivered | not-here
+	State  string      `json:"state"`        // held | dead-letter | dropped | moved | part-of | kept-back | delivered | not-here
 	Of     string      `json:"of,omitempty"` // the message that is spoken of, when it is not the one that was asked for
 	Part   *partLine   `json:"part,omitempty"`
 	Ahead  int         `json:"ahead"` // held: how many are before it in the queue
 	Next   string      `json:"next,omitempty"`
 	Record *recordLine `json:"record,omitempty"`
 	Drop   *dropLine   `json:"drop,omitempty"`
+	Move   *moveLine   `json:"move,omitempty"`
 	Text   string      `json:"text,omitempty"` // delivered, not-here: how that is known, what the id itself tells
 }
 
@@ -40,6 +42,7 @@ type whyLine struct {
 type partLine struct {
 	Product string    `json:"product,omitempty"` // the id of the message that it is in
 	Step    string    `json:"step,omitempty"`    // or what kept it back
+	Self    bool      `json:"self,omitempty"`    // that is the one that has its id
 	Queue   string    `json:"queue"`             // of the products
 	When    time.Time `json:"when"`
 	Clock   string    `json:"clock"`
@@ -55,7 +58,7 @@ carries to the cloud (user property ` + bridge.PropID + `) and that ls --json sh
 A message may have several receivers: each that holds it or gave it up is told. Of
 one that the steps of a route made a part of another message (a batch, a window)
 that one is named, and then where it is: so for the last million messages of seven
-days. The ids of what was delivered are not kept: what is neither held, nor in the
+days. What ebbgate spool requeue has moved is followed to its new queue. The ids of what was delivered are not kept: what is neither held, nor in the
 drop log, nor in another message was delivered, or never accepted, or is gone longer
 than the logs reach. The queues and the logs are read from end to end.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,6 +86,10 @@ func (l *whyLine) tell(w io.Writer) error {
 	}
 	switch r := l.Record; l.State {
 	case whyPart:
+		if l.Part.Self {
+			_, err = fmt.Fprintf(w, "its id is that of what the steps of the route have made of it and of others, in %s, from %s on\n", l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
+			break
+		}
 		_, err = fmt.Fprintf(w, "made a part of message %s in %s by the steps of the route, at %s\n", l.Part.Product, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
 	case whyKept:
 		_, err = fmt.Fprintf(w, "kept back by the step %s of %s, as the route says, at %s\n", l.Part.Step, l.Part.Queue, clocked(l.Part.When.UTC().Format(time.RFC3339), l.Part.Clock))
@@ -96,6 +103,8 @@ func (l *whyLine) tell(w io.Writer) error {
 		d := l.Drop
 		_, err = fmt.Fprintf(w, "given up by %s at %s: %s; from %s, topic %s, accepted %s\n", d.Queue, d.when(),
 			strings.TrimSuffix(d.Reason+", "+printable(d.Detail), ", "), printable(d.Device), printable(d.Topic), d.Accepted.UTC().Format(time.RFC3339))
+	case whyMoved:
+		_, err = fmt.Fprintf(w, "moved from %s to %s by ebbgate spool requeue, at %s\n", l.Move.From, l.Move.To, clocked(l.Move.When.UTC().Format(time.RFC3339), l.Move.Clock))
 	default:
 		_, err = fmt.Fprintln(w, l.Text)
 	}
@@ -148,44 +157,40 @@ func (s *desk) why(text string, emit func(spoolLine) error) error {
 
 // whyOne tells of one message, and returns what it was made a part of.
 func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error) (onward []bridge.PartOf, err error) {
-	found := 0
-	for _, q := range s.Queues() {
-		n, err := s.whyHeld(q, id, of, emit)
-		if err != nil {
+	found, held, entries, damaged := s.whereabouts(id)
+	way := newCourse()
+	for _, e := range entries {
+		way.entry(e)
+		l := &whyLine{State: whyDropped}
+		if e.MovedTo() != "" {
+			l.State, l.Move = whyMoved, describeMove(e)
+		} else {
+			l.Drop = describeDrop(e)
+		}
+		found = append(found, l)
+	}
+	for _, l := range found {
+		l.Of = of
+		if err := emit(spoolLine{Why: l}); err != nil {
 			return nil, err
-		}
-		found += n
-	}
-	held, again := found > 0, map[string]bool{} // by queue: the last that was written of it is that it is a dead letter
-	damaged := s.drops.Entries(func(e *bridge.DropEntry) bool {
-		if e.ID == id {
-			found++
-			again[strings.TrimPrefix(e.Queue, bridge.DeadQueue(""))] = e.Reason == bridge.DeadLetter
-			err = emit(spoolLine{Why: &whyLine{State: whyDropped, Of: of, Drop: describeDrop(e)}})
-		}
-		return err == nil
-	})
-	if err != nil || damaged != nil {
-		return nil, firstOf(err, damaged)
-	}
-	for _, queue := range slices.Sorted(maps.Keys(again)) {
-		if again[queue] && !held {
-			text := fmt.Sprintf("sent again since, from %s (ebbgate spool requeue), and neither held nor given up after that: delivered", bridge.DeadQueue(queue))
-			if err := emit(spoolLine{Why: &whyLine{State: whySent, Of: of, Text: text}}); err != nil {
-				return nil, err
-			}
 		}
 	}
 	parts, err := s.partsOf(id)
-	if err != nil {
+	if err = firstOf(damaged, err); err != nil {
 		return nil, err
 	}
 	var made *bridge.PartOf // the product that has its id
 	for i, p := range parts {
 		if p.Product == id {
+			if made != nil {
+				continue // the sum of a window has its id, too, and each part of that
+			}
 			made = &parts[i]
 		}
-		l := &whyLine{State: whyPart, Of: of, Part: &partLine{p.Product.String(), p.Step, p.Queue, p.When, bridge.Instant{Synced: p.Synced}.Quality()}}
+		l := &whyLine{State: whyPart, Of: of, Part: &partLine{p.Product.String(), p.Step, p.Product == id, p.Queue, p.When, bridge.Instant{Synced: p.Synced}.Quality()}}
+		if p.Product != id {
+			way.left(p.Queue)
+		}
 		if p.Step != "" {
 			l.State, l.Part.Product = whyKept, ""
 		} else if p.Product != id {
@@ -195,7 +200,13 @@ func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error
 			return nil, err
 		}
 	}
-	if found > 0 || len(parts) > 0 && made == nil {
+	for _, l := range way.end(s, held) {
+		l.Of = of
+		if err := emit(spoolLine{Why: l}); err != nil {
+			return nil, err
+		}
+	}
+	if len(found) > 0 || len(parts) > 0 && made == nil {
 		return onward, nil
 	}
 	return onward, s.whyNowhere(id, of, made, emit)
@@ -238,8 +249,47 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
+// whereaboutsTries is how often it is looked again for a message that moves meanwhile.
+const whereaboutsTries = 3
+
+// whereabouts finds who holds a message, how many of it by queue, and what the log has
+// of it. A gateway that runs sends it meanwhile, or gives it up: what is not held
+// any more since then is in the log by now, so the log is the same before and after.
+// Of a log that is damaged comes what is left, and the error.
+func (s *desk) whereabouts(id bridge.MessageID) (found []*whyLine, held map[string]int, entries []*bridge.DropEntry, err error) {
+	entries, damaged := s.historyOf(id)
+	for range whereaboutsTries {
+		found, held = nil, map[string]int{}
+		for _, q := range s.Queues() {
+			list, err := s.whyHeld(q, id)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			found = append(found, list...)
+			held[routeQueue(q)] += len(list)
+		}
+		before := len(entries)
+		if entries, damaged = s.historyOf(id); damaged != nil || len(entries) == before {
+			return found, held, entries, damaged
+		}
+	}
+	return nil, nil, nil, fmt.Errorf("message %s is moved from queue to queue all the time: ask again later", id)
+}
+
+// historyOf is what the log has of a message.
+func (s *desk) historyOf(id bridge.MessageID) (out []*bridge.DropEntry, err error) {
+	err = s.drops.History(func(e *bridge.DropEntry) bool {
+		if e.ID == id {
+			clone := *e
+			out = append(out, &clone)
+		}
+		return true
+	})
+	return out, err
+}
+
 // whyHeld looks for a message in one queue.
-func (s *desk) whyHeld(queue string, id bridge.MessageID, of string, emit func(spoolLine) error) (found int, err error) {
+func (s *desk) whyHeld(queue string, id bridge.MessageID) (found []*whyLine, err error) {
 	c := s.Cursor(queue)
 	defer c.Close()
 	for ahead := 0; ; ahead++ {
@@ -247,17 +297,18 @@ func (s *desk) whyHeld(queue string, id bridge.MessageID, of string, emit func(s
 		if err != nil || x == nil {
 			return found, err
 		}
-		if x.ID != id {
+		part, summed := shape.SummedIn(x.Record)
+		if x.ID != id && (!summed || part.ID != id) {
 			continue
 		}
-		found++
-		l := &whyLine{State: whyHeld, Of: of, Ahead: ahead, Record: describe(s.Spool, x, false), Next: s.next(queue)}
+		l := &whyLine{State: whyHeld, Ahead: ahead, Record: describe(s.Spool, x, false), Next: s.next(queue)}
+		if summed {
+			l.Next = part.Text() + ": " + l.Next
+		}
 		if isDead(queue) {
 			l.State = whyDead
 		}
-		if err := emit(spoolLine{Why: l}); err != nil {
-			return found, err
-		}
+		found = append(found, l)
 	}
 }
 

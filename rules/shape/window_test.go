@@ -260,6 +260,10 @@ func TestAverages(t *testing.T) {
 			return out
 		}(), 317.5},
 		{"the largest", []string{most, most, most, most}, math.MaxFloat64},
+		{"ten tenths", slices.Repeat([]string{"0.1"}, 10), 0.1},
+		{"sixty that stay the same", slices.Repeat([]string{"21.3"}, 60), 21.3},
+		{"in several parts", slices.Repeat([]string{"0.7"}, 2*foldAt+33), 0.7},
+		{"the large one goes", []string{"1e16", "0.5", "0.25", "-1e16"}, 0.1875},
 	} {
 		b := on(t, func(o *Options) {
 			o.Window = Window{Every: time.Hour, Fields: []string{"v"}, Functions: []string{"avg"}}
