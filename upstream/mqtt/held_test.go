@@ -341,3 +341,22 @@ func TestNotesAreBounded(t *testing.T) {
 		t.Errorf("%d are kept, %s to %s", len(kept), kept[0], kept[len(kept)-1])
 	}
 }
+
+// An answer that nobody awaits, or twice, is passed over, and packet identifiers go round
+// without 0, which is none.
+func TestAnswersToUnsubscribe(t *testing.T) {
+	r := newReceiver(nil, nil)
+	r.lastID = 65534
+	if a, b := r.number(), r.number(); a != 65535 || b != 1 {
+		t.Errorf("packet identifiers %d and %d", a, b)
+	}
+	r.leaving.Store(7)
+	for _, id := range []uint16{6, 7, 7} {
+		if err := r.unsubscribed(&packets.Unsuback{PacketID: id}); err != nil {
+			t.Errorf("%d: %v", id, err)
+		}
+	}
+	if u := <-r.unsuback; u.PacketID != 7 || len(r.unsuback) != 0 {
+		t.Errorf("%d is taken for the answer, and %d more", u.PacketID, len(r.unsuback))
+	}
+}
