@@ -125,16 +125,31 @@ func (u *usedGate) Account(b *bridge.Batch) {
 
 // tellHeld tells when whoever takes a cloud's messages lets only urgent ones pass.
 func (g *gateway) tellHeld(c *cloud) {
-	code, why := "failover-held-"+c.name, ""
-	if u, ok := c.open.(*usedGate); ok && !u.Open(0) {
-		why = u.held()
-	}
-	if why == "" {
+	code := "failover-held-" + c.name
+	why, byOther := c.held()
+	if !byOther {
 		g.health.Clear(code)
 		return
 	}
-	g.health.Raise(bridge.Warning{Code: code, Severity: bridge.Notice,
-		Text: fmt.Sprintf("another upstream takes the messages of %s, and lets only those pass that override its metered (%s): the others wait", c.name, why)})
+	g.health.Raise(bridge.Warning{Code: code, Severity: bridge.Notice, Text: c.heldByOther(why)})
+}
+
+// held says what lets only urgent messages of a cloud pass, empty when all may, and
+// whether that is the link of another that has taken over.
+func (c *cloud) held() (why string, byOther bool) {
+	u, ok := c.open.(*usedGate)
+	if !ok || u.Open(0) {
+		return "", false
+	}
+	if why = u.held(); why != "" {
+		return why, true
+	}
+	return closedText(c.metered()), false
+}
+
+// heldByOther is that in words.
+func (c *cloud) heldByOther(why string) string {
+	return fmt.Sprintf("another upstream takes the messages of %s, and lets only those pass that override its metered (%s): the others wait", c.name, why)
 }
 
 // held says what keeps messages from a member that has taken over, empty for nothing.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/internal/telemetry"
 	"github.com/ebbgate/ebbgate/spool"
 	"github.com/ebbgate/ebbgate/upstream"
 	"github.com/ebbgate/ebbgate/upstream/failover"
@@ -138,6 +139,15 @@ func TestWhoseWindowsCount(t *testing.T) {
 				}
 				if open, lines, held := u.Open(4), look(), u.held() != ""; open != c.open || lines != c.lines || held != c.held {
 					t.Errorf("open %v, of the connections %s, told as held %v", open, lines, held)
+				}
+				cl := &cloud{name: "cloud", gate: own, open: u}
+				text, byOther := cl.held()
+				if (text == "") != c.open || byOther != c.held {
+					t.Errorf("it is held for %q, by another: %v", text, byOther)
+				}
+				waits := (&gateway{health: new(bridge.Health)}).waitsFor("up/cloud/x", cl, telemetry.Upstream{Name: "cloud", Link: telemetry.LinkUp})
+				if strings.Contains(waits, "another upstream") != c.held || strings.Contains(waits, "outside of its windows") == c.open {
+					t.Error(waits)
 				}
 				if <-time.After(time.Minute); c.left && u.Open(4) != (c.others == "open") {
 					t.Error("it goes by that of those at home, though there is none any more")
