@@ -92,8 +92,8 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, err
 	}
 	g.warnCrowded()
-	if g.ledger, err = billing.NewLedger(g.spool, bills); err != nil {
-		return nil, &exitError{exitInvalid, err}
+	if g.ledger, err = g.openLedger(bills); err != nil {
+		return nil, err
 	}
 	if g.table, err = rules.Compile(cfg.Routes); err != nil {
 		return nil, &exitError{exitInvalid, err}

@@ -122,6 +122,9 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		return nil, fmt.Errorf("%s changed: restart the gateway; until then nothing of this configuration is in force", what)
 	}
 	// Everything that can be refused is tried before anything takes effect.
+	if err := checkPrices(billingOf(cfg)); err != nil {
+		return nil, err
+	}
 	table, err := rules.Compile(cfg.Routes)
 	if err != nil {
 		return nil, err
