@@ -24,10 +24,32 @@ func checkPrices(of map[string]billing.Options) error {
 
 // openLedger opens the ledger. A start does not fail for a price list: the messages of
 // the devices go and are metered, and have no prices until the file is right.
-func (g *gateway) openLedger(of map[string]billing.Options) (*billing.Ledger, error) {
-	return billing.OpenLedger(g.spool, of, func(name string, err error) {
-		text := fmt.Sprintf("upstream %s has no prices: %v; its messages go and are metered: correct the file and restart the gateway, which prices them then", name, err)
-		g.health.Raise(bridge.Warning{Code: "price-list-" + name, Severity: bridge.Degraded, Text: text})
+func (g *gateway) openLedger(of map[string]billing.Options) error {
+	ledger, err := billing.OpenLedger(g.spool, of, func(name string, err error) {
+		text := fmt.Sprintf("upstream %s has no prices: %v; its messages go and are metered: correct the file and reload the configuration, which prices them then", name, err)
+		g.health.Raise(bridge.Warning{Code: priceListWarning(name), Severity: bridge.Degraded, Text: text})
 		g.log.Warn(text)
 	})
+	g.ledger.Store(ledger)
+	return err
+}
+
+func priceListWarning(upstream string) string { return "price-list-" + upstream }
+
+// reprice reads the price lists again, at a reload, and returns what brings them into
+// force: the status page and the budgets go by what ebbgate bill says.
+func (g *gateway) reprice(of map[string]billing.Options) (apply func(), err error) {
+	if err := checkPrices(of); err != nil {
+		return nil, err
+	}
+	ledger, err := billing.NewLedger(g.spool, of)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		g.ledger.Store(ledger)
+		for name := range of {
+			g.health.Clear(priceListWarning(name))
+		}
+	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
@@ -44,12 +45,47 @@ func TestAPriceListThatIsWrong(t *testing.T) {
 		t.Errorf("a start does not warn: %+v", g.health.Warnings())
 	}
 	now := g.clock.Now().Wall
-	bill, err := g.ledger.Bill(billing.Today(now))
+	bill, err := g.ledger.Load().Bill(billing.Today(now))
 	if err != nil || len(bill.Totals) != 1 || bill.Totals[0].USD != "" {
 		t.Errorf("priced by no list: %+v, %v", bill.Totals, err)
 	}
 	same := with
 	if _, err := g.reload(&same); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a reload: %v", err)
+	}
+
+	// When it is right the reload takes it, and what is metered is priced by it: once, and
+	// by other prices again.
+	cost := func(usd string) string {
+		t.Helper()
+		text := `{"schema": "aws-iot-core-prices/1", "currency": "USD", "as_of": "2026-11-22", "regions": {"eu-central-1": {` +
+			`"connectivity_per_million_minutes": {"usd": 0.1, "status": "unverified"}, "messages_per_million_tiers": [{"usd": ` + usd + `, "status": "unverified"}],` +
+			`"shadow_registry_per_million_ops": {"usd": 1, "status": "unverified"}, "rules_triggered_per_million": {"usd": 1, "status": "unverified"},` +
+			`"rule_actions_per_million": {"usd": 1, "status": "unverified"}}}}`
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.reload(&same); err != nil {
+			t.Fatal(err)
+		}
+		totals, err := g.ledger.Load().Totals(g.clock.Now().Wall, g.meter.Pace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return billing.Dollars(totals["cloud"].USDToday)
+	}
+	var b bridge.Batch
+	record := bridge.Record{Message: bridge.Message{Topic: "dt/a", QoS: 1}, Receivers: []bridge.Receiver{{Queue: "up/cloud/all", Topic: "dt/a", QoS: 1}}}
+	for range 1000 {
+		g.meter.Delivered(&b, "cloud", &bridge.Stored{Record: &record, Receiver: &record.Receivers[0]}, bridge.Outcome{})
+	}
+	commit(t, g.spool, &b)
+	if first, second := cost("1"), cost("10"); first != "0.001000" || second != "0.010000" {
+		t.Errorf("1000 messages at $1 and $10 a million cost $%s and $%s", first, second)
+	}
+	for _, w := range g.health.Warnings() {
+		if w.Code == "price-list-cloud" {
+			t.Errorf("still warned of: %s", w.Text)
+		}
 	}
 }
