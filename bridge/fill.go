@@ -114,7 +114,9 @@ func (f *Forwarder) readOn(r *reader) error {
 		if !f.marked(t) {
 			return nil
 		}
-		f.give(t, s)
+		if !f.recallOutlived(t) {
+			f.give(t, s)
+		}
 	}
 }
 
@@ -145,6 +147,7 @@ func (f *Forwarder) catchUp(l *line, r *reader) error {
 			t.head = nil
 		case l.isFull(n) || !f.marked(t):
 			return nil
+		case f.recallOutlived(t): // the front may be before it now
 		default:
 			f.give(t, s)
 		}
@@ -207,9 +210,6 @@ func (t *tip) putsOff(now bool) bool {
 
 // give hands a tip's head to the line of its slot.
 func (f *Forwarder) give(t *tip, s *slot) {
-	if t.live && t.last != nil {
-		f.takeOutlived(t.other.lane) // before what outlives it goes
-	}
 	r, n := t.head, t.lane.n
 	fl := &flight{Stored: r, lane: t.lane, source: t.source, line: s.line, slot: s, attempt: t.tries[r.Place].times + 1, probe: !t.paused.IsZero(), alone: f.goesAlone(r), blamed: f.blamed(r)}
 	t.flying[r.Place] = fl

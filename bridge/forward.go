@@ -275,7 +275,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			} else if f.up == 0 {
 				f.readable()
 			}
-			if turned := f.turnGates(); f.reprieved(now) || turned {
+			if f.othersMay(now) {
 				f.assign()
 			}
 			sized = now

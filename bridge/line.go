@@ -46,6 +46,7 @@ type line struct {
 	avoided   bool        // and another is not
 	barren    int         // how often the receiver has hung up on it since something was
 	shunned   time.Time   // its devices go by others until then; zero: they do not
+	near      bool        // it is up, or was a moment ago, see keeps
 	passed    []*reader   // by lane: what the front has passed over because this line was full
 	idleSince time.Time   // it had nothing to do since; zero: it has
 	lent      int         // slots, since then

@@ -17,8 +17,9 @@ import (
 
 // TestOrderAgainstModel sends what random devices publish by random routes to a
 // receiver that refuses, denies, hangs up and is cut off, over pools that grow and
-// shrink, and compares the order of first transmissions with that of the commits. It
-// runs in a bubble with a clock of its own: a pause of ten minutes takes no time.
+// shrink and links that are closed at times, and compares the order of first
+// transmissions with that of the commits. Nothing goes by what is closed, after its time,
+// or after as many newer ones of its topic as may wait, and nothing stays behind. It runs in a bubble with a clock of its own: a pause of ten minutes takes no time.
 // EBBGATE_SEED repeats one, EBBGATE_SOAK=1 runs many.
 func TestOrderAgainstModel(t *testing.T) {
 	t.Parallel()
@@ -54,12 +55,14 @@ type orderTest struct {
 	pool    int
 	wanted  atomic.Int64
 	cfg     bridge.ForwarderConfig
-	gate    randomGate
+	gate    *orderGate
+	links   []*orderGate // of each connection alone; none: they have none
 	cloud   *orderCloud
 	drops   bridge.DropLog
 
 	mu   sync.Mutex
-	next int // number of the next message
+	next int      // number of the next message
+	sure []string // what has to be sent, by queue and number
 	dice *rand.Rand
 }
 
@@ -77,6 +80,27 @@ type randomGate struct{ closed [10]atomic.Bool }
 func (g *randomGate) Open(priority int) bool { return !g.closed[priority].Load() }
 func (g *randomGate) Account(*bridge.Batch)  {}
 
+// orderGate is one that knows since when it has been closed.
+type orderGate struct {
+	randomGate
+	since [10]atomic.Int64
+}
+
+func newOrderGate() *orderGate { return new(orderGate) }
+
+// set opens or closes it for a priority.
+func (g *orderGate) set(priority int, closed bool) {
+	if closed && !g.closed[priority].Load() {
+		g.since[priority].Store(time.Now().UnixNano())
+	}
+	g.closed[priority].Store(closed)
+}
+
+// wasOpen reports whether it is open, or was until this very moment.
+func (g *orderGate) wasOpen(priority int) bool {
+	return g == nil || !g.closed[priority].Load() || time.Now().UnixNano() == g.since[priority].Load()
+}
+
 func newOrderTest(t *testing.T, seed uint64) *orderTest {
 	o := &orderTest{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), dice: rand.New(rand.NewPCG(seed, 2))}
 	o.s = &interrupted{openUnsynced(t), o}
@@ -90,21 +114,27 @@ func newOrderTest(t *testing.T, seed uint64) *orderTest {
 		if r.IntN(4) == 0 {
 			q.Priority = 9
 		}
-		q.LiveFirst = r.IntN(4) == 0
+		q.LiveFirst = r.IntN(3) == 0
 		q.Requests = r.IntN(6) == 0
 		q.denied = r.IntN(4) == 0
 		q.refuses = r.IntN(2) == 0
 		if r.IntN(5) == 0 {
 			q.Together = fmt.Sprint("t", r.IntN(2))
 		}
-		if r.IntN(5) == 0 {
-			q.keep = 1 + r.IntN(40)
+		if r.IntN(3) == 0 {
+			q.keep = 1 + r.IntN(1+r.IntN(40))
 		}
 		o.queues = append(o.queues, q)
 	}
-	o.cloud = &orderCloud{orderTest: o, rnd: rand.New(rand.NewPCG(seed, 3)), streams: map[string]*stream{}, out: map[string]map[int]int{}, first: map[string]bool{}, split: map[string][]int{}, window: 1 + r.IntN(30), slow: time.Duration(1+r.IntN(200)) * time.Millisecond, trouble: r.Float64(), slowest: r.IntN(16), busy: 0.1 * r.Float64()}
+	o.gate = newOrderGate()
+	if r.IntN(3) == 0 {
+		for range o.pool {
+			o.links = append(o.links, newOrderGate())
+		}
+	}
+	o.cloud = &orderCloud{orderTest: o, topics: map[string][]int{}, rnd: rand.New(rand.NewPCG(seed, 3)), streams: map[string]*stream{}, out: map[string]map[int]int{}, first: map[string]bool{}, split: map[string][]int{}, window: 1 + r.IntN(30), slow: time.Duration(1+r.IntN(200)) * time.Millisecond, trouble: r.Float64(), slowest: r.IntN(16), busy: 0.1 * r.Float64()}
 	o.cfg = bridge.ForwarderConfig{
-		Upstream: "cloud", RefusalGrace: 10 * time.Minute, LiveFor: 2 * time.Second, Gate: &o.gate,
+		Upstream: "cloud", RefusalGrace: 10 * time.Minute, LiveFor: 2 * time.Second, Gate: o.gate,
 		Connections: func() int { return int(o.wanted.Load()) }, Weight: float64(r.IntN(2) * 2),
 	}
 	o.wanted.Store(int64(o.pool))
@@ -122,19 +152,26 @@ func (o *orderTest) run() {
 		case 2:
 			o.cloud.cutSome()
 		case 3:
-			o.gate.closed[4].Store(o.rnd.IntN(3) == 0)
+			o.gate.set(4, o.rnd.IntN(3) == 0)
 		case 4:
-			o.gate.closed[9].Store(o.rnd.IntN(4) == 0)
+			o.gate.set(9, o.rnd.IntN(4) == 0)
 		case 5:
 			if o.rnd.IntN(4) == 0 {
 				end()
 				end = o.start()
 			}
 		}
+		for _, g := range o.links {
+			if o.rnd.IntN(5) == 0 {
+				g.set(4, o.rnd.IntN(2) == 0)
+			}
+		}
 		o.pass(time.Duration(o.rnd.ExpFloat64() * float64(time.Second)))
 	}
-	o.gate.closed[4].Store(false)
-	o.gate.closed[9].Store(false)
+	for _, g := range append(o.links, o.gate) {
+		g.set(4, false)
+		g.set(9, false)
+	}
 	for range 60 { // with trouble still
 		o.pass(time.Second)
 	}
@@ -176,8 +213,13 @@ func (o *orderTest) start() (end func()) {
 	}
 	var senders []bridge.Sender
 	for n := range o.pool {
-		senders = append(senders, orderSender{o.cloud, n})
+		var sender bridge.Sender = orderSender{o.cloud, n}
+		if len(o.links) > 0 {
+			sender = gatedOrderSender{orderSender{o.cloud, n}, o.links[n]}
+		}
+		senders = append(senders, sender)
 	}
+	o.cloud.begin()
 	f := bridge.NewForwarder(cfg, o.s, senders, new(noMeter), &o.drops, new(bridge.Health), log)
 	ends = append(ends, running(o.t, f.Run))
 	return func() {
@@ -213,6 +255,8 @@ func (o *orderTest) commit(n int, done func(bridge.Seq, error)) {
 				to := bridge.Receiver{Queue: o.queues[(first+i)%len(o.queues)].Name, Topic: r.Topic, QoS: 1}
 				if o.dice.IntN(8) == 0 {
 					to.TTL = time.Duration(1+o.dice.IntN(20)) * time.Second
+				} else if q := o.queues[(first+i)%len(o.queues)]; q.keep == 0 && !q.denied {
+					o.sure = append(o.sure, q.Name+" "+string(r.Payload))
 				}
 				r.Receivers = append(r.Receivers, to)
 			}

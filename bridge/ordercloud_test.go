@@ -31,6 +31,7 @@ type orderCloud struct {
 	out     map[string]map[int]int // key → connection → not answered yet
 	first   map[string]bool        // queue and number
 	split   map[string][]int       // device and queue with live messages → first transmissions
+	topics  map[string][]int       // topic and queue of which the last are kept and live ones go first → what was sent by this forwarder, sorted
 	links   []*orderLink
 	sent    int
 }
@@ -63,6 +64,14 @@ func (s orderSender) Connect(ctx context.Context) (bridge.Link, error) {
 	}
 	return l, nil
 }
+
+// gatedOrderSender is one whose link is closed at times.
+type gatedOrderSender struct {
+	orderSender
+	gate *orderGate
+}
+
+func (s gatedOrderSender) Open(priority int) bool { return s.gate.Open(priority) }
 
 type orderLink struct {
 	*orderCloud
@@ -145,6 +154,7 @@ func (c *orderCloud) note(connection int, d *bridge.Delivery) (key string) {
 			c.t.Errorf("%s is sent on connection %d while %d of it are on their way on %d", key, connection, open, other)
 		}
 	}
+	c.mayGo(connection, d, q, n)
 	if c.out[key] == nil {
 		c.out[key] = map[int]int{}
 	}
@@ -174,6 +184,39 @@ func (c *orderCloud) note(connection int, d *bridge.Delivery) (key string) {
 		s.last, s.queue = n, q.Name
 	}
 	return key
+}
+
+// begin begins a forwarder, which does not know what the one before has sent.
+func (c *orderCloud) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.topics)
+}
+
+// mayGo judges whether a message may be sent at all now.
+func (c *orderCloud) mayGo(connection int, d *bridge.Delivery, q orderQueue, n int) {
+	if !c.gate.wasOpen(q.Priority) {
+		c.t.Errorf("%d of %s is sent while the gate is closed", n, q.Name)
+	}
+	if gates := c.orderTest.links; len(gates) > 0 && !gates[connection].wasOpen(q.Priority) {
+		c.t.Errorf("%d of %s is sent on connection %d, which is closed", n, q.Name, connection)
+	}
+	if d.Mortal() && d.Expired(c.s.Age()) {
+		c.t.Errorf("%d of %s is sent after its time", n, q.Name)
+	}
+	if q.keep == 0 || !q.LiveFirst {
+		return
+	}
+	topic := q.Name + " " + d.Topic
+	sent := c.topics[topic]
+	at, again := slices.BinarySearch(sent, n)
+	if again { // what comes back from a link is no older than it was
+		return
+	}
+	if newer := sent[at:]; len(newer) >= q.keep {
+		c.t.Errorf("%d of %s is sent when %v of %s were: %d may wait", n, q.Name, newer, d.Topic, q.keep)
+	}
+	c.topics[topic] = slices.Insert(sent, at, n)
 }
 
 // outcome decides what becomes of a transmission.
@@ -229,6 +272,11 @@ func (c *orderCloud) heal() {
 // judge looks at the queues whose live messages go first: each first transmission is
 // the newest of its device so far, or the oldest of those that were still to be sent.
 func (c *orderCloud) judge() {
+	for _, id := range c.sure {
+		if !c.first[id] {
+			c.t.Errorf("%s was never sent", id)
+		}
+	}
 	for name, order := range c.split {
 		left := slices.Sorted(slices.Values(order))
 		newest := -1

@@ -105,9 +105,8 @@ func (f *Forwarder) lineOf(s *slot) *line {
 	}
 	if f.wanted > 0 {
 		home := f.lines[jump(uint64(s.n), f.wanted)]
-		// A message that ended its line must not end the others as well, unless they
-		// take messages and its own takes none, see shun.
-		if home.takes() || len(f.takers) == 0 || s.suspects > 0 && home.shunned.IsZero() {
+		// A message that ended its line must not end the others as well.
+		if home.takes() || len(f.takers) == 0 || s.suspects > 0 && home.keeps() {
 			return home
 		}
 	}
@@ -181,7 +180,7 @@ func (f *Forwarder) lineUp(l *line, window int) {
 		f.stats.connected.Store(true)
 		f.openCursors()
 	}
-	l.up, l.full, l.oldest, l.probe = true, max(window, 1), nil, nil
+	l.up, l.near, l.full, l.oldest, l.probe = true, true, max(window, 1), nil, nil
 	l.lost, l.busyAt = l.lost[:0], time.Now()
 	l.open(l.allowed())
 	f.assign()

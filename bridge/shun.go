@@ -54,6 +54,33 @@ func (f *Forwarder) endShuns() {
 	}
 }
 
+// keeps reports whether a message on which the receiver has hung up waits for its line:
+// not when others take messages and that takes none, see shun, or is closed for some, or
+// has been away for long. Then it goes by one of them, where it shows what it is.
+func (l *line) keeps() bool { return l.near && !l.avoided && l.shunned.IsZero() }
+
+// nearFor is how long a line may be away and such messages wait for it: most are back
+// before, and most of these messages were only on their way when something else cut it.
+const nearFor = 30 * time.Second
+
+// farAway notes which lines have been away for longer, and reports whether there is one
+// more.
+func (f *Forwarder) farAway(now time.Time) (some bool) {
+	for _, l := range f.lines {
+		if l.near && !l.up && now.Sub(l.downSince) >= nearFor {
+			l.near, some = false, true
+		}
+	}
+	return some
+}
+
+// othersMay reports whether some devices may have to go by other lines than before,
+// though no line has come or gone.
+func (f *Forwarder) othersMay(now time.Time) bool {
+	turned, reprieved, far := f.turnGates(), f.reprieved(now), f.farAway(now)
+	return turned || reprieved || far
+}
+
 // reprieved ends the shunning of lines whose time has come, and reports whether there
 // was one.
 func (f *Forwarder) reprieved(now time.Time) (some bool) {

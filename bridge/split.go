@@ -185,6 +185,19 @@ func (f *Forwarder) takeOutlived(ln *lane) {
 	}
 }
 
+// recallOutlived does so before the head of a tip goes, which may have outlived some of it,
+// and reports whether the front of that lane went back for it, so that the head is to be
+// found anew: when the last that a line has of a slot that moves is taken back, what was
+// kept of the slot is read again, and that is older.
+func (f *Forwarder) recallOutlived(t *tip) (older bool) {
+	if !t.live || t.last == nil {
+		return false
+	}
+	backs := t.lane.backs
+	f.takeOutlived(t.other.lane)
+	return t.lane.backs != backs
+}
+
 // orBehind is what goes in the turn of a queue that has something: itself, or, after
 // a streak of live messages, what is behind them.
 func (q *queue) orBehind() *queue {

@@ -242,6 +242,7 @@ func (g *gateway) runClouds(ctx context.Context) error {
 		round, end := context.WithCancel(ctx)
 		g.retired, g.endRound = nil, end
 		g.follow(clouds)
+		g.forgetSessions()
 		g.mu.Unlock()
 		if err := closeClouds(retired, nil); err != nil {
 			end()

@@ -78,7 +78,8 @@ func (g *gateway) openCloud(name string, u configs.Upstream, common *commons) (*
 	u.MQTT = o
 	first := g.legs(name, u, shared.Gate)[0]
 	if len(filters) > 0 {
-		c.downlink = mqtt.NewDownlink(first.MQTT, o.ClientID+"-down", filters, g.fromCloud(name), log, hooks)
+		c.downlink = mqtt.NewDownlink(first.MQTT, downlinkID(o), filters, g.fromCloud(name), log, hooks)
+		c.downlink.Remember(g.sessionOf(g.cfg.Upstreams[name].MQTT))
 		shared.Elsewhere = c.elsewhere
 		c.downlink.Share(shared)
 		if signer := signerOf(first.Upstream); signer != nil {

@@ -94,7 +94,7 @@ func (o *streamsGet) check() error {
 // denied makes a refusal by the policy, which waiting does not help against, one that
 // ends the command.
 func (o *streamsGet) denied(w bridge.Warning) bridge.Warning {
-	if w.Code == "stream-down" && strings.Contains(w.Text, "0x87") || w.Code == "downlink-filters-refused" {
+	if w.Code == "stream-down" && strings.Contains(w.Text, "0x87") || w.Code == "stream-filters-refused" {
 		w.Severity = bridge.Critical
 		w.Text = strings.TrimSuffix(w.Text, "; tried again until it works") + fmt.Sprintf("; the policy forbids it, or %s is not the thing of this client: it asks for its own thing only", o.thing)
 	}

@@ -52,8 +52,8 @@ type stat struct {
 	Min      float64       `json:"min"`
 	Max      float64       `json:"max"`
 	Mean     float64       `json:"mean"`
-	Sum      *float64      `json:"sum,omitempty"` // nil where it is more than a number holds: then the mean tells
-	Lost     float64       `json:"lost,omitempty"` // what roundings have taken from Sum
+	Sum      *float64      `json:"sum,omitempty"`  // nil where it is more than a number holds: then the mean tells
+	Lost     float64       `json:"lost,omitempty"` // what rounding has left out of Sum
 	Count    int64         `json:"count"`
 	FirstAge time.Duration `json:"first_age"`
 	LastAge  time.Duration `json:"last_age"`
@@ -109,24 +109,31 @@ func (s *stat) merge(t *stat) {
 	// A mean does not overflow where a sum does.
 	s.Mean = s.Mean*(float64(s.Count)/float64(n)) + t.Mean*(float64(t.Count)/float64(n))
 	s.Count = n
-	if s.Sum == nil || t.Sum == nil || math.IsInf(*s.Sum+*t.Sum, 0) {
+	if s.Sum != nil && t.Sum != nil && !math.IsInf(*s.Sum+*t.Sum, 0) {
+		sum, lost := added(*s.Sum, *t.Sum)
+		*s.Sum, s.Lost = sum, s.Lost+t.Lost+lost
+	} else {
 		s.Sum, s.Lost = nil, 0
-		return
 	}
-	a, b := *s.Sum, *t.Sum
+}
+
+// added is the sum of two numbers, and what its rounding has lost (Neumaier).
+func added(a, b float64) (sum, lost float64) {
 	if math.Abs(a) < math.Abs(b) {
 		a, b = b, a
 	}
-	*s.Sum = a + b
-	s.Lost += t.Lost + (b - (*s.Sum - a)) // Neumaier: what the smaller one has lost of its end
+	sum = a + b
+	return sum, a - sum + b
 }
 
-// mean is the average, as exact as its sum is. Of readings that stay the same it is
-// that reading: it is never outside of what there was.
+// mean is the average: the number next to it, where the sum fits one. Readings that
+// are all the same are their own average, and no average lies beyond its readings.
 func (s *stat) mean() float64 {
 	mean := s.Mean
 	if s.Sum != nil {
-		mean = (*s.Sum + s.Lost) / float64(s.Count)
+		n := float64(s.Count)
+		mean = *s.Sum / n
+		mean += (math.FMA(-mean, n, *s.Sum) + s.Lost) / n // what the division has left, too
 	}
 	return min(max(mean, s.Min), s.Max)
 }

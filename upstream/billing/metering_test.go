@@ -55,6 +55,8 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 	old.MQTT3 = true
 	free := frankfurt()
 	free.Defender = DefenderFree
+	kept := to("$aws/rules/store/a", 100)
+	kept.Receiver.Retain = true
 	for _, c := range []struct {
 		rule string
 		o    Options
@@ -85,11 +87,14 @@ func TestRulesOfWhatGoesUp(t *testing.T) {
 		{"M18 HTTP counts the payload", frankfurt(), to("dt/a", 5121-hopsSize), bridge.Outcome{HTTP: true}, Counts{Units: 2}},
 		{"M18 HTTP, retained", frankfurt(), retained, bridge.Outcome{HTTP: true}, Counts{Units: 6, Retained: 3}},
 		{"M16 and M18 Basic Ingest over HTTP", frankfurt(), to("$aws/rules/store/a", 100), bridge.Outcome{HTTP: true}, Counts{Basic: 1}},
+		{"M10 and M16 Basic Ingest, retained", frankfurt(), kept, bridge.Outcome{}, Counts{Basic: 1}},
+		{"M10, M16 and M18 Basic Ingest over HTTP, retained", frankfurt(), kept, bridge.Outcome{HTTP: true}, Counts{Basic: 1}},
 		{"M21 a shadow's update is a message and its operations", frankfurt(), to("$aws/things/pump/shadow/update", 1229), bridge.Outcome{}, Counts{Units: 1, Shadow: 2}},
 		{"M21 of a named shadow", frankfurt(), to("$aws/things/pump/shadow/name/door/get", 0), bridge.Outcome{}, Counts{Units: 1, Shadow: 1}},
 		{"M21 its answers are no operations", frankfurt(), to("$aws/things/pump/shadow/update/accepted", 0), bridge.Outcome{}, Counts{Units: 1}},
 		{"M23 Device Defender as messages", frankfurt(), defender, bridge.Outcome{}, Counts{Units: 1}},
 		{"M23 Device Defender free", free, defender, bridge.Outcome{}, Counts{}},
+		{"M18 and M23 over HTTP it is a message", free, defender, bridge.Outcome{HTTP: true}, Counts{Units: 1}},
 		{"M24 a block of 128 KB", frankfurt(), to("$aws/things/pump/streams/s/data/cbor", 128<<10), bridge.Outcome{}, Counts{Units: 26, Other: 1}},
 	} {
 		got := deliver(t, c.o, c.s, c.out)

@@ -159,7 +159,7 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 		case own > 0:
 			rate /= float64(max(1, t.Sizes.Alike()))
 		case !b.Shared:
-			rate /= float64(max(1, t.Sizes.Topics()))
+			rate /= max(1, t.Sizes.TopicsAtMost()) // with fewer than there are, what age has closed would go together
 		}
 		if young := 1 + int(rate*b.Age.Seconds()); most == 0 || young < most {
 			most = young

@@ -57,6 +57,7 @@ type role interface {
 	acked(a puback, size int) error
 	published(p *packets.Publish, size int) error
 	subscribed(s *packets.Suback) error
+	unsubscribed(u *packets.Unsuback) error
 	// due is asked every now and then; an error ends the connection.
 	due(now time.Time) error
 	// pong is told of a PINGRESP.
@@ -343,6 +344,8 @@ func (c *conn) handle(first byte, body []byte, size int) error {
 		return c.role.published(p, size)
 	case *packets.Suback:
 		return c.role.subscribed(p)
+	case *packets.Unsuback:
+		return c.role.unsubscribed(p)
 	case *packets.Pingresp:
 		c.answered()
 		c.role.pong()

@@ -7,8 +7,9 @@
 // A v5 client must not send again on a live connection, so an acknowledgement
 // that does not come ends the link, and so does a broker that says nothing.
 // [Downlink] is the other direction, in a persistent session on a connection of
-// its own, acknowledged by hand. Both never give up: a login that is refused is
-// a warning with its remedy, and tried again.
+// its own, acknowledged by hand; which filters that session has at the broker is kept in
+// a [Memory], and what is not wanted any more is unsubscribed from. Both never give
+// up: a login that is refused is a warning with its remedy, and tried again.
 //
 // A connection (conn.go) is two goroutines, whatever the load: a reader, and a
 // watch (watch.go) that sees silence and buries the dead. Whoever has something

@@ -37,7 +37,8 @@ const refusedRetry = 2 * time.Minute
 // uplink's tokens.
 //
 // Its warnings are downlink-down, downlink-refused, downlink-taken-over,
-// downlink-stray-acks and downlink-filters-refused; messages in a loop are dropped as downlink-loop.
+// downlink-stray-acks, downlink-filters-refused and downlink-filters-kept; messages in
+// a loop are dropped as downlink-loop.
 type Downlink struct {
 	dialer  dialer
 	filters []string
@@ -45,6 +46,7 @@ type Downlink struct {
 	health  *health
 	backoff *upstream.Backoff
 	renew   bool // the next session must be subscribed to, present or not
+	held    held // by the session
 
 	exceeded   atomic.Bool             // the broker has sent more than receiveMaximum; it is logged once
 	live       atomic.Pointer[conn]    // the latest connection; for Refresh
@@ -53,9 +55,9 @@ type Downlink struct {
 }
 
 // NewDownlink makes a receiver from valid options. clientID is the one to use,
-// whatever o says; it must not be the uplink's. A filter that an earlier run
-// subscribed to and this one does not stays in the broker's session until that
-// expires: its messages come to the handler all the same.
+// whatever o says; it must not be the uplink's. What an earlier downlink of the client id
+// subscribed to and this one does not is taken back, see [Downlink.Remember]; what the
+// broker had queued by then comes to the handler all the same.
 func NewDownlink(o Options, clientID string, filters []string, handler Handler, log *slog.Logger, hooks upstream.Hooks) *Downlink {
 	log = log.With("client_id", clientID)
 	reach := newDialer(o, clientID, true, log)
@@ -93,9 +95,9 @@ func (d *Downlink) Choose(ways []Way, known *upstream.Ways) { d.dialer.take(ways
 // It is called once.
 func (d *Downlink) Run(ctx context.Context) error {
 	defer d.dialer.gate.NoLonger(&d.dialer)
+	defer d.forget()
 	for {
 		if err := d.backoff.Wait(ctx); err != nil {
-			d.health.forget()
 			return nil
 		}
 		c, err := d.dialer.open(ctx)
@@ -110,7 +112,6 @@ func (d *Downlink) Run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			d.health.down(ErrClosed)
-			d.health.forget()
 			return nil
 		}
 		d.health.down(err)
@@ -131,11 +132,16 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	c.start(does, d.dialer.o.AckTimeout/4, d.health)
 	d.health.up(c.endpoint)
 	d.live.Store(c)
+	d.recall(c.server.sessionPresent)
+	subscribed := true
 	if d.renew || !c.server.sessionPresent {
-		d.subscribe(ctx, r)
+		subscribed = d.subscribe(ctx, r)
 	}
 	d.subscribed.Store(says)
 	defer d.subscribed.Store(nil)
+	if subscribed { // first, so that no message falls between two filters
+		d.takeBack(ctx, r)
+	}
 	retry := time.NewTicker(refusedRetry)
 	defer retry.Stop()
 	for {
@@ -150,15 +156,30 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 			if len(r.refused) > 0 {
 				if refused, ok := d.ask(ctx, r, filtersOf(r.refused)); ok {
 					d.tell(r, refused)
+					d.takeBack(ctx, r)
 				}
 			}
 		}
 	}
 }
 
+// forget ends what was told of a client id that nobody uses now.
+func (d *Downlink) forget() {
+	d.health.forget()
+	for _, of := range []string{filtersRefused, filtersKept} {
+		d.health.hooks.Over(d.health.prefix + of)
+	}
+}
+
+// The warnings about filters, behind what they begin with.
+const (
+	filtersRefused = "-filters-refused"
+	filtersKept    = "-filters-kept"
+)
+
 // subscribe asks for all filters that are needed. What another covers is, when that
-// one is refused.
-func (d *Downlink) subscribe(ctx context.Context, r *receiver) {
+// one is refused. It reports false when the connection ends.
+func (d *Downlink) subscribe(ctx context.Context, r *receiver) bool {
 	var refused []refusedFilter
 	asked := map[string]bool{}
 	for {
@@ -171,19 +192,28 @@ func (d *Downlink) subscribe(ctx context.Context, r *receiver) {
 		}
 		not, ok := d.ask(ctx, r, more)
 		if !ok {
-			return
+			return false
 		}
 		refused = append(refused, not...)
 	}
 	d.tell(r, refused)
+	return true
 }
 
-// ask asks for filters, eight in a packet (Q16), and looks at every code of every
+// atOnce is how many filters one packet carries: of a SUBSCRIBE with more AWS closes the
+// connection (Q16), an UNSUBSCRIBE with more it does not answer (B126).
+const atOnce = 8
+
+// ask asks for filters, a few in a packet, and looks at every code of every
 // answer (B17, Q17). A refusal does not end the connection: the other filters still
 // work. It is not ok when the connection ends.
 func (d *Downlink) ask(ctx context.Context, r *receiver, filters []string) (refused []refusedFilter, ok bool) {
 	d.renew = true
-	for part := range slices.Chunk(filters, 8) {
+	d.note(ctx, filters)
+	if ctx.Err() != nil { // perhaps nothing was noted
+		return nil, false
+	}
+	for part := range slices.Chunk(filters, atOnce) {
 		answered := r.counted.Subscribing(part, nil)
 		codes, err := r.subscribe(ctx, part, d.options(r.c))
 		if ctx.Err() != nil {
@@ -208,7 +238,7 @@ func (d *Downlink) tell(r *receiver, refused []refusedFilter) {
 	r.refused = refused
 	d.renew = len(refused) > 0
 	if len(refused) == 0 {
-		d.health.hooks.Over("downlink-filters-refused")
+		d.health.hooks.Over(d.health.prefix + filtersRefused)
 		return
 	}
 	var words []string
@@ -216,7 +246,7 @@ func (d *Downlink) tell(r *receiver, refused []refusedFilter) {
 		words = append(words, f.String())
 	}
 	d.health.hooks.Warn(bridge.Warning{
-		Code: "downlink-filters-refused", Severity: bridge.Degraded,
+		Code: d.health.prefix + filtersRefused, Severity: bridge.Degraded,
 		Text: fmt.Sprintf("%s: %s; let the broker's policy allow them (iot:Subscribe and iot:Receive on AWS), or change the down routes", d.dialer.o.Endpoint, strings.Join(words, "; ")),
 	})
 }
@@ -254,4 +284,7 @@ func filtersOf(refused []refusedFilter) []string {
 	return out
 }
 
-var errSubscribeTimeout = errors.New("no SUBACK in time")
+var (
+	errSubscribeTimeout   = errors.New("no SUBACK in time")
+	errUnsubscribeTimeout = errors.New("no UNSUBACK in time")
+)

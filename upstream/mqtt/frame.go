@@ -109,8 +109,11 @@ func decode(first byte, body []byte) (packets.Packet, error) {
 	if err := cp.Content.Unpack(bytes.NewBuffer(body)); err != nil {
 		return nil, malformed("%s: %v", cp.PacketType(), err)
 	}
-	if s, ok := cp.Content.(*packets.Suback); ok {
-		s.Reasons = bytes.Clone(s.Reasons)
+	switch p := cp.Content.(type) {
+	case *packets.Suback:
+		p.Reasons = bytes.Clone(p.Reasons)
+	case *packets.Unsuback:
+		p.Reasons = bytes.Clone(p.Reasons)
 	}
 	return cp.Content, nil
 }

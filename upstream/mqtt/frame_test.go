@@ -20,6 +20,7 @@ func seeds() [][]byte {
 		&packets.Publish{Topic: "a/b", QoS: 1, PacketID: 1, Payload: []byte("x"), Properties: &packets.Properties{User: []packets.User{{Key: "k", Value: "v"}}, CorrelationData: []byte{1}}},
 		&packets.Puback{PacketID: 1, ReasonCode: 0x97, Properties: &packets.Properties{ReasonString: "slow down"}},
 		&packets.Suback{PacketID: 1, Reasons: []byte{0, 1, 0x87}, Properties: &packets.Properties{}},
+		&packets.Unsuback{PacketID: 1, Reasons: []byte{0, 0x11, 0x80}, Properties: &packets.Properties{}},
 		&packets.Pingresp{},
 		&packets.Disconnect{ReasonCode: 0x8B, Properties: &packets.Properties{ReasonString: "bye"}},
 	} {

@@ -310,6 +310,10 @@ func (l *link) subscribed(*packets.Suback) error {
 	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a SUBACK, and nothing was subscribed to"}
 }
 
+func (l *link) unsubscribed(*packets.Unsuback) error {
+	return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "an UNSUBACK, and nothing was unsubscribed from"}
+}
+
 // due ends the link when the acknowledgement that is due does not come. A
 // message must not be sent again on a live connection [MQTT-4.4.0-1], so the
 // connection ends, and everything is sent again on the next.

@@ -215,6 +215,12 @@ func TestHowLinksEnd(t *testing.T) {
 		{"a packet that makes no sense", func(b *broker) { _, _ = b.Write([]byte{0x40, 1, 0}) }, "PUBACK of 1 bytes", 0x81},
 		{"a packet of type 0", func(b *broker) { _, _ = b.Write([]byte{0, 0}) }, "packet type 0", 0x81},
 		{"a client's packet", func(b *broker) { _, _ = b.Write([]byte{0xC0, 0}) }, "no place", 0x82},
+		{"a SUBACK", func(b *broker) {
+			b.send(&packets.Suback{PacketID: 1, Reasons: []byte{1}, Properties: &packets.Properties{}})
+		}, "nothing was subscribed to", 0x82},
+		{"an UNSUBACK", func(b *broker) {
+			b.send(&packets.Unsuback{PacketID: 1, Reasons: []byte{0}, Properties: &packets.Properties{}})
+		}, "nothing was unsubscribed from", 0x82},
 		{"QoS 2", func(b *broker) {
 			b.send(&packets.Publish{Topic: "a", QoS: 2, PacketID: 1, Properties: &packets.Properties{}})
 		}, "QoS 2", 0x9B},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -14,13 +15,15 @@ import (
 
 // receiver is one live downlink connection.
 type receiver struct {
-	d       *Downlink
-	c       *conn
-	suback  chan *packets.Suback // the answer to the one SUBSCRIBE that is out
-	lastID  uint16               // packet identifier of the latest SUBSCRIBE
-	refused []refusedFilter      // for the goroutine of serve
-	counted upstream.Connection  // is told what is subscribed to
-	freed   chan struct{}        // a token when something was acknowledged
+	d        *Downlink
+	c        *conn
+	suback   chan *packets.Suback   // the answer to the one SUBSCRIBE that is out
+	unsuback chan *packets.Unsuback // likewise
+	leaving  atomic.Uint32          // packet identifier of the UNSUBSCRIBE that is out, 0 for none
+	lastID   uint16                 // packet identifier of the latest of both
+	refused  []refusedFilter        // for the goroutine of serve
+	counted  upstream.Connection    // is told what is subscribed to
+	freed    chan struct{}          // a token when something was acknowledged
 
 	mu    sync.Mutex
 	owed  []*owed // messages to acknowledge, as they came
@@ -35,13 +38,22 @@ type owed struct {
 }
 
 func newReceiver(d *Downlink, c *conn) *receiver {
-	return &receiver{d: d, c: c, suback: make(chan *packets.Suback, 1), freed: make(chan struct{}, 1)}
+	return &receiver{
+		d: d, c: c, suback: make(chan *packets.Suback, 1), unsuback: make(chan *packets.Unsuback, 1), freed: make(chan struct{}, 1),
+	}
+}
+
+// number is the next packet identifier.
+func (r *receiver) number() uint16 {
+	if r.lastID++; r.lastID == 0 { // [MQTT-2.2.1-3]
+		r.lastID++
+	}
+	return r.lastID
 }
 
 // subscribe sends one SUBSCRIBE and awaits its codes, one for each filter.
 func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.SubOptions) ([]byte, error) {
-	r.lastID++
-	p := &packets.Subscribe{PacketID: r.lastID, Properties: &packets.Properties{}}
+	p := &packets.Subscribe{PacketID: r.number(), Properties: &packets.Properties{}}
 	for _, f := range filters {
 		o.Topic = f
 		p.Subscriptions = append(p.Subscriptions, o)
@@ -53,29 +65,65 @@ func (r *receiver) subscribe(ctx context.Context, filters []string, o packets.Su
 	if err := r.c.enqueue(packet(p)); err != nil {
 		return nil, err
 	}
-	late := time.NewTimer(r.d.dialer.o.AckTimeout)
-	defer late.Stop()
+	s, err := answer(ctx, r, r.suback, errSubscribeTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return codesOf(s, p)
+}
+
+// unsubscribe sends one UNSUBSCRIBE and awaits its codes, one for each filter in MQTT 5,
+// none in 3.1.1.
+func (r *receiver) unsubscribe(ctx context.Context, filters []string) ([]byte, error) {
+	p := &packets.Unsubscribe{PacketID: r.number(), Topics: filters, Properties: &packets.Properties{}}
+	packet := unsubscribe3
+	if !r.c.server.v3 {
+		packet = func(p *packets.Unsubscribe) []byte { return packetOf(packets.UNSUBSCRIBE<<4|2, p.Buffers()) }
+	}
+	select {
+	case <-r.unsuback: // of one that was given up a moment ago
+	default:
+	}
+	r.leaving.Store(uint32(p.PacketID))
+	defer r.leaving.Store(0)
+	if err := r.c.enqueue(packet(p)); err != nil {
+		return nil, err
+	}
+	u, err := answer(ctx, r, r.unsuback, errUnsubscribeTimeout)
+	if err == nil && u.PacketID != p.PacketID {
+		err = errUnsubscribeTimeout
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u.Reasons, nil
+}
+
+// answer awaits what answers the packet that was sent last; late says that nothing did.
+func answer[P any](ctx context.Context, r *receiver, from <-chan P, late error) (answer P, err error) {
+	timer := time.NewTimer(r.d.dialer.o.AckTimeout)
+	defer timer.Stop()
 	for {
 		select {
-		case s := <-r.suback:
-			return codesOf(s, p)
-		case <-late.C:
+		case answer = <-from:
+			return answer, nil
+		case <-timer.C:
 			if r.c.stoodFor(r.d.dialer.o.AckTimeout) { // it may be behind what we did not read
-				late.Reset(r.d.dialer.o.AckTimeout)
+				timer.Reset(r.d.dialer.o.AckTimeout)
 				continue
 			}
-			return nil, errSubscribeTimeout
+			return answer, late
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return answer, ctx.Err()
 		case <-r.c.ending:
 		}
 		break
 	}
 	select {
-	case s := <-r.suback: // it came before the end
-		return codesOf(s, p)
+	case answer = <-from: // it came before the end
+		return answer, nil
 	default:
-		return nil, r.c.reason()
+		return answer, r.c.reason()
 	}
 }
 
@@ -97,6 +145,18 @@ func (r *receiver) subscribed(s *packets.Suback) error {
 	default:
 		return &ProtocolError{Code: packets.DisconnectProtocolError, Text: "a SUBACK that nobody asked for"}
 	}
+}
+
+// unsubscribed implements role. One that nobody awaits any more came too late: then the
+// filters were given up for this connection, and are taken back by the next.
+func (r *receiver) unsubscribed(u *packets.Unsuback) error {
+	if uint32(u.PacketID) == r.leaving.Load() {
+		select {
+		case r.unsuback <- u:
+		default: // the same answer twice
+		}
+	}
+	return nil
 }
 
 func (r *receiver) published(p *packets.Publish, size int) error {

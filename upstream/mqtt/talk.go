@@ -127,3 +127,6 @@ func (s *speaker) published(p *packets.Publish, size int) error { return s.hears
 
 // subscribed implements role.
 func (s *speaker) subscribed(p *packets.Suback) error { return s.hears.subscribed(p) }
+
+// unsubscribed implements role.
+func (s *speaker) unsubscribed(p *packets.Unsuback) error { return s.hears.unsubscribed(p) }

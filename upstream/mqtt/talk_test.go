@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -92,5 +93,35 @@ func TestTalkWithoutAConnection(t *testing.T) {
 	}
 	if talk.Down() != nil || talk.Largest() != 0 || talk.Up() {
 		t.Error("there is something")
+	}
+}
+
+// What is refused to a conversation is told under its own name: one whose filters are
+// granted says nothing of those that come down.
+func TestRefusedFiltersOfATalkAreItsOwn(t *testing.T) {
+	s := serve(t, func(b *broker) {
+		b.accept(packets.Properties{})
+		b.grant(func(string) byte { return 0x87 })
+		b.drain()
+	})
+	var health bridge.Health
+	talk := NewTalk(quick(s.addr), "files", "gateway-files", []string{"$file-response/gateway-files"}, func(*bridge.Message, int, func()) {}, discard(), upstream.Hooks{
+		Raise: func(w bridge.Warning) { health.Raise(w) },
+		Clear: func(code string) { health.Clear(code) },
+	})
+	health.Raise(bridge.Warning{Code: "downlink-filters-refused"})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- talk.Run(ctx) }()
+	await(t, "the refusal is told", func() bool { return len(health.Warnings()) == 2 })
+	if !slices.ContainsFunc(health.Warnings(), func(w bridge.Warning) bool { return w.Code == "files-filters-refused" }) {
+		t.Errorf("warnings %v", health.Warnings())
+	}
+	cancel()
+	if err := receive(t, done, "Run ends"); err != nil {
+		t.Error(err)
+	}
+	if w := health.Warnings(); len(w) != 1 || w[0].Code != "downlink-filters-refused" {
+		t.Errorf("warnings %v", w)
 	}
 }

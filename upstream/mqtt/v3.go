@@ -89,6 +89,8 @@ func decode3(first byte, body []byte) (packets.Packet, error) {
 		}, nil
 	case *v3.SubackPacket:
 		return &packets.Suback{PacketID: p.MessageID, Reasons: p.ReturnCodes, Properties: &packets.Properties{}}, nil
+	case *v3.UnsubackPacket:
+		return &packets.Unsuback{PacketID: p.MessageID, Properties: &packets.Properties{}}, nil
 	case *v3.PingrespPacket:
 		return &packets.Pingresp{}, nil
 	}
@@ -102,6 +104,13 @@ func subscribe3(s *packets.Subscribe) []byte {
 	for _, o := range s.Subscriptions {
 		p.Topics, p.Qoss = append(p.Topics, o.Topic), append(p.Qoss, o.QoS)
 	}
+	return written3(p)
+}
+
+// unsubscribe3 is the UNSUBSCRIBE of MQTT 3.1.1.
+func unsubscribe3(u *packets.Unsubscribe) []byte {
+	p := v3.NewControlPacket(v3.Unsubscribe).(*v3.UnsubscribePacket)
+	p.MessageID, p.Topics = u.PacketID, u.Topics
 	return written3(p)
 }
 

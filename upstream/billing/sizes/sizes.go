@@ -42,7 +42,10 @@ type Histogram struct {
 type names [nameWords]uint64
 
 // nameWords are 1,024 bits: they tell some 4,000 topics apart, to a few percent.
-const nameWords = 16
+const (
+	nameWords = 16
+	nameBits  = 64 * nameWords
+)
 
 // Named notes the topic of a message: messages of one topic can share a batch.
 func (h *Histogram) Named(topic string) { h.names.add(Hash(0, topic)) }
@@ -69,7 +72,7 @@ func Hash(sum uint64, text string) uint64 {
 
 func (n *names) add(sum uint64) {
 	sum = (sum ^ sum>>33) * 0xff51afd7ed558ccd // its last characters reach few of the upper bits
-	bit := (sum ^ sum>>33) % (64 * nameWords)
+	bit := (sum ^ sum>>33) % nameBits
 	n[bit/64] |= 1 << (bit % 64)
 }
 
@@ -92,6 +95,11 @@ func (h *Histogram) Own() (n, changes int64) { return h.own, min(h.changes, h.Me
 // Topics is about how many topics the messages had, 0 when that is not known.
 func (h *Histogram) Topics() int64 { return h.names.count() }
 
+// TopicsAtMost is how many topics there were at the most, as far as chance can be told from
+// that (three deviations of the count). It is 0 when that is not known, and without a bound
+// where there were more than are told apart.
+func (h *Histogram) TopicsAtMost() float64 { return h.names.atMost() }
+
 // Alike is about how many kinds of messages there were that can share a batch without
 // envelopes: of one topic, with the same user properties. It is 0 when that is not known.
 func (h *Histogram) Alike() int64 { return max(h.names.count(), h.pairs.count()) }
@@ -99,13 +107,32 @@ func (h *Histogram) Alike() int64 { return max(h.names.count(), h.pairs.count())
 // count tells by how many bits are still free how many names there were, as chance has it
 // (linear counting).
 func (n *names) count() int64 {
-	const all = 64 * nameWords
+	free := max(float64(n.free()), 0.5)
+	return int64(math.Round(-nameBits * math.Log(free/nameBits)))
+}
+
+// atMost is the count with its error: n names in m bits are told with a deviation of
+// √(m·(e^(n/m) - n/m - 1)). One is one.
+func (n *names) atMost() float64 {
+	free := n.free()
+	switch {
+	case free == 0:
+		return math.Inf(1)
+	case free >= nameBits-1:
+		return float64(nameBits - free)
+	}
+	told := -math.Log(float64(free) / nameBits)
+	deviation := math.Sqrt(nameBits * (math.Exp(told) - told - 1))
+	return nameBits*told + 3*deviation + min(2.5*deviation, 1) // of few, names that share a bit come one by one
+}
+
+// free is how many bits nothing has set.
+func (n *names) free() int {
 	taken := 0
 	for _, w := range n {
 		taken += bits.OnesCount64(w)
 	}
-	free := max(float64(all-taken), 0.5)
-	return int64(math.Round(-all * math.Log(free/all)))
+	return nameBits - taken
 }
 
 // fine is how many cells an octave has: 64 make a cell at most 1.6 % wide, and
@@ -288,7 +315,7 @@ const fewNames = 48
 // append writes how many bits are set and which, or all of them.
 func (n *names) append(out []byte) []byte {
 	var set []int
-	for i := range 64 * nameWords {
+	for i := range nameBits {
 		if n[i/64]>>(i%64)&1 == 1 {
 			set = append(set, i)
 		}
@@ -324,7 +351,7 @@ func (n *names) take(in []byte) (rest []byte, ok bool) {
 	}
 	for range bits {
 		i, used := binary.Uvarint(in)
-		if used <= 0 || i >= 64*nameWords {
+		if used <= 0 || i >= nameBits {
 			return nil, false
 		}
 		n[i/64] |= 1 << (i % 64)

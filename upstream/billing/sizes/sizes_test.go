@@ -115,6 +115,34 @@ func TestTopicsAreCounted(t *testing.T) {
 	}
 }
 
+// What is told to be the most topics is so, and not many more than there were.
+func TestTopicsAtMost(t *testing.T) {
+	for n, most := range map[int]float64{0: 0, 1: 1, 2: 2.5, 20: 24, 453: 530, 2168: 2700, 4000: 6000} {
+		more := 0
+		for place := range 100 {
+			var h Histogram
+			for i := range n {
+				h.Named(fmt.Sprintf("plant-%d/machine-%d/values", place, i))
+			}
+			if got := h.TopicsAtMost(); got > most {
+				t.Errorf("%d topics are %v at most, want no more than %v", n, got, most)
+			} else if got < float64(n) {
+				more++
+			}
+		}
+		if more > 1 {
+			t.Errorf("in %d of 100 places there were more topics than %d", more, n)
+		}
+	}
+	var full Histogram
+	for i := range 100_000 {
+		full.Named(fmt.Sprint(i))
+	}
+	if got := full.TopicsAtMost(); !math.IsInf(got, 1) {
+		t.Errorf("more than are told apart are %v at most", got)
+	}
+}
+
 // A ledger of before has no topics.
 func TestOldHistogramsAreRead(t *testing.T) {
 	var h Histogram
