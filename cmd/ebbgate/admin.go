@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"net/http"
 	"slices"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 // adminRoutes are what the admin port serves beside health and metrics.
 func (g *gateway) adminRoutes() telemetry.Routes {
 	routes := telemetry.Routes{
-		"GET /api/v1/bill":   g.ledger,
-		"GET /api/v1/ledger": billing.Export(g.spool),
+		"GET /api/v1/bill":   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.ledger.Load().ServeHTTP(w, r) }),
+		"GET /api/v1/ledger": g.exportLedger(),
 		"POST /api/v1/spool": spoolHandler{g},
 
 		"POST /api/v1/streams/{id}/prefetch": prefetchHandler{g},
@@ -30,11 +31,21 @@ func (g *gateway) adminRoutes() telemetry.Routes {
 	return routes
 }
 
+// exportLedger gives the ledger to ebbgate bill, with the sizes of what was sent until
+// it is asked for.
+func (g *gateway) exportLedger() http.Handler {
+	export := billing.Export(g.spool)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.meter.Flush()
+		export.ServeHTTP(w, r)
+	})
+}
+
 // billState is the short bill of all upstreams, and the units of each of today.
 func (g *gateway) billState(now time.Time) (telemetry.BillState, map[string][2]int64) {
 	var out telemetry.BillState
 	units := map[string][2]int64{}
-	totals, err := g.ledger.Totals(now, g.meter.Pace)
+	totals, err := g.ledger.Load().Totals(now, g.meter.Pace)
 	if err != nil {
 		return out, units
 	}

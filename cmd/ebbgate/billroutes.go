@@ -40,6 +40,9 @@ func (o *whatIfOptions) fromFile(cfg *configs.Config, f *billing.Fleet, p *billi
 	}
 	for i, t := range f.Traffic {
 		r, ok := routeOf(other, t.Route)
+		if !ok && t.Route == rules.PassThroughRoute && other.Routes.PassThrough.Upstream == f.Upstream {
+			continue // it has no steps
+		}
 		if !ok {
 			notes = append(notes, fmt.Sprintf("%s has no route %s: its messages are priced as they were", o.routes, t.Route))
 			continue

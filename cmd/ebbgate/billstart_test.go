@@ -58,7 +58,7 @@ upstreams: {%[1]s: {endpoint: "mqtts://%s", username: pump}}
 	end(g)
 	for range 2 {
 		g = open(load("cloud", "127.0.0.1:1"))
-		bill, err := g.ledger.Bill(billing.Month(time.Now()))
+		bill, err := g.ledger.Load().Bill(billing.Month(time.Now()))
 		if err != nil || len(bill.Totals) != 2 || bill.Totals[0].Upstream != "aws" || bill.Totals[0].Uncertain != 1 || bill.Totals[1].Uncertain != 0 {
 			t.Errorf("%+v, %v", bill, err)
 		}

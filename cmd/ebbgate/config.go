@@ -118,7 +118,7 @@ func checkConfig(path string, env, sets []string) (*configs.Config, *policy.Engi
 	engine, policyErr := policy.Load(cfg.Policy)
 	// New reads certificates and users, and listens nowhere.
 	_, brokerErr := localbroker.New(cfg.Broker, localbroker.Deps{Log: slog.New(slog.DiscardHandler)})
-	return cfg, engine, errors.Join(policyErr, brokerErr)
+	return cfg, engine, errors.Join(policyErr, brokerErr, checkPrices(billingOf(cfg)))
 }
 
 // summarise says what a configuration sets up.

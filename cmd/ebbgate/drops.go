@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/localbroker"
 	"github.com/ebbgate/ebbgate/spool"
 )
 
@@ -193,6 +194,38 @@ func (s *desk) dropHours(r spoolRequest, emit func(spoolLine) error) error {
 		}
 	}
 	return nil
+}
+
+// dropReasons are those of what was accepted and given up, as docs/operations.md has
+// them.
+var dropReasons = []string{
+	bridge.Expired.String(), bridge.DeadLetter, bridge.RequestDenied, bridge.Conflated, overBudget, "undecided", "unreadable",
+	localbroker.WarningNoRuleRoute, bridge.Unrouted, bridge.TopicInvalid.String(), bridge.ByOperator,
+	"session-queue-full", "session-ended", "receive-denied", "client-packet-size", "retry-window", "group-queue-full",
+	"share-group-absent", "share-group-ended", "delivery-rate", "queued-rate", "shelf-failed",
+}
+
+// knownReason refuses a reason that there is not: an empty list would read as if
+// nothing had been given up for it.
+func (s *desk) knownReason(reason string) error {
+	if reason == "" {
+		return nil
+	}
+	known := slices.Clone(dropReasons)
+	for k := bridge.Internal; k <= bridge.Expired; k++ { // of what was refused
+		known = append(known, k.String())
+	}
+	for _, d := range s.drops.All() {
+		known = append(known, d.Reason)
+	}
+	if err := s.drops.Hours(func(h bridge.DropHour) bool {
+		known = append(known, h.Reason)
+		return true
+	}); err != nil || slices.Contains(known, reason) {
+		return err
+	}
+	slices.Sort(known)
+	return fmt.Errorf("there is no reason %q; there are %s", reason, strings.Join(slices.Compact(known), ", "))
 }
 
 // dropped tells the latest messages that a request means, in the order of the

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -242,5 +243,48 @@ func TestWhyOfAnAdoptedMessage(t *testing.T) {
 		if code, out := spoolRun(t, config, "spool", "why", id); code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("exit %d, %q, want %q", code, out, want)
 		}
+	}
+}
+
+// A reason that is mistyped is no empty list: what is known is named, and what the manual
+// has is known.
+func TestDropsOfAReasonThatThereIsNot(t *testing.T) {
+	config, _ := spooled(t)
+	for _, op := range []string{"ls", "stat"} {
+		if code, out := spoolRun(t, config, "drops", op, "--reason", "conflatd"); code == exitOK || !strings.Contains(out, `there is no reason "conflatd"; there are client-packet-size, conflated, corrupt, dead-letter, `) {
+			t.Errorf("%s: exit %d, %s", op, code, out)
+		}
+		if code, out := spoolRun(t, config, "drops", op, "--reason", "conflated"); code != exitOK {
+			t.Errorf("%s: exit %d, %s", op, code, out)
+		}
+	}
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(manual), "\nThe reasons in the drop log are ")
+	text, _, _ = strings.Cut(text, "[sums only]")
+	for _, reason := range dropReasons {
+		if !strings.Contains(text, "`"+reason+"`") {
+			t.Errorf("the manual does not have %s: %s", reason, text)
+		}
+	}
+}
+
+// What was moved has a column: the row of a queue adds up.
+func TestSpoolStatTellsWhatWasMoved(t *testing.T) {
+	config, cfg := spooled(t)
+	s := openSpool(t, cfg)
+	giveTo(t, s, deadAll, 2)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := spoolRun(t, config, "spool", "requeue", deadAll); code != exitOK {
+		t.Fatal(out)
+	}
+	_, out := spoolRun(t, config, "spool", "stat")
+	text := strings.Join(strings.Fields(out), " ")
+	if !strings.Contains(text, "ACCEPTED DELIVERED DROPPED CONSUMED MOVED LOST") || !strings.Contains(text, deadAll+" 0 0 B 0s 2 0 0 0 2 0 -") {
+		t.Errorf("%s", out)
 	}
 }

@@ -40,7 +40,7 @@ type gateway struct {
 	spool   *spool.Spool
 	clock   *bridge.Clock
 	meter   *billing.Meter
-	ledger  *billing.Ledger
+	ledger  atomic.Pointer[billing.Ledger] // another after a reload, which reads the price lists again
 	engine  *policy.Engine
 	asked   *decisions.Log // between broker and engine
 	router  *rules.Router
@@ -92,8 +92,8 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 		return nil, err
 	}
 	g.warnCrowded()
-	if g.ledger, err = billing.NewLedger(g.spool, bills); err != nil {
-		return nil, &exitError{exitInvalid, err}
+	if err = g.openLedger(bills); err != nil {
+		return nil, err
 	}
 	if g.table, err = rules.Compile(cfg.Routes); err != nil {
 		return nil, &exitError{exitInvalid, err}
@@ -102,7 +102,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	g.router = rules.NewRouter(g.table)
 	g.router.OnUndecided(g.undecided)
 	g.budgets = &budgets{Router: g.router, spool: g.spool, health: g.health, of: bills, now: g.clock.Now, totals: func(now time.Time) (map[string]billing.Totals, error) {
-		return g.ledger.Totals(now, g.meter.Pace)
+		return g.ledger.Load().Totals(now, g.meter.Pace)
 	}}
 	if err = g.budgets.open(); err != nil {
 		return nil, err

@@ -122,6 +122,10 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		return nil, fmt.Errorf("%s changed: restart the gateway; until then nothing of this configuration is in force", what)
 	}
 	// Everything that can be refused is tried before anything takes effect.
+	priced, err := g.reprice(billingOf(cfg))
+	if err != nil {
+		return nil, err
+	}
 	table, err := rules.Compile(cfg.Routes)
 	if err != nil {
 		return nil, err
@@ -155,6 +159,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		g.endRound()
 	}
 	repace()
+	priced()
 	g.router.Swap(table)
 	g.broker.PassThrough(passThrough(cfg.Routes.PassThrough))
 	g.health.Clear(localbroker.WarningNoRuleRoute)

@@ -53,12 +53,12 @@ func (f *spoolFlags) stat() *cobra.Command {
 	return &cobra.Command{
 		Use: "stat", Short: "Queues, depths, ages, what is kept for devices, and the disk", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST\tACCEPTED\tDELIVERED\tDROPPED\tCONSUMED\tDRAINED IN", func(l spoolLine) string {
+			return f.table(cmd, spoolRequest{Op: "stat"}, "QUEUE\tMESSAGES\tBYTES\tOLDEST\tACCEPTED\tDELIVERED\tDROPPED\tCONSUMED\tMOVED\tLOST\tDRAINED IN", func(l spoolLine) string {
 				switch {
 				case l.Queue != nil:
 					q := l.Queue
-					return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%d\t%d\t%s", q.Name, q.Records, humanSize(q.Bytes), humanAge(seconds(q.Oldest)),
-						q.Accepted, q.Delivered, q.Dropped, q.Consumed, cmp.Or(q.Drain, "-"))
+					return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s", q.Name, q.Records, humanSize(q.Bytes), humanAge(seconds(q.Oldest)),
+						q.Accepted, q.Delivered, q.Dropped, q.Consumed, q.Moved, q.Lost, cmp.Or(q.Drain, "-"))
 				case l.Usage != nil:
 					u := l.Usage
 					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "disk: %s used by %d generations and the state, %s free\n", humanSize(u.Disk), u.Generations, humanSize(u.Free))

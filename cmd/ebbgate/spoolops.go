@@ -121,6 +121,9 @@ func (s *desk) operate(ctx context.Context, r spoolRequest, emit func(spoolLine)
 	if err := s.knownQueue(r.Queue); err != nil && r.Queue != bridge.SiteQueue {
 		return err
 	}
+	if err := s.knownReason(r.Reason); err != nil {
+		return err
+	}
 	if r.Op == "requeue" && r.To == "" {
 		return fmt.Errorf("messages of %s go nowhere else by themselves: name a queue with --to; the routes send %s", r.Queue, strings.Join(queues, ", "))
 	}

@@ -2,9 +2,12 @@ package billing
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -33,15 +36,30 @@ var _ Counters = bridge.Spool(nil)
 // whose Region must be filled in ([RegionOf]). It reads the price lists that
 // the options name.
 func NewLedger(spool Counters, upstreams map[string]Options) (*Ledger, error) {
+	var errs []error
+	l, err := OpenLedger(spool, upstreams, func(_ string, err error) { errs = append(errs, err) })
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// OpenLedger is NewLedger for who goes on without the prices of an upstream: of each
+// whose list cannot be read broken is told, and it has none, as a region that a list
+// does not have.
+func OpenLedger(spool Counters, upstreams map[string]Options, broken func(upstream string, err error)) (*Ledger, error) {
 	shared, lists := BuiltIn(), map[string]*PriceList{}
-	for name, o := range upstreams {
+	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
+		o := upstreams[name]
 		if lists[name] = shared; o.PriceList == "" {
 			continue
 		}
-		var err error
-		if lists[name], err = o.Prices(); err != nil {
-			return nil, err
+		list, err := o.Prices()
+		if err != nil {
+			broken(name, err)
+			list = new(PriceList)
 		}
+		lists[name] = list
 	}
 	places, err := readPlaces(spool)
 	if err != nil {

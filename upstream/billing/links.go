@@ -194,12 +194,18 @@ func (m *Meter) Run(ctx context.Context) error {
 			m.correct(ctx)
 		case <-ctx.Done():
 			m.write(m.takeCarried(1))
-			done := make(chan struct{})
-			m.writeSizes(func() { close(done) })
-			<-done
+			m.Flush()
 			return nil
 		}
 	}
+}
+
+// Flush writes what is recorded of sizes, which else is done once a minute, and returns
+// when that is over: who asks for the ledger has what was sent until then.
+func (m *Meter) Flush() {
+	done := make(chan struct{})
+	m.writeSizes(func() { close(done) })
+	<-done
 }
 
 // writeSizes commits the histograms that have changed; then is called when that
