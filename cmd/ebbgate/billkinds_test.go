@@ -2,12 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
+	"github.com/ebbgate/ebbgate/configs"
+	"github.com/ebbgate/ebbgate/rules/shape"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
 
@@ -136,6 +143,101 @@ func TestAdviceOfEnvelopesInBatches(t *testing.T) {
 		wrapped.advice(t)
 		if taken, _ := wrapped.fleet.Cost(wrapped.fleet.Taken()); taken.Rat().Cmp(now.Rat()) != 0 {
 			t.Errorf("%d in a row: as the configuration does it $%s a month, and it cost $%s", each, taken, now)
+		}
+	}
+}
+
+// What other routes would have cost leaves alone what their steps do: requests and Sparkplug
+// behind a template, which Basic Ingest is not for either.
+func TestWhatIfOfWhatGoesAlone(t *testing.T) {
+	const messages = 1400
+	mixed := func(i int, msg *bridge.Message) {
+		msg.Payload = fmt.Appendf(nil, `{"n":%d,"s":"%0100d"}`, i, i)
+		switch {
+		case i%7 == 0:
+			msg.ResponseTopic = "answer"
+		case i%7 < 3:
+			msg.Topic = "spBv1.0/G/DDATA/E/d1"
+		}
+	}
+	const route = `name: r, from: "#", upstream: aws, topic: "plant/${topic}"`
+	was := sendMessages(t, route, messages, mixed)
+	for _, c := range []struct {
+		then  string
+		flags whatIfOptions
+		notes []string
+	}{
+		{", batch: {format: json, size: 5120B, age: 24h}", whatIfOptions{batches: []string{"r=5120B"}, format: "json", age: 24 * time.Hour},
+			[]string{"200 messages go alone, as requests", "400 messages of Sparkplug pass its steps by"}},
+		{", basic_ingest: r", whatIfOptions{basic: []string{"r"}}, []string{"400 messages of Sparkplug pass its steps by"}},
+		{", sample: {one_in: 2}", whatIfOptions{}, nil},
+	} {
+		then := sendMessages(t, route+c.then, messages, mixed)
+		want := then.fleet.Counted(then.fleet.Plan(nil))
+		for _, o := range []*whatIfOptions{{routes: then.config}, &c.flags} {
+			if o == &c.flags && c.notes == nil {
+				continue
+			}
+			plan, notes, err := o.plan(was.cfg, was.fleet)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := was.fleet.Counted(plan)
+			if off := max(got.Messages-want.Messages, want.Messages-got.Messages); 100*off > want.Messages || got.Rules != want.Rules {
+				t.Errorf("%s, by a file %v: %+v, in truth %+v", c.then, o != &c.flags, got, want)
+			}
+			for _, note := range c.notes {
+				if o == &c.flags && !strings.Contains(strings.Join(notes, "\n"), note) {
+					t.Errorf("%s: no %q in %q", c.then, note, notes)
+				}
+			}
+		}
+	}
+}
+
+// The gateway tells batches by what its routes do, from its start and from a reload on.
+func TestGatewayTellsBatches(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "users.yaml"), []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load := func(batch bool) *configs.Config {
+		t.Helper()
+		cfg := sandboxed(t, dir, 1, "users.yaml")
+		if batch {
+			cfg.Routes.Up[0].Steps.Batch.Format = shape.JSON
+		}
+		return cfg
+	}
+	for name, c := range map[string]struct{ starts, reloaded bool }{"at a start": {true, true}, "after a reload": {false, true}, "no more after a reload": {true, false}} {
+		if err := os.RemoveAll(filepath.Join(dir, "data")); err != nil {
+			t.Fatal(err)
+		}
+		g, err := openGateway(load(c.starts), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.reload(load(c.reloaded)); err != nil {
+			t.Fatal(err)
+		}
+		r := &bridge.Record{
+			Message:   bridge.Message{Topic: "dt/a", Payload: []byte(`[{"n":1}]`), Properties: bridge.Properties{ContentType: "application/json"}},
+			Receivers: []bridge.Receiver{{Queue: "up/cloud/all", Topic: "dt/a"}},
+		}
+		var b bridge.Batch
+		g.meter.Delivered(&b, "cloud", &bridge.Stored{Record: r, Receiver: &r.Receivers[0]}, bridge.Outcome{Wire: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := g.meter.Run(ctx); err != nil { // writes the sizes
+			t.Fatal(err)
+		}
+		from, to := billing.Month(time.Now())
+		all, err := g.ledger.Traffic("cloud", from, to)
+		if err != nil || len(all) != 1 || all[0].Kind == billing.Batched != c.reloaded {
+			t.Errorf("%s: %+v, %v", name, all, err)
+		}
+		if err := g.close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
