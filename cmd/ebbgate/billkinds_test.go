@@ -232,7 +232,7 @@ func TestGatewayTellsBatches(t *testing.T) {
 			t.Fatal(err)
 		}
 		from, to := billing.Month(time.Now())
-		all, err := g.ledger.Traffic("cloud", from, to)
+		all, err := g.ledger.Load().Traffic("cloud", from, to)
 		if err != nil || len(all) != 1 || all[0].Kind == billing.Batched != c.reloaded {
 			t.Errorf("%s: %+v, %v", name, all, err)
 		}
