@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -45,25 +46,37 @@ func (g *gateway) sessionOf(o mqtt.Options) downSession {
 	return downSession{g.spool, sessionKey(o)}
 }
 
-// sessionKey names a session. A broker is its host, without the port: who turns TLS on,
-// or goes by 443, finds the same session. An upstream may have another name the next
-// time.
+// sessionKey names a session, by host, client id and port. An upstream may have another
+// name the next time.
 func sessionKey(o mqtt.Options) string {
-	host := o.Endpoint
+	host, port := o.Endpoint, ""
 	if u, err := url.Parse(host); err == nil {
-		host = u.Hostname()
+		host, port = u.Hostname(), u.Port()
 	}
-	return host + "/" + downlinkID(o)
+	return host + "/" + downlinkID(o) + "/" + port
 }
 
-// Filters implements [mqtt.Memory]. What is not a note is as good as none.
+// Filters implements [mqtt.Memory]. What is not a note is as good as none. Where there is
+// none it is all that the notes of other ports have: who turns TLS on, or goes by 443,
+// finds the same session, and to take back one too many costs nothing. Two brokers of one
+// host keep a note each.
 func (s downSession) Filters() (filters []string, known bool, err error) {
 	text, err := s.spool.Get(nsDownSession, s.key)
 	var n downNote
-	if err != nil || text == nil || json.Unmarshal(text, &n) != nil {
+	switch {
+	case err != nil:
 		return nil, false, err
+	case text != nil && json.Unmarshal(text, &n) == nil:
+		return n.Filters, true, nil
 	}
-	return n.Filters, true, nil
+	err = s.spool.Scan(nsDownSession, s.key[:strings.LastIndexByte(s.key, '/')+1], func(_ string, value []byte) bool {
+		var n downNote
+		if json.Unmarshal(value, &n) == nil {
+			filters, known = append(filters, n.Filters...), true
+		}
+		return true
+	})
+	return filters, known, err
 }
 
 // Keep implements [mqtt.Memory].

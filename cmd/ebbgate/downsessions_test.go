@@ -62,7 +62,17 @@ func TestNotesOfSessionsOutliveAStart(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", c.name, filters, known, err)
 		}
 	}
+	// Two brokers of one host keep a note each.
+	if err := g.sessionOf(session("mqtts://broker:8883", "gw")).Keep(t.Context(), []string{"other/#"}); err != nil {
+		t.Fatal(err)
+	}
+	for endpoint, want := range map[string][]string{"mqtt://broker:1883": want, "mqtts://broker:8883": {"other/#"}, "wss://broker/mqtt": {"cmd/#", "fw/ü", "other/#"}} {
+		if filters, known, err := g.sessionOf(session(endpoint, "gw")).Filters(); err != nil || !known || !slices.Equal(filters, want) {
+			t.Errorf("%s: %v, %v, %v", endpoint, filters, known, err)
+		}
+	}
 	var b bridge.Batch
+	b.Put(nsDownSession, sessionKey(session("mqtts://broker:8883", "gw")), nil)
 	b.Put(nsDownSession, sessionKey(session("mqtt://broker:1883", "gw")), []byte("{"))
 	done := make(chan error)
 	g.spool.Commit(&b, func(_ bridge.Seq, err error) { done <- err })

@@ -135,12 +135,13 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 	d.recall(c.server.sessionPresent)
 	subscribed := true
 	if d.renew || !c.server.sessionPresent {
+		d.takeBack(ctx, r, true)
 		subscribed = d.subscribe(ctx, r)
 	}
 	d.subscribed.Store(says)
 	defer d.subscribed.Store(nil)
-	if subscribed { // first, so that no message falls between two filters
-		d.takeBack(ctx, r)
+	if subscribed && d.takeBack(ctx, r, false) {
+		d.askAgain(ctx, r)
 	}
 	retry := time.NewTicker(refusedRetry)
 	defer retry.Stop()
@@ -153,13 +154,19 @@ func (d *Downlink) serve(ctx context.Context, c *conn) error {
 		case <-c.done:
 			return c.reason()
 		case <-retry.C:
-			if len(r.refused) > 0 {
-				if refused, ok := d.ask(ctx, r, filtersOf(r.refused)); ok {
-					d.tell(r, refused)
-					d.takeBack(ctx, r)
-				}
-			}
+			d.askAgain(ctx, r)
 		}
+	}
+}
+
+// askAgain asks for what was refused.
+func (d *Downlink) askAgain(ctx context.Context, r *receiver) {
+	if len(r.refused) == 0 {
+		return
+	}
+	if refused, ok := d.ask(ctx, r, filtersOf(r.refused)); ok {
+		d.tell(r, refused)
+		d.takeBack(ctx, r, false)
 	}
 }
 

@@ -51,6 +51,30 @@ func covers(by, filter string) bool {
 	return len(narrow) == len(wide)
 }
 
+// overlap reports whether there may be a topic that two filters match.
+func overlap(a, b string) bool {
+	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+	if x[0] == "$share" || y[0] == "$share" {
+		return true // perhaps
+	}
+	for _, of := range [][2]string{{x[0], y[0]}, {y[0], x[0]}} {
+		if (of[0] == "+" || of[0] == "#") && strings.HasPrefix(of[1], "$") { // [MQTT-4.7.2-1]
+			return false
+		}
+	}
+	for i := 0; i < len(x) || i < len(y); i++ {
+		switch {
+		case i < len(x) && x[i] == "#", i < len(y) && y[i] == "#":
+			return true
+		case i >= len(x) || i >= len(y):
+			return false
+		case x[i] != "+" && y[i] != "+" && x[i] != y[i]:
+			return false
+		}
+	}
+	return true
+}
+
 // wanted are the filters to subscribe to: those that no other covers which is granted,
 // as far as is known.
 func (d *Downlink) wanted(refused []refusedFilter) []string {

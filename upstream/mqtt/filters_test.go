@@ -29,6 +29,46 @@ func TestFiltersThatOthersCover(t *testing.T) {
 	}
 }
 
+// Two filters overlap when there is a topic that both match.
+func TestOverlap(t *testing.T) {
+	var filters, topics []string
+	words := []string{"a", "b", "", "$x", "+", "#"}
+	for _, one := range words {
+		filters = append(filters, one)
+		for _, two := range words {
+			filters = append(filters, one+"/"+two)
+			for _, three := range words {
+				filters = append(filters, one+"/"+two+"/"+three)
+			}
+		}
+	}
+	filters = slices.DeleteFunc(filters, func(f string) bool { return f == "" || strings.Contains(f, "#/") })
+	for _, f := range filters {
+		if !strings.ContainsAny(f, "+#") {
+			topics = append(topics, f, f+"/a")
+		}
+	}
+	for _, a := range filters {
+		for _, b := range filters {
+			want := slices.ContainsFunc(topics, func(topic string) bool { return covers(a, topic) && covers(b, topic) })
+			if a+"/#" == b || b+"/#" == a { // by the parent, which AWS does not send and others do
+				want = true
+			}
+			if got := overlap(a, b); got != want && !(got && strings.Count(a, "/") != strings.Count(b, "/")) {
+				t.Errorf("%s and %s overlap: %v, want %v", a, b, got, want)
+			}
+		}
+	}
+	for _, c := range [][2]string{{"a", "a/b"}, {"a/+", "a"}, {"a/b/#", "a/c"}, {"+/b/c", "a/b"}} {
+		if overlap(c[0], c[1]) || overlap(c[1], c[0]) {
+			t.Errorf("%q overlap", c)
+		}
+	}
+	if !overlap("$share/g/a", "b") {
+		t.Error("what is shared may overlap")
+	}
+}
+
 // Only what no other filter covers is subscribed to; what a refused one covers is, once
 // that is known.
 func TestDownlinkSubscribesToWhatIsNeeded(t *testing.T) {

@@ -136,46 +136,56 @@ func (d *Downlink) keep(ctx context.Context) {
 	}
 }
 
-// takeBack unsubscribes from what is held and not wanted: what another filter covers,
-// and what is not in the configuration any more. Call it when all that is wanted is
-// subscribed to. What the broker does not take back is tried again with the next
-// connection: nothing that it says or does not say here ends this one.
-func (d *Downlink) takeBack(ctx context.Context, r *receiver) {
-	h := &d.held
+// unwanted are the filters that are held and not wanted: what another covers, and what is
+// not in the configuration any more. With apart only those that share no topic with one
+// of the configuration.
+func (d *Downlink) unwanted(r *receiver, apart bool) []string {
 	wanted := append(d.wanted(r.refused), filtersOf(r.refused)...)
-	gone := slices.DeleteFunc(slices.Clone(h.filters), func(f string) bool { return slices.Contains(wanted, f) })
-	if len(gone) == 0 {
-		d.health.hooks.Over(d.health.prefix + filtersKept)
-		return
-	}
+	return slices.DeleteFunc(slices.Clone(d.held.filters), func(f string) bool {
+		return slices.Contains(wanted, f) || apart && slices.ContainsFunc(d.filters, func(w string) bool { return overlap(f, w) })
+	})
+}
+
+// takeBack unsubscribes from what is not wanted, and reports whether that has made room
+// for others. What overlaps with what is wanted goes when that is subscribed to, so that
+// no message falls between two filters; what is apart goes before: a broker bounds how
+// many there are (Q17). What it does not take back is tried again with the next
+// connection: nothing that it says or does not say here ends this one.
+func (d *Downlink) takeBack(ctx context.Context, r *receiver, apart bool) (some bool) {
+	h := &d.held
+	gone := slices.DeleteFunc(d.unwanted(r, apart), func(f string) bool { return slices.Contains(r.stays, f) })
 	if h.ended >= mostEnded && time.Since(h.at) < triedAgain {
-		return
+		return false
 	}
-	var kept []string // in words
 	for part := range slices.Chunk(gone, atOnce) {
 		codes, err := r.unsubscribe(ctx, part)
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 		if err != nil && !errors.Is(err, errUnsubscribeTimeout) { // the connection has ended
 			if h.ended, h.at = h.ended+1, time.Now(); h.ended >= mostEnded {
 				d.tellKept([]string{fmt.Sprintf("the connection ended %d times before it answered", h.ended)}, "a connection after "+triedAgain.String())
 			}
-			return
+			return false
 		}
 		h.ended = 0
 		if err != nil {
-			kept = append(kept, fmt.Sprintf("filter %q and what was to follow: %v", part[0], err))
+			r.stays = append(r.stays, gone...)
+			r.kept = append(r.kept, fmt.Sprintf("filter %q and what was to follow: %v", part[0], err))
 			break
 		}
-		kept = append(kept, d.tookBack(part, codes, r.c.server.v3)...)
+		held := len(h.filters)
+		r.kept = append(r.kept, d.tookBack(part, codes, r.c.server.v3)...)
+		r.stays = append(r.stays, part...)
+		some = some || len(h.filters) < held
 	}
 	d.keep(ctx)
-	if len(kept) == 0 {
+	if len(r.kept) == 0 {
 		d.health.hooks.Over(d.health.prefix + filtersKept)
-		return
+	} else {
+		d.tellKept(slices.Clone(r.kept), "the next connection")
 	}
-	d.tellKept(kept, "the next connection")
+	return some
 }
 
 // tookBack notes what the broker has answered to an UNSUBSCRIBE, and says which of the

@@ -79,6 +79,7 @@ type keeper struct {
 	stay    map[string]byte // codes of UNSUBSCRIBE
 	silent  bool            // it does not answer UNSUBSCRIBE
 	hangUp  bool            // it hangs up on UNSUBSCRIBE
+	freed   bool            // it refuses nothing any more after an UNSUBSCRIBE
 	short   bool            // it answers UNSUBSCRIBE with one code too few
 	notes   *notes
 	asked   chan string
@@ -86,7 +87,7 @@ type keeper struct {
 
 func (k keeper) play(b *broker) {
 	expect[*packets.Connect](b)
-	began := time.Now()
+	began, room := time.Now(), false
 	b.send(&packets.Connack{SessionPresent: k.present, Properties: &packets.Properties{}})
 	for cp := b.next(); cp != nil; cp = b.next() {
 		switch p := cp.Content.(type) {
@@ -98,7 +99,7 @@ func (k keeper) play(b *broker) {
 			for _, s := range p.Subscriptions {
 				filters = append(filters, s.Topic)
 				code, refused := k.refuse[s.Topic]
-				if !refused || k.relents > 0 && time.Since(began) > k.relents {
+				if !refused || room || k.relents > 0 && time.Since(began) > k.relents {
 					code = 1
 				}
 				answer.Reasons = append(answer.Reasons, code)
@@ -115,6 +116,7 @@ func (k keeper) play(b *broker) {
 					b.t.Errorf("%s was forgotten before it was taken back", f)
 				}
 			}
+			room = k.freed
 			if k.hangUp {
 				return
 			}
@@ -158,8 +160,8 @@ func all(c chan string) string {
 	return strings.Join(out, " | ")
 }
 
-// What a session holds and nobody wants is taken back, behind what is wanted, and only
-// then forgotten.
+// What a session holds and nobody wants is taken back, behind what is wanted where they
+// overlap and before it where not (Q17), and only then forgotten.
 func TestWhatIsNotWantedIsTakenBack(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -176,23 +178,26 @@ func TestWhatIsNotWantedIsTakenBack(t *testing.T) {
 		{"the notes cannot be read", "cmd/+/ret cmd/#", &notes{known: true, filters: []string{"fw/#"}, broken: errors.New("broken")},
 			keeper{present: true}, "S cmd/# | U cmd/+/ret", "cmd/#", ""},
 		{"as it was", "cmd/#", noted("cmd/#"), keeper{present: true}, "S cmd/#", "cmd/#", ""},
-		{"taken out", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true}, "S cmd/# | U fw/#", "cmd/#", ""},
+		{"taken out", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true}, "U fw/# | S cmd/#", "cmd/#", ""},
 		{"covered now", "cmd/+/ret cmd/#", noted("cmd/+/ret"), keeper{present: true}, "S cmd/# | U cmd/+/ret", "cmd/#", ""},
 		{"an older version ran between", "cmd/+/ret cmd/#", noted("cmd/#"), keeper{present: true}, "S cmd/# | U cmd/+/ret", "cmd/#", ""},
 		{"narrowed", "cmd/+/ret", noted("cmd/#"), keeper{present: true}, "S cmd/+/ret | U cmd/#", "cmd/+/ret", ""},
+		{"one apart, and one that overlaps", "cmd/a/# fw/#", noted("cmd/+/ret", "old/#"), keeper{present: true}, "U old/# | S cmd/a/# fw/# | U cmd/+/ret", "cmd/a/# fw/#", ""},
+		{"no room before", "cmd/+/ret", noted("cmd/#"), keeper{present: true, refuse: map[string]byte{"cmd/+/ret": 0x97}, freed: true},
+			"S cmd/+/ret | U cmd/# | S cmd/+/ret", "cmd/+/ret", ""},
 		{"the session has ended", "cmd/#", noted("cmd/#", "fw/#"), keeper{}, "S cmd/#", "cmd/#", ""},
 		{"eight in a packet", "cmd/#", noted(fields("20*fw/")...), keeper{present: true},
-			"S cmd/# | U " + strings.Join(fields("8*fw/"), " ") + " | U fw/8 fw/9 fw/10 fw/11 fw/12 fw/13 fw/14 fw/15 | U fw/16 fw/17 fw/18 fw/19", "cmd/#", ""},
+			"U " + strings.Join(fields("8*fw/"), " ") + " | U fw/8 fw/9 fw/10 fw/11 fw/12 fw/13 fw/14 fw/15 | U fw/16 fw/17 fw/18 fw/19 | S cmd/#", "cmd/#", ""},
 		{"the wider one is refused", "cmd/+/ret cmd/#", noted("cmd/+/ret"), keeper{present: true, refuse: map[string]byte{"cmd/#": 0x87}},
 			"S cmd/# | S cmd/+/ret", "cmd/+/ret cmd/#", "downlink-filters-refused"},
 		{"one that was granted is refused", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true, refuse: map[string]byte{"cmd/#": 0x87}},
-			"S cmd/# | U fw/#", "cmd/#", "downlink-filters-refused"},
-		{"it was never subscribed to", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true, stay: map[string]byte{"fw/#": 0x11}}, "S cmd/# | U fw/#", "cmd/#", ""},
+			"U fw/# | S cmd/#", "cmd/#", "downlink-filters-refused"},
+		{"it was never subscribed to", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true, stay: map[string]byte{"fw/#": 0x11}}, "U fw/# | S cmd/#", "cmd/#", ""},
 		{"it is not given back", "cmd/#", noted("a", "cmd/#", "fw/#", "b"), keeper{present: true, stay: map[string]byte{"fw/#": 0x87}},
-			"S cmd/# | U a fw/# b", "cmd/# fw/#", "downlink-filters-kept"},
-		{"an answer with a code too few", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true, short: true}, "S cmd/# | U fw/#", "cmd/# fw/#", "downlink-filters-kept"},
+			"U a fw/# b | S cmd/#", "cmd/# fw/#", "downlink-filters-kept"},
+		{"an answer with a code too few", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true, short: true}, "U fw/# | S cmd/#", "cmd/# fw/#", "downlink-filters-kept"},
 		{"no answer", "cmd/#", noted(append(fields("20*fw/"), "cmd/#")...), keeper{present: true, silent: true},
-			"S cmd/# | U " + strings.Join(fields("8*fw/"), " "), strings.Join(fields("20*fw/ cmd/#"), " "), "downlink-filters-kept"},
+			"U " + strings.Join(fields("8*fw/"), " ") + " | S cmd/#", strings.Join(fields("20*fw/ cmd/#"), " "), "downlink-filters-kept"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -243,7 +248,7 @@ func TestWhatIsNotTakenBackIsTriedAgain(t *testing.T) {
 		}
 		d.live.Load().fail(errors.New("a cut"))
 		time.Sleep(time.Minute)
-		if got, want := all(asked), "S cmd/# | U fw/# | U fw/#"; got != want || n.String() != "cmd/#" || len(health.Warnings()) != 0 {
+		if got, want := all(asked), "U fw/# | S cmd/# | U fw/#"; got != want || n.String() != "cmd/#" || len(health.Warnings()) != 0 {
 			t.Errorf("asked %q, want %q; noted %q, warnings %v", got, want, n, health.Warnings())
 		}
 	})
@@ -322,7 +327,7 @@ func TestADiskThatTakesNoNote(t *testing.T) {
 				stop := peers.Run(t, d.Run)
 				defer stop()
 				time.Sleep(keepWithin + time.Second)
-				if got, want := all(asked), "S cmd/# | U fw/#"; got != want || n.String() != "cmd/#" {
+				if got, want := all(asked), "U fw/# | S cmd/#"; got != want || n.String() != "cmd/#" {
 					t.Errorf("asked %q, want %q; noted %q", got, want, n)
 				}
 			})

@@ -21,7 +21,9 @@ type receiver struct {
 	unsuback chan *packets.Unsuback // likewise
 	leaving  atomic.Uint32          // packet identifier of the UNSUBSCRIBE that is out, 0 for none
 	lastID   uint16                 // packet identifier of the latest of both
-	refused  []refusedFilter        // for the goroutine of serve
+	refused  []refusedFilter        // for the goroutine of serve, as what follows:
+	stays    []string               // filters that were unsubscribed from, whatever the answer
+	kept     []string               // those of them that the broker has kept, in words
 	counted  upstream.Connection    // is told what is subscribed to
 	freed    chan struct{}          // a token when something was acknowledged
 
