@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// What an operator gives up while it waits on a line to be sent is taken back from
-// there. Its release is seen a moment after it was told, and until then it is looked
-// for with each tick.
+// What an operator gives up while it waits on a line to be sent, or was read and found no
+// room there, is taken back. Its release is seen a moment after it was told, and until
+// then it is looked for with each tick.
 const dropSeen = time.Second
 
 // takeDropped takes back what others have given up.
@@ -18,6 +18,7 @@ func (f *Forwarder) takeDropped(now time.Time) {
 	if now.After(f.dropsTill) {
 		return
 	}
+	f.readOver(f.spool.Released)
 	gone := func(fl *flight) bool { return f.spool.Released(fl.source.queue, fl.Place) }
 	for _, l := range f.lines {
 		for _, fl := range l.recall(gone) {

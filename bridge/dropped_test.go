@@ -71,6 +71,30 @@ func TestWhatIsGivenUpWhileItWaitsIsNotSent(t *testing.T) {
 	}
 }
 
+// The same of what was read for a connection that has no room for it.
+func TestWhatIsGivenUpWhenItWasReadIsNotSent(t *testing.T) {
+	t.Parallel()
+	for dropped := 31; dropped < 36; dropped++ { // one is on its way, and 32 wait
+		t.Run(fmt.Sprint(dropped), inNoTime(func(t *testing.T) {
+			s, drops := openUnsynced(t), new(bridge.DropLog)
+			c := &cloud{window: 1, after: 10 * time.Second}
+			f := bridge.NewForwarder(bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal}}}, s, []bridge.Sender{c}, new(noMeter), drops, new(bridge.Health), slog.New(slog.DiscardHandler))
+			end := peers.Run(t, f.Run)
+			putMany(t, s, normal, 40, func(int) string { return "d" })
+			<-time.After(5 * time.Second)
+			var b bridge.Batch
+			b.ReleaseAs(stored(t, s, normal, 40)[dropped], bridge.Dropped)
+			commit(t, s, &b)
+			drops.Committed("an operator", normal, bridge.Place(dropped+1))
+			await(t, func() string { return fmt.Sprintf("%+v, %+v", f.Stats(), s.Ledger(normal)) }, empty(s, normal))
+			end()
+			if got := c.payloads(); len(got) != 39 || slices.Contains(got, fmt.Sprint(dropped)) {
+				t.Errorf("arrived %v", got)
+			}
+		}))
+	}
+}
+
 // Dead letters of an earlier run are told, until there are none; of those of this run
 // it is told why.
 func TestDeadLettersOfAnEarlierRunAreTold(t *testing.T) {

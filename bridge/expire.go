@@ -80,14 +80,15 @@ func (f *Forwarder) holdsSome(s *source) bool {
 	return false
 }
 
-// readOver makes whoever has read a message, and not given it to a line, read on.
-func (f *Forwarder) readOver(t *track, p Place) {
+// readOver makes whoever has read a message that is gone, and not given it to a line, read
+// on.
+func (f *Forwarder) readOver(gone func(queue string, p Place) bool) {
 	over := func(r *reader) {
 		if r == nil {
 			return
 		}
 		for _, x := range r.tips {
-			if x.track == t && x.head != nil && x.head.Place == p {
+			if x.head != nil && gone(x.queue, x.head.Place) {
 				x.head = nil
 			}
 		}
@@ -125,7 +126,7 @@ func (f *Forwarder) expireOf(s *source, age time.Duration) error {
 		case r.Expired(age):
 			s.furthest = max(s.furthest, r.Place)
 			delete(s.tries, r.Place)
-			f.readOver(s.track, r.Place)
+			f.readOver(func(queue string, p Place) bool { return queue == s.queue && p == r.Place })
 			f.acquit(r.Seq)
 			f.giveUp(&flight{Stored: r, source: s}, Expired.String(), "")
 			f.keepReleasesFew()

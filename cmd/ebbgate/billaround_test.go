@@ -27,13 +27,30 @@ type sentFleet struct {
 	fleet  *billing.Fleet
 }
 
-// sendThrough sends so many messages through a route, which is written as in a file, with its
+// sendThrough sends so many messages of two topics through a route, which is written as in a file, with its
 // steps, and meters what comes out.
 func sendThrough(t *testing.T, written string, messages int, own func(i int) string) *sentFleet {
 	t.Helper()
+	return sendMessages(t, `name: telemetry, from: "dt/#", upstream: aws, `+written, messages, func(i int, msg *bridge.Message) {
+		switch {
+		case i%50 == 0:
+			msg.Payload = fmt.Appendf(nil, `{"v":"%s"}`, strings.Repeat("x", 4700+37*i%400))
+		case i%5 == 0:
+			msg.Topic, msg.Payload = fmt.Sprintf("dt/camera/plant7-pump-%d", i%4), bytes.Repeat([]byte{0xff}, 90+i%7)
+		}
+		if text := own(i); text != "" {
+			msg.User = []bridge.UserProperty{{Key: "trace", Value: text}}
+		}
+	})
+}
+
+// sendMessages sends messages, each of which is changed before, through a route that is
+// written as in a file.
+func sendMessages(t *testing.T, route string, messages int, change func(i int, msg *bridge.Message)) *sentFleet {
+	t.Helper()
 	config := filepath.Join(t.TempDir(), "ebbgate.yaml")
 	text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
-		"routes: {up: [{name: telemetry, from: \"dt/#\", upstream: aws, " + written + "}]}\n" +
+		"routes: {up: [{" + route + "}]}\n" +
 		"upstreams: {aws: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:443\", username: pump}}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -56,6 +73,7 @@ func sendThrough(t *testing.T, written string, messages int, own func(i int) str
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.Routes(routesOf(cfg, billing.DefaultUnit))
 	table, err := rules.Compile(cfg.Routes)
 	if err != nil {
 		t.Fatal(err)
@@ -73,21 +91,16 @@ func sendThrough(t *testing.T, written string, messages int, own func(i int) str
 	for i := range messages {
 		device := bridge.Principal{ClientID: fmt.Sprintf("plant7-pump-%d", i%4), Thing: bridge.Thing{Name: fmt.Sprintf("hall-3-%d", i%4)}}
 		msg := bridge.Message{Topic: "dt/pump/state", QoS: 1, Payload: fmt.Appendf(nil, `{"v":"%s"}`, strings.Repeat("x", 40+37*i%160))}
-		switch {
-		case i%50 == 0:
-			msg.Payload = fmt.Appendf(nil, `{"v":"%s"}`, strings.Repeat("x", 4700+37*i%400))
-		case i%5 == 0:
-			msg.Topic, msg.Payload = "dt/camera/"+device.ClientID, bytes.Repeat([]byte{0xff}, 90+i%7)
-		}
-		if text := own(i); text != "" {
-			msg.User = []bridge.UserProperty{{Key: "trace", Value: text}}
-		}
+		change(i, &msg)
 		to, err := table.Up(&device, &msg)
+		if err == nil && len(to) == 0 && cfg.Routes.Up[0].Sample.OneIn > 0 {
+			continue
+		}
 		if err != nil || len(to) != 1 {
 			t.Fatalf("%d receivers, %v", len(to), err)
 		}
 		r := &bridge.Record{Message: msg, Origin: bridge.Origin{Device: device.ClientID, Thing: device.Thing.Name, Instant: clock.Now()}, Receivers: to}
-		if line == nil {
+		if _, raw := bridge.IsRaw(to[0].Queue); !raw {
 			out(&bridge.Product{Records: []*bridge.Record{r}})
 			continue
 		}

@@ -108,9 +108,11 @@ func routesOf(cfg *configs.Config, unit int) map[string]billing.Does {
 		d := billing.Does{
 			BasicIngest: r.BasicIngest != "" || billing.IsBasicIngest(r.Topic), ClearRetain: r.Retain == "clear",
 			NoOrigin: r.Origin == "none" || r.Origin == "bare", Envelope: r.Origin == "envelope",
+			Sparkplug: shape.Sparkplug(r.From), KeepLast: r.KeepLast, TTL: r.TTL, Most: mostOfBatch(r.Steps),
 		}
 		if b := r.Steps.Batch; b.Format != shape.None {
 			limit := b.Limit(unit)
+			d.Type, d.Made = billing.BatchType(b.Format), fmt.Sprintf("%s/%d/%d/%d/%v/%s/%s", b.Format, b.Size, b.Units, b.Count, b.Age, r.Steps.Compress, r.Origin)
 			d.Batch, _ = billing.BatchFormat(b.Format, limit)
 			d.Batch.Limit, d.Batch.Count, d.Batch.Age = limit, b.Count, b.Age
 			d.Batch.Shared, d.Batch.Own = !strings.Contains(r.Topic, "${"), d.Envelope
@@ -118,6 +120,17 @@ func routesOf(cfg *configs.Config, unit int) map[string]billing.Does {
 		all[r.Name] = d
 	}
 	return all
+}
+
+// mostOfBatch is how large a batch of a route may be that goes neither in parts nor as a
+// file; 0 is without a bound.
+func mostOfBatch(o shape.Options) int {
+	switch split, divert := int(o.Split), int(o.Divert); {
+	case split == 0 || divert == 0:
+		return max(split, divert)
+	default:
+		return min(split, divert)
+	}
 }
 
 func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
@@ -155,6 +168,9 @@ func printAdvice(t *billTable, f *billing.Fleet, threshold *big.Rat) {
 			t.paragraph("  ", fmt.Sprintf("not advised: %s ($%s a year): %s; --period day tells what is sent now", printable(a.Name), cents(a.PerYear), printable(a.Past)))
 		}
 	}
+	for _, m := range f.Maybe(threshold) {
+		t.paragraph("  ", fmt.Sprintf("may save something, nobody can tell how much: %s: %s", printable(m.Name), printable(m.Unknown)))
+	}
 	for _, a := range bother {
 		if f.MayBeWorth(a, threshold) {
 			t.paragraph("  ", fmt.Sprintf("too early to tell: %s ($%s a year, or more)", printable(a.Name), cents(a.PerYear)))
@@ -173,6 +189,9 @@ func (t *billTable) covered(f *billing.Fleet) {
 		t.paragraph("  ", fmt.Sprintf("what the bill has as %s is in it as if it had gone where %s is now: %s", strings.Join(f.Elsewhere, ", "), f.Upstream, cmp.Or(f.Region, "no region")))
 	}
 	c := f.Covered
+	if c.Untold > 0 {
+		t.paragraph("  ", fmt.Sprintf("the sizes of %s of %s messages are recorded by an earlier version, which did not tell requests, Sparkplug under other topics, and batches from single messages", thousands(c.Untold), thousands(c.Recorded)))
+	}
 	if c.Whole() {
 		return
 	}

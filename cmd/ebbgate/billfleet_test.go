@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
 	"github.com/ebbgate/ebbgate/rules"
+	"github.com/ebbgate/ebbgate/rules/shape"
 	"github.com/ebbgate/ebbgate/upstream/billing"
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
 )
@@ -337,10 +339,12 @@ func TestRoutesOf(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "ebbgate.yaml")
 	for written, want := range map[string]billing.Does{
 		"retain: keep":                                {},
+		"keep_last: 3, ttl: 1m":                       {ClearRetain: true, KeepLast: 3, TTL: time.Minute},
+		"split: 2KiB":                                 {ClearRetain: true, Most: 2048},
 		"origin: bare, basic_ingest: store":           {BasicIngest: true, ClearRetain: true, NoOrigin: true},
-		"batch: {format: json, age: 1m}":              {ClearRetain: true, Batch: billing.Batch{Limit: 5000, Age: time.Minute, Fixed: 1, Record: 1, Type: 16, Text: true}},
-		"topic: all, batch: {format: json, count: 2}": {ClearRetain: true, Batch: billing.Batch{Limit: 5000, Count: 2, Age: 10 * time.Second, Fixed: 1, Record: 1, Type: 16, Text: true, Shared: true}},
-		"origin: envelope, batch: {format: length_prefixed, size: 400B, age: 1h}": {ClearRetain: true, Envelope: true, Batch: billing.Batch{Limit: 400, Age: time.Hour, Record: 2, Type: 29, Own: true}},
+		"batch: {format: json, age: 1m}":              {ClearRetain: true, Made: "json/0/0/0/1m0s/none/user_properties", Type: "application/json", Batch: billing.Batch{Limit: 5000, Age: time.Minute, Fixed: 1, Record: 1, Type: 16, Text: true}},
+		"topic: all, batch: {format: json, count: 2}": {ClearRetain: true, Made: "json/0/0/2/10s/none/user_properties", Type: "application/json", Batch: billing.Batch{Limit: 5000, Count: 2, Age: 10 * time.Second, Fixed: 1, Record: 1, Type: 16, Text: true, Shared: true}},
+		"origin: envelope, batch: {format: length_prefixed, size: 400B, age: 1h}": {ClearRetain: true, Envelope: true, Made: "length_prefixed/400/0/0/1h0m0s/none/envelope", Type: "application/x-length-prefixed", Batch: billing.Batch{Limit: 400, Age: time.Hour, Record: 2, Type: 29, Own: true}},
 	} {
 		text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
 			"routes: {up: [{name: telemetry, from: \"dt/#\", upstream: aws, " + written + "}]}\n" +
@@ -355,6 +359,15 @@ func TestRoutesOf(t *testing.T) {
 		all := routesOf(cfg, 5000)
 		if got := all["telemetry"]; got != want || !all[rules.PassThroughRoute].Fixed {
 			t.Errorf("%s: %+v, want %+v", written, got, want)
+		}
+	}
+}
+
+// A batch goes neither in parts nor as a file.
+func TestMostOfABatch(t *testing.T) {
+	for _, c := range [][3]bridge.Size{{0, 0, 0}, {2048, 0, 2048}, {0, 4096, 4096}, {2048, 4096, 2048}} {
+		if got := mostOfBatch(shape.Options{Split: c[0], Divert: c[1]}); got != int(c[2]) {
+			t.Errorf("split %v, divert %v: %d", c[0], c[1], got)
 		}
 	}
 }

@@ -53,6 +53,9 @@ func (o *whatIfOptions) fromFile(cfg *configs.Config, f *billing.Fleet, p *billi
 			was.From, was.Where = r.From, r.Where
 		}
 		how := &p.Treatments[i]
+		if passesBy(t, r) { // Basic Ingest, too
+			r.BasicIngest = ""
+		}
 		rule := cmp.Or(r.BasicIngest, billing.BasicIngestRule(r.Topic))
 		how.BasicIngest, how.Prefix = rule != "", billing.BasicIngestPrefix(rule)
 		how.ClearRetain = r.Retain == "clear"
@@ -60,6 +63,11 @@ func (o *whatIfOptions) fromFile(cfg *configs.Config, f *billing.Fleet, p *billi
 		notes = append(notes, o.steps(was, r, t, how, int(cmp.Or(p.Unit, int64(f.Options.Unit))))...)
 	}
 	return slices.Compact(notes), nil
+}
+
+// passesBy reports whether traffic of a route is Sparkplug's, which its steps are not for.
+func passesBy(t billing.Traffic, r rules.UpRoute) bool {
+	return (t.Kind == billing.Sparkplug || shape.Sparkplug(t.Topic)) && !shape.Sparkplug(r.From)
 }
 
 func routeOf(cfg *configs.Config, name string) (rules.UpRoute, bool) {
@@ -79,8 +87,14 @@ func (o *whatIfOptions) steps(was, r rules.UpRoute, t billing.Traffic, how *bill
 	if was.Where != r.Where || was.From != r.From {
 		note("which messages its from and where would have taken is not recorded: it is counted as if it were those that it took")
 	}
-	if shape.Sparkplug(t.Topic) && !shape.Sparkplug(r.From) {
-		return notes // passes the steps by
+	if passesBy(t, r) {
+		return notes
+	}
+	if t.Kind == billing.Alone {
+		if steps := r.Steps; r.Sample != was.Sample || steps.Deadband != was.Steps.Deadband || steps.Window.Every != was.Steps.Window.Every || steps.Batch != was.Steps.Batch {
+			note("%s of its messages go alone, and no step leaves them out: requests and the like", thousands(t.Sizes.Messages()))
+		}
+		return notes
 	}
 	switch s := r.Sample; {
 	case s == was.Sample:
@@ -110,7 +124,7 @@ func (o *whatIfOptions) steps(was, r rules.UpRoute, t billing.Traffic, how *bill
 	}
 	switch b := r.Steps.Batch; {
 	case b == was.Steps.Batch:
-	case was.Steps.Batch.Format != shape.None:
+	case was.Steps.Batch.Format != shape.None, t.Kind == billing.Batched:
 		note("what is in its batches is not recorded: it is counted as if they stayed as they were")
 	case b.Format != shape.None:
 		batch, ok := billing.BatchFormat(b.Format, t.MeanPayload())
@@ -165,7 +179,7 @@ func (o *whatIfOptions) around(f *billing.Fleet, was, r rules.UpRoute, t billing
 	if known { // an envelope has the message's own topic
 		names.Topic = own
 	}
-	if (was.Origin == "envelope" || r.Origin == "envelope") && (was.Steps.Batch.Format != shape.None || was.Steps.Compress != shape.None) {
+	if (was.Origin == "envelope" || r.Origin == "envelope") && (was.Steps.Batch.Format != shape.None || was.Steps.Compress != shape.None || t.Kind == billing.Batched) {
 		note("what an envelope takes of what is batched or compressed already is not recorded: it is counted as it was sent")
 		return notes
 	}

@@ -68,6 +68,10 @@ func (o *whatIfOptions) plan(cfg *configs.Config, f *billing.Fleet) (p billing.P
 			return fail("--batch %s: route %s has sent nothing in that time", b, route)
 		}
 		for _, i := range at {
+			if text := noBatch(cfg, f.Traffic[i]); text != "" {
+				notes = append(notes, text)
+				continue
+			}
 			batch, _ := billing.BatchFormat(o.format, f.Traffic[i].MeanPayload())
 			batch.Limit, batch.Age = int(limit), o.age
 			p.Treatments[i].Batch = batch
@@ -85,10 +89,26 @@ func (o *whatIfOptions) plan(cfg *configs.Config, f *billing.Fleet) (p billing.P
 			return fail("--basic-ingest %s: that route has sent nothing in that time", route)
 		}
 		for _, i := range at {
+			if r, _ := routeOf(cfg, f.Traffic[i].Route); passesBy(f.Traffic[i], r) {
+				notes = append(notes, noBatch(cfg, f.Traffic[i]))
+				continue
+			}
 			p.Treatments[i].BasicIngest, p.Treatments[i].Prefix = true, billing.BasicIngestPrefix(route)
 		}
 	}
 	return p, slices.Compact(notes), nil
+}
+
+// noBatch says of traffic that no batch can hold why it stays as it is, empty of other.
+func noBatch(cfg *configs.Config, t billing.Traffic) string {
+	n := thousands(t.Sizes.Messages())
+	if r, _ := routeOf(cfg, t.Route); passesBy(t, r) {
+		return fmt.Sprintf("route %s: %s messages of Sparkplug pass its steps by, and Basic Ingest: they are counted as they were", t.Route, n)
+	}
+	if t.Kind == billing.Alone {
+		return fmt.Sprintf("route %s: %s messages go alone, as requests and the like do, whatever is batched: they are counted as they were", t.Route, n)
+	}
+	return ""
 }
 
 // protocolOf is what an upstream speaks.

@@ -91,6 +91,7 @@ func openGateway(cfg *configs.Config, log *slog.Logger) (_ *gateway, err error) 
 	if g.meter, err = billing.NewMeter(g.spool, bills, g.clock.Now); err != nil {
 		return nil, err
 	}
+	g.meter.Routes(routesOf(cfg, billing.DefaultUnit))
 	g.warnCrowded()
 	if err = g.openLedger(bills); err != nil {
 		return nil, err

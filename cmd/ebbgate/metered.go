@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
@@ -38,18 +39,25 @@ func (g *gateway) openCommons() (*commons, error) {
 	return c, nil
 }
 
-// usedGate is the gate of whoever takes an upstream's messages: one that takes over goes
-// by its own, and when it has none by that of the upstream. While connections go to
-// different ones it is open when one of them is, see [chain.Open].
+// usedGate is the gate of whoever takes an upstream's messages. That is the upstream's own
+// while one of its connections reaches it: what may not go there waits, and the others do
+// not carry it elsewhere. Else it is that of who has taken over, or the upstream's when it
+// has none; of several it is open when one is, see [chain.Open].
 type usedGate struct {
-	own    *metered.Gate // nil: none
-	chains []*chain
-	all    []*metered.Gate
+	own     *metered.Gate // nil: none
+	chains  []*chain
+	all     []*metered.Gate
+	began   time.Time
+	reached atomic.Int64 // so long after it a connection reached the upstream itself; 0: none did
 }
+
+// lately is how long an upstream that was reached counts as reached: its connections may
+// only come again.
+const lately = 30 * time.Second
 
 // usedGateOf is the gate of an upstream's forwarder, nil when nothing is ever closed.
 func usedGateOf(own *metered.Gate, uplinks []uplink) bridge.Gate {
-	u := &usedGate{own: own}
+	u := &usedGate{own: own, began: time.Now()}
 	u.count(own)
 	for _, up := range uplinks {
 		c, ok := up.(*chain)
@@ -75,15 +83,37 @@ func (u *usedGate) count(gate *metered.Gate) {
 
 // Open implements [bridge.Gate].
 func (u *usedGate) Open(priority int) bool {
-	used := false
+	own := u.own == nil || u.own.Open(priority)
+	if u.atHome() {
+		return own
+	}
+	used, open := false, false
 	for _, c := range u.chains {
 		if i := c.Using(); i >= 0 {
-			if used = true; c.gates[i] == nil || c.gates[i].Open(priority) {
-				return true
-			}
+			used, open = true, open || c.Open(priority)
 		}
 	}
-	return !used && (u.own == nil || u.own.Open(priority))
+	if !used {
+		return own
+	}
+	return open && (own || !u.wasAtHome())
+}
+
+// atHome reports whether a connection reaches the upstream itself.
+func (u *usedGate) atHome() bool {
+	for _, c := range u.chains {
+		if c.atHome() {
+			u.reached.Store(int64(time.Since(u.began)))
+			return true
+		}
+	}
+	return false
+}
+
+// wasAtHome reports whether one did a moment ago.
+func (u *usedGate) wasAtHome() bool {
+	at := time.Duration(u.reached.Load())
+	return at > 0 && time.Since(u.began) < at+lately
 }
 
 // Account implements [bridge.Gate].
@@ -95,20 +125,38 @@ func (u *usedGate) Account(b *bridge.Batch) {
 
 // tellHeld tells when whoever takes a cloud's messages lets only urgent ones pass.
 func (g *gateway) tellHeld(c *cloud) {
-	code, why := "failover-held-"+c.name, ""
-	if u, ok := c.open.(*usedGate); ok && !u.Open(0) {
-		why = u.held()
-	}
-	if why == "" {
+	code := "failover-held-" + c.name
+	why, byOther := c.held()
+	if !byOther {
 		g.health.Clear(code)
 		return
 	}
-	g.health.Raise(bridge.Warning{Code: code, Severity: bridge.Notice,
-		Text: fmt.Sprintf("another upstream takes the messages of %s, and lets only those pass that override its metered (%s): the others wait", c.name, why)})
+	g.health.Raise(bridge.Warning{Code: code, Severity: bridge.Notice, Text: c.heldByOther(why)})
+}
+
+// held says what lets only urgent messages of a cloud pass, empty when all may, and
+// whether that is the link of another that has taken over.
+func (c *cloud) held() (why string, byOther bool) {
+	u, ok := c.open.(*usedGate)
+	if !ok || u.Open(0) {
+		return "", false
+	}
+	if why = u.held(); why != "" {
+		return why, true
+	}
+	return closedText(c.metered()), false
+}
+
+// heldByOther is that in words.
+func (c *cloud) heldByOther(why string) string {
+	return fmt.Sprintf("another upstream takes the messages of %s, and lets only those pass that override its metered (%s): the others wait", c.name, why)
 }
 
 // held says what keeps messages from a member that has taken over, empty for nothing.
 func (u *usedGate) held() string {
+	if u.atHome() {
+		return ""
+	}
 	for _, c := range u.chains {
 		if i := c.Using(); i >= c.own && c.gates[i] != nil && c.gates[i] != u.own && !c.gates[i].Open(0) {
 			return closedText(meteredBy(c.gates[i]))

@@ -28,12 +28,12 @@ func (g *gateway) outlook(queue string) outlook {
 		switch {
 		case slices.ContainsFunc(c.allUpQueues(), named):
 			u := g.stats.upstream(c, time.Now())
-			return outlook{drain: u.Outlook, next: g.waitsFor(queue, u)}
+			return outlook{drain: u.Outlook, next: g.waitsFor(queue, c, u)}
 		case slices.Contains(c.rawQueues, queue):
 			u := g.stats.upstream(c, time.Now())
 			next := "it waits for the steps of its route: in an open batch or window, or for its turn"
 			if u.Link != telemetry.LinkUp {
-				next += "; then " + g.waitsFor(queue, u)
+				next += "; then " + g.waitsFor(queue, c, u)
 			}
 			return outlook{drain: u.Outlook, next: next}
 		case slices.ContainsFunc(c.downQueues, named):
@@ -47,7 +47,7 @@ func (g *gateway) outlook(queue string) outlook {
 }
 
 // waitsFor says what the messages of a queue to an upstream wait for.
-func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
+func (g *gateway) waitsFor(queue string, c *cloud, u telemetry.Upstream) string {
 	refused := ""
 	for _, w := range g.health.Warnings() {
 		switch w.Code {
@@ -57,7 +57,10 @@ func (g *gateway) waitsFor(queue string, u telemetry.Upstream) string {
 			refused = "; " + w.Text
 		}
 	}
-	if text := closedText(u.Metered); text != "" {
+	switch text, byOther := c.held(); {
+	case byOther:
+		return c.heldByOther(text)
+	case text != "":
 		return fmt.Sprintf("the link to %s carries only what overrides its windows and budget: %s", u.Name, text)
 	}
 	if u.Link != telemetry.LinkUp {

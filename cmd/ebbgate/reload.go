@@ -170,6 +170,7 @@ func (g *gateway) reload(cfg *configs.Config) (*policy.Staged, error) {
 		g.link()
 		g.warnOrphans()
 		g.meter.Reached(billingOf(cfg))
+		g.meter.Routes(routesOf(cfg, billing.DefaultUnit))
 		g.stats.changeClouds()
 	}
 	for _, c := range g.clouds { // those that go on, too

@@ -193,7 +193,7 @@ func (b *statusBuilder) upstream(c *cloud, now time.Time) telemetry.Upstream {
 	f.in, f.out, f.limit, f.up, f.fresh = u.InRate, u.OutRate, limit, link.Up, now.Sub(link.Since) < settling
 	u.Drain, u.Outlook = f.estimate()
 	u.Metered, u.Things = c.metered(), b.g.thingStates(c)
-	if text := closedText(u.Metered); text != "" && u.Depth > 0 {
+	if text, _ := c.held(); text != "" && u.Depth > 0 {
 		u.Drain, u.Outlook = -1, text
 	}
 	return u

@@ -177,10 +177,17 @@ type chain struct {
 // beyond reports whether a later member than the step-th carries the messages.
 func (c *chain) beyond(step int) bool { return c.Sender != nil && c.Using() > step }
 
-// Open implements [bridge.GatedSender]: by the gate of the one in use.
+// Open implements [bridge.GatedSender]: by the gate of the one in use. What waits for the
+// upstream's own waits for it on all connections, see [usedGate]: none is avoided for that.
 func (c *chain) Open(priority int) bool {
 	i := c.Using()
-	return i < 0 || c.gates[i] == nil || c.gates[i].Open(priority)
+	return i < c.own || c.gates[i] == nil || c.gates[i].Open(priority)
+}
+
+// atHome reports whether the upstream itself is in use, by whatever way.
+func (c *chain) atHome() bool {
+	i := c.Using()
+	return i >= 0 && i < c.own
 }
 
 // Status is that of the one in use, else of the first, with all ways to the

@@ -5,7 +5,6 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Measure is something that could be done to save money.
@@ -14,8 +13,10 @@ type Measure struct {
 	Risk     string // what it may cost otherwise
 	Consumer string // what who reads the messages must change
 	Past     string // why it is not to be advised any more; empty: it is
+	Unknown  string // why nobody can tell what it saves, or whether it can be had; empty: it is told
 
 	apply func(*Plan)
+	stays []int // of the traffic: what it does not change, and need not be kept apart for it
 }
 
 // Advice is a measure with what it saves, on top of those before it.
@@ -23,9 +24,6 @@ type Advice struct {
 	Measure
 	PerYear Amount
 }
-
-// batchAge is how long advice lets a message wait for others.
-const batchAge = 60 * time.Second
 
 // routeTraffic is what one route has sent, by index of the fleet's traffic.
 type routeTraffic struct {
@@ -51,7 +49,23 @@ func (f *Fleet) byRoute() (out []routeTraffic) {
 
 // Measures are what could be done about a fleet.
 func (f *Fleet) Measures() []Measure {
-	return slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past != "" })
+	return slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past != "" || m.Unknown != "" })
+}
+
+// Maybe are the measures that may save something, and of which what is recorded does not
+// tell how much: those that could be worth leastPerYear dollars a year at the best.
+func (f *Fleet) Maybe(leastPerYear *big.Rat) (out []Measure) {
+	now, ok := f.Cost(f.Plan(nil))
+	if !ok {
+		return nil
+	}
+	unknown := slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past != "" || m.Unknown == "" })
+	for _, a := range f.savings(now, nil, unknown) {
+		if usd := a.PerYear.Rat(); usd.Sign() > 0 && usd.Cmp(leastPerYear) >= 0 {
+			out = append(out, a.Measure)
+		}
+	}
+	return out
 }
 
 // Past are the measures that the configuration has taken, or cannot take any more, with
@@ -62,7 +76,7 @@ func (f *Fleet) Past() []Advice {
 	if !ok {
 		return nil
 	}
-	past := slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past == "" })
+	past := slices.DeleteFunc(f.measures(), func(m Measure) bool { return m.Past == "" || m.Unknown != "" })
 	return slices.DeleteFunc(f.savings(now, nil, past), func(a Advice) bool { return a.PerYear.Rat().Sign() <= 0 })
 }
 
@@ -76,11 +90,15 @@ func (f *Fleet) measures() []Measure {
 		if f.Routes[r.name].Fixed {
 			continue
 		}
+		unclear := f.unclear(r)
 		add := func(m Measure, to []int, change func(int, *Treatment)) {
 			if len(to) == 0 {
 				return
 			}
-			m.Name += "route " + r.name + f.without(r, to)
+			m.Name += "route " + r.name + f.without(r, slices.Concat(to, m.stays))
+			if m.Unknown == "" {
+				m.Unknown = unclear
+			}
 			m.apply = func(p *Plan) {
 				for _, i := range to {
 					change(i, &p.Treatments[i])
@@ -158,117 +176,7 @@ func (f *Fleet) without(r routeTraffic, to []int) string {
 // service reports whether a topic is read by a service that takes each message as it
 // is: AWS's own, and Sparkplug's hosts, which the steps of a route pass by.
 func (t Traffic) service() bool {
-	return strings.HasPrefix(t.Topic, "$") && !IsBasicIngest(t.Topic) || t.Topic == "spBv1.0" || strings.HasPrefix(t.Topic, "spBv1.0/")
-}
-
-// batches is to batch up to one metered message. Where nobody knows which number
-// "5 KB" is, that is one of at most the smaller: the larger would cost two of them
-// if it was wrong. A route that keeps what is retained makes no batches: they are
-// to be had only once something before them has cleared the flag, and what that
-// saves is not theirs. What nearly fills a metered message alone would need two
-// with the brackets of a batch. Payloads that are not JSON would be a third longer in
-// a batch of JSON: they are prefixed by their lengths. Messages that have user properties of
-// their own, and others than those before them, share a batch in envelopes only.
-//
-// A route of the configuration that makes smaller batches is to make larger ones, and one
-// whose batches lack only the envelopes is to put them around.
-func (f *Fleet) batches(r routeTraffic, add func(Measure, []int, func(int, *Treatment))) {
-	unit, does := int64(f.Options.Unit), f.Routes[r.name]
-	best := Batch{Limit: int(min(unit, otherReading(unit))), Age: batchAge}
-	m := Measure{Consumer: "take a list of messages where there was one; rules and actions are saved only if they split it themselves"}
-	format, longest := "json", 0
-	for _, i := range r.all {
-		if t := f.Traffic[i]; t.Sizes.Others() > 0 && !t.service() {
-			format, longest = "length_prefixed", best.Limit
-			m.Consumer = "take messages apart that stand behind each other, each after its length (format: length_prefixed, as not all of them are JSON), which a rule's SQL cannot; rules and actions are saved only if they do it themselves"
-		}
-	}
-	batch, _ := BatchFormat(format, longest)
-	batch.Limit, batch.Age = best.Limit, best.Age
-	enough := does.Batch.atLeast(best)
-	switch {
-	case enough:
-		batch = does.Batch
-	case does.Batch.on():
-		batch = does.Batch
-		if batch.Age, batch.Count = max(batch.Age, best.Age), 0; batch.Limit <= int(unit) { // else it is meant to cost several
-			batch.Limit = best.Limit
-		}
-		m.Name = fmt.Sprintf("let batches grow to %d B and %v, whatever their count: ", batch.Limit, batch.Age)
-	case int64(best.Limit) != otherReading(int64(best.Limit)):
-		m.Name = fmt.Sprintf("batch up to %d B, one metered message whether 5 KB is %d or %d: ", best.Limit, decimalUnit, DefaultUnit)
-	default:
-		m.Name = fmt.Sprintf("batch up to %d B, one metered message: ", best.Limit)
-	}
-	m.Risk = fmt.Sprintf("a message waits up to %v (batch.age) for others of its topic", batch.Age)
-	plain := func(_ int, h *Treatment) { h.Batch = batch }
-	change, wrapped := plain, f.inEnvelopes(plain)
-	wrap := 10*f.packs(r, wrapped) < 9*f.packs(r, plain) // else it is not worth another form
-	if does.Envelope || wrap {
-		change = wrapped
-	}
-	if wrap && !does.Envelope {
-		name := "with origin: envelope, "
-		if enough {
-			name = "origin: envelope with the batches that it makes, "
-			m.Risk = "each message is longer by its envelope"
-		}
-		m.Name += name + "as messages have user properties of their own, "
-		m.Consumer += "; whose each message is, and its user properties, stand in its envelope"
-	}
-	m.Past = f.past(r.name, func(d Does) bool { return enough && (d.Envelope || !wrap) })
-	if enough && m.Name == "" {
-		m.Name = fmt.Sprintf("batch up to %d B: ", batch.Limit)
-	}
-	var to []int
-	kept := false
-	for _, i := range r.all {
-		t := f.Traffic[i]
-		if t.service() {
-			continue
-		}
-		now := t.asItIs()
-		now.ClearRetain = true
-		then := now
-		change(i, &then)
-		if t.sent(then, unit).processed <= t.sent(now, unit).processed {
-			to = append(to, i)
-			kept = kept || t.Retained() > 0
-		}
-	}
-	if kept {
-		m.Consumer += "; what is retained goes alone: retain: clear comes first"
-	}
-	add(m, to, func(i int, h *Treatment) {
-		if !kept || h.ClearRetain {
-			change(i, h)
-		}
-	})
-}
-
-// inEnvelopes makes batches of envelopes of what has user properties of its own.
-func (f *Fleet) inEnvelopes(batch func(int, *Treatment)) func(int, *Treatment) {
-	return func(i int, h *Treatment) {
-		batch(i, h)
-		if n, _ := f.Traffic[i].Sizes.Own(); n == 0 {
-			return
-		}
-		f.wrap(i, h)
-		h.Batch.Own = true
-	}
-}
-
-// packs is how many units a route comes to when it is changed.
-func (f *Fleet) packs(r routeTraffic, change func(int, *Treatment)) (units int64) {
-	for _, i := range r.all {
-		if t := f.Traffic[i]; !t.service() {
-			how := t.asItIs()
-			how.ClearRetain = true
-			change(i, &how)
-			units += t.sent(how, int64(f.Options.Unit)).processed
-		}
-	}
-	return units
+	return strings.HasPrefix(t.Topic, "$") && !IsBasicIngest(t.Topic) || t.Kind == Sparkplug || isSparkplug(t.Topic)
 }
 
 // Retained is how many of the messages went with the retain flag.

@@ -168,7 +168,13 @@ const maxSizeSteps = 12
 
 func sizesOf(t Traffic, unit int64) []Step {
 	var out []Step
-	cells := t.Sizes.Cells()
+	cells, of := t.Sizes.Cells(), "all devices"
+	switch t.Kind {
+	case Alone:
+		of += ", what goes alone"
+	case Batched:
+		of += ", in batches"
+	}
 	for i, c := range cells {
 		if i == maxSizeSteps {
 			return append(out, Step{Text: fmt.Sprintf("  … and %d sizes more", len(cells)-i)})
@@ -178,10 +184,10 @@ func sizesOf(t Traffic, unit int64) []Step {
 		if t.HTTP {
 			mean, topic = (c.Payload+c.Rest)/n, "topic in the URL, free"
 		}
-		text := fmt.Sprintf("  all devices: %d of about %d B (payload %d, %s, properties %d): %d metered each",
-			n, mean, c.Payload/n, topic, c.Rest/n, Units(int(mean), unit))
+		text := fmt.Sprintf("  %s: %d of about %d B (payload %d, %s, properties %d): %d metered each",
+			of, n, mean, c.Payload/n, topic, c.Rest/n, Units(int(mean), unit))
 		if IsBasicIngest(t.Topic) {
-			text = fmt.Sprintf("  all devices: %d of about %d B: free, by Basic Ingest", n, mean)
+			text = fmt.Sprintf("  %s: %d of about %d B: free, by Basic Ingest", of, n, mean)
 		}
 		if t.HTTP {
 			text += ", and its answer (M18)"

@@ -62,6 +62,7 @@ func (f *Fleet) sent(i int, how Treatment, unit int64) sending {
 // what went longer ago than they are kept.
 type Coverage struct {
 	Messages, Recorded      int64
+	Untold                  int64 // of Recorded, see Kind
 	Units, RecordedUnits    int64 // metered messages
 	Processed, RecordedRule int64 // units that Basic Ingest's rules processed
 }
@@ -148,6 +149,9 @@ func (f *Fleet) account(up Counts, billed, reread Usage) {
 	as := f.Plan(nil)
 	for i, t := range f.Traffic {
 		f.Covered.Recorded += t.Sizes.Messages()
+		if t.Kind == Untold {
+			f.Covered.Untold += t.Sizes.Messages()
+		}
 		n := t.sent(as.Treatments[i], unit)
 		f.Covered.RecordedUnits += n.metered
 		if IsBasicIngest(t.Topic) {

@@ -119,7 +119,7 @@ func TestFoldEndsWhereTheDiskFails(t *testing.T) {
 // none of ours goes.
 func TestWhichSizesAreDropped(t *testing.T) {
 	now := time.Date(2028, 3, 20, 12, 0, 0, 0, time.UTC)
-	p := pile{"aws", "r", "dt/a", false}
+	p := pile{upstream: "aws", route: "r", prefix: "dt/a"}
 	spool := newMemory()
 	for _, day := range []string{hourUnknown, "20280319", "~20280319", "20280119", "~20280119", "20280118", "~20280118", "20280199"} {
 		spool.sizes[p.key(day)] = []byte("1")

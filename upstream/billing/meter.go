@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ebbgate/ebbgate/bridge"
 )
@@ -33,7 +34,8 @@ type Meter struct {
 	unplaced []bridge.Put       // of them, what is still to be committed
 	crowded  []string           // see Crowded
 
-	carried sync.Map // upstream → *atomic.Int64: bytes of its sockets that no batch has
+	routes  atomic.Pointer[map[string]Does] // see Routes
+	carried sync.Map                        // upstream → *atomic.Int64: bytes of its sockets that no batch has
 }
 
 // NewMeter makes a meter for the named upstreams, on the ledger in spool; an
@@ -85,13 +87,15 @@ func (m *Meter) Delivered(b *bridge.Batch, upstream string, s *bridge.Stored, o 
 	unit, reread := int64(op.Unit), otherReading(int64(op.Unit))
 	size := op.size(out, o)
 	units, answer := op.publish(out, size, o, unit), answered(o, unit)
+	at := upSeries(upstream, s, out)
 	basic := IsBasicIngest(out.Topic)
 	var sent *message
 	if units > 0 || basic { // else nothing of it is metered, however it is sent
 		noted := messageOf(out, size, o.HTTP)
+		noted.kind, noted.made = m.kind(at.route, s, out)
 		sent = &noted
 	}
-	c := m.count(upSeries(upstream, s, out), op, units+answer, sent)
+	c := m.count(at, op, units+answer, sent)
 	m.addCarried(b, upstream)
 	var rest []change // what few messages have
 	if answer > 0 {

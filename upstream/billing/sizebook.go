@@ -79,6 +79,8 @@ type message struct {
 	name                 string // the topic
 	json                 bool   // by its looks
 	own                  uint64 // hash of its device's user properties; 0: none
+	kind                 Kind
+	made                 string // how, if it is a batch
 }
 
 func messageOf(out *bridge.Message, size int, http bool) message {
@@ -86,7 +88,10 @@ func messageOf(out *bridge.Message, size int, http bool) message {
 	if !http { // else the topic is no part of it (M18)
 		rest -= len(out.Topic)
 	}
-	return message{len(out.Payload), len(out.Topic), rest, out.Retain, http, out.Topic, looksJSON(out.Payload), ownOf(out.User)}
+	return message{
+		payload: len(out.Payload), topic: len(out.Topic), rest: rest, retained: out.Retain, http: http,
+		name: out.Topic, json: looksJSON(out.Payload), own: ownOf(out.User),
+	}
 }
 
 // propEncoding is set by a route's compression, where that makes a payload smaller: it is
@@ -143,6 +148,8 @@ const overHTTP = "http"
 type pile struct {
 	upstream, route, prefix string
 	http                    bool
+	kind                    Kind
+	made                    string
 }
 
 // sizeBook is the histograms of the present day. Whoever holds the meter's lock
@@ -160,7 +167,7 @@ func newSizeBook(spool bridge.Spool) *sizeBook { return &sizeBook{spool: spool} 
 // note records a message of a series in the day of hour. When what the day has
 // already cannot be read nothing is recorded, rather than that it is lost.
 func (b *sizeBook) note(hour string, s series, sent message) {
-	if d := b.find(hour, pile{s.upstream, s.route, s.prefix, sent.http}); d != nil {
+	if d := b.find(hour, pile{s.upstream, s.route, s.prefix, sent.http, sent.kind, sent.made}); d != nil {
 		add := d.histogram.Add
 		if sent.http {
 			add = d.histogram.AddRequest
@@ -190,6 +197,7 @@ func (b *sizeBook) find(hour string, p pile) *daySizes {
 	}
 	asked, d := p, b.all[p.key(day)]
 	if d == nil && b.count[p.upstream] >= maxSizes {
+		p.kind, p.made = Single, ""                   // nobody could change it
 		if p.route = other; IsBasicIngest(p.prefix) { // it stays what is not metered (M16)
 			p.prefix = basicIngest + other
 		} else {
@@ -209,7 +217,7 @@ func (b *sizeBook) find(hour string, p pile) *daySizes {
 }
 
 func (p pile) key(day string) string {
-	key := strings.Join([]string{day, p.upstream, p.route, p.prefix}, sep)
+	key := strings.Join([]string{day, p.upstream, p.route, p.prefix, kindWords[p.kind] + p.made}, sep)
 	if p.http {
 		key += sep + overHTTP
 	}
@@ -254,12 +262,24 @@ func (b *sizeBook) flush(batch *bridge.Batch) (put []*daySizes) {
 	return put
 }
 
-// parseSizesKey is the inverse of a histogram's key.
+// parseSizesKey is the inverse of a histogram's key. Those of earlier versions have no
+// kind.
 func parseSizesKey(key string) (day time.Time, p pile, ok bool) {
 	f := strings.Split(key, sep)
-	if len(f) != 4 && (len(f) != 5 || f[4] != overHTTP) {
+	if len(f) < 4 {
+		return time.Time{}, pile{}, false
+	}
+	p = pile{upstream: f[1], route: f[2], prefix: f[3], kind: Untold}
+	more := f[4:]
+	if len(more) > 0 && more[0] != overHTTP {
+		if p.kind, p.made, ok = kindOf(more[0]); !ok {
+			return time.Time{}, pile{}, false
+		}
+		more = more[1:]
+	}
+	if p.http = len(more) == 1 && more[0] == overHTTP; len(more) > 0 && !p.http {
 		return time.Time{}, pile{}, false
 	}
 	day, _, ok = parseHour(f[0])
-	return day, pile{f[1], f[2], f[3], len(f) == 5}, ok
+	return day, p, ok
 }

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -34,7 +35,7 @@ type stretch struct {
 
 // kept is how many of the messages of the ledger, spread evenly over the hours that
 // had some, go on, and how many there were.
-func (t Traffic) kept(n Thinning) (kept float64, of int64) {
+func (t Traffic) kept(n Thinning) (kept, of float64) {
 	type stream struct {
 		device string
 		window int64
@@ -53,8 +54,8 @@ func (t Traffic) kept(n Thinning) (kept float64, of int64) {
 		return long[at] - was
 	}
 	for _, s := range t.stretches {
-		of += s.messages
-		m := float64(s.messages)
+		m := float64(s.messages) * cmp.Or(t.share, 1)
+		of += m
 		if n.OneIn > 1 || n.WasIn > 1 {
 			m = m * float64(max(n.WasIn, 1)) / float64(max(n.OneIn, 1))
 		}
@@ -76,7 +77,7 @@ func (t Traffic) thinned(n Thinning, mqtt3 bool) []sizes.Cell {
 	if of == 0 { // the ledger tells these topics only as (other)
 		return cells
 	}
-	part := kept / float64(of)
+	part := kept / of
 	out := cells[:0]
 	before, after := int64(0), int64(0) // sums over the cells: what is rounded evens out
 	for _, c := range cells {

@@ -13,12 +13,16 @@ import (
 type Traffic struct {
 	Route, Topic string // Topic is a prefix
 	HTTP         bool   // over HTTPS: topics were not metered, and answers were (M18)
+	Kind         Kind
+	Made         string // of what is Batched: how, see Does
 	Sizes        sizes.Histogram
 	Days         int   // on which there was some
 	Hours        int   // in which there was some
 	Answers      int64 // units of the answers over HTTPS
 
-	device, thing int // bytes of their names, on average
+	share         float64 // of what the ledger has at its topic and route; 0: all
+	alone         int64   // messages beside it that go alone, and close the open batch of their topic
+	device, thing int     // bytes of their names, on average
 
 	ahead     time.Duration // of the last of Hours, what is still to come
 	stretches []stretch
@@ -39,7 +43,7 @@ func (l *Ledger) Traffic(upstream string, from, to time.Time) ([]Traffic, error)
 			return true // damaged: the bill does not hang on it
 		}
 		if by[p] == nil {
-			by[p] = &Traffic{Route: p.route, Topic: p.prefix, HTTP: p.http}
+			by[p] = &Traffic{Route: p.route, Topic: p.prefix, HTTP: p.http, Kind: p.kind, Made: p.made}
 		}
 		by[p].Sizes.Merge(h)
 		by[p].Days++
@@ -52,12 +56,26 @@ func (l *Ledger) Traffic(upstream string, from, to time.Time) ([]Traffic, error)
 	if err != nil {
 		return nil, err
 	}
+	recorded, requested := map[shelf]int64{}, map[shelf]int64{}
 	for p, t := range by {
+		n, at := t.Sizes.Messages(), shelf{p.prefix, p.route}
+		if recorded[at] += n; p.http {
+			requested[at] += n
+		}
+	}
+	for p, t := range by {
+		for o, beside := range by {
+			if p.kind != Alone && o.kind == Alone && p.route == o.route && p.prefix == o.prefix && t.Sizes.MayShareTopics(&beside.Sizes) {
+				t.alone += beside.Sizes.Messages()
+			}
+		}
 		if h := hours[shelf{p.prefix, p.route}]; h != nil {
 			t.Hours, t.stretches = len(h.seen), h.stretches
 			t.device, t.thing = int(h.device/max(1, h.messages)), int(h.thing/max(1, h.messages))
+			at, n := shelf{p.prefix, p.route}, t.Sizes.Messages()
+			t.share = float64(n) / float64(max(1, recorded[at]))
 			if t.HTTP {
-				t.Answers = h.answers
+				t.Answers = portion(h.answers, n, requested[at])
 			}
 			if last := to.Truncate(ledgerHour); last.Before(to) && h.seen[last] {
 				t.ahead = last.Add(ledgerHour).Sub(to)
@@ -72,7 +90,7 @@ func (l *Ledger) Traffic(upstream string, from, to time.Time) ([]Traffic, error)
 		out = append(out, *t)
 	}
 	slices.SortFunc(out, func(a, b Traffic) int {
-		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Topic, b.Topic), compareBool(a.HTTP, b.HTTP))
+		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Topic, b.Topic), compareBool(a.HTTP, b.HTTP), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Made, b.Made))
 	})
 	return out, nil
 }

@@ -138,7 +138,8 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 	return out
 }
 
-// packed packs messages into batches, in an order that mixes the sizes evenly.
+// packed packs messages into batches, in an order that mixes the sizes evenly. What goes
+// alone is taken to close a batch each.
 // What a batch carries of topic and properties is that of one message.
 func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units int64) {
 	total := int64(0)
@@ -171,7 +172,7 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	wrap := t.notJSON()
 	mixed := turnsOf(cells, total)
 	sample := min(total, maxPacked)
-	change, changed := float64(changes)/float64(max(1, t.Sizes.Messages())), 0.0
+	change, changed := float64(changes)/float64(max(1, t.Sizes.Messages()))+float64(t.alone)/float64(total), 0.0
 	for range sample {
 		if changed += change; changed >= 1 && open.messages > 0 { // an open batch goes first
 			full.close(&open, unit)
@@ -263,20 +264,33 @@ func (t Traffic) perSecond(messages int64) float64 {
 // wrapped is what {"base64":""} adds to a payload, and base64 fills up at its end.
 const wrapped = 15
 
+// BatchType is the content type of batches of a format, empty for none.
+func BatchType(format string) string {
+	switch format {
+	case "json":
+		return "application/json"
+	case "ndjson":
+		return "application/jsonl"
+	case "length_prefixed":
+		return "application/x-length-prefixed"
+	}
+	return ""
+}
+
 // BatchFormat is a batch of a format: what it adds around the messages and to each
 // of them, whose payload has so many bytes.
 func BatchFormat(format string, payload int) (b Batch, ok bool) {
 	switch format {
 	case "json":
-		return Batch{Fixed: 1, Record: 1, Type: len("application/json"), Text: true}, true // two brackets, and a comma less than there are messages
+		return Batch{Fixed: 1, Record: 1, Type: len(BatchType(format)), Text: true}, true // two brackets, and a comma less than there are messages
 	case "ndjson":
-		return Batch{Record: 1, Type: len("application/jsonl"), Text: true}, true
+		return Batch{Record: 1, Type: len(BatchType(format)), Text: true}, true
 	case "length_prefixed":
 		n := 1
 		for ; payload >= 1<<7; payload >>= 7 {
 			n++
 		}
-		return Batch{Record: n, Type: len("application/x-length-prefixed")}, true
+		return Batch{Record: n, Type: len(BatchType(format))}, true
 	case "raw":
 		return Batch{}, true
 	}

@@ -57,39 +57,51 @@ const (
 // subscribed to itself. Call it before Run.
 func (d *Downlink) Remember(m Memory) { d.held.memory = m }
 
-// recall is told of each session that begins. One that nothing is known of may have
-// been made by a version that subscribed to everything and kept no notes.
+// recall is told of each session that begins. One that was there before may have any
+// filter of the configuration besides what is noted: of a version that subscribed to
+// everything and kept no notes.
 func (d *Downlink) recall(present bool) {
 	h := &d.held
 	switch {
 	case !present:
 		h.filters = nil
-	case h.known:
-	default:
-		h.filters = slices.Clone(d.filters)
-		if h.memory == nil {
-			break
-		}
-		filters, known, err := h.memory.Filters()
-		if err != nil {
-			d.health.log.Warn("which filters the session has at the broker cannot be read; those that an earlier configuration had may go on coming", "error", err)
-		}
-		if known && err == nil {
-			h.filters, h.kept = filters, slices.Clone(filters)
-		}
+	case !h.known:
+		h.filters = d.remembered()
+		h.add(d.filters)
 	}
 	h.known = true
+}
+
+// remembered is what memory has.
+func (d *Downlink) remembered() []string {
+	if d.held.memory == nil {
+		return nil
+	}
+	filters, known, err := d.held.memory.Filters()
+	if err != nil {
+		d.health.log.Warn("which filters the session has at the broker cannot be read; those that an earlier configuration had may go on coming", "error", err)
+	}
+	if err != nil || !known {
+		return nil
+	}
+	d.held.kept = append([]string{}, filters...)
+	return filters
+}
+
+// add adds those that are not there.
+func (h *held) add(filters []string) {
+	for _, f := range filters {
+		if !slices.Contains(h.filters, f) {
+			h.filters = append(h.filters, f)
+		}
+	}
 }
 
 // note keeps filters that are about to be asked for: before, so that a kill between
 // leaves one too many and never one too few.
 func (d *Downlink) note(ctx context.Context, filters []string) {
 	h := &d.held
-	for _, f := range filters {
-		if !slices.Contains(h.filters, f) {
-			h.filters = append(h.filters, f)
-		}
-	}
+	h.add(filters)
 	gone := 0
 	for _, f := range h.filters {
 		if !slices.Contains(d.filters, f) {

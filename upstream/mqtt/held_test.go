@@ -178,6 +178,7 @@ func TestWhatIsNotWantedIsTakenBack(t *testing.T) {
 		{"as it was", "cmd/#", noted("cmd/#"), keeper{present: true}, "S cmd/#", "cmd/#", ""},
 		{"taken out", "cmd/#", noted("cmd/#", "fw/#"), keeper{present: true}, "S cmd/# | U fw/#", "cmd/#", ""},
 		{"covered now", "cmd/+/ret cmd/#", noted("cmd/+/ret"), keeper{present: true}, "S cmd/# | U cmd/+/ret", "cmd/#", ""},
+		{"an older version ran between", "cmd/+/ret cmd/#", noted("cmd/#"), keeper{present: true}, "S cmd/# | U cmd/+/ret", "cmd/#", ""},
 		{"narrowed", "cmd/+/ret", noted("cmd/#"), keeper{present: true}, "S cmd/+/ret | U cmd/#", "cmd/+/ret", ""},
 		{"the session has ended", "cmd/#", noted("cmd/#", "fw/#"), keeper{}, "S cmd/#", "cmd/#", ""},
 		{"eight in a packet", "cmd/#", noted(fields("20*fw/")...), keeper{present: true},

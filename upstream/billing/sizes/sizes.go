@@ -100,6 +100,16 @@ func (h *Histogram) Topics() int64 { return h.names.count() }
 // where there were more than are told apart.
 func (h *Histogram) TopicsAtMost() float64 { return h.names.atMost() }
 
+// MayShareTopics reports whether messages of both may have had the same topics.
+func (h *Histogram) MayShareTopics(o *Histogram) bool {
+	for i, w := range h.names {
+		if w&o.names[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Alike is about how many kinds of messages there were that can share a batch without
 // envelopes: of one topic, with the same user properties. It is 0 when that is not known.
 func (h *Histogram) Alike() int64 { return max(h.names.count(), h.pairs.count()) }
