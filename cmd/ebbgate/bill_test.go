@@ -236,6 +236,7 @@ func TestBillAsksARunningGateway(t *testing.T) {
 func TestNamesAreHarmlessWhereverTheyAreShown(t *testing.T) {
 	for name, want := range map[string]string{
 		"=HYPERLINK(1)": "'=HYPERLINK(1)", "dt/a;=1+1;b": "dt/a;'=1+1;b", "dt/\x1b[2J\u202ea\t=1": "dt/?[2J?a?=1", "": "", "a=b": "a=b",
+		"＝1+1": "'＝1+1", "a;＠b": "a;'＠b", "\u00e9=1": "\u00e9=1",
 	} {
 		if got := harmless(name); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/upstream/billing"
 )
@@ -69,7 +70,7 @@ func writeRows(w io.Writer, rows [][]string) error {
 func harmless(name string) string {
 	parts := strings.Split(printable(name), ";")
 	for i, p := range parts {
-		if p != "" && strings.ContainsRune("=+-@", rune(p[0])) {
+		if first, _ := utf8.DecodeRuneInString(p); strings.ContainsRune("=+-@＝＋－＠", first) { // full-width ones are read as the others
 			parts[i] = "'" + p
 		}
 	}

@@ -21,13 +21,14 @@ const (
 	whyMoved   = "moved"
 	whyPart    = "part-of"
 	whyKept    = "kept-back"
+	whySplit   = "in-parts"
 	whySent    = "delivered"
 	whyGone    = "not-here"
 )
 
 // whyLine is what became of a message at one of its receivers.
 type whyLine struct {
-	State  string      `json:"state"`        // held | dead-letter | dropped | moved | part-of | kept-back | delivered | not-here
+	State  string      `json:"state"`        // held | dead-letter | dropped | moved | part-of | kept-back | in-parts | delivered | not-here
 	Of     string      `json:"of,omitempty"` // the message that is spoken of, when it is not the one that was asked for
 	Part   *partLine   `json:"part,omitempty"`
 	Ahead  int         `json:"ahead"` // held: how many are before it in the queue
@@ -35,7 +36,7 @@ type whyLine struct {
 	Record *recordLine `json:"record,omitempty"`
 	Drop   *dropLine   `json:"drop,omitempty"`
 	Move   *moveLine   `json:"move,omitempty"`
-	Text   string      `json:"text,omitempty"` // delivered, not-here: how that is known, what the id itself tells
+	Text   string      `json:"text,omitempty"` // in-parts, delivered, not-here: how that is known, what the id itself tells
 }
 
 // partLine is what the steps of a route made of a message.
@@ -158,8 +159,13 @@ func (s *desk) why(text string, emit func(spoolLine) error) error {
 // whyOne tells of one message, and returns what it was made a part of.
 func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error) (onward []bridge.PartOf, err error) {
 	found, held, entries, damaged := s.whereabouts(id)
-	way := newCourse()
+	way, split := newCourse(), new(splitParts)
+	found = split.take(found, id)
 	for _, e := range entries {
+		if e.ID != id {
+			split.entry(e)
+			continue
+		}
 		way.entry(e)
 		l := &whyLine{State: whyDropped}
 		if e.MovedTo() != "" {
@@ -169,6 +175,7 @@ func (s *desk) whyOne(id bridge.MessageID, of string, emit func(spoolLine) error
 		}
 		found = append(found, l)
 	}
+	found = append(found, split.tell()...)
 	for _, l := range found {
 		l.Of = of
 		if err := emit(spoolLine{Why: l}); err != nil {
@@ -266,7 +273,11 @@ func (s *desk) whereabouts(id bridge.MessageID) (found []*whyLine, held map[stri
 				return nil, nil, nil, err
 			}
 			found = append(found, list...)
-			held[routeQueue(q)] += len(list)
+			for _, l := range list {
+				if !l.partOf(id) {
+					held[routeQueue(q)]++
+				}
+			}
 		}
 		before := len(entries)
 		if entries, damaged = s.historyOf(id); damaged != nil || len(entries) == before {
@@ -279,7 +290,7 @@ func (s *desk) whereabouts(id bridge.MessageID) (found []*whyLine, held map[stri
 // historyOf is what the log has of a message.
 func (s *desk) historyOf(id bridge.MessageID) (out []*bridge.DropEntry, err error) {
 	err = s.drops.History(func(e *bridge.DropEntry) bool {
-		if e.ID == id {
+		if e.ID == id || shape.IsPart(e.ID, id) {
 			clone := *e
 			out = append(out, &clone)
 		}
@@ -298,7 +309,7 @@ func (s *desk) whyHeld(queue string, id bridge.MessageID) (found []*whyLine, err
 			return found, err
 		}
 		part, summed := shape.SummedIn(x.Record)
-		if x.ID != id && (!summed || part.ID != id) {
+		if x.ID != id && (!summed || part.ID != id) && !shape.IsPart(x.ID, id) {
 			continue
 		}
 		l := &whyLine{State: whyHeld, Ahead: ahead, Record: describe(s.Spool, x, false), Next: s.next(queue)}

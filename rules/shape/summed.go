@@ -33,6 +33,12 @@ func (s Summed) Text() string {
 	return fmt.Sprintf("a part of a window, with %d messages", s.Count)
 }
 
+// IsPart reports whether an id is that of a part of a message that went in several
+// ([Options].Split), but the first, which has the id of the whole.
+func IsPart(id, whole bridge.MessageID) bool {
+	return id[8]&0xF0 == 0x80 && whole[8]&0x80 == 0 && [8]byte(id[:8]) == [8]byte(whole[:8]) && [6]byte(id[10:]) == [6]byte(whole[10:])
+}
+
 // Message is a record as it may leave the raw queue past all steps: a part of a window
 // as the message of a window of its own, everything else as it is.
 func Message(s *bridge.Stored) (*bridge.Record, *bridge.Receiver, error) {
