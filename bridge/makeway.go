@@ -171,6 +171,7 @@ func (f *Forwarder) bury(s *source, old []*Stored, cut Place, leave map[*hold]*l
 	if last != nil {
 		f.inter(set, last, f.leaves(last, s, leave).reason())
 	}
+	f.readOver(func(queue string, p Place) bool { return queue == s.queue && s.done[p] })
 	for h, l := range leave {
 		if from, ok := h.from[s]; !ok || from >= cut {
 			continue

@@ -56,7 +56,7 @@ func (f *Forwarder) endShuns() {
 
 // keeps reports whether a message on which the receiver has hung up waits for its line:
 // not when others take messages and that takes none, see shun, or is closed for some, or
-// has been away for long. Then it goes by one of them, where it shows what it is.
+// has been away for long, or for so long that all others wait. Then it goes by one of them, where it shows what it is.
 func (l *line) keeps() bool { return l.near && !l.avoided && l.shunned.IsZero() }
 
 // nearFor is how long a line may be away and such messages wait for it: most are back
@@ -67,11 +67,22 @@ const nearFor = 30 * time.Second
 // more.
 func (f *Forwarder) farAway(now time.Time) (some bool) {
 	for _, l := range f.lines {
-		if l.near && !l.up && now.Sub(l.downSince) >= nearFor {
+		if l.near && !l.up && (now.Sub(l.downSince) >= nearFor || f.standsFor(l)) {
 			l.near, some = false, true
 		}
 	}
 	return some
+}
+
+// standsFor reports whether a reader has come as far as it may past what waits for a line,
+// so that all others would wait for it, too.
+func (f *Forwarder) standsFor(l *line) bool {
+	for _, ln := range f.lanes {
+		if behind := l.passed[ln.n]; behind != nil && slices.ContainsFunc(behind.tips, func(t *tip) bool { return t.front.at()-t.at() >= maxAhead }) {
+			return true
+		}
+	}
+	return false
 }
 
 // othersMay reports whether some devices may have to go by other lines than before,

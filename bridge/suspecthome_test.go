@@ -70,3 +70,22 @@ func TestASuspectDoesNotWaitForeverForItsConnection(t *testing.T) {
 		}))
 	}
 }
+
+// The others do not wait for the connection of a suspect, however far they are past it.
+func TestASuspectHoldsUpNobodyElse(t *testing.T) { inNoTime(testASuspectHoldsUpNobodyElse)(t) }
+
+func testASuspectHoldsUpNobodyElse(t *testing.T) {
+	s := openUnsynced(t)
+	free, own := &cloud{window: 1000, after: 100 * time.Millisecond}, &once{cloud: &cloud{window: 5, after: 100 * time.Millisecond}, away: time.Hour}
+	own.open.Store(true)
+	own.hangUp = func(*bridge.Delivery) bool { return own.cut.CompareAndSwap(false, true) }
+	f, end := start(t, bridge.ForwarderConfig{Upstream: "cloud", Queues: []bridge.QueueRef{{Name: normal, Priority: 4}}}, s, []bridge.Sender{own, free})
+	<-time.After(time.Minute)
+	began := time.Now()
+	putMany(t, s, normal, 25_000, func(i int) string { return fmt.Sprint("d", i%40) })
+	await(t, func() string { return fmt.Sprintf("%+v, %+v", f.Stats(), s.Ledger(normal)) }, empty(s, normal))
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("all have gone after %v", took)
+	}
+	end()
+}

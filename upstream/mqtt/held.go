@@ -72,7 +72,8 @@ func (d *Downlink) recall(present bool) {
 	h.known = true
 }
 
-// remembered is what memory has.
+// remembered is what memory has. It is kept anew all the same: what a downlink before
+// this one was just writing may land behind it, and what is in use is not the oldest.
 func (d *Downlink) remembered() []string {
 	if d.held.memory == nil {
 		return nil
@@ -84,7 +85,6 @@ func (d *Downlink) remembered() []string {
 	if err != nil || !known {
 		return nil
 	}
-	d.held.kept = append([]string{}, filters...)
 	return filters
 }
 
