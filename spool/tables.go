@@ -37,6 +37,9 @@ type stateFiles struct {
 // has lost some. It returns what there is to tell, or nothing. What it cannot mend,
 // opening the state finds.
 func mendState(dir string, serial uint64) (told string, err error) {
+	if err := removeEmpty(dir); err != nil {
+		return "", err
+	}
 	f, err := readStateFiles(dir)
 	if err != nil {
 		return "", err
@@ -66,6 +69,28 @@ func mendState(dir string, serial uint64) (told string, err error) {
 		told += text
 	}
 	return told, nil
+}
+
+// removeEmpty removes the logs that a kill has left without a byte: Badger empties one
+// before it removes it, and one that it makes has no size at first. It would not open the
+// state for a file in which there is nothing. When damage has emptied one, the numbers of
+// the commits tell what was in it.
+func removeEmpty(dir string) error {
+	for _, kind := range []string{"*.mem", "*.vlog"} {
+		names, err := filepath.Glob(filepath.Join(dir, kind))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if fi, err := os.Lstat(name); err != nil || !fi.Mode().IsRegular() || fi.Size() > 0 {
+				continue // Badger says what is wrong with it
+			}
+			if err := os.Remove(name); err != nil {
+				return fmt.Errorf("an empty file of the state: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 func readStateFiles(dir string) (*stateFiles, error) {
