@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/bridge"
 	"github.com/ebbgate/ebbgate/configs"
@@ -55,5 +57,47 @@ func TestTheLedgerHasTheSizesOfTheLastMinute(t *testing.T) {
 	n := 0
 	if err := far.Scan(billing.SizesNamespace, "", func(string, []byte) bool { n++; return true }); err != nil || n == 0 {
 		t.Errorf("%d histograms, %v", n, err)
+	}
+}
+
+// A route that sends all to one topic brings the devices together that the ledger has apart,
+// a message in two minutes each: what the documentation recommends saves what it says.
+func TestWhatIfOfOneTopicForAllDevices(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, more string) string {
+		path := filepath.Join(dir, name)
+		text := "spool: {dir: data}\npolicy: {things: \"\", policies: \"\"}\n" +
+			"upstreams: {cloud: {endpoint: \"mqtts://x-ats.iot.eu-central-1.amazonaws.com:443\", username: pump}}\n" +
+			"routes: {up: [{name: plain, from: \"dt/#\", upstream: cloud" + more + "}]}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cfg, err := configs.Load(file("now.yaml", ""), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const devices, each = 200, 60
+	f := &billing.Fleet{Upstream: "cloud", Options: billing.DefaultOptions(), Span: 2 * time.Hour, Rules: make([][]billing.DeclaredRule, devices)}
+	for i := range devices {
+		tr := billing.Traffic{Route: "plain", Topic: fmt.Sprintf("dt/%d", i), Days: 1, Hours: 2}
+		for range each {
+			tr.Sizes.Named(tr.Topic + "/temp")
+			tr.Sizes.Add(60, 11, 170, false)
+		}
+		f.Traffic = append(f.Traffic, tr)
+	}
+	for more, want := range map[string][2]int64{
+		", topic: site1/telemetry, origin: envelope, batch: {format: json, size: 5000B, age: 1m}": {300, 1_000},
+		", origin: envelope, batch: {format: json, size: 5000B, age: 1m}":                         {devices * each, devices * each},
+	} {
+		p := f.Plan(nil)
+		if _, err := (&whatIfOptions{routes: file("then.yaml", more)}).fromFile(cfg, f, &p); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Counted(p).Messages; got < want[0] || got > want[1] {
+			t.Errorf("%s: %d of %d metered messages, want %d to %d", more, got, devices*each, want[0], want[1])
+		}
 	}
 }

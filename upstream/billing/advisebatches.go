@@ -153,13 +153,17 @@ func (f *Fleet) inEnvelopes(batch func(int, *Treatment)) func(int, *Treatment) {
 
 // packs is how many units a route comes to when it is changed.
 func (f *Fleet) packs(r routeTraffic, change func(int, *Treatment)) (units int64) {
+	p := f.Plan(nil)
+	var at []int
 	for _, i := range r.all {
 		if t := f.Traffic[i]; !t.service() && t.Kind != Alone {
-			how := t.asItIs()
-			how.ClearRetain = true
-			change(i, &how)
-			units += t.sent(how, int64(f.Options.Unit)).processed
+			p.Treatments[i].ClearRetain = true
+			change(i, &p.Treatments[i])
+			at = append(at, i)
 		}
+	}
+	for _, n := range f.sendings(at, p.Treatments, int64(f.Options.Unit)) {
+		units += n.processed
 	}
 	return units
 }

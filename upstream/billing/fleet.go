@@ -254,13 +254,14 @@ func (f *Fleet) counted(p Plan, unit int64) Usage {
 		n := max(p.Connections, 0)
 		u = u.Minus(f.Links).Plus(Usage{Messages: n, Minutes: n * Minutes(f.Span)})
 	}
+	treatments, all := f.Plan(nil).Treatments, make([]int, len(f.Traffic))
+	copy(treatments, p.Treatments)
+	for i := range all {
+		all[i] = i
+	}
 	var sent Usage
-	for i, t := range f.Traffic {
-		how := t.asItIs()
-		if i < len(p.Treatments) {
-			how = p.Treatments[i]
-		}
-		sent = sent.Plus(t.usage(f.sent(i, how, unit), f.Rules[i]))
+	for i, n := range f.sendings(all, treatments, unit) {
+		sent = sent.Plus(f.Traffic[i].usage(n, f.Rules[i]))
 	}
 	return u.Plus(sent).Plus(f.unsized(unit, sent))
 }

@@ -80,15 +80,18 @@ func (t Traffic) thinned(n Thinning, mqtt3 bool) []sizes.Cell {
 	part := kept / of
 	out := cells[:0]
 	before, after := int64(0), int64(0) // sums over the cells: what is rounded evens out
+	retained, copies := int64(0), int64(0)
 	for _, c := range cells {
-		before += c.Messages
+		before, retained = before+c.Messages, retained+c.Retained
 		left := max(int64(math.Ceil(part*float64(before)-roundingError))-after, 0)
 		after += left
 		if left == 0 {
 			continue
 		}
 		scale := func(v int64) int64 { return portion(v, left, c.Messages) }
-		next := sizes.Cell{Messages: left, Payload: scale(c.Payload), Topic: scale(c.Topic), Rest: scale(c.Rest), Retained: scale(c.Retained)}
+		next := sizes.Cell{Messages: left, Payload: scale(c.Payload), Topic: scale(c.Topic), Rest: scale(c.Rest)}
+		next.Retained = min(max(int64(math.Ceil(part*float64(retained)-roundingError))-copies, 0), left)
+		copies += next.Retained
 		if n.Window > 0 {
 			next.Payload, next.Retained = int64(n.WindowSize)*left, 0
 			if !mqtt3 {

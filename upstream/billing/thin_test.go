@@ -91,6 +91,23 @@ func TestWhatThinnedTrafficCosts(t *testing.T) {
 	}
 }
 
+// What is left of retained messages of many sizes has its copies, though there are fewer of
+// each size than one in so many.
+func TestASampleLeavesRetainedCopies(t *testing.T) {
+	var all sizes.Histogram
+	for i := range 340 {
+		all.Add(100+20*(i%68), 20, 9, true)
+		all.Add(100+20*(i%68), 20, 9, false)
+	}
+	tr := sensors(1, 10)
+	tr.Sizes = all
+	for oneIn, want := range map[int]int64{1: 1_020, 2: 510, 10: 102, 100: 11} {
+		if got := tr.Usage(Treatment{Thin: Thinning{OneIn: oneIn}}, DefaultUnit, nil).Messages; got != want {
+			t.Errorf("one in %d: %d metered messages and copies, want %d", oneIn, got, want)
+		}
+	}
+}
+
 // What the ledger tells of the hours is what is thinned out, and topics that it
 // knows only as (other) are counted as they were sent.
 func TestThinningGoesByTheLedger(t *testing.T) {

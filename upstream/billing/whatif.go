@@ -3,6 +3,7 @@ package billing
 import (
 	"container/heap"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/upstream/billing/sizes"
@@ -79,9 +80,42 @@ type sending struct {
 	basic     bool
 }
 
-func (t Traffic) sent(how Treatment, unit int64) sending {
-	http := how.Protocol == ProtocolHTTPS || how.Protocol == "" && t.HTTP
-	out := sending{basic: how.BasicIngest}
+func (t Traffic) sent(how Treatment, unit int64) (n sending) {
+	cells := t.treated(how)
+	if how.Batch.on() {
+		b := how.batch()
+		n.messages, n.processed = t.packed(t.records(cells, b), b, unit)
+	} else {
+		for _, c := range cells {
+			n.messages += c.Messages
+			n.processed += c.Messages * unitsOf(c, unit)
+		}
+	}
+	return t.metered(n, cells, how, unit)
+}
+
+// unitsOf is how many units each message of a cell takes.
+func unitsOf(c sizes.Cell, unit int64) int64 {
+	return Units(int((c.Payload+c.Topic+c.Rest)/c.Messages), unit)
+}
+
+// requests reports whether the traffic goes over HTTP when it is treated in a way.
+func (t Traffic) requests(how Treatment) bool {
+	return how.Protocol == ProtocolHTTPS || how.Protocol == "" && t.HTTP
+}
+
+// batch is that of a treatment, as its protocol carries it.
+func (how Treatment) batch() Batch {
+	b := how.Batch
+	if how.Protocol != ProtocolMQTT3 {
+		b.Fixed += b.Type
+	}
+	b.Text = b.Text && (how.Was == how.Then || !how.Then.envelope) // an envelope is JSON
+	return b
+}
+
+// treated are the cells of the messages as they would be before they are batched.
+func (t Traffic) treated(how Treatment) []sizes.Cell {
 	longer := how.Longer // that the topics get
 	if how.BasicIngest {
 		longer += how.Prefix
@@ -89,7 +123,6 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 	if was := BasicIngestRule(t.Topic); was != "" && (!how.BasicIngest || how.Prefix > 0) {
 		longer -= BasicIngestPrefix(was)
 	}
-	recorded, retained := t.Sizes.Messages(), int64(0)
 	cells := t.thinned(how.Thin, how.Protocol == ProtocolMQTT3)
 	how.Was.as(how.Then, cells, t.notJSON(), how.Batch.on())
 	for i := range cells {
@@ -101,46 +134,52 @@ func (t Traffic) sent(how Treatment, unit int64) sending {
 			c.Rest = max(0, c.Rest-t.originSize()*c.Messages)
 		}
 		switch {
-		case http:
+		case t.requests(how):
 			c.Topic = 0
 		default:
 			c.Topic = max(0, c.Topic+int64(longer)*c.Messages)
 		}
 	}
-	if how.Batch.on() {
-		b := how.Batch
-		if how.Protocol != ProtocolMQTT3 {
-			b.Fixed += b.Type
-		}
-		b.Text = b.Text && (how.Was == how.Then || !how.Then.envelope) // an envelope is JSON
-		out.messages, out.processed = t.packed(cells, b, unit)
-	}
-	for _, c := range cells {
-		each := Units(int((c.Payload+c.Topic+c.Rest)/c.Messages), unit)
-		if !how.Batch.on() {
-			out.messages += c.Messages
-			out.processed += c.Messages * each
-		}
+	return cells
+}
+
+// metered puts onto what is sent of cells what is metered of it.
+func (t Traffic) metered(n sending, cells []sizes.Cell, how Treatment, unit int64) sending {
+	n.basic = how.BasicIngest
+	if !n.basic {
+		n.metered = n.processed
 		if !how.ClearRetain { // what batches would save of these is saved by clearing the flag, not by batching
-			retained += c.Retained * each
+			for _, c := range cells {
+				n.metered += c.Retained * unitsOf(c, unit)
+			}
 		}
 	}
-	if !out.basic {
-		out.metered = out.processed + retained
-	}
-	switch {
-	case !http || recorded == 0:
+	switch recorded := t.Sizes.Messages(); {
+	case !t.requests(how) || recorded == 0:
 	case t.HTTP: // each request gets an answer as long as it got
-		out.metered += (t.Answers*out.messages + recorded - 1) / recorded
+		n.metered += (t.Answers*n.messages + recorded - 1) / recorded
 	default: // none that is larger than a unit
-		out.metered += out.messages
+		n.metered += n.messages
+	}
+	return n
+}
+
+// records are cells as their messages stand in a batch: with what its format adds to each.
+func (t Traffic) records(cells []sizes.Cell, b Batch) []sizes.Cell {
+	out, wrap := slices.Clone(cells), t.notJSON()
+	for i := range out {
+		c := &out[i]
+		c.Payload += int64(b.Record) * c.Messages
+		if b.Text { // which of the sizes have it is not recorded: each has its part
+			c.Payload += int64(float64(c.Payload/c.Messages/3+wrapped)*wrap) * c.Messages
+		}
 	}
 	return out
 }
 
 // packed packs messages into batches, in an order that mixes the sizes evenly. What goes
 // alone is taken to close a batch each.
-// What a batch carries of topic and properties is that of one message.
+// What a batch carries of topic and properties is that of one message; cells are records.
 func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units int64) {
 	total := int64(0)
 	for _, c := range cells {
@@ -169,7 +208,6 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 	// Only full batches tell how full they get: the last one of the sample is left
 	// out, unless it holds all there is.
 	var open, full pack
-	wrap := t.notJSON()
 	mixed := turnsOf(cells, total)
 	sample := min(total, maxPacked)
 	change, changed := float64(changes)/float64(max(1, t.Sizes.Messages()))+float64(t.alone)/float64(total), 0.0
@@ -179,10 +217,7 @@ func (t Traffic) packed(cells []sizes.Cell, b Batch, unit int64) (batches, units
 			changed--
 		}
 		c := mixed.next()
-		payload := int(c.Payload/c.Messages) + b.Record
-		if b.Text { // which of the sizes have it is not recorded: each has its part
-			payload += int(float64(payload/3+wrapped) * wrap)
-		}
+		payload := int(c.Payload / c.Messages)
 		around := int((c.Topic+c.Rest)/c.Messages) + b.Fixed
 		if open.messages > 0 && (open.size+payload > b.Limit || most > 0 && open.messages >= int64(most)) {
 			full.close(&open, unit)

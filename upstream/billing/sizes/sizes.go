@@ -182,6 +182,21 @@ func (h *Histogram) add(size, payload, topic, rest int, retained bool) {
 	}
 }
 
+// Put adds the messages of a cell, by their size on average.
+func (h *Histogram) Put(c Cell) {
+	if c.Messages > 0 {
+		h.cell(index(int((c.Payload + c.Topic + c.Rest) / c.Messages))).add(c)
+	}
+}
+
+func (c *Cell) add(o Cell) {
+	c.Messages += o.Messages
+	c.Payload += o.Payload
+	c.Topic += o.Topic
+	c.Rest += o.Rest
+	c.Retained += o.Retained
+}
+
 func (h *Histogram) cell(at uint16) *Cell {
 	if c := h.cells[at]; c != nil {
 		return c
@@ -207,12 +222,7 @@ func (h *Histogram) cell(at uint16) *Cell {
 // Merge adds what o has recorded.
 func (h *Histogram) Merge(o Histogram) {
 	for at, c := range o.cells {
-		own := h.cell(at)
-		own.Messages += c.Messages
-		own.Payload += c.Payload
-		own.Topic += c.Topic
-		own.Rest += c.Rest
-		own.Retained += c.Retained
+		h.cell(at).add(*c)
 	}
 	h.other += o.other
 	h.own += o.own

@@ -230,3 +230,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Cells that are put into a histogram keep their sums, those of about one size in one cell.
+func TestCellsArePut(t *testing.T) {
+	var h Histogram
+	h.Add(100, 20, 30, true)
+	h.Put(Cell{Messages: 3, Payload: 301, Topic: 60, Rest: 90, Retained: 1})
+	h.Put(Cell{Messages: 2, Payload: 4000, Topic: 40, Rest: 60})
+	h.Put(Cell{})
+	want := []Cell{{4, 401, 80, 120, 2}, {2, 4000, 40, 60, 0}}
+	if got := h.Cells(); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
