@@ -10,6 +10,34 @@ import (
 	"github.com/ebbgate/ebbgate/bridge"
 )
 
+// halfSent puts a hundred messages into a spool, of which forty are sent and metered.
+func halfSent(t *testing.T, s *Spool) {
+	t.Helper()
+	fill(t, s, 0, 40, up)
+	expectRange(t, drain(t, s, up, true), 0, 40)
+	fill(t, s, 40, 100, up)
+	var b bridge.Batch
+	b.Add("meter", "units", 3)
+	commitAll(t, s, &b)
+}
+
+// expectHalfSent opens the spool of a folder, in which nothing is damaged or forgotten.
+func expectHalfSent(t *testing.T, dir string) {
+	t.Helper()
+	if r, err := Verify(dir, nil); err != nil || !r.Sound() {
+		t.Fatalf("verify calls it damage: %+v, %v", r, err)
+	}
+	after := openTest(t, dir)
+	defer closeTest(t, after)
+	if n := after.damages.Load(); n != 0 {
+		t.Fatalf("%d damages reported: %v", n, after.deps.Health.Warnings())
+	}
+	if n, err := after.Count("meter", "units"); n != 3 || err != nil {
+		t.Fatalf("the meter says %d, %v", n, err)
+	}
+	expectRange(t, drain(t, after, up, true), 40, 100)
+}
+
 // A kill while Badger writes a table leaves a file of its full size that holds
 // part of it, or nothing. The manifest does not name it, and what it was to hold
 // is still in the memtable's file: nothing is damaged, no meter starts anew.
@@ -21,12 +49,7 @@ func TestKilledWhileATableIsWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := openTest(t, dir)
-			fill(t, s, 0, 40, up)
-			expectRange(t, drain(t, s, up, true), 0, 40)
-			fill(t, s, 40, 100, up)
-			var b bridge.Batch
-			b.Add("meter", "units", 3)
-			commitAll(t, s, &b)
+			halfSent(t, s)
 			gen := s.generationDir(s.newest)
 			closeTest(t, s)
 			for _, folder := range []string{filepath.Join(dir, "state"), gen} {
@@ -34,18 +57,7 @@ func TestKilledWhileATableIsWritten(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if r, err := Verify(dir, nil); err != nil || !r.Sound() {
-				t.Fatalf("verify calls it damage: %+v, %v", r, err)
-			}
-			after := openTest(t, dir)
-			defer closeTest(t, after)
-			if n := after.damages.Load(); n != 0 {
-				t.Fatalf("%d damages reported: %v", n, after.deps.Health.Warnings())
-			}
-			if n, err := after.Count("meter", "units"); n != 3 || err != nil {
-				t.Fatalf("the meter says %d, %v", n, err)
-			}
-			expectRange(t, drain(t, after, up, true), 40, 100)
+			expectHalfSent(t, dir)
 		})
 	}
 }
@@ -59,12 +71,7 @@ func TestKilledWhileALogIsMadeOrRemoved(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, killed %v", empty, killed), func(t *testing.T) {
 				dir := t.TempDir()
 				s := openTest(t, dir)
-				fill(t, s, 0, 40, up)
-				expectRange(t, drain(t, s, up, true), 0, 40)
-				fill(t, s, 40, 100, up)
-				var b bridge.Batch
-				b.Add("meter", "units", 3)
-				commitAll(t, s, &b)
+				halfSent(t, s)
 				if killed { // as a kill leaves it, with the commits in a memtable's log
 					image := t.TempDir()
 					if err := os.CopyFS(image, os.DirFS(dir)); err != nil {
@@ -78,18 +85,7 @@ func TestKilledWhileALogIsMadeOrRemoved(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(dir, "state", empty), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
-				if r, err := Verify(dir, nil); err != nil || !r.Sound() {
-					t.Fatalf("verify calls it damage: %+v, %v", r, err)
-				}
-				after := openTest(t, dir)
-				defer closeTest(t, after)
-				if n := after.damages.Load(); n != 0 {
-					t.Fatalf("%d damages reported: %v", n, after.deps.Health.Warnings())
-				}
-				if n, err := after.Count("meter", "units"); n != 3 || err != nil {
-					t.Fatalf("the meter says %d, %v", n, err)
-				}
-				expectRange(t, drain(t, after, up, true), 40, 100)
+				expectHalfSent(t, dir)
 			})
 		}
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // nsDownSession is where the spool keeps which filters the sessions have from which
-// messages come down, by broker and client id.
+// messages come down, by host, client id and port.
 const nsDownSession = "downsession"
 
 // mostPast is how many sessions are remembered that no downlink uses now: routes down,

@@ -29,7 +29,8 @@ func session(endpoint, clientID string) mqtt.Options {
 	return mqtt.Options{Endpoint: endpoint, ClientID: clientID}
 }
 
-// What a session has is known after a start, to its client id at its host.
+// What a session has is known after a start, to its client id at its host; by another port
+// it is what those of the others have.
 func TestNotesOfSessionsOutliveAStart(t *testing.T) {
 	dir := t.TempDir()
 	g := openedSpool(t, dir)

@@ -16,7 +16,7 @@ import (
 // Memory keeps which filters the session of a client id may have at its broker, over
 // restarts. It is asked by one downlink at a time.
 type Memory interface {
-	// Filters are those that were kept last; known is false when none ever were.
+	// Filters are those that were kept last, or more; known is false when none ever were.
 	Filters() (filters []string, known bool, err error)
 
 	// Keep replaces them, for good once it returns nil.
@@ -31,7 +31,7 @@ type held struct {
 	memory  Memory   // nil: they are known for as long as the downlink runs
 	filters []string // in the order in which they were asked for
 	known   bool     // filters is true of the session
-	kept    []string // what memory has; nil: not known
+	kept    []string // what this downlink has written to memory; nil: nothing yet, or not known
 
 	ended int       // connections that ended before an UNSUBACK came, without one between
 	at    time.Time // the last of them

@@ -212,6 +212,9 @@ func TestWhatIsNotWantedIsTakenBack(t *testing.T) {
 				if got := c.notes.String(); got != c.left {
 					t.Errorf("noted is %q, want %q", got, c.left)
 				}
+				if c.notes.n == 0 {
+					t.Error("nothing was noted by this start")
+				}
 				var codes []string
 				for _, w := range health.Warnings() {
 					codes = append(codes, w.Code)
